@@ -1,0 +1,3 @@
+//! pg_strata: PostgreSQL tables as Parquet files, in parallel, on one snapshot, exactly.
+
+pub mod types;

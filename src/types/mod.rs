@@ -1,0 +1,250 @@
+//! What a column is: the kinds of value that travel from the scan to the file, and the shapes that
+//! only the data can tell.
+//!
+//! Pure: no PostgreSQL, no I/O. Every process that takes part in an export builds the same `Field`s
+//! from the catalogs.
+
+use std::fmt;
+
+mod shape;
+pub use shape::{Shape, Shapes};
+
+/// One exported column, or one field of a composite, or the element of an array.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Field {
+    pub name: String,
+    /// The type as PostgreSQL's `format_type` names it, for the file's metadata.
+    pub pg_type: String,
+    /// False only for a top-level column that is NOT NULL.
+    pub nullable: bool,
+    pub kind: Kind,
+}
+
+/// How a value is written to the file.
+///
+/// A kind says nothing of where the bytes come from; a cell's [`Repr`] does.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Kind {
+    Bool,
+    Int2,
+    Int4,
+    Int8,
+    /// Unsigned 32 bits.
+    Oid,
+    Float4,
+    Float8,
+    /// numeric(p,s) with 1 <= p <= 38 and 0 <= s <= p, after PostgreSQL's negative and large scales
+    /// have been brought into that range.
+    Decimal {
+        precision: u8,
+        scale: u8,
+    },
+    /// numeric whose precision and scale the data tell: see `Shapes`, entry `slot`.
+    Numeric {
+        slot: usize,
+    },
+    /// Days since 2000-01-01 in the cell, since 1970-01-01 in the file.
+    Date,
+    /// Microseconds since midnight.
+    Time,
+    /// Microseconds since 2000-01-01 in the cell, since 1970-01-01 in the file.
+    Timestamp,
+    TimestampTz,
+    Uuid,
+    /// The cell is the UTF-8 text itself (text, varchar, bpchar, name, "char", enum labels, and the
+    /// text output of every type that has no kind of its own).
+    Text,
+    /// As `Text`, marked JSON in the file.
+    Json,
+    Bytea,
+    /// An array; how many dimensions it has is in `Shapes`, entry `slot`. The cell is `array_send`'s bytes.
+    List {
+        slot: usize,
+        element: Box<Field>,
+    },
+    /// A composite. The cell is `record_send`'s bytes.
+    Struct {
+        fields: Vec<Field>,
+    },
+}
+
+/// Parquet's physical type for a kind that is not nested, and the vector that carries it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Physical {
+    Bool,
+    I32,
+    I64,
+    F32,
+    F64,
+    /// 16 bytes, big-endian: uuid, and decimals of 19 to 38 digits.
+    Fixed16,
+    Bytes,
+}
+
+impl Kind {
+    /// The physical type under the shapes known now; `None` for a nested column.
+    pub fn physical(&self, shapes: &Shapes) -> Option<Physical> {
+        Some(match self {
+            Kind::Bool => Physical::Bool,
+            Kind::Int2 | Kind::Int4 | Kind::Oid | Kind::Date => Physical::I32,
+            Kind::Int8 | Kind::Time | Kind::Timestamp | Kind::TimestampTz => Physical::I64,
+            Kind::Float4 => Physical::F32,
+            Kind::Float8 => Physical::F64,
+            Kind::Decimal { precision, .. } => decimal_physical(u32::from(*precision)),
+            Kind::Numeric { slot } => match shapes.get(*slot).decimal() {
+                Some((precision, _)) => decimal_physical(u32::from(precision)),
+                None => Physical::Bytes,
+            },
+            Kind::Uuid => Physical::Fixed16,
+            Kind::Text | Kind::Json | Kind::Bytea => Physical::Bytes,
+            Kind::List { slot, .. } if shapes.get(*slot).is_text() => Physical::Bytes,
+            Kind::List { .. } | Kind::Struct { .. } => return None,
+        })
+    }
+}
+
+/// The narrowest physical type for a decimal of `precision` digits (Parquet's LogicalTypes.md, DECIMAL).
+pub fn decimal_physical(precision: u32) -> Physical {
+    match precision {
+        0..=9 => Physical::I32,
+        10..=18 => Physical::I64,
+        _ => Physical::Fixed16,
+    }
+}
+
+/// How a cell's bytes represent its value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repr {
+    /// As the heap stores it: fixed-width values in native order, varlena payload without its header.
+    Heap,
+    /// As COPY BINARY sends it: network order, the send function's bytes without the length word.
+    Wire,
+}
+
+/// Where one value lies in its batch's arena. Nested kinds are `Repr::Wire` in either scan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cell {
+    pub pos: u32,
+    len: u32,
+}
+
+impl Cell {
+    pub const NULL: Cell = Cell { pos: 0, len: u32::MAX };
+
+    /// PostgreSQL's values are shorter than 1 GiB, so `len` never meets the NULL mark.
+    #[inline]
+    pub fn new(pos: usize, len: usize) -> Cell {
+        debug_assert!(pos <= u32::MAX as usize && len < u32::MAX as usize);
+        Cell { pos: pos as u32, len: len as u32 }
+    }
+
+    #[inline]
+    pub fn is_null(self) -> bool {
+        self.len == u32::MAX
+    }
+
+    /// Bytes of a value that is not NULL.
+    #[inline]
+    pub fn of(self, arena: &[u8]) -> &[u8] {
+        &arena[self.pos as usize..self.pos as usize + self.len as usize]
+    }
+
+    #[inline]
+    pub fn bytes(self, arena: &[u8]) -> Option<&[u8]> {
+        if self.is_null() { None } else { Some(self.of(arena)) }
+    }
+}
+
+/// One flat column of one batch, as decode gives it and encode takes it.
+#[derive(Debug, Default, Clone, PartialEq)]
+pub struct Lane {
+    /// One byte a row, 1 where there is a value; empty when every row has one.
+    pub valid: Vec<u8>,
+    /// The values that are not NULL, dense.
+    pub values: Values,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Values {
+    Bool(Vec<bool>),
+    I32(Vec<i32>),
+    I64(Vec<i64>),
+    F32(Vec<f32>),
+    F64(Vec<f64>),
+    Fixed16(Vec<[u8; 16]>),
+    /// Cells into the batch's arena.
+    Bytes(Vec<Cell>),
+}
+
+impl Default for Values {
+    fn default() -> Self {
+        Values::Bool(Vec::new())
+    }
+}
+
+impl Values {
+    pub fn new(physical: Physical) -> Values {
+        match physical {
+            Physical::Bool => Values::Bool(Vec::new()),
+            Physical::I32 => Values::I32(Vec::new()),
+            Physical::I64 => Values::I64(Vec::new()),
+            Physical::F32 => Values::F32(Vec::new()),
+            Physical::F64 => Values::F64(Vec::new()),
+            Physical::Fixed16 => Values::Fixed16(Vec::new()),
+            Physical::Bytes => Values::Bytes(Vec::new()),
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        match self {
+            Values::Bool(v) => v.len(),
+            Values::I32(v) => v.len(),
+            Values::I64(v) => v.len(),
+            Values::F32(v) => v.len(),
+            Values::F64(v) => v.len(),
+            Values::Fixed16(v) => v.len(),
+            Values::Bytes(v) => v.len(),
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Why a value could not be taken, and in which row of the batch.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ValueError {
+    pub row: usize,
+    pub reason: Reason,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Reason {
+    /// The value needs a wider shape than the one in force: widen entry `slot` and start again.
+    Misfit { slot: usize, needs: Shape },
+    NumericNan,
+    NumericInfinity,
+    InfiniteDate,
+    InfiniteTimestamp,
+    /// Outside what the file's type can hold, such as a timestamp whose 1970-based value overflows.
+    OutOfRange,
+    InvalidUtf8,
+    /// Bytes that PostgreSQL would not have written.
+    Malformed(&'static str),
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Reason::Misfit { .. } => "value needs a wider type",
+            Reason::NumericNan => "numeric NaN has no decimal representation",
+            Reason::NumericInfinity => "numeric infinity has no decimal representation",
+            Reason::InfiniteDate => "infinite date has no Parquet representation",
+            Reason::InfiniteTimestamp => "infinite timestamp has no Parquet representation",
+            Reason::OutOfRange => "value is out of the file type's range",
+            Reason::InvalidUtf8 => "text is not valid UTF-8",
+            Reason::Malformed(what) => what,
+        })
+    }
+}
