@@ -6,11 +6,13 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 mod shape;
 pub use shape::{Shape, Shapes};
 
 /// One exported column, or one field of a composite, or the element of an array.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Field {
     pub name: String,
     /// The type as PostgreSQL's `format_type` names it, for the file's metadata.
@@ -23,7 +25,7 @@ pub struct Field {
 /// How a value is written to the file.
 ///
 /// A kind says nothing of where the bytes come from; a cell's [`Repr`] does.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Kind {
     Bool,
     Int2,
@@ -97,7 +99,7 @@ impl Kind {
             },
             Kind::Uuid => Physical::Fixed16,
             Kind::Text | Kind::Json | Kind::Bytea => Physical::Bytes,
-            Kind::List { slot, .. } if shapes.get(*slot).is_text() => Physical::Bytes,
+            Kind::List { slot, .. } if shapes.get(*slot).dimensions().is_none() => Physical::Bytes,
             Kind::List { .. } | Kind::Struct { .. } => return None,
         })
     }
@@ -136,6 +138,15 @@ impl Cell {
     pub fn new(pos: usize, len: usize) -> Cell {
         debug_assert!(pos <= u32::MAX as usize && len < u32::MAX as usize);
         Cell { pos: pos as u32, len: len as u32 }
+    }
+
+    /// Bytes of the value; 0 for NULL.
+    pub fn len(self) -> usize {
+        if self.is_null() { 0 } else { self.len as usize }
+    }
+
+    pub fn is_empty(self) -> bool {
+        self.len() == 0
     }
 
     #[inline]
