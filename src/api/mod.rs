@@ -163,7 +163,7 @@ fn scan_kind(text: Option<&str>) -> Result<Option<ScanKind>> {
 fn check_compression(text: &str) -> Result<()> {
     Codec::parse(text).map(|_| ()).map_err(|cause| {
         let code = match cause {
-            CodecError::UnknownCodec { .. } => Code::ERRCODE_INVALID_PARAMETER_VALUE,
+            CodecError::Unknown(_) => Code::ERRCODE_INVALID_PARAMETER_VALUE,
             _ => Code::ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE,
         };
         error(code, cause.to_string())

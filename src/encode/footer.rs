@@ -45,6 +45,11 @@ impl RowGroupMeta {
         self.row_group.num_rows() as u64
     }
 
+    /// The metadata of leaf column `leaf`.
+    pub(super) fn column(&self, leaf: usize) -> &ColumnChunkMetaData {
+        self.row_group.column(leaf)
+    }
+
     /// Where the row group begins in its file.
     pub fn offset(&self) -> u64 {
         self.row_group.file_offset().unwrap_or(0) as u64

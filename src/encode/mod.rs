@@ -22,6 +22,7 @@ mod delta;
 mod dict;
 mod fixed;
 pub mod footer;
+mod precision;
 mod nested;
 mod row_group;
 mod schema;
@@ -35,6 +36,8 @@ mod tests;
 #[cfg(test)]
 mod tests_stats;
 
+pub use footer::RowGroupMeta;
+pub use precision::exact_shapes;
 pub use codec::{CODECS, Codec, CodecError};
 pub use row_group::{EncodedRowGroup, RowGroupWriter};
 pub use schema::{FileSchema, arrow_field};

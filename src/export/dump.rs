@@ -87,6 +87,6 @@ fn assemble(mut parts: Vec<Part>, from: &std::path::Path, to: &std::path::Path) 
     }
     write_trailer(&mut buffer);
     flush(&mut buffer)?;
-    to.sync()?;
+    to.sync(end)?;
     Ok(end)
 }

@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 use pgrx::pg_sys::Oid;
 
 use super::message::{Part, Report};
+use super::sink::encode_error;
 use super::{pass, sample};
-use crate::encode::footer::{MAGIC, write_footer};
-use crate::encode::{FileSchema, RowGroupMetadata};
+use crate::encode::footer::{CREATED_BY, MAGIC, write_footer};
+use crate::encode::{FileSchema, RowGroupMeta, exact_shapes};
 use crate::pg::access::{check_file_role, check_row_security, check_select};
 use crate::pg::catalog::{self, Attribute, Table};
 use crate::pg::error::{Code, Result, error, internal};
@@ -210,10 +211,10 @@ fn write_footers(job: &Job, report: Report, staged: &Staged) -> Result<Vec<Finis
     parts.sort_by_key(|part| (part.chunk, part.sequence));
     let mut groups = Vec::with_capacity(parts.len());
     for part in &parts {
-        groups.push(RowGroupMetadata::decode(&part.metadata).map_err(super::sink::encode_error)?);
+        groups.push(RowGroupMeta::decode(&part.metadata).map_err(encode_error)?);
     }
     let schema = final_schema(job, &groups)?;
-    let mut by_file: Vec<Vec<(Part, RowGroupMetadata)>> = staged.files.iter().map(|_| Vec::new()).collect();
+    let mut by_file: Vec<Vec<(Part, RowGroupMeta)>> = staged.files.iter().map(|_| Vec::new()).collect();
     for (part, group) in parts.into_iter().zip(groups) {
         by_file[part.file].push((part, group));
     }
@@ -231,7 +232,7 @@ fn write_footers(job: &Job, report: Report, staged: &Staged) -> Result<Vec<Finis
 
 fn finish_file(
     index: usize,
-    parts: Vec<(Part, RowGroupMetadata)>,
+    parts: Vec<(Part, RowGroupMeta)>,
     schema: &FileSchema,
     staged: &Staged,
 ) -> Result<Finished> {
@@ -239,20 +240,21 @@ fn finish_file(
     writer.write_at(MAGIC, 0)?;
     let end = parts.iter().map(|(part, _)| part.offset + part.bytes).max().unwrap_or(MAGIC.len() as u64);
     let rows = parts.iter().map(|(part, _)| part.rows).sum();
-    let groups: Vec<RowGroupMetadata> = parts.into_iter().map(|(_, group)| group).collect();
+    let groups: Vec<RowGroupMeta> = parts.into_iter().map(|(_, group)| group).collect();
     let row_groups = groups.len();
     let mut footer = Vec::new();
-    write_footer(&mut footer, end, schema, groups).map_err(super::sink::encode_error)?;
+    write_footer(&mut footer, end, schema, &groups, Vec::new(), CREATED_BY).map_err(encode_error)?;
     writer.write_at(&footer, end)?;
-    writer.sync()?;
-    Ok(Finished { index, row_groups, rows, bytes: end + footer.len() as u64 })
+    let bytes = end + footer.len() as u64;
+    writer.sync(bytes)?;
+    Ok(Finished { index, row_groups, rows, bytes })
 }
 
 /// The schema with each numeric column's precision as the row groups' statistics show it.
-fn final_schema(job: &Job, groups: &[RowGroupMetadata]) -> Result<FileSchema> {
+fn final_schema(job: &Job, groups: &[RowGroupMeta]) -> Result<FileSchema> {
     let fields = job.fields();
-    let shapes = crate::encode::schema::exact_shapes(&fields, &job.shapes, groups);
-    FileSchema::new(&fields, &shapes).map_err(super::sink::encode_error)
+    let shapes = exact_shapes(&fields, &job.shapes, groups);
+    FileSchema::new(&fields, &shapes).map_err(encode_error)
 }
 
 fn summary(job: &Job, files: &[Finished], workers: usize, began: Instant) -> Exported {

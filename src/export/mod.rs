@@ -11,6 +11,6 @@ mod sample;
 mod shared;
 mod sink;
 
-pub use dump::{Dumped, dump};
+pub use dump::dump;
 pub use leader::{Exported, Request, export};
 pub use pass::worker_body;

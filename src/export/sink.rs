@@ -86,6 +86,7 @@ impl<'j> ChunkSink<'j> {
                     write(&self.writer, buffer, at)?;
                     at += buffer.len() as u64;
                 }
+                columns.writer.recycle(group);
                 self.add_part(offset, at - offset, rows, metadata);
             }
             Body::Stream { bytes, rows, write: to_file } if !bytes.is_empty() => {
@@ -199,7 +200,9 @@ impl Columns {
                 });
             }
         }
-        self.writer.end_rows(rows.range.len());
+        if self.fields.is_empty() {
+            self.writer.append_rows(rows.range.len());
+        }
         let full = self.writer.rows() >= self.row_group_rows
             || self.writer.buffered_bytes() >= self.row_group_bytes
             || self.writer.largest_column_bytes() >= COLUMN_BYTES;
@@ -219,7 +222,7 @@ impl Columns {
             if let Err(failed) = builder.append(cells, rows.arena) {
                 return Ok(Err(failed));
             }
-            self.writer.append_nested(column, builder.finish()).map_err(encode_error)?;
+            self.writer.append_nested(column, &builder.finish()).map_err(encode_error)?;
             return Ok(Ok(()));
         }
         let lane = &mut self.lanes[column];

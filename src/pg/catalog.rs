@@ -1,6 +1,6 @@
 //! What the catalogs say of a table and of types.
 
-use std::ffi::{CStr, CString};
+use std::ffi::CStr;
 
 use pgrx::pg_sys;
 use pgrx::pg_sys::Oid;
@@ -23,7 +23,6 @@ pub struct Attribute {
     pub length: i16,
     /// Bytes: 1, 2, 4 or 8.
     pub align: u8,
-    pub by_value: bool,
     /// Every row is known to have a value.
     pub not_null: bool,
     pub dropped: bool,
@@ -193,7 +192,6 @@ unsafe fn attribute(descriptor: pg_sys::TupleDesc, index: usize) -> Attribute {
         typmod: form.atttypmod,
         length: form.attlen,
         align: align_bytes(form.attalign as u8),
-        by_value: form.attbyval,
         not_null: form.attnotnull && unsafe { not_null_is_valid(descriptor, index) },
         dropped: form.attisdropped,
         is_virtual: form.attgenerated as u8 == b'v',
@@ -305,12 +303,6 @@ pub fn send_function(type_oid: Oid) -> Oid {
     function
 }
 
-/// The name of the database's encoding, for messages.
-pub fn database_encoding() -> String {
-    // SAFETY: a static C string.
-    unsafe { CStr::from_ptr(pg_sys::GetDatabaseEncodingName()) }.to_string_lossy().into_owned()
-}
-
 /// The current snapshot's id as `pg_current_snapshot()` prints it: xmin:xmax:in-progress.
 pub fn snapshot_text() -> String {
     // SAFETY: an SQL-callable function without arguments; it needs an active snapshot, which a query has.
@@ -324,9 +316,4 @@ pub fn snapshot_text() -> String {
             }
         }
     }
-}
-
-/// A C string for PostgreSQL. Its inputs come from SQL text, which cannot hold NUL.
-pub fn c_string(text: &str) -> CString {
-    CString::new(text.replace('\0', "")).unwrap_or_default()
 }

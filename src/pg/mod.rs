@@ -13,8 +13,6 @@ pub mod session;
 pub mod virtual_columns;
 pub mod xact;
 
-pub use error::{Error, Result};
-
 /// Acts on a pending cancel or terminate. Cheap enough to be called for every page.
 #[inline]
 pub fn check_for_interrupts() {

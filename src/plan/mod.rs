@@ -15,7 +15,7 @@ pub mod relation;
 
 pub use chunks::Chunks;
 pub use columns::{Column, Stored};
-pub use relation::{Leaf, Source};
+pub use relation::Source;
 
 /// How rows leave the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -10,6 +10,8 @@ use crate::pg::error::{Code, Error, Result, error};
 pub struct Leaf {
     pub oid: u32,
     pub name: String,
+    /// Blocks of the leaves before it.
+    pub first: u64,
     pub blocks: u32,
 }
 
@@ -31,18 +33,15 @@ pub struct Source {
 
 impl Source {
     pub fn blocks(&self) -> u64 {
-        self.leaves.iter().map(|leaf| u64::from(leaf.blocks)).sum()
+        self.leaves.last().map_or(0, |leaf| leaf.first + u64::from(leaf.blocks))
     }
 
     /// The leaf and its block that a block of the concatenation stands for.
-    pub fn locate(&self, mut block: u64) -> Option<(usize, u32)> {
-        for (index, leaf) in self.leaves.iter().enumerate() {
-            if block < u64::from(leaf.blocks) {
-                return Some((index, block as u32));
-            }
-            block -= u64::from(leaf.blocks);
-        }
-        None
+    pub fn locate(&self, block: u64) -> Option<(usize, u32)> {
+        // Of leaves that begin at the same block all but the last are empty.
+        let index = self.leaves.partition_point(|leaf| leaf.first <= block).checked_sub(1)?;
+        let within = block - self.leaves[index].first;
+        (within < u64::from(self.leaves[index].blocks)).then_some((index, within as u32))
     }
 }
 
@@ -88,7 +87,12 @@ fn add_leaf(source: &mut Source, attributes: &mut [Attribute], leaf: &Table) -> 
     }
     source.is_temporary |= leaf.is_temporary();
     source.is_heap &= leaf.is_heap();
-    source.leaves.push(Leaf { oid: leaf.oid().to_u32(), name: leaf.qualified_name(), blocks: leaf.blocks() });
+    source.leaves.push(Leaf {
+        oid: leaf.oid().to_u32(),
+        name: leaf.qualified_name(),
+        first: source.blocks(),
+        blocks: leaf.blocks(),
+    });
     Ok(())
 }
 
@@ -101,15 +105,16 @@ fn check_kind(table: &Table) -> Result<()> {
         )
         .set_hint("Run the export in the session that made it."));
     }
+    const ONLY: &str = "Only tables, partitioned tables and materialized views can be exported.";
     let (what, hint) = match table.kind() {
         b'r' | b'm' | b'p' => return Ok(()),
         b'v' => ("a view", "Create a table or a materialized view from it, and export that."),
         b'f' => ("a foreign table", "Copy its rows into a table, and export that."),
         b'i' | b'I' => ("an index", "Export the table that it belongs to."),
-        b'S' => ("a sequence", "Only tables, partitioned tables and materialized views can be exported."),
-        b'c' => ("a composite type", "Only tables, partitioned tables and materialized views can be exported."),
+        b'S' => ("a sequence", ONLY),
+        b'c' => ("a composite type", ONLY),
         b't' => ("a TOAST table", "Export the table that it belongs to."),
-        _ => ("not a table", "Only tables, partitioned tables and materialized views can be exported."),
+        _ => ("not a table", ONLY),
     };
     Err(wrong_kind(&name, what, hint))
 }
@@ -118,4 +123,35 @@ fn wrong_kind(name: &str, what: &str, hint: &str) -> Error {
     error(Code::ERRCODE_WRONG_OBJECT_TYPE, format!("cannot export {name}"))
         .set_detail(format!("It is {what}."))
         .set_hint(hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(blocks: &[u32]) -> Source {
+        let mut first = 0;
+        let leaves = blocks.iter().map(|&blocks| {
+            let leaf = Leaf { oid: 0, name: String::new(), first, blocks };
+            first += u64::from(blocks);
+            leaf
+        });
+        Source {
+            oid: 0,
+            name: String::new(),
+            leaves: leaves.collect(),
+            is_temporary: false,
+            is_heap: true,
+            workers_option: None,
+        }
+    }
+
+    #[test]
+    fn blocks_are_numbered_over_all_leaves_and_empty_ones_have_none() {
+        let source = source(&[0, 2, 0, 0, 1, 0]);
+        assert_eq!(source.blocks(), 3);
+        let located: Vec<_> = (0..4).map(|block| source.locate(block)).collect();
+        assert_eq!(located, [Some((1, 0)), Some((1, 1)), Some((4, 0)), None]);
+        assert_eq!(self::source(&[]).locate(0), None);
+    }
 }

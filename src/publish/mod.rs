@@ -7,6 +7,7 @@
 use std::ffi::CString;
 use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -284,33 +285,30 @@ impl Writer {
             let at = offset + (index * WRITE_BYTES) as u64;
             self.file.write_all_at(piece, at).map_err(|cause| self.failed(&cause))?;
         }
-        self.start_writeback(offset, bytes.len());
+        self.write_back(offset, bytes.len() as u64, libc::SYNC_FILE_RANGE_WRITE);
         Ok(())
     }
 
-    /// So that the sync at the end finds little left to do and cannot hold a cancel up for long.
-    #[cfg(target_os = "linux")]
-    fn start_writeback(&self, offset: u64, bytes: usize) {
-        use std::os::fd::AsRawFd;
-        // SAFETY: an advisory call on an open file; its failure changes nothing.
-        unsafe {
-            libc::sync_file_range(
-                self.file.as_raw_fd(),
-                offset as i64,
-                bytes as i64,
-                libc::SYNC_FILE_RANGE_WRITE,
-            );
-        }
+    /// Moves a range on its way to storage; what fails here fails in `sync`, which reports it.
+    fn write_back(&self, offset: u64, bytes: u64, flags: u32) {
+        // SAFETY: an advisory call on an open file.
+        unsafe { libc::sync_file_range(self.file.as_raw_fd(), offset as i64, bytes as i64, flags) };
     }
-
-    #[cfg(not(target_os = "linux"))]
-    fn start_writeback(&self, _offset: u64, _bytes: usize) {}
 
     pub fn read_at(&self, bytes: &mut [u8], offset: u64) -> Result<()> {
         self.file.read_exact_at(bytes, offset).map_err(|cause| file_error("read file", &self.path, &cause))
     }
 
-    pub fn sync(&self) -> Result<()> {
+    /// Waits until the file's `length` bytes are on storage, piece by piece so that a cancel need not wait
+    /// for all of them.
+    pub fn sync(&self, length: u64) -> Result<()> {
+        const WAIT: u32 = libc::SYNC_FILE_RANGE_WAIT_BEFORE
+            | libc::SYNC_FILE_RANGE_WRITE
+            | libc::SYNC_FILE_RANGE_WAIT_AFTER;
+        for offset in (0..length).step_by(WRITE_BYTES) {
+            check_for_interrupts();
+            self.write_back(offset, WRITE_BYTES as u64, WAIT);
+        }
         self.file.sync_all().map_err(|cause| self.failed(&cause))
     }
 

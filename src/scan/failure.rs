@@ -9,7 +9,7 @@ pub fn value_error(place: Place, row: usize, column: Option<&str>, reason: &Reas
     let (code, hint) = match reason {
         Reason::NumericNan | Reason::NumericInfinity => (Code::ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE, POLICY_HINT),
         Reason::InfiniteDate | Reason::InfiniteTimestamp => {
-            (Code::ERRCODE_DATETIME_VALUE_OUT_OF_RANGE, POLICY_HINT)
+            (Code::ERRCODE_DATETIME_FIELD_OVERFLOW, POLICY_HINT)
         }
         Reason::OutOfRange => (Code::ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE, POLICY_HINT),
         Reason::InvalidUtf8 => (

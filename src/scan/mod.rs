@@ -186,8 +186,12 @@ impl<'j> Reader<'j> {
         let Batch { arena, cells, tids, .. } = &mut self.batch;
         let place = Place { table, tids };
         for &column in &self.convert {
-            for row in range.clone().filter(|&row| !cells[column][row].is_null()) {
-                cells[column][row] = render::to_utf8(cells[column][row], arena).map_err(|failed| {
+            for row in range.clone() {
+                let cell = &mut cells[column][row];
+                if cell.is_null() {
+                    continue;
+                }
+                *cell = render::to_utf8(*cell, arena).map_err(|failed| {
                     let name = &self.job.columns[column].field.name;
                     failed.set_detail(failure::place_text(place, row, Some(name)))
                 })?;

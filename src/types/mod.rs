@@ -99,9 +99,21 @@ impl Kind {
             },
             Kind::Uuid => Physical::Fixed16,
             Kind::Text | Kind::Json | Kind::Bytea => Physical::Bytes,
-            Kind::List { slot, .. } if shapes.get(*slot).dimensions().is_none() => Physical::Bytes,
+            Kind::List { .. } | Kind::Struct { .. } if self.nested_as_text(shapes) => Physical::Bytes,
             Kind::List { .. } | Kind::Struct { .. } => return None,
         })
+    }
+
+    /// Whether a nested kind is written as the text of its output function. One array anywhere in it that
+    /// is no list of lists makes text of the whole: only the server can render what is inside.
+    pub fn nested_as_text(&self, shapes: &Shapes) -> bool {
+        match self {
+            Kind::List { slot, element } => {
+                shapes.get(*slot).dimensions().is_none() || element.kind.nested_as_text(shapes)
+            }
+            Kind::Struct { fields } => fields.iter().any(|field| field.kind.nested_as_text(shapes)),
+            _ => false,
+        }
     }
 }
 

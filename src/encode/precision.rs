@@ -1,0 +1,86 @@
+//! The precision that a numeric column's data need, read off the row groups' statistics.
+//!
+//! A pass fixes the scale and the physical type; how many digits the largest value has is known only
+//! when all are written, and only the footer says it.
+
+use parquet::file::statistics::Statistics;
+
+use super::footer::RowGroupMeta;
+use crate::types::{Field, Kind, Shapes};
+
+/// `shapes` with each numeric slot's digits as few as the row groups' values need.
+pub fn exact_shapes(fields: &[Field], shapes: &Shapes, groups: &[RowGroupMeta]) -> Shapes {
+    let mut exact = shapes.clone();
+    let mut leaf = 0;
+    for field in fields {
+        narrow(&field.kind, shapes, groups, &mut leaf, &mut exact);
+    }
+    exact
+}
+
+fn narrow(kind: &Kind, shapes: &Shapes, groups: &[RowGroupMeta], leaf: &mut usize, exact: &mut Shapes) {
+    match kind {
+        Kind::List { element, .. } if !kind.nested_as_text(shapes) => {
+            narrow(&element.kind, shapes, groups, leaf, exact);
+        }
+        Kind::Struct { fields } if !kind.nested_as_text(shapes) => {
+            fields.iter().for_each(|field| narrow(&field.kind, shapes, groups, leaf, exact));
+        }
+        Kind::Numeric { slot } => {
+            let mut shape = shapes.get(*slot);
+            if shape.decimal().is_some()
+                && let Some(largest) = largest(groups, *leaf)
+            {
+                shape.whole = decimal_digits(largest).saturating_sub(shape.scale);
+                exact.set(*slot, shape);
+            }
+            *leaf += 1;
+        }
+        _ => *leaf += 1,
+    }
+}
+
+/// The largest magnitude of a decimal leaf; `None` when some chunk does not tell.
+fn largest(groups: &[RowGroupMeta], leaf: usize) -> Option<u128> {
+    let mut largest = 0;
+    for group in groups {
+        let chunk = group.column(leaf);
+        let magnitude = match chunk.statistics() {
+            Some(Statistics::Int32(s)) => magnitudes(s.min_opt().copied(), s.max_opt().copied()),
+            Some(Statistics::Int64(s)) => magnitudes(s.min_opt().copied(), s.max_opt().copied()),
+            Some(Statistics::FixedLenByteArray(s)) => {
+                let value = |bytes: &[u8]| bytes.try_into().ok().map(i128::from_be_bytes);
+                magnitudes(s.min_opt().and_then(|v| value(v.data())), s.max_opt().and_then(|v| value(v.data())))
+            }
+            _ => None,
+        };
+        let all_null =
+            chunk.statistics().and_then(Statistics::null_count_opt) == Some(chunk.num_values() as u64);
+        match magnitude {
+            Some(magnitude) => largest = largest.max(magnitude),
+            None if all_null => {}
+            None => return None,
+        }
+    }
+    Some(largest)
+}
+
+fn magnitudes<T: Into<i128>>(min: Option<T>, max: Option<T>) -> Option<u128> {
+    let (min, max): (i128, i128) = (min?.into(), max?.into());
+    Some(min.unsigned_abs().max(max.unsigned_abs()))
+}
+
+fn decimal_digits(value: u128) -> u16 {
+    value.checked_ilog10().map_or(0, |log| log as u16 + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::decimal_digits;
+
+    #[test]
+    fn digits_are_counted_without_leading_zeros() {
+        assert_eq!([0, 1, 9, 10, 99, 100].map(decimal_digits), [0, 1, 1, 2, 2, 3]);
+        assert_eq!(decimal_digits(10u128.pow(38) - 1), 38);
+    }
+}
