@@ -97,9 +97,23 @@ impl Kind {
             },
             Kind::Uuid => Physical::Fixed16,
             Kind::Text | Kind::Json | Kind::Bytea => Physical::Bytes,
-            Kind::List { slot, .. } if shapes.get(*slot).is_text() => Physical::Bytes,
+            Kind::List { .. } | Kind::Struct { .. } if self.nested_as_text(shapes) => {
+                Physical::Bytes
+            }
             Kind::List { .. } | Kind::Struct { .. } => return None,
         })
+    }
+
+    /// Whether a nested kind is written as the text of its output function. One array anywhere in it that
+    /// is no list of lists makes text of the whole: only the server can render what is inside.
+    pub fn nested_as_text(&self, shapes: &Shapes) -> bool {
+        match self {
+            Kind::List { slot, element } => {
+                shapes.get(*slot).is_text() || element.kind.nested_as_text(shapes)
+            }
+            Kind::Struct { fields } => fields.iter().any(|field| field.kind.nested_as_text(shapes)),
+            _ => false,
+        }
     }
 }
 
@@ -129,13 +143,19 @@ pub struct Cell {
 }
 
 impl Cell {
-    pub const NULL: Cell = Cell { pos: 0, len: u32::MAX };
+    pub const NULL: Cell = Cell {
+        pos: 0,
+        len: u32::MAX,
+    };
 
     /// PostgreSQL's values are shorter than 1 GiB, so `len` never meets the NULL mark.
     #[inline]
     pub fn new(pos: usize, len: usize) -> Cell {
         debug_assert!(pos <= u32::MAX as usize && len < u32::MAX as usize);
-        Cell { pos: pos as u32, len: len as u32 }
+        Cell {
+            pos: pos as u32,
+            len: len as u32,
+        }
     }
 
     #[inline]
@@ -151,7 +171,11 @@ impl Cell {
 
     #[inline]
     pub fn bytes(self, arena: &[u8]) -> Option<&[u8]> {
-        if self.is_null() { None } else { Some(self.of(arena)) }
+        if self.is_null() {
+            None
+        } else {
+            Some(self.of(arena))
+        }
     }
 }
 
@@ -222,7 +246,10 @@ pub struct ValueError {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Reason {
     /// The value needs a wider shape than the one in force: widen entry `slot` and start again.
-    Misfit { slot: usize, needs: Shape },
+    Misfit {
+        slot: usize,
+        needs: Shape,
+    },
     NumericNan,
     NumericInfinity,
     InfiniteDate,

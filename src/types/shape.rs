@@ -20,14 +20,26 @@ pub struct Shape {
 
 impl Shape {
     pub fn numeric(whole: u16, scale: u16) -> Shape {
-        Shape { whole, scale, text: false }
+        Shape {
+            whole,
+            scale,
+            text: false,
+        }
     }
 
     pub fn list(dimensions: u16) -> Shape {
-        Shape { whole: dimensions, scale: 0, text: false }
+        Shape {
+            whole: dimensions,
+            scale: 0,
+            text: false,
+        }
     }
 
-    pub const TEXT: Shape = Shape { whole: 0, scale: 0, text: true };
+    pub const TEXT: Shape = Shape {
+        whole: 0,
+        scale: 0,
+        text: true,
+    };
 
     pub fn merge(self, other: Shape) -> Shape {
         Shape {
@@ -57,7 +69,11 @@ impl Shape {
     }
 
     pub fn unpack(bits: u64) -> Shape {
-        Shape { whole: bits as u16, scale: (bits >> 16) as u16, text: bits >> 32 & 1 == 1 }
+        Shape {
+            whole: bits as u16,
+            scale: (bits >> 16) as u16,
+            text: bits >> 32 & 1 == 1,
+        }
     }
 }
 
