@@ -305,7 +305,7 @@ fn datum(attr: &Attr, seed: u32, nulls: bool) -> Datum {
         (3, -1) => Datum::Compressed(vec![seed as u8; size % 90]),
         (4, -1) => Datum::Varlena(vec![seed as u8; size % 700], false),
         (_, -1) => Datum::Varlena(vec![0; size % 130], attr.align != 1),
-        (_, len) => Datum::Fixed((0..len).map(|i| (seed as i16 + i) as u8).collect()),
+        (_, len) => Datum::Fixed((0..len).map(|i| (seed as i16).wrapping_add(i) as u8).collect()),
     }
 }
 
@@ -349,7 +349,8 @@ proptest! {
                     }
                     Some(Datum::Varlena(value, _)) => {
                         let bytes = bytes.unwrap();
-                        prop_assert!(if whole { bytes.ends_with(value) } else { bytes == value });
+                        let same = if whole { bytes.ends_with(value) } else { bytes == value };
+                        prop_assert!(same);
                         whole.then_some(FixupKind::Plain)
                     }
                     Some(Datum::Compressed(value)) => {
