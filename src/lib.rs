@@ -1,5 +1,32 @@
 //! pg_strata: PostgreSQL tables as Parquet files, in parallel, on one snapshot, exactly.
 
 pub mod decode;
+pub mod encode;
+pub mod slot;
 pub mod types;
 pub mod wire;
+
+#[cfg(feature = "pg")]
+mod api;
+#[cfg(feature = "pg")]
+mod export;
+#[cfg(feature = "pg")]
+mod pg;
+#[cfg(feature = "pg")]
+mod plan;
+#[cfg(feature = "pg")]
+mod publish;
+#[cfg(feature = "pg")]
+mod scan;
+
+#[cfg(feature = "pg")]
+pgrx::pg_module_magic!(name, version);
+
+/// Runs in every process that loads the library; in a parallel worker that is before it has a
+/// transaction, so there is no catalog access here.
+#[cfg(feature = "pg")]
+#[pgrx::pg_guard]
+pub extern "C-unwind" fn _PG_init() {
+    pg::guc::register();
+    pg::parallel::set_worker_body(export::worker_body);
+}

@@ -46,7 +46,7 @@ pub fn arrow_type(kind: &Kind, shapes: &Shapes) -> DataType {
     }
 }
 
-/// The Arrow field of a column, or of a composite's field.
+/// The Arrow field of a top-level column; fields inside it are all nullable.
 pub fn arrow_field(field: &Field, shapes: &Shapes) -> FieldRef {
     named(&field.name, field, field.nullable, shapes)
 }
@@ -58,7 +58,7 @@ pub(super) fn element_field(element: &Field, shapes: &Shapes) -> FieldRef {
 
 /// How many lists an array column nests: one as long as every array seen is empty.
 pub(super) fn list_depth(slot: usize, shapes: &Shapes) -> usize {
-    usize::from(shapes.get(slot).whole.max(1))
+    usize::from(shapes.get(slot).dimensions().unwrap_or(1))
 }
 
 fn named(name: &str, field: &Field, nullable: bool, shapes: &Shapes) -> FieldRef {
@@ -93,13 +93,14 @@ mod tests {
             slot: 0,
             element: Box::new(field(Kind::Int4)),
         };
-        let mut shapes = Shapes::new(1);
+        let shapes = Shapes::new(1);
         let one = DataType::List(Arc::new(ArrowField::new("element", DataType::Int32, true)));
         assert_eq!(arrow_type(&list, &shapes), one);
+        let mut shapes = Shapes::new(1);
         shapes.merge(0, Shape::list(2));
         let two = DataType::List(Arc::new(ArrowField::new("element", one, true)));
         assert_eq!(arrow_type(&list, &shapes), two);
-        shapes.merge(0, Shape::TEXT);
+        shapes.merge(0, Shape::list(1));
         assert_eq!(arrow_type(&list, &shapes), DataType::Utf8);
         let composite = Kind::Struct {
             fields: vec![field(Kind::Int4), field(list)],

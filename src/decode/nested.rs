@@ -250,8 +250,8 @@ impl List {
         match dimensions.sizes().len() {
             0 => None,
             _ if dimensions.shifted => Some(Shape::TEXT),
-            count if self.open => Some(Shape::list(count as u16)),
-            count if count != self.levels.len() => Some(Shape::TEXT),
+            // Where another count is in force already, the two merge into a shape that is text.
+            count if self.open || count != self.levels.len() => Some(Shape::list(count as u16)),
             _ => None,
         }
     }

@@ -6,11 +6,13 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 mod shape;
 pub use shape::{Shape, Shapes};
 
 /// One exported column, or one field of a composite, or the element of an array.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Field {
     pub name: String,
     /// The type as PostgreSQL's `format_type` names it, for the file's metadata.
@@ -23,7 +25,7 @@ pub struct Field {
 /// How a value is written to the file.
 ///
 /// A kind says nothing of where the bytes come from; a cell's [`Repr`] does.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Kind {
     Bool,
     Int2,
@@ -97,9 +99,7 @@ impl Kind {
             },
             Kind::Uuid => Physical::Fixed16,
             Kind::Text | Kind::Json | Kind::Bytea => Physical::Bytes,
-            Kind::List { .. } | Kind::Struct { .. } if self.nested_as_text(shapes) => {
-                Physical::Bytes
-            }
+            Kind::List { .. } | Kind::Struct { .. } if self.nested_as_text(shapes) => Physical::Bytes,
             Kind::List { .. } | Kind::Struct { .. } => return None,
         })
     }
@@ -109,7 +109,7 @@ impl Kind {
     pub fn nested_as_text(&self, shapes: &Shapes) -> bool {
         match self {
             Kind::List { slot, element } => {
-                shapes.get(*slot).is_text() || element.kind.nested_as_text(shapes)
+                shapes.get(*slot).dimensions().is_none() || element.kind.nested_as_text(shapes)
             }
             Kind::Struct { fields } => fields.iter().any(|field| field.kind.nested_as_text(shapes)),
             _ => false,
@@ -143,19 +143,22 @@ pub struct Cell {
 }
 
 impl Cell {
-    pub const NULL: Cell = Cell {
-        pos: 0,
-        len: u32::MAX,
-    };
+    pub const NULL: Cell = Cell { pos: 0, len: u32::MAX };
 
     /// PostgreSQL's values are shorter than 1 GiB, so `len` never meets the NULL mark.
     #[inline]
     pub fn new(pos: usize, len: usize) -> Cell {
         debug_assert!(pos <= u32::MAX as usize && len < u32::MAX as usize);
-        Cell {
-            pos: pos as u32,
-            len: len as u32,
-        }
+        Cell { pos: pos as u32, len: len as u32 }
+    }
+
+    /// Bytes of the value; 0 for NULL.
+    pub fn len(self) -> usize {
+        if self.is_null() { 0 } else { self.len as usize }
+    }
+
+    pub fn is_empty(self) -> bool {
+        self.len() == 0
     }
 
     #[inline]
@@ -171,11 +174,7 @@ impl Cell {
 
     #[inline]
     pub fn bytes(self, arena: &[u8]) -> Option<&[u8]> {
-        if self.is_null() {
-            None
-        } else {
-            Some(self.of(arena))
-        }
+        if self.is_null() { None } else { Some(self.of(arena)) }
     }
 }
 
@@ -246,10 +245,7 @@ pub struct ValueError {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Reason {
     /// The value needs a wider shape than the one in force: widen entry `slot` and start again.
-    Misfit {
-        slot: usize,
-        needs: Shape,
-    },
+    Misfit { slot: usize, needs: Shape },
     NumericNan,
     NumericInfinity,
     InfiniteDate,

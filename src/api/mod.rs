@@ -1,0 +1,197 @@
+//! The SQL functions: arguments checked for form, results as rows.
+//!
+//! The signatures are written by hand because pgrx has no argument of type regclass that is not opened
+//! for us, before the caller's rights are known.
+
+use std::path::PathBuf;
+
+use pgrx::datum::Interval;
+use pgrx::pg_sys::Oid;
+use pgrx::prelude::*;
+
+use crate::encode::{Codec, CodecError};
+use crate::export::{self, Exported, Request};
+use crate::pg::error::{Code, Error, Result, error};
+use crate::plan::ScanKind;
+
+type ExportRow = TableIterator<
+    'static,
+    (
+        name!(path, String),
+        name!(files, i32),
+        name!(row_groups, i64),
+        name!(rows, i64),
+        name!(bytes, i64),
+        name!(scan, String),
+        name!(device, String),
+        name!(workers, i32),
+        name!(elapsed, Interval),
+    ),
+>;
+
+/// Exports a table to Parquet; see the comment on the SQL function, and README, for the options.
+#[pg_extern(sql = r#"
+CREATE FUNCTION export_table_parquet(
+    "table" regclass, path text,
+    columns text[] DEFAULT NULL,
+    compression text DEFAULT 'zstd',
+    row_group_rows bigint DEFAULT 1000000, row_group_bytes bigint DEFAULT 134217728,
+    workers int DEFAULT NULL,
+    scan text DEFAULT 'auto',
+    overwrite boolean DEFAULT false)
+RETURNS TABLE (path text, files int, row_groups bigint, rows bigint, bytes bigint,
+               scan text, device text, workers int, elapsed interval)
+VOLATILE PARALLEL UNSAFE LANGUAGE c AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
+"#)]
+#[allow(clippy::too_many_arguments)] // the SQL function has them
+fn export_table_parquet(
+    table: Option<Oid>,
+    path: Option<String>,
+    columns: Option<Vec<Option<String>>>,
+    compression: Option<String>,
+    row_group_rows: Option<i64>,
+    row_group_bytes: Option<i64>,
+    workers: Option<i32>,
+    scan: Option<String>,
+    overwrite: Option<bool>,
+) -> Result<ExportRow> {
+    let compression = compression.unwrap_or_else(|| "zstd".into());
+    check_compression(&compression)?;
+    let request = Request {
+        table: required(table, "table")?,
+        path: required(path, "path")?,
+        columns: column_names(columns)?,
+        compression,
+        row_group_rows: positive(row_group_rows, "row_group_rows", 1_000_000)?,
+        row_group_bytes: positive(row_group_bytes, "row_group_bytes", 128 << 20)?,
+        workers: worker_count(workers)?,
+        scan: scan_kind(scan.as_deref())?,
+        overwrite: overwrite.unwrap_or(false),
+    };
+    let done = export::export(&request)?;
+    Ok(TableIterator::once(result_row(request.path, done)?))
+}
+
+#[allow(clippy::type_complexity)] // the result row
+fn result_row(
+    path: String,
+    done: Exported,
+) -> Result<(String, i32, i64, i64, i64, String, String, i32, Interval)> {
+    let micros = i64::try_from(done.elapsed.as_micros()).unwrap_or(i64::MAX);
+    Ok((
+        path,
+        done.files as i32,
+        done.row_groups as i64,
+        done.rows as i64,
+        done.bytes as i64,
+        done.scan.name().to_owned(),
+        "cpu".to_owned(),
+        done.workers as i32,
+        Interval::from_micros(micros),
+    ))
+}
+
+/// Writes the COPY BINARY stream of a table, or counts its bytes when `path` is NULL.
+#[pg_extern(sql = r#"
+CREATE FUNCTION copy_binary_dump(
+    "table" regclass, path text DEFAULT NULL,
+    workers int DEFAULT NULL,
+    overwrite boolean DEFAULT false)
+RETURNS TABLE (rows bigint, bytes bigint)
+VOLATILE PARALLEL UNSAFE LANGUAGE c AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
+"#)]
+fn copy_binary_dump(
+    table: Option<Oid>,
+    path: Option<String>,
+    workers: Option<i32>,
+    overwrite: Option<bool>,
+) -> Result<TableIterator<'static, (name!(rows, i64), name!(bytes, i64))>> {
+    let path: Option<PathBuf> = path.map(PathBuf::from);
+    let done = export::dump(
+        required(table, "table")?,
+        path.as_ref().and_then(|path| path.to_str()),
+        worker_count(workers)?,
+        overwrite.unwrap_or(false),
+    )?;
+    Ok(TableIterator::once((done.rows as i64, done.bytes as i64)))
+}
+
+fn invalid(message: String, hint: &str) -> Error {
+    error(Code::ERRCODE_INVALID_PARAMETER_VALUE, message).set_hint(hint)
+}
+
+fn required<T>(value: Option<T>, name: &str) -> Result<T> {
+    value.ok_or_else(|| {
+        error(Code::ERRCODE_NULL_VALUE_NOT_ALLOWED, format!("argument \"{name}\" must not be null"))
+            .set_hint("Name the table and an absolute path on the server.")
+    })
+}
+
+fn positive(value: Option<i64>, name: &str, default: u64) -> Result<u64> {
+    match value {
+        None => Ok(default),
+        Some(value @ 1..) => Ok(value as u64),
+        Some(value) => Err(error(
+            Code::ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE,
+            format!("{name} must be greater than zero, not {value}"),
+        )
+        .set_hint(format!("Leave it out for the default, {default}."))),
+    }
+}
+
+fn worker_count(value: Option<i32>) -> Result<Option<usize>> {
+    match value {
+        None => Ok(None),
+        Some(workers @ 0..=1024) => Ok(Some(workers as usize)),
+        Some(workers) => Err(error(
+            Code::ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE,
+            format!("workers must be between 0 and 1024, not {workers}"),
+        )
+        .set_hint("Leave it out to choose by the table's size; 0 works in the calling process alone.")),
+    }
+}
+
+fn scan_kind(text: Option<&str>) -> Result<Option<ScanKind>> {
+    match text {
+        None | Some("auto") => Ok(None),
+        Some("heap") => Ok(Some(ScanKind::Heap)),
+        Some("copy_binary") => Ok(Some(ScanKind::CopyBinary)),
+        Some(other) => Err(invalid(format!("unknown scan \"{other}\""), "Use auto, heap or copy_binary.")),
+    }
+}
+
+fn check_compression(text: &str) -> Result<()> {
+    Codec::parse(text).map(|_| ()).map_err(|cause| {
+        let code = match cause {
+            CodecError::UnknownCodec { .. } => Code::ERRCODE_INVALID_PARAMETER_VALUE,
+            _ => Code::ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE,
+        };
+        error(code, cause.to_string())
+            .set_hint("Use zstd, snappy, gzip, brotli, lz4_raw or none; zstd, gzip and brotli take a level, as in 'zstd:3'.")
+    })
+}
+
+fn column_names(columns: Option<Vec<Option<String>>>) -> Result<Option<Vec<String>>> {
+    let Some(columns) = columns else { return Ok(None) };
+    let names = columns.into_iter().collect::<Option<Vec<String>>>();
+    names.map(Some).ok_or_else(|| {
+        error(Code::ERRCODE_NULL_VALUE_NOT_ALLOWED, "columns must not contain null")
+            .set_hint("Leave columns out to export all of them.")
+    })
+}
+
+extension_sql!(
+    r#"
+COMMENT ON FUNCTION export_table_parquet(regclass, text, text[], text, bigint, bigint, int, text, boolean) IS
+    'Exports a table to a Parquet file (path ending in .parquet) or a directory of them, in parallel, on one snapshot';
+COMMENT ON FUNCTION copy_binary_dump(regclass, text, int, boolean) IS
+    'Writes a table as one COPY BINARY file by the parallel scan, or counts its bytes when path is null';
+REVOKE EXECUTE ON FUNCTION export_table_parquet(regclass, text, text[], text, bigint, bigint, int, text, boolean) FROM PUBLIC;
+REVOKE EXECUTE ON FUNCTION copy_binary_dump(regclass, text, int, boolean) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION export_table_parquet(regclass, text, text[], text, bigint, bigint, int, text, boolean) TO pg_write_server_files;
+GRANT EXECUTE ON FUNCTION copy_binary_dump(regclass, text, int, boolean) TO pg_write_server_files;
+"#,
+    name = "comments_and_privileges",
+    requires = [export_table_parquet, copy_binary_dump],
+    finalize
+);

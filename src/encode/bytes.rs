@@ -1,0 +1,327 @@
+//! Columns of byte strings: text, JSON and bytea.
+
+use parquet::basic::{Compression, Encoding, Type as PhysicalType};
+use parquet::data_type::ByteArray;
+use parquet::file::statistics::ValueStatistics;
+use parquet::schema::types::ColumnDescPtr;
+
+use super::chunk::{ChunkWriter, EncodedChunk, Levels, PAGE_BYTES, PAGE_ROWS, Scratch};
+use super::column::{Mode, dictionary_growth, keeps_paying, totals};
+use super::delta::put_delta_length;
+use super::dict::BytesDict;
+use super::fixed::put_indices;
+use super::stats::{
+    PageStats, byte_bounds, chunk_bounds, column_index, definition_histogram, extremes,
+};
+use super::{Result, reserve};
+use crate::types::Cell;
+
+/// Part of the distinct values among a sample's above which a dictionary is hopeless. Higher than for
+/// numbers: an entry that occurs but twice already saves its bytes.
+const DISTINCT_QUARTERS: usize = 3;
+
+/// The encoder of one column of byte strings.
+pub struct BytesColumn {
+    utf8: bool,
+    levels: Levels,
+    mode: Mode,
+    /// The pending page's values, except in dictionary mode.
+    cells: Vec<Cell>,
+    bytes: Vec<u8>,
+    /// The pending page's entry numbers, in dictionary mode.
+    indices: Vec<u32>,
+    /// Bytes of the pending page's values, either way.
+    page_bytes: usize,
+    dict: BytesDict,
+    /// Whether an index page has been written, so that the dictionary has to be.
+    dict_used: bool,
+    /// Entries that the dictionary had when the pending page began.
+    dict_known: usize,
+    lengths: Vec<i32>,
+    stats: Vec<PageStats<Vec<u8>>>,
+    unencoded: Vec<i64>,
+    chunk: ChunkWriter,
+}
+
+impl BytesColumn {
+    pub fn new(nullable: bool, utf8: bool) -> Self {
+        BytesColumn {
+            utf8,
+            levels: Levels::new(nullable),
+            mode: Mode::start(),
+            cells: Vec::new(),
+            bytes: Vec::new(),
+            indices: Vec::new(),
+            page_bytes: 0,
+            dict: BytesDict::new(),
+            dict_used: false,
+            dict_known: 0,
+            lengths: Vec::new(),
+            stats: Vec::new(),
+            unencoded: Vec::new(),
+            chunk: ChunkWriter::default(),
+        }
+    }
+
+    pub fn chunk_mut(&mut self) -> &mut ChunkWriter {
+        &mut self.chunk
+    }
+
+    pub fn memory(&self) -> usize {
+        self.cells.capacity() * size_of::<Cell>()
+            + self.bytes.capacity()
+            + self.indices.capacity() * 4
+            + self.dict.memory()
+            + self.chunk.memory()
+    }
+
+    /// Appends rows: `valid` is empty when each has a value, else has a byte per row. Returns the bytes
+    /// that the values take in PLAIN encoding.
+    pub fn append(
+        &mut self,
+        mut valid: &[u8],
+        mut cells: &[Cell],
+        arena: &[u8],
+        scratch: &mut Scratch,
+    ) -> Result<usize> {
+        let mut total = 0;
+        while !cells.is_empty() || !valid.is_empty() {
+            let (rows, taken, bytes) = self.fit(valid, cells, arena);
+            if valid.is_empty() {
+                self.levels.push_all(rows);
+            } else {
+                self.levels.push(&valid[..rows], rows - taken)?;
+                valid = &valid[rows..];
+            }
+            let (page, rest) = cells.split_at(taken);
+            self.take(page, bytes, arena)?;
+            cells = rest;
+            total += bytes + 4 * taken;
+            if self.levels.rows() == PAGE_ROWS || self.plain_len() >= PAGE_BYTES {
+                self.flush(false, scratch)?;
+            }
+        }
+        Ok(total)
+    }
+
+    fn values(&self) -> usize {
+        self.levels.rows() - self.levels.nulls()
+    }
+
+    fn plain_len(&self) -> usize {
+        self.page_bytes + 4 * self.values()
+    }
+
+    /// How much of the rows the pending page takes: rows, values and their bytes. A page closes with the
+    /// value that brings it to `PAGE_BYTES`.
+    fn fit(&self, valid: &[u8], cells: &[Cell], arena: &[u8]) -> (usize, usize, usize) {
+        let max_rows = PAGE_ROWS - self.levels.rows();
+        let room = PAGE_BYTES - self.plain_len();
+        let (mut taken, mut bytes) = (0, 0);
+        if valid.is_empty() {
+            for cell in &cells[..max_rows.min(cells.len())] {
+                taken += 1;
+                bytes += cell.of(arena).len();
+                if bytes + 4 * taken >= room {
+                    break;
+                }
+            }
+            return (taken, taken, bytes);
+        }
+        let mut rows = 0;
+        for &valid in &valid[..max_rows.min(valid.len())] {
+            rows += 1;
+            if valid != 0 {
+                bytes += cells[taken].of(arena).len();
+                taken += 1;
+                if bytes + 4 * taken >= room {
+                    break;
+                }
+            }
+        }
+        (rows, taken, bytes)
+    }
+
+    /// Adds values to the pending page, by number or by copy.
+    fn take(&mut self, cells: &[Cell], bytes: usize, arena: &[u8]) -> Result<()> {
+        self.page_bytes += bytes;
+        let mut done = 0;
+        if self.mode == Mode::Dictionary {
+            let known = self.indices.len();
+            if self.dict.intern(cells, arena, usize::MAX, &mut self.indices)?.is_ok() {
+                return Ok(());
+            }
+            done = self.indices.len() - known;
+            self.leave_dictionary()?;
+        }
+        reserve(&mut self.cells, cells.len() - done)?;
+        reserve(&mut self.bytes, bytes)?;
+        for cell in &cells[done..] {
+            self.push_copy(cell.of(arena));
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn push_copy(&mut self, value: &[u8]) {
+        self.cells.push(Cell::new(self.bytes.len(), value.len()));
+        self.bytes.extend_from_slice(value);
+    }
+
+    /// Turns the pending page's entry numbers back into values and forgets what it added.
+    fn leave_dictionary(&mut self) -> Result<()> {
+        let indices = std::mem::take(&mut self.indices);
+        reserve(&mut self.cells, indices.len())?;
+        reserve(&mut self.bytes, self.page_bytes)?;
+        for &index in &indices {
+            let value = self.dict.get(index as usize);
+            self.cells.push(Cell::new(self.bytes.len(), value.len()));
+            self.bytes.extend_from_slice(value);
+        }
+        self.indices = indices;
+        self.indices.clear();
+        self.dict.truncate(self.dict_known);
+        self.mode = Mode::Sampling { dictionary: false };
+        Ok(())
+    }
+
+    /// Closes the pending page. `last` tells that no other page follows.
+    fn flush(&mut self, last: bool, scratch: &mut Scratch) -> Result<()> {
+        scratch.begin();
+        let added = self.dict.len() - self.dict_known;
+        if self.mode == Mode::Dictionary && !keeps_paying(added, self.indices.len()) {
+            self.leave_dictionary()?;
+        }
+        match self.mode {
+            Mode::Dictionary => {
+                self.note_page(true);
+                self.index_trial(0, scratch)?;
+            }
+            Mode::Values(encoding) => {
+                self.note_page(false);
+                self.value_trial(encoding, scratch)?;
+            }
+            Mode::Sampling { dictionary } => {
+                self.note_page(false);
+                self.sample(dictionary, last, scratch)?;
+            }
+        }
+        let encoding = scratch.decide()?;
+        self.mode.settle(encoding, self.values());
+        if encoding == Encoding::RLE_DICTIONARY {
+            self.dict_used = true;
+        } else if !self.dict_used {
+            self.dict.clear();
+        }
+        self.dict_known = self.dict.len();
+        self.chunk.put_page(scratch, self.levels.rows(), encoding)?;
+        self.cells.clear();
+        self.bytes.clear();
+        self.indices.clear();
+        self.page_bytes = 0;
+        self.levels.clear();
+        Ok(())
+    }
+
+    /// Records the pending page's statistics.
+    fn note_page(&mut self, by_number: bool) {
+        let found = if by_number {
+            // Only the distinct values are compared.
+            let mut used = vec![false; self.dict.len()];
+            self.indices.iter().for_each(|&i| used[i as usize] = true);
+            let used = used.iter().enumerate().filter(|(_, used)| **used);
+            extremes(used.map(|(index, _)| self.dict.get(index)))
+        } else {
+            extremes(self.cells.iter().map(|cell| cell.of(&self.bytes)))
+        };
+        let bounds = found.map(|(min, max)| byte_bounds(min, max, self.utf8));
+        let (rows, nulls) = (self.levels.rows(), self.levels.nulls());
+        self.stats.push(PageStats { bounds, rows, nulls, nans: 0 });
+        self.unencoded.push(self.page_bytes as i64);
+    }
+
+    /// Tries every encoding that may be the best for this page, and so for those after it.
+    fn sample(&mut self, dictionary: bool, last: bool, scratch: &mut Scratch) -> Result<()> {
+        self.value_trial(Encoding::PLAIN, scratch)?;
+        if dictionary && Mode::is_sample(self.cells.len(), last) {
+            let limit = self.cells.len() * DISTINCT_QUARTERS / 4;
+            if self.dict.intern(&self.cells, &self.bytes, limit, &mut self.indices)?.is_ok() {
+                let share = dictionary_growth(&self.indices, self.dict.len(), last);
+                let growth = self.dict.page().len() * share / self.dict.len().max(1);
+                self.index_trial(growth, scratch)?;
+            }
+        }
+        self.value_trial(Encoding::DELTA_LENGTH_BYTE_ARRAY, scratch)
+    }
+
+    fn index_trial(&mut self, growth: usize, scratch: &mut Scratch) -> Result<()> {
+        let hint = self.indices.len() * 4 + 8;
+        let out = scratch.trial(Encoding::RLE_DICTIONARY, growth, &self.levels, hint)?;
+        put_indices(&self.indices, self.dict.len(), out);
+        Ok(())
+    }
+
+    fn value_trial(&mut self, encoding: Encoding, scratch: &mut Scratch) -> Result<()> {
+        let hint = self.bytes.len() + 5 * self.cells.len() + 512;
+        if encoding == Encoding::DELTA_LENGTH_BYTE_ARRAY && !self.cells.is_empty() {
+            let out = scratch.trial(encoding, 0, &self.levels, hint)?;
+            self.lengths.clear();
+            // PostgreSQL's values are shorter than 1 GiB.
+            self.lengths.extend(self.cells.iter().map(|cell| cell.of(&self.bytes).len() as i32));
+            put_delta_length(&self.lengths, &self.bytes, out);
+        } else if encoding == Encoding::PLAIN || self.cells.is_empty() {
+            let out = scratch.trial(Encoding::PLAIN, 0, &self.levels, hint)?;
+            for cell in &self.cells {
+                let value = cell.of(&self.bytes);
+                out.extend_from_slice(&(value.len() as u32).to_le_bytes());
+                out.extend_from_slice(value);
+            }
+        }
+        Ok(())
+    }
+
+    /// Closes the chunk and starts the next.
+    pub fn finish(
+        &mut self,
+        column: &ColumnDescPtr,
+        codec: Compression,
+        scratch: &mut Scratch,
+    ) -> Result<EncodedChunk> {
+        if self.levels.rows() > 0 {
+            self.flush(true, scratch)?;
+        }
+        if self.dict_used {
+            self.chunk.put_dictionary(scratch, self.dict.page(), self.dict.len())?;
+        }
+        let nullable = self.levels.nullable();
+        let (rows, nulls) = totals(&self.stats);
+        let (min, max) = match chunk_bounds(&self.stats, Vec::cmp) {
+            Some(bounds) => (Some(bounds.min), Some(bounds.max)),
+            None => (None, None),
+        };
+        let exact = |bound: &Option<super::stats::Bound<Vec<u8>>>| bound.as_ref().is_some_and(|b| b.exact);
+        let (min_exact, max_exact) = (exact(&min), exact(&max));
+        let value = |bound: Option<super::stats::Bound<Vec<u8>>>| bound.map(|b| ByteArray::from(b.value));
+        let statistics =
+            ValueStatistics::new(value(min), value(max), None, Some(nulls as u64), false)
+                .with_min_is_exact(min_exact)
+                .with_max_is_exact(max_exact);
+        let metadata = self
+            .chunk
+            .metadata(column.clone(), codec)
+            .set_statistics(statistics.into())
+            .set_unencoded_byte_array_data_bytes(Some(self.unencoded.iter().sum()))
+            .set_definition_level_histogram(definition_histogram(nullable, rows, nulls))
+            .build()?;
+        let index =
+            column_index(PhysicalType::BYTE_ARRAY, &self.stats, Vec::cmp, Vec::clone, nullable)?;
+        let chunk = self.chunk.finish(metadata, index, &self.unencoded);
+        self.dict.clear();
+        self.dict_used = false;
+        self.dict_known = 0;
+        self.mode = Mode::start();
+        self.stats.clear();
+        self.unencoded.clear();
+        Ok(chunk)
+    }
+}

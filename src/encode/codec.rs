@@ -1,0 +1,196 @@
+//! Codecs: their names and levels, and one reusable compression context per row group writer.
+
+use std::fmt;
+use std::io::Write;
+
+use parquet::basic::{BrotliLevel, Compression, GzipLevel, ZstdLevel};
+
+use super::{EncodeError, Result, reserve};
+
+/// What `Codec::parse` takes, for error messages.
+pub const CODECS: &str = "zstd[:1-22], snappy, gzip[:0-9], brotli[:0-11], lz4_raw, none";
+
+/// A page codec with its level.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Codec {
+    None,
+    Snappy,
+    Gzip(u32),
+    Brotli(u32),
+    Lz4Raw,
+    Zstd(i32),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CodecError {
+    Unknown(String),
+    BadLevel { codec: &'static str, level: String, allowed: &'static str },
+}
+
+impl fmt::Display for CodecError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CodecError::Unknown(name) => write!(f, "unknown codec \"{name}\", allowed are {CODECS}"),
+            CodecError::BadLevel { codec, level, allowed } => {
+                write!(f, "codec {codec} has no level \"{level}\", allowed are {allowed}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for CodecError {}
+
+impl Default for Codec {
+    fn default() -> Self {
+        Codec::Zstd(1)
+    }
+}
+
+impl Codec {
+    /// Reads `name` or `name:level`; names are matched without regard to case.
+    pub fn parse(text: &str) -> std::result::Result<Codec, CodecError> {
+        let (name, level) = match text.split_once(':') {
+            Some((name, level)) => (name.trim(), Some(level.trim())),
+            None => (text.trim(), None),
+        };
+        match name.to_ascii_lowercase().as_str() {
+            "zstd" => Ok(Codec::Zstd(parse_level("zstd", level, 1, 1..=22, "1 to 22")? as i32)),
+            "gzip" => Ok(Codec::Gzip(parse_level("gzip", level, 6, 0..=9, "0 to 9")?)),
+            "brotli" => Ok(Codec::Brotli(parse_level("brotli", level, 1, 0..=11, "0 to 11")?)),
+            "snappy" => without_level("snappy", level, Codec::Snappy),
+            "lz4_raw" => without_level("lz4_raw", level, Codec::Lz4Raw),
+            "none" => without_level("none", level, Codec::None),
+            _ => Err(CodecError::Unknown(name.to_string())),
+        }
+    }
+
+    /// The codec as parquet names it.
+    pub(super) fn compression(self) -> Result<Compression> {
+        Ok(match self {
+            Codec::None => Compression::UNCOMPRESSED,
+            Codec::Snappy => Compression::SNAPPY,
+            Codec::Gzip(level) => Compression::GZIP(GzipLevel::try_new(level)?),
+            Codec::Brotli(level) => Compression::BROTLI(BrotliLevel::try_new(level)?),
+            Codec::Lz4Raw => Compression::LZ4_RAW,
+            Codec::Zstd(level) => Compression::ZSTD(ZstdLevel::try_new(level)?),
+        })
+    }
+}
+
+fn parse_level(
+    codec: &'static str,
+    level: Option<&str>,
+    default: u32,
+    range: std::ops::RangeInclusive<u32>,
+    allowed: &'static str,
+) -> std::result::Result<u32, CodecError> {
+    let Some(text) = level else { return Ok(default) };
+    text.parse().ok().filter(|n| range.contains(n)).ok_or_else(|| CodecError::BadLevel {
+        codec,
+        level: text.to_string(),
+        allowed,
+    })
+}
+
+fn without_level(
+    codec: &'static str,
+    level: Option<&str>,
+    value: Codec,
+) -> std::result::Result<Codec, CodecError> {
+    match level {
+        None => Ok(value),
+        Some(text) => Err(CodecError::BadLevel { codec, level: text.to_string(), allowed: "none" }),
+    }
+}
+
+/// Compresses pages. Contexts and tables are made once: a zstd context costs more than a small page.
+pub(super) enum Compressor {
+    None,
+    Snappy(snap::raw::Encoder),
+    Gzip(u32),
+    Brotli(u32),
+    Lz4Raw(lz4_flex::block::CompressTable),
+    Zstd(zstd::bulk::Compressor<'static>),
+}
+
+impl Compressor {
+    pub fn new(codec: Codec) -> Result<Compressor> {
+        Ok(match codec {
+            Codec::None => Compressor::None,
+            Codec::Snappy => Compressor::Snappy(snap::raw::Encoder::new()),
+            Codec::Gzip(level) => Compressor::Gzip(level),
+            Codec::Brotli(level) => Compressor::Brotli(level),
+            // Pages are mostly larger than the 64 KiB that the small table is limited to.
+            Codec::Lz4Raw => Compressor::Lz4Raw(lz4_flex::block::CompressTable::large()),
+            Codec::Zstd(level) => Compressor::Zstd(zstd::bulk::Compressor::new(level)?),
+        })
+    }
+
+    /// Replaces `out` by the compressed `raw`.
+    pub fn compress(&mut self, raw: &[u8], out: &mut Vec<u8>) -> Result<()> {
+        out.clear();
+        match self {
+            Compressor::None => {
+                reserve(out, raw.len())?;
+                out.extend_from_slice(raw);
+            }
+            Compressor::Snappy(encoder) => {
+                resize(out, snap::raw::max_compress_len(raw.len()))?;
+                let len = encoder.compress(raw, out).map_err(other)?;
+                out.truncate(len);
+            }
+            Compressor::Gzip(level) => {
+                reserve(out, raw.len() / 2)?;
+                let mut gz = flate2::write::GzEncoder::new(&mut *out, flate2::Compression::new(*level));
+                gz.write_all(raw)?;
+                gz.finish()?;
+            }
+            Compressor::Brotli(level) => {
+                reserve(out, raw.len() / 2)?;
+                // Buffer and window as parquet's own writer has them.
+                let mut br = brotli::CompressorWriter::new(&mut *out, 4096, *level, 22);
+                br.write_all(raw)?;
+                br.flush()?;
+            }
+            Compressor::Lz4Raw(table) => {
+                resize(out, lz4_flex::block::get_maximum_output_size(raw.len()))?;
+                let len = lz4_flex::block::compress_into_with_table(raw, out, table).map_err(other)?;
+                out.truncate(len);
+            }
+            Compressor::Zstd(context) => {
+                reserve(out, zstd::zstd_safe::compress_bound(raw.len()))?;
+                context.compress_to_buffer(raw, out)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn resize(out: &mut Vec<u8>, len: usize) -> Result<()> {
+    reserve(out, len)?;
+    out.resize(len, 0);
+    Ok(())
+}
+
+fn other(e: impl std::error::Error + Send + Sync + 'static) -> EncodeError {
+    EncodeError::Io(std::io::Error::other(e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parses_names_and_levels() {
+        assert_eq!(Codec::parse("zstd"), Ok(Codec::Zstd(1)));
+        assert_eq!(Codec::parse(" ZSTD : 3 "), Ok(Codec::Zstd(3)));
+        assert_eq!(Codec::parse("gzip:6"), Ok(Codec::Gzip(6)));
+        assert_eq!(Codec::parse("brotli"), Ok(Codec::Brotli(1)));
+        assert_eq!(Codec::parse("lz4_raw"), Ok(Codec::Lz4Raw));
+        assert_eq!(Codec::parse("none"), Ok(Codec::None));
+        assert_eq!(Codec::parse("lzo"), Err(CodecError::Unknown("lzo".into())));
+        for bad in ["zstd:0", "zstd:23", "zstd:", "zstd:x", "gzip:10", "brotli:12", "snappy:1", "none:1"] {
+            assert!(matches!(Codec::parse(bad), Err(CodecError::BadLevel { .. })), "{bad}");
+        }
+    }
+}

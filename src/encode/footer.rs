@@ -1,0 +1,189 @@
+//! Footers: the metadata of one row group between processes, and of all at the end of a file.
+
+use std::io::Write;
+use std::sync::Arc;
+
+use parquet::file::metadata::page_index::{PageIndex, PageIndexBuilder};
+use parquet::file::metadata::{
+    ColumnChunkMetaData, FileMetaData, KeyValue, PageIndexPolicy, ParquetMetaData,
+    ParquetMetaDataBuilder, ParquetMetaDataReader, ParquetMetaDataWriter, RowGroupMetaData,
+};
+use parquet::file::writer::TrackedWrite;
+use parquet::schema::types::ColumnDescPtr;
+
+use super::schema::FileSchema;
+use super::{Result, invalid};
+
+/// What every Parquet file begins with.
+pub const MAGIC: &[u8; 4] = b"PAR1";
+
+/// In the form that readers of `created_by` parse: application, version, build.
+pub const CREATED_BY: &str = concat!("pg_strata version ", env!("CARGO_PKG_VERSION"), " (build dev)");
+
+/// parquet.thrift, FileMetaData: the version for files that use what came with format 2.
+const FORMAT_VERSION: i32 = 2;
+
+/// A row group's place and contents, as its encoder told.
+pub struct RowGroupMeta {
+    row_group: RowGroupMetaData,
+    file: ParquetMetaData,
+}
+
+impl RowGroupMeta {
+    /// Reads what `EncodedRowGroup::metadata_at` wrote.
+    pub fn decode(bytes: &[u8]) -> Result<RowGroupMeta> {
+        let file = ParquetMetaDataReader::new()
+            .with_page_index_policy(PageIndexPolicy::Optional)
+            .parse_and_finish(&::bytes::Bytes::copy_from_slice(bytes))?;
+        match file.row_groups() {
+            [row_group] => Ok(RowGroupMeta { row_group: row_group.clone(), file }),
+            other => invalid(format!("metadata of {} row groups instead of one", other.len())),
+        }
+    }
+
+    pub fn rows(&self) -> u64 {
+        self.row_group.num_rows() as u64
+    }
+
+    /// Where the row group begins in its file.
+    pub fn offset(&self) -> u64 {
+        self.row_group.file_offset().unwrap_or(0) as u64
+    }
+
+    /// Bytes that the row group takes in the file.
+    pub fn len(&self) -> u64 {
+        self.row_group.compressed_size() as u64
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.rows() == 0
+    }
+
+    #[cfg(test)]
+    pub fn encodings(&self, column: usize) -> String {
+        let stats = self.row_group.column(column).page_encoding_stats().into_iter().flatten();
+        stats.map(|s| format!("{}x{} ", s.count, s.encoding)).collect()
+    }
+}
+
+/// The metadata of a single row group as a footer of its own, page indexes before it.
+pub(super) fn encode_row_group(row_group: RowGroupMetaData, indexes: PageIndex) -> Result<Vec<u8>> {
+    let schema = row_group.schema_descr_ptr();
+    let file = FileMetaData::new(FORMAT_VERSION, row_group.num_rows(), None, None, schema, None);
+    let metadata = ParquetMetaDataBuilder::new(file)
+        .add_row_group(row_group)
+        .set_page_index(Some(Arc::new(indexes)))
+        .build();
+    let mut out = Vec::new();
+    ParquetMetaDataWriter::new(&mut out, &metadata).finish()?;
+    Ok(out)
+}
+
+/// A chunk's metadata with its offsets moved by `shift`, as metadata of `column`.
+pub(super) fn relocate(
+    chunk: &ColumnChunkMetaData,
+    column: ColumnDescPtr,
+    shift: i64,
+) -> Result<ColumnChunkMetaData> {
+    // A builder made from a chunk keeps that chunk's column, so every part is carried over by name.
+    let mut builder = ColumnChunkMetaData::builder(column)
+        .set_compression_codec(chunk.compression_codec())
+        .set_encodings_mask(*chunk.encodings_mask())
+        .set_num_values(chunk.num_values())
+        .set_total_compressed_size(chunk.compressed_size())
+        .set_total_uncompressed_size(chunk.uncompressed_size())
+        .set_data_page_offset(chunk.data_page_offset() + shift)
+        .set_dictionary_page_offset(chunk.dictionary_page_offset().map(|at| at + shift))
+        .set_unencoded_byte_array_data_bytes(chunk.unencoded_byte_array_data_bytes())
+        .set_repetition_level_histogram(chunk.repetition_level_histogram().cloned())
+        .set_definition_level_histogram(chunk.definition_level_histogram().cloned());
+    if let Some(statistics) = chunk.statistics() {
+        builder = builder.set_statistics(statistics.clone());
+    }
+    if let Some(encodings) = chunk.page_encoding_stats() {
+        builder = builder.set_page_encoding_stats(encodings.clone());
+    }
+    Ok(builder.build()?)
+}
+
+/// Writes what follows the last row group: page indexes, footer, its length and the magic bytes.
+///
+/// `offset` is where in the file `out` stands. `row_groups` are in the order of the rows, which need not
+/// be that of the bytes. Row groups without rows are left out. Returns the bytes written.
+pub fn write_footer(
+    out: &mut impl Write,
+    offset: u64,
+    schema: &FileSchema,
+    row_groups: &[RowGroupMeta],
+    key_values: Vec<KeyValue>,
+    created_by: &str,
+) -> Result<u64> {
+    let descr = schema.parquet();
+    let row_groups: Vec<&RowGroupMeta> = row_groups.iter().filter(|r| !r.is_empty()).collect();
+    let mut all_key_values = schema.key_values();
+    all_key_values.extend(key_values);
+    let rows = row_groups.iter().map(|r| r.row_group.num_rows()).sum();
+    let created_by = Some(created_by.to_string());
+    let file =
+        FileMetaData::new(FORMAT_VERSION, rows, created_by, Some(all_key_values), descr.clone(), None);
+    let mut builder = ParquetMetaDataBuilder::new(file);
+    let mut indexes = PageIndexBuilder::new(row_groups.len(), descr.num_columns());
+    for (ordinal, meta) in row_groups.iter().enumerate() {
+        if !schema.describes(meta.row_group.schema_descr()) {
+            return invalid("a row group's columns are not stored as the file's schema says");
+        }
+        let found = meta.file.page_index_for_row_group(0);
+        for column in 0..descr.num_columns() {
+            if let Some(index) = found.column_index(column) {
+                indexes.put_column_index(index.clone(), ordinal, column);
+            }
+            if let Some(index) = found.offset_index(column) {
+                indexes.put_offset_index(index.clone(), ordinal, column);
+            }
+        }
+        let mut row_group = meta.row_group.clone().into_builder();
+        if let Ok(ordinal) = i16::try_from(ordinal) {
+            row_group = row_group.set_ordinal(ordinal.into()); // parquet.thrift has 16 bits for it
+        }
+        builder = builder.add_row_group(row_group.build()?);
+    }
+    let metadata = builder.set_page_index(Some(Arc::new(indexes.build()))).build();
+    let mut bytes = Vec::new();
+    let mut tracked = TrackedWrite::new(Skip { left: offset, out: &mut bytes });
+    advance(&mut tracked, offset)?;
+    ParquetMetaDataWriter::new_with_tracked(tracked, &metadata).finish()?;
+    out.write_all(&bytes)?;
+    Ok(bytes.len() as u64)
+}
+
+/// Drops the first `left` bytes. parquet's writer takes the place of its output in the file from what
+/// has gone through it; so as many bytes go through it as lie before.
+struct Skip<'a> {
+    left: u64,
+    out: &'a mut Vec<u8>,
+}
+
+impl Write for Skip<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let dropped = self.left.min(bytes.len() as u64);
+        self.left -= dropped;
+        self.out.extend_from_slice(&bytes[dropped as usize..]);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+fn advance(tracked: &mut TrackedWrite<Skip<'_>>, mut left: u64) -> Result<()> {
+    // Larger than the writer's buffer, so that a block only passes by its length: a terabyte is a
+    // million calls.
+    let block = vec![0; 1 << 20];
+    while left > 0 {
+        let len = left.min(block.len() as u64);
+        tracked.write_all(&block[..len as usize])?;
+        left -= len;
+    }
+    Ok(())
+}

@@ -1,0 +1,93 @@
+//! Columns to Parquet: row groups, their metadata and the footer that ties them together.
+//!
+//! ```text
+//! Lane ──append──▶ column encoder ──page──▶ column chunk ─┐
+//!                  (pending page)   chooser               ├─finish─▶ EncodedRowGroup ─metadata_at─▶ bytes
+//! ArrayRef ───────▶ parquet's ArrowColumnWriter (nested) ─┘                                           │
+//!                                                  footer::write_footer ◀── footer::RowGroupMeta ◀────┘
+//! ```
+//!
+//! A row group is encoded in one process without knowing where in the file it will lie, under shapes
+//! that may still widen. Its metadata travels as bytes to whoever writes the footer, under the final
+//! schema. Pure: no PostgreSQL, no threads, no I/O but the `Write` that a caller hands in.
+
+use std::fmt;
+
+mod bits;
+mod bytes;
+mod chunk;
+mod codec;
+mod column;
+mod delta;
+mod dict;
+mod fixed;
+pub mod footer;
+mod nested;
+mod row_group;
+mod schema;
+mod stats;
+mod thrift;
+
+#[cfg(test)]
+mod bench;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod tests_stats;
+
+pub use codec::{CODECS, Codec, CodecError};
+pub use row_group::{EncodedRowGroup, RowGroupWriter};
+pub use schema::{FileSchema, arrow_field};
+
+/// How a file is encoded. Every process that takes part in an export has the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    pub codec: Codec,
+}
+
+/// Why encoding failed.
+#[derive(Debug)]
+pub enum EncodeError {
+    Parquet(parquet::errors::ParquetError),
+    Io(std::io::Error),
+    /// A buffer of this many bytes could not be had.
+    OutOfMemory(usize),
+    /// What the caller handed in does not fit the schema, or the format cannot hold it.
+    Invalid(String),
+}
+
+pub type Result<T> = std::result::Result<T, EncodeError>;
+
+impl fmt::Display for EncodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            EncodeError::Parquet(e) => e.fmt(f),
+            EncodeError::Io(e) => e.fmt(f),
+            EncodeError::OutOfMemory(bytes) => write!(f, "out of memory on a buffer of {bytes} bytes"),
+            EncodeError::Invalid(what) => f.write_str(what),
+        }
+    }
+}
+
+impl std::error::Error for EncodeError {}
+
+impl From<parquet::errors::ParquetError> for EncodeError {
+    fn from(e: parquet::errors::ParquetError) -> Self {
+        EncodeError::Parquet(e)
+    }
+}
+
+impl From<std::io::Error> for EncodeError {
+    fn from(e: std::io::Error) -> Self {
+        EncodeError::Io(e)
+    }
+}
+
+fn invalid<T>(what: impl Into<String>) -> Result<T> {
+    Err(EncodeError::Invalid(what.into()))
+}
+
+/// Room for `more` elements, or an error where `Vec` would abort the process.
+fn reserve<T>(vec: &mut Vec<T>, more: usize) -> Result<()> {
+    vec.try_reserve(more).map_err(|_| EncodeError::OutOfMemory(more * size_of::<T>()))
+}

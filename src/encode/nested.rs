@@ -1,0 +1,153 @@
+//! Lists and composites, through parquet's own Arrow writer.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, ListArray, StructArray};
+use arrow::datatypes::{DataType, Decimal128Type, Field as ArrowField, Schema};
+use parquet::arrow::arrow_writer::{ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves};
+use parquet::basic::Compression;
+use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesPtr};
+use parquet::file::writer::SerializedFileWriter;
+use parquet::schema::types::{ColumnDescPtr, Type, TypePtr};
+
+use super::chunk::{EncodedChunk, PAGE_BYTES, PAGE_ROWS};
+use super::{Result, invalid};
+
+/// The writer of one nested column: one column chunk per leaf.
+pub struct NestedColumn {
+    root: TypePtr,
+    /// The column's Arrow field as parquet's writer is to see it, see `widen`.
+    field: ArrowField,
+    properties: WriterPropertiesPtr,
+    writers: Vec<ArrowColumnWriter>,
+}
+
+impl NestedColumn {
+    /// `column` is the column's type in the file's schema.
+    pub fn new(column: &TypePtr, field: &ArrowField, codec: Compression) -> Result<NestedColumn> {
+        let properties = WriterProperties::builder()
+            .set_compression(codec)
+            .set_statistics_enabled(EnabledStatistics::Page)
+            .set_data_page_size_limit(PAGE_BYTES)
+            .set_data_page_row_count_limit(PAGE_ROWS)
+            .build();
+        let root = Type::group_type_builder("schema").with_fields(vec![column.clone()]).build()?;
+        let mut nested = NestedColumn {
+            root: Arc::new(root),
+            field: field.clone().with_data_type(widened(field.data_type())),
+            properties: Arc::new(properties),
+            writers: Vec::new(),
+        };
+        nested.writers = nested.new_writers()?;
+        Ok(nested)
+    }
+
+    /// Writers serve one row group; the file that their factory wants to see is never written.
+    fn new_writers(&self) -> Result<Vec<ArrowColumnWriter>> {
+        let file =
+            SerializedFileWriter::new(std::io::sink(), self.root.clone(), self.properties.clone())?;
+        let schema = Arc::new(Schema::new(vec![self.field.clone()]));
+        Ok(ArrowRowGroupWriterFactory::new(&file, schema).create_column_writers(0)?)
+    }
+
+    pub fn append(&mut self, array: &ArrayRef) -> Result<()> {
+        let array = widen(array)?;
+        let leaves = compute_leaves(&self.field, &array)?;
+        if leaves.len() != self.writers.len() {
+            return invalid("an array does not have its column's leaves");
+        }
+        for (leaf, writer) in leaves.iter().zip(&mut self.writers) {
+            writer.write(leaf)?;
+        }
+        Ok(())
+    }
+
+    pub fn memory(&self) -> usize {
+        self.writers.iter().map(|w| w.memory_size()).sum()
+    }
+
+    /// Closes the chunks and starts the next. `columns` are the leaves in the file's schema.
+    pub fn finish(&mut self, columns: &[ColumnDescPtr]) -> Result<Vec<EncodedChunk>> {
+        let fresh = self.new_writers()?;
+        let writers = std::mem::replace(&mut self.writers, fresh);
+        // Only parquet itself can put an ArrowColumnChunk's pages in order, and only into a file.
+        let mut bytes = Vec::new();
+        let mut file =
+            SerializedFileWriter::new(&mut bytes, self.root.clone(), self.properties.clone())?;
+        let mut row_group = file.next_row_group()?;
+        for writer in writers {
+            writer.close()?.append_to_row_group(&mut row_group)?;
+        }
+        row_group.close()?;
+        let metadata = file.close()?;
+        let leaves = metadata.row_group(0).columns().iter().zip(columns).enumerate();
+        leaves
+            .map(|(leaf, (chunk, column))| {
+                let (start, len) = chunk.byte_range();
+                let start_offset = start as i64;
+                let page_index = metadata.page_index_for_row_group(0);
+                let Some(offset_index) = page_index.offset_index(leaf) else {
+                    return invalid("parquet wrote a column chunk without an offset index");
+                };
+                let mut offset_index = offset_index.clone();
+                offset_index.page_locations.iter_mut().for_each(|page| page.offset -= start_offset);
+                Ok(EncodedChunk {
+                    dictionary: Vec::new(),
+                    pages: bytes_of(&bytes, start, len)?,
+                    metadata: super::footer::relocate(chunk, column.clone(), -start_offset)?,
+                    column_index: page_index.column_index(leaf).cloned(),
+                    offset_index,
+                })
+            })
+            .collect()
+    }
+}
+
+fn bytes_of(file: &[u8], start: u64, len: u64) -> Result<Vec<u8>> {
+    match file.get(start as usize..(start + len) as usize) {
+        Some(bytes) => {
+            let mut copy = Vec::new();
+            super::reserve(&mut copy, bytes.len())?;
+            copy.extend_from_slice(bytes);
+            Ok(copy)
+        }
+        None => invalid("parquet wrote a column chunk outside its file"),
+    }
+}
+
+/// parquet writes a decimal in as many bytes as its precision needs, where our schema has 16 for all of
+/// 19 digits and more: 38 digits need 16.
+fn widened(data_type: &DataType) -> DataType {
+    let child = |field: &ArrowField| field.clone().with_data_type(widened(field.data_type()));
+    match data_type {
+        DataType::Decimal128(19.., scale) => DataType::Decimal128(38, *scale),
+        DataType::List(element) => DataType::List(Arc::new(child(element))),
+        DataType::Struct(fields) => DataType::Struct(fields.iter().map(|f| child(f)).collect()),
+        other => other.clone(),
+    }
+}
+
+/// The array under its widened type; no value is copied.
+fn widen(array: &ArrayRef) -> Result<ArrayRef> {
+    let arrow = |e: arrow::error::ArrowError| parquet::errors::ParquetError::from(e);
+    if *array.data_type() == widened(array.data_type()) {
+        return Ok(array.clone());
+    }
+    Ok(match (array.data_type(), widened(array.data_type())) {
+        (DataType::Decimal128(..), DataType::Decimal128(precision, scale)) => {
+            let decimals = array.as_primitive::<Decimal128Type>().clone();
+            Arc::new(decimals.with_precision_and_scale(precision, scale).map_err(arrow)?)
+        }
+        (DataType::List(_), DataType::List(element)) => {
+            let (_, offsets, values, nulls) = array.as_list::<i32>().clone().into_parts();
+            let values = widen(&values)?;
+            Arc::new(ListArray::try_new(element, offsets, values, nulls).map_err(arrow)?)
+        }
+        (DataType::Struct(_), DataType::Struct(fields)) => {
+            let (_, columns, nulls) = array.as_struct().clone().into_parts();
+            let columns = columns.iter().map(widen).collect::<Result<Vec<_>>>()?;
+            Arc::new(StructArray::try_new(fields, columns, nulls).map_err(arrow)?)
+        }
+        _ => array.clone(),
+    })
+}

@@ -1,0 +1,217 @@
+//! Row groups: one encoder per column while rows come in, then one list of buffers.
+
+use std::ops::Range;
+
+use arrow::array::{Array, ArrayRef};
+use parquet::basic::Compression;
+use parquet::file::metadata::RowGroupMetaData;
+use parquet::file::metadata::page_index::PageIndexBuilder;
+use parquet::schema::types::SchemaDescPtr;
+
+use super::chunk::{EncodedChunk, Scratch};
+use super::codec::Compressor;
+use super::column::FlatColumn;
+use super::footer;
+use super::nested::NestedColumn;
+use super::schema::FileSchema;
+use super::{Options, Result, invalid};
+use crate::types::{Field, Lane, Shapes};
+
+enum Encoder {
+    Flat(Box<FlatColumn>),
+    Nested(Box<NestedColumn>),
+}
+
+struct Column {
+    encoder: Encoder,
+    /// Its leaves among the schema's columns.
+    leaves: Range<usize>,
+    rows: usize,
+    /// Uncompressed bytes taken since the row group began.
+    bytes: usize,
+}
+
+/// Encodes the rows of one row group after the other. Buffers, hash tables and codec contexts stay.
+pub struct RowGroupWriter {
+    schema: SchemaDescPtr,
+    codec: Compression,
+    scratch: Scratch,
+    columns: Vec<Column>,
+    /// Rows of a file without columns.
+    bare_rows: usize,
+}
+
+impl RowGroupWriter {
+    pub fn new(
+        schema: &FileSchema,
+        fields: &[Field],
+        shapes: &Shapes,
+        options: &Options,
+    ) -> Result<RowGroupWriter> {
+        let codec = options.codec.compression()?;
+        let descr = schema.parquet().clone();
+        let roots = descr.root_schema().get_fields();
+        if roots.len() != fields.len() {
+            return invalid("the schema is not of these fields");
+        }
+        let mut columns = Vec::with_capacity(fields.len());
+        let mut leaf = 0;
+        for (index, (field, root)) in fields.iter().zip(roots).enumerate() {
+            let encoder = match field.kind.physical(shapes) {
+                Some(physical) => Encoder::Flat(Box::new(FlatColumn::new(field, physical))),
+                None => {
+                    let arrow = schema.arrow().field(index);
+                    Encoder::Nested(Box::new(NestedColumn::new(root, arrow, codec)?))
+                }
+            };
+            let end = (leaf..descr.num_columns())
+                .find(|&l| descr.get_column_root_idx(l) > index)
+                .unwrap_or(descr.num_columns());
+            columns.push(Column { encoder, leaves: leaf..end, rows: 0, bytes: 0 });
+            leaf = end;
+        }
+        let scratch = Scratch::new(Compressor::new(options.codec)?);
+        Ok(RowGroupWriter { schema: descr, codec, scratch, columns, bare_rows: 0 })
+    }
+
+    /// Appends the next rows of a flat column. `arena` is what the cells of a `Values::Bytes` point into.
+    pub fn append(&mut self, column: usize, lane: &Lane, arena: &[u8]) -> Result<()> {
+        let Some(column) = self.columns.get_mut(column) else { return invalid("no such column") };
+        let Encoder::Flat(encoder) = &mut column.encoder else {
+            return invalid("a lane for a nested column");
+        };
+        let (rows, bytes) = encoder.append(lane, arena, &mut self.scratch)?;
+        column.rows += rows;
+        column.bytes += bytes;
+        Ok(())
+    }
+
+    /// Appends the next rows of a nested column, of the type that `arrow_field` names.
+    pub fn append_nested(&mut self, column: usize, array: &ArrayRef) -> Result<()> {
+        let Some(column) = self.columns.get_mut(column) else { return invalid("no such column") };
+        let Encoder::Nested(encoder) = &mut column.encoder else {
+            return invalid("an array for a flat column");
+        };
+        encoder.append(array)?;
+        column.rows += array.len();
+        column.bytes += array.to_data().get_slice_memory_size().unwrap_or(0);
+        Ok(())
+    }
+
+    /// Appends rows to a file that has no columns.
+    pub fn append_rows(&mut self, rows: usize) {
+        self.bare_rows += rows;
+    }
+
+    /// Rows taken since the row group began, by the first column.
+    pub fn rows(&self) -> usize {
+        self.columns.first().map_or(self.bare_rows, |c| c.rows)
+    }
+
+    /// Uncompressed bytes taken since the row group began.
+    pub fn buffered_bytes(&self) -> usize {
+        self.columns.iter().map(|c| c.bytes).sum()
+    }
+
+    /// Of those, the largest column's.
+    pub fn largest_column_bytes(&self) -> usize {
+        self.columns.iter().map(|c| c.bytes).max().unwrap_or(0)
+    }
+
+    /// Bytes of memory held.
+    pub fn memory(&self) -> usize {
+        let columns = self.columns.iter().map(|c| match &c.encoder {
+            Encoder::Flat(flat) => flat.memory(),
+            Encoder::Nested(nested) => nested.memory(),
+        });
+        columns.sum::<usize>() + self.scratch.memory()
+    }
+
+    /// Closes the row group and starts the next. A row group without rows does not belong in a file.
+    pub fn finish(&mut self) -> Result<EncodedRowGroup> {
+        let rows = self.rows();
+        if self.columns.iter().any(|c| c.rows != rows) {
+            return invalid("the columns of a row group differ in their number of rows");
+        }
+        let mut chunks = Vec::with_capacity(self.schema.num_columns());
+        for column in &mut self.columns {
+            let leaves = &self.schema.columns()[column.leaves.clone()];
+            match &mut column.encoder {
+                Encoder::Flat(flat) => {
+                    chunks.push(flat.finish(&leaves[0], self.codec, &mut self.scratch)?);
+                }
+                Encoder::Nested(nested) => chunks.extend(nested.finish(leaves)?),
+            }
+            (column.rows, column.bytes) = (0, 0);
+        }
+        self.bare_rows = 0;
+        Ok(EncodedRowGroup { schema: self.schema.clone(), rows, chunks })
+    }
+
+    /// Takes back a row group that has been written, for its buffers.
+    pub fn recycle(&mut self, mut row_group: EncodedRowGroup) {
+        for column in &mut self.columns {
+            let chunk = row_group.chunks.get_mut(column.leaves.start);
+            if let (Encoder::Flat(flat), Some(chunk)) = (&mut column.encoder, chunk) {
+                let (dictionary, pages) = (&mut chunk.dictionary, &mut chunk.pages);
+                flat.chunk_mut().reuse(std::mem::take(dictionary), std::mem::take(pages));
+            }
+        }
+    }
+}
+
+/// A row group's bytes, without a place in a file yet.
+pub struct EncodedRowGroup {
+    schema: SchemaDescPtr,
+    rows: usize,
+    chunks: Vec<EncodedChunk>,
+}
+
+impl EncodedRowGroup {
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Bytes that the row group takes in the file.
+    pub fn len(&self) -> u64 {
+        self.chunks.iter().map(|c| c.len() as u64).sum()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The row group's bytes, in the order in which they lie in the file.
+    pub fn buffers(&self) -> impl Iterator<Item = &[u8]> {
+        self.chunks
+            .iter()
+            .flat_map(|c| [&c.dictionary[..], &c.pages[..]])
+            .filter(|buffer| !buffer.is_empty())
+    }
+
+    /// The row group's metadata once its first byte lies at `offset` of the file: bytes for
+    /// `footer::RowGroupMeta::decode`, in this process or another.
+    pub fn metadata_at(&self, offset: u64) -> Result<Vec<u8>> {
+        let mut indexes = PageIndexBuilder::new(1, self.chunks.len());
+        let mut columns = Vec::with_capacity(self.chunks.len());
+        let mut at = offset as i64;
+        for (index, chunk) in self.chunks.iter().enumerate() {
+            let column = self.schema.column(index);
+            columns.push(footer::relocate(&chunk.metadata, column, at)?);
+            let mut offsets = chunk.offset_index.clone();
+            offsets.page_locations.iter_mut().for_each(|page| page.offset += at);
+            indexes.put_offset_index(offsets, 0, index);
+            if let Some(bounds) = &chunk.column_index {
+                indexes.put_column_index(bounds.clone(), 0, index);
+            }
+            at += chunk.len() as i64;
+        }
+        let row_group = RowGroupMetaData::builder(self.schema.clone())
+            .set_num_rows(self.rows as i64)
+            .set_total_byte_size(columns.iter().map(|c| c.uncompressed_size()).sum())
+            .set_column_metadata(columns)
+            .set_file_offset(offset as i64)
+            .build()?;
+        footer::encode_row_group(row_group, indexes.build())
+    }
+}

@@ -1,0 +1,194 @@
+//! Bounds of pages and chunks under the column's order (parquet.thrift, ColumnOrder and Statistics).
+//!
+//! A bound may lie outside the values (a truncated string, a zero of the other sign) but never inside:
+//! readers skip whatever a bound excludes.
+
+use std::cmp::Ordering;
+
+use parquet::basic::{BoundaryOrder, Type as PhysicalType};
+use parquet::file::metadata::{ColumnIndexBuilder, LevelHistogram};
+use parquet::file::page_index::column_index::ColumnIndexMetaData;
+
+use super::Result;
+
+/// Longest string bound, the length that parquet's own writer cuts its column index to.
+const MAX_BOUND: usize = 64;
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Bound<B> {
+    pub value: B,
+    /// Whether some value equals the bound.
+    pub exact: bool,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Bounds<B> {
+    pub min: Bound<B>,
+    pub max: Bound<B>,
+}
+
+/// What is known of one data page.
+#[derive(Clone, Debug)]
+pub struct PageStats<B> {
+    /// None when the page has no value that can be ordered: only NULLs and NaNs.
+    pub bounds: Option<Bounds<B>>,
+    pub rows: usize,
+    pub nulls: usize,
+    pub nans: usize,
+}
+
+impl<B: Clone> Bounds<B> {
+    fn widen(&mut self, other: &Bounds<B>, cmp: &impl Fn(&B, &B) -> Ordering) {
+        let keep = |mine: &mut Bound<B>, other: &Bound<B>, better: Ordering| {
+            match cmp(&other.value, &mine.value) {
+                Ordering::Equal => mine.exact |= other.exact,
+                order if order == better => *mine = other.clone(),
+                _ => {}
+            }
+        };
+        keep(&mut self.min, &other.min, Ordering::Less);
+        keep(&mut self.max, &other.max, Ordering::Greater);
+    }
+}
+
+/// The bounds of a chunk from those of its pages.
+pub fn chunk_bounds<B: Clone>(
+    pages: &[PageStats<B>],
+    cmp: impl Fn(&B, &B) -> Ordering,
+) -> Option<Bounds<B>> {
+    let mut known = pages.iter().filter_map(|p| p.bounds.as_ref());
+    let mut chunk = known.next()?.clone();
+    known.for_each(|bounds| chunk.widen(bounds, &cmp));
+    Some(chunk)
+}
+
+/// The column index, or None where a page has values but no bounds: the format has no way to say so.
+pub fn column_index<B>(
+    physical: PhysicalType,
+    pages: &[PageStats<B>],
+    cmp: impl Fn(&B, &B) -> Ordering,
+    bytes: impl Fn(&B) -> Vec<u8>,
+    nullable: bool,
+) -> Result<Option<ColumnIndexMetaData>> {
+    let may_have_nan = matches!(physical, PhysicalType::FLOAT | PhysicalType::DOUBLE);
+    let mut builder = ColumnIndexBuilder::new(physical);
+    for page in pages {
+        let (min, max) = match &page.bounds {
+            Some(bounds) => (bytes(&bounds.min.value), bytes(&bounds.max.value)),
+            None if page.nulls == page.rows => Default::default(),
+            None => return Ok(None),
+        };
+        let nans = may_have_nan.then_some(page.nans as i64);
+        builder.append(page.nulls == page.rows, min, max, page.nulls as i64, nans);
+        builder.append_histograms(&None, &definition_histogram(nullable, page.rows, page.nulls));
+    }
+    builder.set_boundary_order(boundary_order(pages, cmp));
+    Ok(Some(builder.build()?))
+}
+
+/// How many values there are at each definition level of a flat column.
+pub fn definition_histogram(nullable: bool, rows: usize, nulls: usize) -> Option<LevelHistogram> {
+    let mut histogram = LevelHistogram::try_new(i16::from(nullable))?;
+    if nullable {
+        histogram.increment_by(0, nulls as i64);
+    }
+    histogram.increment_by(i16::from(nullable), (rows - nulls) as i64);
+    Some(histogram)
+}
+
+fn boundary_order<B>(pages: &[PageStats<B>], cmp: impl Fn(&B, &B) -> Ordering) -> BoundaryOrder {
+    let (mut ascending, mut descending) = (true, true);
+    let known: Vec<&Bounds<B>> = pages.iter().filter_map(|p| p.bounds.as_ref()).collect();
+    for pair in known.windows(2) {
+        let orders = [
+            cmp(&pair[0].min.value, &pair[1].min.value),
+            cmp(&pair[0].max.value, &pair[1].max.value),
+        ];
+        ascending &= orders.iter().all(|o| o.is_le());
+        descending &= orders.iter().all(|o| o.is_ge());
+    }
+    match (ascending, descending) {
+        (true, _) => BoundaryOrder::ASCENDING,
+        (_, true) => BoundaryOrder::DESCENDING,
+        _ => BoundaryOrder::UNORDERED,
+    }
+}
+
+/// Bounds of byte strings in unsigned byte order, untruncated.
+pub fn extremes<'a>(mut values: impl Iterator<Item = &'a [u8]>) -> Option<(&'a [u8], &'a [u8])> {
+    let first = values.next()?;
+    let (mut min, mut max) = (first, first);
+    let (mut min_prefix, mut max_prefix) = (prefix(first), prefix(first));
+    for value in values {
+        // Most values differ from both extremes in their first eight bytes: one load and two compares.
+        let prefix = prefix(value);
+        if prefix < min_prefix || (prefix == min_prefix && value < min) {
+            (min, min_prefix) = (value, prefix);
+        }
+        if prefix > max_prefix || (prefix == max_prefix && value > max) {
+            (max, max_prefix) = (value, prefix);
+        }
+    }
+    Some((min, max))
+}
+
+/// The first eight bytes as a number that orders as they do; missing ones count as zero.
+#[inline]
+fn prefix(bytes: &[u8]) -> u64 {
+    match bytes.first_chunk::<8>() {
+        Some(first) => u64::from_be_bytes(*first),
+        None => bytes.iter().enumerate().fold(0, |p, (i, &b)| p | u64::from(b) << (56 - 8 * i)),
+    }
+}
+
+pub fn byte_bounds(min: &[u8], max: &[u8], utf8: bool) -> Bounds<Vec<u8>> {
+    Bounds { min: lower_bound(min, utf8), max: upper_bound(max, utf8) }
+}
+
+fn lower_bound(value: &[u8], utf8: bool) -> Bound<Vec<u8>> {
+    Bound { value: cut(value, utf8).to_vec(), exact: value.len() <= MAX_BOUND }
+}
+
+fn upper_bound(value: &[u8], utf8: bool) -> Bound<Vec<u8>> {
+    if value.len() > MAX_BOUND {
+        let cut = cut(value, utf8);
+        let above = match std::str::from_utf8(cut) {
+            Ok(text) if utf8 => increment_text(text),
+            _ => increment_bytes(cut),
+        };
+        if let Some(value) = above {
+            return Bound { value, exact: false };
+        }
+    }
+    Bound { value: value.to_vec(), exact: true }
+}
+
+/// At most `MAX_BOUND` bytes of the value, without a code point's first half.
+fn cut(value: &[u8], utf8: bool) -> &[u8] {
+    let mut end = value.len().min(MAX_BOUND);
+    let continues = |end: usize| value.get(end).is_some_and(|b| b & 0xc0 == 0x80);
+    while utf8 && end > 0 && continues(end) {
+        end -= 1;
+    }
+    &value[..end]
+}
+
+/// The least string of at most the same length that is above everything that starts with `bytes`.
+fn increment_bytes(bytes: &[u8]) -> Option<Vec<u8>> {
+    let last = bytes.iter().rposition(|&b| b != 0xff)?;
+    let mut above = bytes[..=last].to_vec();
+    above[last] += 1;
+    Some(above)
+}
+
+/// As `increment_bytes`, and valid UTF-8: UTF-8 orders as its code points do.
+fn increment_text(text: &str) -> Option<Vec<u8>> {
+    text.char_indices().rev().find_map(|(at, c)| {
+        // The one gap in the code points is the surrogates'.
+        let next = if c == '\u{d7ff}' { Some('\u{e000}') } else { char::from_u32(c as u32 + 1) };
+        let next = next.filter(|next| next.len_utf8() == c.len_utf8())?;
+        let mut above = text[..at].to_string();
+        above.push(next);
+        Some(above.into_bytes())
+    })
+}

@@ -1,0 +1,80 @@
+//! Page headers in Thrift's compact protocol (parquet.thrift, PageHeader).
+//!
+//! Written by hand because a header has six small integers, and parquet's own writer would take each
+//! page through another copy.
+
+use parquet::basic::Encoding;
+
+use super::bits::put_zigzag;
+use super::{Result, invalid};
+
+const I32: u8 = 5;
+const STRUCT: u8 = 12;
+const STOP: u8 = 0;
+
+/// parquet.thrift, PageType.
+const DATA_PAGE: i32 = 0;
+const DICTIONARY_PAGE: i32 = 2;
+
+/// parquet.thrift, Encoding.
+fn encoding_id(encoding: Encoding) -> i32 {
+    encoding as i32
+}
+
+pub fn put_data_page_header(
+    out: &mut Vec<u8>,
+    raw_len: usize,
+    compressed_len: usize,
+    values: usize,
+    encoding: Encoding,
+) -> Result<()> {
+    put_sizes(out, DATA_PAGE, raw_len, compressed_len)?;
+    put_field(out, 5 - 3, STRUCT);
+    put_i32(out, 1, size(values)?);
+    put_i32(out, 1, encoding_id(encoding));
+    put_i32(out, 1, encoding_id(Encoding::RLE)); // definition levels
+    put_i32(out, 1, encoding_id(Encoding::RLE)); // repetition levels
+    out.extend([STOP, STOP]);
+    Ok(())
+}
+
+pub fn put_dictionary_page_header(
+    out: &mut Vec<u8>,
+    raw_len: usize,
+    compressed_len: usize,
+    entries: usize,
+) -> Result<()> {
+    put_sizes(out, DICTIONARY_PAGE, raw_len, compressed_len)?;
+    put_field(out, 7 - 3, STRUCT);
+    put_i32(out, 1, size(entries)?);
+    put_i32(out, 1, encoding_id(Encoding::PLAIN));
+    out.extend([STOP, STOP]);
+    Ok(())
+}
+
+/// PageHeader's fields 1 to 3.
+fn put_sizes(out: &mut Vec<u8>, page_type: i32, raw_len: usize, compressed_len: usize) -> Result<()> {
+    put_i32(out, 1, page_type);
+    put_i32(out, 1, size(raw_len)?);
+    put_i32(out, 1, size(compressed_len)?);
+    Ok(())
+}
+
+/// Less the room that the header needs: with it, a page's length has to fit too (OffsetIndex).
+fn size(len: usize) -> Result<i32> {
+    match i32::try_from(len) {
+        Ok(size) if size < i32::MAX - 64 => Ok(size),
+        _ => invalid(format!("a page of {len} bytes is too large for Parquet")),
+    }
+}
+
+/// A field's header holds how far its number is from the one before, and its type.
+fn put_field(out: &mut Vec<u8>, step: u8, field_type: u8) {
+    out.push(step << 4 | field_type);
+}
+
+fn put_i32(out: &mut Vec<u8>, step: u8, value: i32) {
+    put_field(out, step, I32);
+    put_zigzag(out, value.into());
+}
+

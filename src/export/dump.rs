@@ -1,0 +1,92 @@
+//! The parallel scan's COPY BINARY stream as one file, in `ctid` order, or only counted.
+
+use pgrx::pg_sys::Oid;
+
+use super::leader::{check_context, check_reading, choose_scan, choose_workers, new_job};
+use super::message::Part;
+use super::pass;
+use crate::pg::access::check_file_role;
+use crate::pg::catalog::Table;
+use crate::pg::error::{Result, internal};
+use crate::pg::heap::BLOCK_SIZE;
+use crate::pg::progress::Progress;
+use crate::plan::chunks::{Chunks, Density};
+use crate::plan::{Output, ScanKind, columns, relation};
+use crate::publish::{Target, Writer};
+use crate::types::Shapes;
+use crate::wire::copy_binary::{write_header, write_trailer};
+
+/// Chunks of this many blocks: the stream has no row groups to fill.
+const CHUNK_BLOCKS: u64 = 4096;
+const COPY_BYTES: usize = 4 << 20;
+
+pub struct Dumped {
+    pub rows: u64,
+    pub bytes: u64,
+}
+
+/// Writes the table's rows to `path`, or counts the stream's bytes where there is none.
+pub fn dump(table: Oid, path: Option<&str>, workers: Option<usize>, overwrite: bool) -> Result<Dumped> {
+    check_context()?;
+    if path.is_some() {
+        check_file_role()?;
+    }
+    let table = Table::open(table)?;
+    let (source, attributes) = relation::describe(&table)?;
+    check_reading(&source, &attributes, None)?;
+    let scan = choose_scan(&source, Some(ScanKind::CopyBinary))?;
+    let target = path.map(|path| Target::new(path, true, overwrite)).transpose()?;
+    let columns = columns::select_for_stream(&attributes);
+    let workers = choose_workers(&source, workers);
+    let progress = Progress::start(table.oid(), source.blocks() * BLOCK_SIZE as u64);
+    let staged = target.map(|target| target.stage(1)).transpose()?;
+
+    let mut job = new_job(source, columns, scan, Shapes::new(0));
+    let density = Density { rows_per_block: 1.0, bytes_per_row: 1.0 };
+    job.chunks = Chunks::new(job.source.blocks(), density, CHUNK_BLOCKS, u64::MAX, workers + 1);
+    job.output = Output::Stream { write: staged.is_some() };
+    // Chunks end where they may; a second file takes them in order.
+    let unordered = staged.as_ref().map(|staged| staged.sibling("unordered")).transpose()?;
+    job.files = unordered.iter().map(|file| file.path().to_owned()).collect();
+    let passed = pass::run(&job, workers, 0, &progress)?;
+    let report = passed.report.ok_or_else(|| internal("a stream has no shapes to misfit"))?;
+    let rows = report.rows;
+    let mut bytes = HEADER_AND_TRAILER + report.parts.iter().map(|part| part.bytes).sum::<u64>();
+    if let (Some(staged), Some(unordered)) = (staged, unordered) {
+        bytes = assemble(report.parts, unordered.path(), &staged.files[0])?;
+        drop(unordered);
+        staged.publish()?;
+    }
+    Ok(Dumped { rows, bytes })
+}
+
+const HEADER_AND_TRAILER: u64 = 19 + 2;
+
+fn assemble(mut parts: Vec<Part>, from: &std::path::Path, to: &std::path::Path) -> Result<u64> {
+    parts.sort_by_key(|part| (part.chunk, part.sequence));
+    let (from, to) = (Writer::open(from)?, Writer::open(to)?);
+    let mut buffer = Vec::new();
+    write_header(&mut buffer);
+    let mut end = 0;
+    let mut flush = |buffer: &mut Vec<u8>| -> Result<()> {
+        to.write_at(buffer, end)?;
+        end += buffer.len() as u64;
+        buffer.clear();
+        Ok(())
+    };
+    flush(&mut buffer)?;
+    for part in &parts {
+        let mut at = part.offset;
+        while at < part.offset + part.bytes {
+            let piece = COPY_BYTES.min((part.offset + part.bytes - at) as usize);
+            buffer.resize(piece, 0);
+            from.read_at(&mut buffer, at)?;
+            flush(&mut buffer)?;
+            at += piece as u64;
+        }
+    }
+    write_trailer(&mut buffer);
+    flush(&mut buffer)?;
+    to.sync()?;
+    Ok(end)
+}

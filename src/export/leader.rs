@@ -1,0 +1,291 @@
+//! The leader's part: check, plan, sample, run passes, write the footers, publish.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use pgrx::pg_sys::Oid;
+
+use super::message::{Part, Report};
+use super::{pass, sample};
+use crate::encode::footer::{MAGIC, write_footer};
+use crate::encode::{FileSchema, RowGroupMetadata};
+use crate::pg::access::{check_file_role, check_row_security, check_select};
+use crate::pg::catalog::{self, Attribute, Table};
+use crate::pg::error::{Code, Result, error, internal};
+use crate::pg::heap::BLOCK_SIZE;
+use crate::pg::parallel;
+use crate::pg::progress::Progress;
+use crate::pg::session::PinnedSettings;
+use crate::plan::chunks::{Chunks, Density};
+use crate::plan::{Column, Job, Output, ScanKind, Source, columns, relation};
+use crate::publish::{Manifest, ManifestColumn, ManifestFile, Staged, Target, Writer};
+use crate::types::{Kind, Shapes};
+
+/// After so many passes that the data ended early, one pass only looks.
+const GUESSES: usize = 2;
+
+/// An export as the SQL function takes it, checked for form already.
+pub struct Request {
+    pub table: Oid,
+    pub path: String,
+    pub columns: Option<Vec<String>>,
+    pub compression: String,
+    pub row_group_rows: u64,
+    pub row_group_bytes: u64,
+    pub workers: Option<usize>,
+    /// `None`: the best that the table allows.
+    pub scan: Option<ScanKind>,
+    pub overwrite: bool,
+}
+
+/// What an export did, for its result row.
+pub struct Exported {
+    pub files: usize,
+    pub row_groups: usize,
+    pub rows: u64,
+    pub bytes: u64,
+    pub scan: ScanKind,
+    pub workers: usize,
+    pub elapsed: Duration,
+}
+
+pub fn export(request: &Request) -> Result<Exported> {
+    let began = Instant::now();
+    check_context()?;
+    check_file_role()?;
+    let table = Table::open(request.table)?;
+    let (source, attributes) = relation::describe(&table)?;
+    check_reading(&source, &attributes, request.columns.as_deref())?;
+    let (columns, slots) = columns::select(&source.name, &attributes, request.columns.as_deref())?;
+    let scan = choose_scan(&source, request.scan)?;
+    let is_file = Path::new(&request.path).extension().is_some_and(|extension| extension == "parquet");
+    let target = Target::new(&request.path, is_file, request.overwrite)?;
+
+    let _settings = PinnedSettings::pin();
+    let workers = choose_workers(&source, request.workers);
+    let progress = Progress::start(request.table, source.blocks() * BLOCK_SIZE as u64);
+    let mut job = new_job(source, columns, scan, Shapes::new(slots));
+    let (density, seen) = sample::take(&job)?;
+    let staged = target.stage(if is_file { 1 } else { workers + 1 })?;
+    job.chunks = Chunks::new(
+        job.source.blocks(),
+        density,
+        request.row_group_rows,
+        request.row_group_bytes,
+        workers + 1,
+    );
+    job.files = staged.files.clone();
+    let output = Output::Parquet {
+        compression: request.compression.clone(),
+        row_group_rows: request.row_group_rows,
+        row_group_bytes: request.row_group_bytes,
+    };
+    let (report, started) = run_passes(&mut job, output, seen, workers, &staged, &progress)?;
+    let files = write_footers(&job, report, &staged)?;
+    let exported = summary(&job, &files, started, began);
+    if !is_file {
+        staged.write_manifest(&manifest(&job, files))?;
+    }
+    staged.publish()?;
+    Ok(Exported { elapsed: began.elapsed(), ..exported })
+}
+
+pub(super) fn check_context() -> Result<()> {
+    if !parallel::in_parallel_worker() {
+        return Ok(());
+    }
+    Err(error(
+        Code::ERRCODE_INVALID_TRANSACTION_STATE,
+        "cannot export from within a parallel operation",
+    )
+    .set_hint("The functions are PARALLEL UNSAFE; do not call them from one marked PARALLEL SAFE."))
+}
+
+pub(super) fn check_reading(source: &Source, attributes: &[Attribute], names: Option<&[String]>) -> Result<()> {
+    let chosen: Vec<(i16, String)> = columns::choose(&source.name, attributes, names)?
+        .into_iter()
+        .map(|attribute| (attribute.number, attribute.name.clone()))
+        .collect();
+    check_select(source.oid.into(), &source.name, &chosen)?;
+    check_row_security(source.oid.into(), &source.name)
+}
+
+pub(super) fn choose_scan(source: &Source, asked: Option<ScanKind>) -> Result<ScanKind> {
+    if source.is_heap {
+        return Ok(asked.unwrap_or(ScanKind::Heap));
+    }
+    Err(error(
+        Code::ERRCODE_FEATURE_NOT_SUPPORTED,
+        format!("cannot export {}: its table access method is not heap", source.name),
+    )
+    .set_hint("Copy the rows into an ordinary table and export that."))
+}
+
+/// Workers cannot see temporary tables, and have nothing to do in an empty one.
+pub(super) fn choose_workers(source: &Source, asked: Option<usize>) -> usize {
+    let blocks = source.blocks();
+    if source.is_temporary || blocks < 2 {
+        return 0;
+    }
+    match asked {
+        Some(workers) => workers.min(parallel::max_workers()),
+        None => parallel::workers_for(blocks, source.workers_option),
+    }
+}
+
+pub(super) fn new_job(source: Source, columns: Vec<Column>, scan: ScanKind, shapes: Shapes) -> Job {
+    let density = Density { rows_per_block: 1.0, bytes_per_row: 1.0 };
+    let chunks = Chunks::new(0, density, 1, 1, 1);
+    Job { source, columns, chunks, scan, shapes, output: Output::Survey, files: Vec::new() }
+}
+
+/// Repeats the pass with wider shapes until the data fit.
+fn run_passes(
+    job: &mut Job,
+    output: Output,
+    mut seen: Shapes,
+    workers: usize,
+    staged: &Staged,
+    progress: &Progress,
+) -> Result<(Report, usize)> {
+    for round in 1.. {
+        if round == GUESSES + 1 {
+            job.output = Output::Survey;
+            job.shapes = seen.clone();
+            seen = merged(&seen, &pass::run(job, workers, 0, progress)?.needs);
+        }
+        job.output = output.clone();
+        job.shapes = widened(&job.columns, &seen);
+        let passed = pass::run(job, workers, MAGIC.len() as u64, progress)?;
+        if let Some(report) = passed.report {
+            return Ok((report, passed.workers));
+        }
+        seen = merged(&seen, &passed.needs);
+        staged.restart()?;
+    }
+    Err(internal("no pass was run"))
+}
+
+fn merged(one: &Shapes, other: &Shapes) -> Shapes {
+    let mut all = one.clone();
+    other.iter().enumerate().for_each(|(slot, shape)| {
+        all.merge(slot, shape);
+    });
+    all
+}
+
+/// The shapes to try: what was seen, with the room that costs nothing.
+fn widened(columns: &[Column], seen: &Shapes) -> Shapes {
+    let mut shapes = seen.clone();
+    for column in columns {
+        widen_kind(&column.field.kind, &mut shapes);
+    }
+    shapes
+}
+
+fn widen_kind(kind: &Kind, shapes: &mut Shapes) {
+    match kind {
+        Kind::Numeric { slot } => shapes.set(*slot, shapes.get(*slot).widened_numeric()),
+        Kind::List { slot, element } => {
+            shapes.set(*slot, shapes.get(*slot).widened_list());
+            widen_kind(&element.kind, shapes);
+        }
+        Kind::Struct { fields } => fields.iter().for_each(|field| widen_kind(&field.kind, shapes)),
+        _ => {}
+    }
+}
+
+/// One finished file.
+struct Finished {
+    index: usize,
+    row_groups: usize,
+    rows: u64,
+    bytes: u64,
+}
+
+/// Writes each file's footer, in `ctid` order of its row groups, and syncs it. Files that nothing was
+/// written to are dropped, but for one.
+fn write_footers(job: &Job, report: Report, staged: &Staged) -> Result<Vec<Finished>> {
+    let mut parts = report.parts;
+    parts.sort_by_key(|part| (part.chunk, part.sequence));
+    let mut groups = Vec::with_capacity(parts.len());
+    for part in &parts {
+        groups.push(RowGroupMetadata::decode(&part.metadata).map_err(super::sink::encode_error)?);
+    }
+    let schema = final_schema(job, &groups)?;
+    let mut by_file: Vec<Vec<(Part, RowGroupMetadata)>> = staged.files.iter().map(|_| Vec::new()).collect();
+    for (part, group) in parts.into_iter().zip(groups) {
+        by_file[part.file].push((part, group));
+    }
+    let any = by_file.iter().any(|parts| !parts.is_empty());
+    let mut finished = Vec::new();
+    for (index, parts) in by_file.into_iter().enumerate() {
+        if parts.is_empty() && (any || index > 0) {
+            staged.discard(index)?;
+            continue;
+        }
+        finished.push(finish_file(index, parts, &schema, staged)?);
+    }
+    Ok(finished)
+}
+
+fn finish_file(
+    index: usize,
+    parts: Vec<(Part, RowGroupMetadata)>,
+    schema: &FileSchema,
+    staged: &Staged,
+) -> Result<Finished> {
+    let writer = Writer::open(&staged.files[index])?;
+    writer.write_at(MAGIC, 0)?;
+    let end = parts.iter().map(|(part, _)| part.offset + part.bytes).max().unwrap_or(MAGIC.len() as u64);
+    let rows = parts.iter().map(|(part, _)| part.rows).sum();
+    let groups: Vec<RowGroupMetadata> = parts.into_iter().map(|(_, group)| group).collect();
+    let row_groups = groups.len();
+    let mut footer = Vec::new();
+    write_footer(&mut footer, end, schema, groups).map_err(super::sink::encode_error)?;
+    writer.write_at(&footer, end)?;
+    writer.sync()?;
+    Ok(Finished { index, row_groups, rows, bytes: end + footer.len() as u64 })
+}
+
+/// The schema with each numeric column's precision as the row groups' statistics show it.
+fn final_schema(job: &Job, groups: &[RowGroupMetadata]) -> Result<FileSchema> {
+    let fields = job.fields();
+    let shapes = crate::encode::schema::exact_shapes(&fields, &job.shapes, groups);
+    FileSchema::new(&fields, &shapes).map_err(super::sink::encode_error)
+}
+
+fn summary(job: &Job, files: &[Finished], workers: usize, began: Instant) -> Exported {
+    Exported {
+        files: files.len(),
+        row_groups: files.iter().map(|file| file.row_groups).sum(),
+        rows: files.iter().map(|file| file.rows).sum(),
+        bytes: files.iter().map(|file| file.bytes).sum(),
+        scan: job.scan,
+        workers,
+        elapsed: began.elapsed(),
+    }
+}
+
+fn manifest(job: &Job, files: Vec<Finished>) -> Manifest {
+    let column = |column: &Column| ManifestColumn {
+        name: column.field.name.clone(),
+        pg_type: column.field.pg_type.clone(),
+        nullable: column.field.nullable,
+    };
+    let file = |file: &Finished| ManifestFile {
+        name: job.files[file.index].file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        row_groups: file.row_groups as u64,
+        rows: file.rows,
+        bytes: file.bytes,
+    };
+    Manifest {
+        table: job.source.name.clone(),
+        rows: files.iter().map(|file| file.rows).sum(),
+        bytes: files.iter().map(|file| file.bytes).sum(),
+        snapshot: catalog::snapshot_text(),
+        columns: job.columns.iter().map(column).collect(),
+        files: files.iter().map(file).collect(),
+        pg_strata: env!("CARGO_PKG_VERSION"),
+    }
+}

@@ -1,0 +1,16 @@
+//! One export: the leader plans, samples, runs passes with its workers, and publishes.
+//!
+//! A pass reads every chunk once. A value that needs a wider shape than the pass assumed ends it, and
+//! another begins with what is now known; shapes only widen, so this ends.
+
+mod dump;
+mod leader;
+mod message;
+mod pass;
+mod sample;
+mod shared;
+mod sink;
+
+pub use dump::{Dumped, dump};
+pub use leader::{Exported, Request, export};
+pub use pass::worker_body;

@@ -1,0 +1,105 @@
+//! One pass over the table: leader and workers claim chunks until none is left.
+
+use std::sync::atomic::AtomicU64;
+
+use super::message::Report;
+use super::shared::Shared;
+use super::sink::ChunkSink;
+use crate::pg::error::{Result, internal};
+use crate::pg::heap::BLOCK_SIZE;
+use crate::pg::parallel::Workers;
+use crate::pg::progress::Progress;
+use crate::pg::session::Utf8Client;
+use crate::plan::{Job, Output};
+use crate::scan::Reader;
+use crate::types::Shapes;
+
+/// How a pass ended.
+pub struct Passed {
+    /// `None` when the data need wider shapes than the job had.
+    pub report: Option<Report>,
+    /// What the data were found to need beyond the job's shapes; of a survey, all that they need.
+    pub needs: Shapes,
+    /// Workers that started.
+    pub workers: usize,
+}
+
+/// Runs the job with up to `workers` workers. Each file's first `head` bytes are left to the leader.
+pub fn run(job: &Job, workers: usize, head: u64, progress: &Progress) -> Result<Passed> {
+    let words = Shared::words(job.shapes.len(), job.files.len().max(1));
+    if workers == 0 {
+        let memory: Vec<AtomicU64> = (0..words).map(|_| AtomicU64::new(0)).collect();
+        let shared = Shared::new(&memory, job.shapes.len());
+        reserve_heads(job, shared, head);
+        let report = process(job, shared, 0, Some(progress))?;
+        return conclude(job, shared, report, 0);
+    }
+    let encoded = serde_json::to_vec(job).map_err(|cause| internal(cause.to_string()))?;
+    let mut team = Workers::launch(workers, &encoded, words);
+    reserve_heads(job, Shared::new(team.shared(), job.shapes.len()), head);
+    let started = team.start();
+    let shared = Shared::new(team.shared(), job.shapes.len());
+    let mut report = process(job, shared, 0, Some(progress))?;
+    let (messages, words) = team.finish()?;
+    for message in messages {
+        report.add(Report::from_message(&message)?);
+    }
+    conclude(job, Shared::new(&words, job.shapes.len()), report, started)
+}
+
+fn reserve_heads(job: &Job, shared: Shared, head: u64) {
+    for file in 0..job.files.len().max(1) {
+        shared.reserve(file, head);
+    }
+}
+
+fn conclude(job: &Job, shared: Shared, report: Report, workers: usize) -> Result<Passed> {
+    let needs = shared.needs();
+    if shared.stopped() {
+        return Ok(Passed { report: None, needs, workers });
+    }
+    let written: u64 = report.parts.iter().map(|part| part.rows).sum();
+    if report.chunks != job.chunks.len() || (job.output != Output::Survey && written != report.rows) {
+        return Err(internal(format!(
+            "export is incomplete: {} of {} chunks, {written} of {} rows",
+            report.chunks,
+            job.chunks.len(),
+            report.rows
+        )));
+    }
+    Ok(Passed { report: Some(report), needs, workers })
+}
+
+/// What every process does: claims chunks, reads them, and writes what they become.
+fn process(job: &Job, shared: Shared, number: usize, progress: Option<&Progress>) -> Result<Report> {
+    let _encoding = match job.output {
+        Output::Stream { .. } => Utf8Client::enter_database_encoding(),
+        _ => Utf8Client::enter(),
+    };
+    let mut reader = Reader::new(job);
+    let mut sink = ChunkSink::new(job, shared, number)?;
+    loop {
+        let chunk = shared.claim();
+        if chunk >= job.chunks.len() || shared.stopped() {
+            break;
+        }
+        let range = job.chunks.range(chunk);
+        let blocks = range.end - range.start;
+        sink.begin(chunk);
+        reader.read(range, &mut sink)?;
+        sink.end()?;
+        shared.add_progress(0, blocks);
+        if let Some(progress) = progress {
+            let (rows, blocks) = shared.progress();
+            progress.update(rows, blocks * BLOCK_SIZE as u64);
+        }
+    }
+    Ok(sink.finish())
+}
+
+/// The body of a parallel worker, registered at load.
+pub fn worker_body(job: &[u8], words: &[AtomicU64], number: usize) -> Result<Vec<u8>> {
+    let job: Job = serde_json::from_slice(job).map_err(|cause| internal(cause.to_string()))?;
+    let shared = Shared::new(words, job.shapes.len());
+    process(&job, shared, number, None)?.to_message()
+}

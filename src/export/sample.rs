@@ -1,0 +1,66 @@
+//! A look at some blocks before the first pass: how dense rows are, and what shapes they need.
+//!
+//! A sample can only need less than the whole does; the passes find out the rest.
+
+use crate::pg::error::Result;
+use crate::plan::chunks::Density;
+use crate::plan::{Job, Source};
+use crate::scan::{Reader, Rows, Sink};
+use crate::types::Shapes;
+
+use super::sink::survey;
+
+const BLOCKS: u64 = 64;
+/// The sample ends early once its values are this large.
+const BYTES: u64 = 32 << 20;
+
+/// `job` is a survey's, on the shapes known so far.
+pub fn take(job: &Job) -> Result<(Density, Shapes)> {
+    let mut sample = Sample { job, shapes: job.shapes.clone(), rows: 0, bytes: 0 };
+    let mut reader = Reader::new(job);
+    let mut read = 0u64;
+    for block in positions(&job.source) {
+        reader.read(block..block + 1, &mut sample)?;
+        read += 1;
+        if sample.bytes > BYTES {
+            break;
+        }
+    }
+    let density = Density {
+        rows_per_block: sample.rows as f64 / read.max(1) as f64,
+        bytes_per_row: sample.bytes as f64 / sample.rows.max(1) as f64,
+    };
+    Ok((density, sample.shapes))
+}
+
+/// Evenly spaced, the first block and the last included.
+fn positions(source: &Source) -> impl Iterator<Item = u64> {
+    let blocks = source.blocks();
+    let count = BLOCKS.min(blocks);
+    (0..count).map(move |index| if count < 2 { 0 } else { index * (blocks - 1) / (count - 1) })
+}
+
+struct Sample<'j> {
+    job: &'j Job,
+    shapes: Shapes,
+    rows: u64,
+    bytes: u64,
+}
+
+impl Sink for Sample<'_> {
+    fn rows(&mut self, mut rows: Rows) -> Result<()> {
+        self.rows += rows.range.len() as u64;
+        for column in rows.cells {
+            self.bytes += column[rows.range.clone()].iter().map(|cell| cell.len() as u64).sum::<u64>();
+        }
+        survey(self.job, &mut self.shapes, &mut rows)
+    }
+
+    fn stream(&mut self, _bytes: &[u8], _rows: usize) -> Result<()> {
+        Ok(())
+    }
+
+    fn stopped(&self) -> bool {
+        self.bytes > BYTES
+    }
+}

@@ -1,0 +1,75 @@
+//! The words that leader and workers share, all atomics: in the parallel context's segment, or in the
+//! leader's memory when it works alone.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::pg::parallel::RESERVED_WORDS;
+use crate::types::{Shape, Shapes};
+
+const NEXT_CHUNK: usize = RESERVED_WORDS;
+const STOP: usize = RESERVED_WORDS + 1;
+const ROWS: usize = RESERVED_WORDS + 2;
+const BLOCKS: usize = RESERVED_WORDS + 3;
+const FIRST_SHAPE: usize = RESERVED_WORDS + 4;
+
+/// A view of the words. `shapes` shape slots are followed by one tail for each file.
+#[derive(Clone, Copy)]
+pub struct Shared<'a> {
+    words: &'a [AtomicU64],
+    shapes: usize,
+}
+
+impl<'a> Shared<'a> {
+    pub fn words(shapes: usize, files: usize) -> usize {
+        FIRST_SHAPE + shapes + files
+    }
+
+    pub fn new(words: &'a [AtomicU64], shapes: usize) -> Shared<'a> {
+        Shared { words, shapes }
+    }
+
+    /// The next chunk that no process has claimed; past the last one when all are.
+    pub fn claim(&self) -> usize {
+        self.words[NEXT_CHUNK].fetch_add(1, Ordering::Relaxed) as usize
+    }
+
+    /// Asks every process to end the pass: its result will not be used.
+    pub fn stop(&self) {
+        self.words[STOP].store(1, Ordering::Release);
+    }
+
+    pub fn stopped(&self) -> bool {
+        self.words[STOP].load(Ordering::Acquire) != 0
+    }
+
+    pub fn add_progress(&self, rows: u64, blocks: u64) {
+        self.words[ROWS].fetch_add(rows, Ordering::Relaxed);
+        self.words[BLOCKS].fetch_add(blocks, Ordering::Relaxed);
+    }
+
+    /// Rows and blocks read so far by all.
+    pub fn progress(&self) -> (u64, u64) {
+        (self.words[ROWS].load(Ordering::Relaxed), self.words[BLOCKS].load(Ordering::Relaxed))
+    }
+
+    /// Widens what the data are known to need.
+    pub fn widen(&self, slot: usize, needs: Shape) {
+        let merge = |bits| Some(Shape::unpack(bits).merge(needs).pack());
+        // The closure never declines, so this cannot fail.
+        let _ = self.words[FIRST_SHAPE + slot].fetch_update(Ordering::AcqRel, Ordering::Acquire, merge);
+    }
+
+    /// What the processes have found the data to need.
+    pub fn needs(&self) -> Shapes {
+        let mut shapes = Shapes::new(self.shapes);
+        for slot in 0..self.shapes {
+            shapes.set(slot, Shape::unpack(self.words[FIRST_SHAPE + slot].load(Ordering::Acquire)));
+        }
+        shapes
+    }
+
+    /// Reserves `bytes` at the end of a file, for the caller alone.
+    pub fn reserve(&self, file: usize, bytes: u64) -> u64 {
+        self.words[FIRST_SHAPE + self.shapes + file].fetch_add(bytes, Ordering::Relaxed)
+    }
+}

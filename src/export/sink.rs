@@ -1,0 +1,287 @@
+//! What becomes of the rows of a chunk: row groups, the stream, or the shapes they need.
+
+use super::message::{Part, Report};
+use super::shared::Shared;
+use crate::decode::{NestedBuilder, decode_lane};
+use crate::encode::{Codec, EncodeError, FileSchema, Options, RowGroupWriter};
+use crate::pg::error::{Code, Error, Result, error, internal};
+use crate::plan::{Job, Output};
+use crate::publish::Writer;
+use crate::scan::{Rows, Sink, value_error};
+use crate::types::{Field, Kind, Lane, Reason, Shapes, ValueError};
+
+/// A column chunk closes its row group at this size, so that with one value more it stays below the
+/// 2 GiB that readers' 32-bit offsets reach.
+const COLUMN_BYTES: usize = 960 << 20;
+
+/// The stream is written in pieces of this size.
+const STREAM_BYTES: usize = 4 << 20;
+
+pub struct ChunkSink<'j> {
+    job: &'j Job,
+    shared: Shared<'j>,
+    file: usize,
+    writer: Option<Writer>,
+    chunk: usize,
+    sequence: usize,
+    body: Body,
+    pub report: Report,
+}
+
+enum Body {
+    Parquet(Box<Columns>),
+    Stream { bytes: Vec<u8>, rows: u64, write: bool },
+    Survey(Shapes),
+}
+
+struct Columns {
+    fields: Vec<Field>,
+    writer: RowGroupWriter,
+    lanes: Vec<Lane>,
+    row_group_rows: usize,
+    row_group_bytes: usize,
+}
+
+impl<'j> ChunkSink<'j> {
+    pub fn new(job: &'j Job, shared: Shared<'j>, number: usize) -> Result<ChunkSink<'j>> {
+        let file = job.file_of(number);
+        let body = match &job.output {
+            Output::Parquet { compression, row_group_rows, row_group_bytes } => {
+                Body::Parquet(Box::new(Columns::new(job, compression, *row_group_rows, *row_group_bytes)?))
+            }
+            Output::Stream { write } => Body::Stream { bytes: Vec::new(), rows: 0, write: *write },
+            Output::Survey => Body::Survey(job.shapes.clone()),
+        };
+        let writer = job.files.get(file).map(|path| Writer::open(path)).transpose()?;
+        Ok(ChunkSink { job, shared, file, writer, chunk: 0, sequence: 0, body, report: Report::default() })
+    }
+
+    pub fn begin(&mut self, chunk: usize) {
+        (self.chunk, self.sequence) = (chunk, 0);
+    }
+
+    /// Ends the chunk: a row group does not reach into the next one, which another process may have.
+    pub fn end(&mut self) -> Result<()> {
+        self.report.chunks += 1;
+        self.close_part()
+    }
+
+    /// Tells the others what a survey has seen.
+    pub fn finish(self) -> Report {
+        if let Body::Survey(shapes) = &self.body {
+            shapes.iter().enumerate().for_each(|(slot, shape)| self.shared.widen(slot, shape));
+        }
+        self.report
+    }
+
+    fn close_part(&mut self) -> Result<()> {
+        match &mut self.body {
+            Body::Parquet(columns) if columns.writer.rows() > 0 => {
+                let group = columns.writer.finish().map_err(encode_error)?;
+                let offset = self.shared.reserve(self.file, group.len());
+                let rows = group.rows() as u64;
+                let metadata = group.metadata_at(offset).map_err(encode_error)?;
+                let mut at = offset;
+                for buffer in group.buffers() {
+                    write(&self.writer, buffer, at)?;
+                    at += buffer.len() as u64;
+                }
+                self.add_part(offset, at - offset, rows, metadata);
+            }
+            Body::Stream { bytes, rows, write: to_file } if !bytes.is_empty() => {
+                let (length, count) = (bytes.len() as u64, std::mem::take(rows));
+                let offset = self.shared.reserve(self.file, length);
+                if *to_file {
+                    write(&self.writer, bytes, offset)?;
+                }
+                bytes.clear();
+                self.add_part(offset, length, count, Vec::new());
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn add_part(&mut self, offset: u64, bytes: u64, rows: u64, metadata: Vec<u8>) {
+        self.report.parts.push(Part::new(self.chunk, self.sequence, self.file, offset, bytes, rows, metadata));
+        self.sequence += 1;
+    }
+
+    /// The value needs more than this pass assumed: all processes are told, and the pass ends.
+    fn misfit(&mut self, failed: ValueError, rows: &Rows, column: usize) -> Result<()> {
+        match failed.reason {
+            Reason::Misfit { slot, needs } => {
+                self.shared.widen(slot, needs);
+                self.shared.stop();
+                Ok(())
+            }
+            reason => Err(column_error(self.job, rows, column, failed.row, &reason)),
+        }
+    }
+}
+
+impl Sink for ChunkSink<'_> {
+    fn rows(&mut self, mut rows: Rows) -> Result<()> {
+        self.report.rows += rows.range.len() as u64;
+        self.shared.add_progress(rows.range.len() as u64, 0);
+        let whole = rows.range.clone();
+        let mut start = whole.start;
+        while start < whole.end && !self.stopped() {
+            let columns = match &mut self.body {
+                Body::Survey(shapes) => return survey(self.job, shapes, &mut rows),
+                Body::Parquet(columns) => columns,
+                Body::Stream { .. } => return Err(internal("rows came where the stream was wanted")),
+            };
+            let end = whole.end.min(start + columns.row_group_rows - columns.writer.rows());
+            rows.range = start..end;
+            let full = match columns.append(&self.job.shapes, &mut rows)? {
+                Appended::Misfit(failed, column) => return self.misfit(failed, &rows, column),
+                Appended::Failed(failed, column) => {
+                    return Err(column_error(self.job, &rows, column, failed.row, &failed.reason));
+                }
+                Appended::Rows { full } => full,
+            };
+            if full {
+                self.close_part()?;
+            }
+            start = end;
+        }
+        Ok(())
+    }
+
+    fn stream(&mut self, piece: &[u8], count: usize) -> Result<()> {
+        self.report.rows += count as u64;
+        self.shared.add_progress(count as u64, 0);
+        if let Body::Stream { bytes, rows, .. } = &mut self.body {
+            bytes.extend_from_slice(piece);
+            *rows += count as u64;
+            if bytes.len() >= STREAM_BYTES {
+                self.close_part()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn stopped(&self) -> bool {
+        self.shared.stopped()
+    }
+}
+
+enum Appended {
+    Rows { full: bool },
+    Misfit(ValueError, usize),
+    Failed(ValueError, usize),
+}
+
+impl Columns {
+    fn new(job: &Job, compression: &str, row_group_rows: u64, row_group_bytes: u64) -> Result<Columns> {
+        let fields = job.fields();
+        let schema = FileSchema::new(&fields, &job.shapes).map_err(encode_error)?;
+        let codec = Codec::parse(compression).map_err(|cause| internal(cause.to_string()))?;
+        let writer = RowGroupWriter::new(&schema, &fields, &job.shapes, &Options { codec }).map_err(encode_error)?;
+        Ok(Columns {
+            lanes: vec![Lane::default(); fields.len()],
+            fields,
+            writer,
+            row_group_rows: usize::try_from(row_group_rows).unwrap_or(usize::MAX),
+            row_group_bytes: usize::try_from(row_group_bytes).unwrap_or(usize::MAX),
+        })
+    }
+
+    fn append(&mut self, shapes: &Shapes, rows: &mut Rows) -> Result<Appended> {
+        for column in 0..self.fields.len() {
+            crate::pg::check_for_interrupts();
+            let outcome = self.append_column(column, shapes, rows)?;
+            if let Err(failed) = outcome {
+                return Ok(match failed.reason {
+                    Reason::Misfit { .. } => Appended::Misfit(failed, column),
+                    _ => Appended::Failed(failed, column),
+                });
+            }
+        }
+        self.writer.end_rows(rows.range.len());
+        let full = self.writer.rows() >= self.row_group_rows
+            || self.writer.buffered_bytes() >= self.row_group_bytes
+            || self.writer.largest_column_bytes() >= COLUMN_BYTES;
+        Ok(Appended::Rows { full })
+    }
+
+    fn append_column(
+        &mut self,
+        column: usize,
+        shapes: &Shapes,
+        rows: &mut Rows,
+    ) -> Result<std::result::Result<(), ValueError>> {
+        let cells = &rows.cells[column][rows.range.clone()];
+        let field = &self.fields[column];
+        if field.kind.physical(shapes).is_none() {
+            let mut builder = NestedBuilder::new(field, shapes);
+            if let Err(failed) = builder.append(cells, rows.arena) {
+                return Ok(Err(failed));
+            }
+            self.writer.append_nested(column, builder.finish()).map_err(encode_error)?;
+            return Ok(Ok(()));
+        }
+        let lane = &mut self.lanes[column];
+        if let Err(failed) = decode_lane(&field.kind, rows.repr, shapes, cells, rows.arena, lane) {
+            return Ok(Err(failed));
+        }
+        self.writer.append(column, lane, rows.arena).map_err(encode_error)?;
+        Ok(Ok(()))
+    }
+}
+
+/// Merges what the rows need into `shapes`.
+pub fn survey(job: &Job, shapes: &mut Shapes, rows: &mut Rows) -> Result<()> {
+    let mut lane = Lane::default();
+    for (column, plan) in job.columns.iter().enumerate() {
+        if !has_slot(&plan.field.kind) {
+            continue;
+        }
+        // A misfit tells of all the batch's cells that come after it, so a few rounds see everything.
+        loop {
+            let cells = &rows.cells[column][rows.range.clone()];
+            let outcome = match plan.field.kind.physical(&job.shapes) {
+                None if plan.field.kind.physical(shapes).is_some() => break, // it is text from now on
+                None => NestedBuilder::new(&plan.field, shapes).append(cells, rows.arena),
+                Some(_) => decode_lane(&plan.field.kind, rows.repr, shapes, cells, rows.arena, &mut lane),
+            };
+            match outcome {
+                Ok(()) => break,
+                Err(ValueError { reason: Reason::Misfit { slot, needs }, .. }) => {
+                    if !shapes.merge(slot, needs) {
+                        break;
+                    }
+                }
+                Err(failed) => return Err(column_error(job, rows, column, failed.row, &failed.reason)),
+            }
+        }
+    }
+    Ok(())
+}
+
+fn has_slot(kind: &Kind) -> bool {
+    match kind {
+        Kind::Numeric { .. } | Kind::List { .. } => true,
+        Kind::Struct { fields } => fields.iter().any(|field| has_slot(&field.kind)),
+        _ => false,
+    }
+}
+
+fn column_error(job: &Job, rows: &Rows, column: usize, row: usize, reason: &Reason) -> Error {
+    let name = &job.columns[column].field.name;
+    value_error(rows.place, rows.range.start + row, Some(name), reason)
+}
+
+fn write(writer: &Option<Writer>, bytes: &[u8], offset: u64) -> Result<()> {
+    match writer {
+        Some(writer) => writer.write_at(bytes, offset),
+        None => Ok(()),
+    }
+}
+
+pub fn encode_error(cause: EncodeError) -> Error {
+    error(Code::ERRCODE_INTERNAL_ERROR, format!("could not encode a row group: {cause}"))
+        .set_hint("Please report this with the table's definition.")
+}
+

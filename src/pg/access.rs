@@ -1,0 +1,69 @@
+//! Who may read the table and write the file. Checked by the leader before the first block is read.
+
+use pgrx::pg_sys;
+use pgrx::pg_sys::Oid;
+
+use super::error::{Code, Error, Result, error};
+
+/// The caller may write files on the server.
+pub fn check_file_role() -> Result<()> {
+    // SAFETY: plain syscache look-ups inside a transaction.
+    let member = unsafe {
+        pg_sys::has_privs_of_role(pg_sys::GetUserId(), Oid::from(pg_sys::ROLE_PG_WRITE_SERVER_FILES))
+    };
+    if member {
+        return Ok(());
+    }
+    Err(error(Code::ERRCODE_INSUFFICIENT_PRIVILEGE, "permission denied to export to a file")
+        .set_detail("Only roles with privileges of the \"pg_write_server_files\" role may export to a file.")
+        .set_hint("Ask for: GRANT pg_write_server_files TO your role."))
+}
+
+/// SELECT on the table, or on each of `columns`.
+pub fn check_select(table: Oid, table_name: &str, columns: &[(i16, String)]) -> Result<()> {
+    const OK: pg_sys::AclResult::Type = pg_sys::AclResult::ACLCHECK_OK;
+    let select = pg_sys::AclMode::from(pg_sys::ACL_SELECT);
+    // SAFETY: plain syscache look-ups inside a transaction, on a relation that the caller has locked.
+    unsafe {
+        let user = pg_sys::GetUserId();
+        if pg_sys::pg_class_aclcheck(table, user, select) == OK {
+            return Ok(());
+        }
+        if columns.is_empty()
+            && pg_sys::pg_attribute_aclcheck_all(table, user, select, pg_sys::AclMaskHow::ACLMASK_ANY) == OK
+        {
+            return Ok(());
+        }
+        let denied =
+            columns.iter().find(|(attnum, _)| pg_sys::pg_attribute_aclcheck(table, user, *attnum, select) != OK);
+        match denied {
+            None if !columns.is_empty() => Ok(()),
+            None => Err(denied_error(table_name, "The table has no columns that you may read.".into())),
+            Some((_, column)) => Err(denied_error(
+                table_name,
+                format!("SELECT is needed on each exported column; column \"{column}\" lacks it."),
+            )),
+        }
+    }
+}
+
+fn denied_error(table: &str, detail: String) -> Error {
+    error(Code::ERRCODE_INSUFFICIENT_PRIVILEGE, format!("permission denied for table {table}"))
+        .set_detail(detail)
+        .set_hint("Ask for SELECT on it, or name the columns you may read in columns => array[...].")
+}
+
+/// A table whose row-level security policies bind the caller cannot be scanned block by block.
+pub fn check_row_security(table: Oid, table_name: &str) -> Result<()> {
+    // SAFETY: as above; noError makes it return rather than raise where row_security is off.
+    let state = unsafe { pg_sys::check_enable_rls(table, pg_sys::InvalidOid, true) };
+    if state != pg_sys::CheckEnableRlsResult::RLS_ENABLED as i32 {
+        return Ok(());
+    }
+    Err(error(
+        Code::ERRCODE_FEATURE_NOT_SUPPORTED,
+        format!("cannot export table {table_name} under row-level security"),
+    )
+    .set_detail("Its policies apply to you, and a block scan does not evaluate them.")
+    .set_hint("Copy the rows you may see into a temporary table and export that, or export as a role with BYPASSRLS."))
+}

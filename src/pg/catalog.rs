@@ -1,0 +1,332 @@
+//! What the catalogs say of a table and of types.
+
+use std::ffi::{CStr, CString};
+
+use pgrx::pg_sys;
+use pgrx::pg_sys::Oid;
+
+use super::error::{Code, Result, error};
+
+/// A relation, open and locked. Dropping it keeps the lock until the transaction ends, as COPY does.
+pub struct Table {
+    pub(super) relation: pg_sys::Relation,
+}
+
+/// One attribute as a tuple stores it.
+#[derive(Clone, Debug)]
+pub struct Attribute {
+    pub number: i16,
+    pub name: String,
+    pub type_oid: Oid,
+    pub typmod: i32,
+    /// Bytes; -1 for varlena, -2 for C strings.
+    pub length: i16,
+    /// Bytes: 1, 2, 4 or 8.
+    pub align: u8,
+    pub by_value: bool,
+    /// Every row is known to have a value.
+    pub not_null: bool,
+    pub dropped: bool,
+    /// Computed when read, not stored (PostgreSQL 18).
+    pub is_virtual: bool,
+    /// Rows written before the column was added take the value that the catalog keeps.
+    pub has_missing: bool,
+}
+
+impl Table {
+    pub fn open(table: Oid) -> Result<Table> {
+        // SAFETY: try_table_open-like behaviour is got by looking the relation up first; the lock then
+        // holds it.
+        unsafe {
+            pg_sys::LockRelationOid(table, pg_sys::AccessShareLock as i32);
+            if !relation_exists(table) {
+                return Err(error(
+                    Code::ERRCODE_UNDEFINED_TABLE,
+                    format!("relation with OID {} does not exist", table.to_u32()),
+                )
+                .set_hint("Pass the table's name, as in 'schema.table'."));
+            }
+            Ok(Table { relation: pg_sys::relation_open(table, pg_sys::NoLock as i32) })
+        }
+    }
+
+    pub fn oid(&self) -> Oid {
+        // SAFETY: the relation is open.
+        unsafe { (*self.relation).rd_id }
+    }
+
+    fn form(&self) -> &pg_sys::FormData_pg_class {
+        // SAFETY: the relation is open; its form lives as long.
+        unsafe { &*(*self.relation).rd_rel }
+    }
+
+    /// `pg_class.relkind`.
+    pub fn kind(&self) -> u8 {
+        self.form().relkind as u8
+    }
+
+    pub fn is_temporary(&self) -> bool {
+        self.form().relpersistence as u8 == pg_sys::RELPERSISTENCE_TEMP
+    }
+
+    /// A temporary table of another session, whose pages live in that session's memory.
+    pub fn is_other_temporary(&self) -> bool {
+        // SAFETY: the relation is open.
+        self.is_temporary() && unsafe { !(*self.relation).rd_islocaltemp }
+    }
+
+    pub fn may_have_children(&self) -> bool {
+        self.form().relhassubclass
+    }
+
+    pub fn is_heap(&self) -> bool {
+        // SAFETY: the relation is open; the routine is a static of the server.
+        unsafe { std::ptr::eq((*self.relation).rd_tableam, pg_sys::GetHeapamTableAmRoutine()) }
+    }
+
+    /// Blocks in the main fork now.
+    pub fn blocks(&self) -> u32 {
+        // SAFETY: the relation is open and has storage where its access method says so.
+        unsafe {
+            pg_sys::RelationGetNumberOfBlocksInFork(self.relation, pg_sys::ForkNumber::MAIN_FORKNUM)
+        }
+    }
+
+    /// Schema and name, quoted where SQL needs it.
+    pub fn qualified_name(&self) -> String {
+        let form = self.form();
+        // SAFETY: the schema of a locked relation exists; both results are palloc'd C strings.
+        unsafe {
+            let schema = pg_sys::get_namespace_name(form.relnamespace);
+            let name = pg_sys::quote_qualified_identifier(schema, form.relname.data.as_ptr());
+            CStr::from_ptr(name).to_string_lossy().into_owned()
+        }
+    }
+
+    /// The parallel_workers storage parameter, if set.
+    pub fn parallel_workers_option(&self) -> Option<i32> {
+        // SAFETY: the relation is open; rd_options of a table or materialized view is a StdRdOptions.
+        unsafe {
+            let options = (*self.relation).rd_options as *const pg_sys::StdRdOptions;
+            (!options.is_null()).then(|| (*options).parallel_workers).filter(|workers| *workers >= 0)
+        }
+    }
+
+    pub fn attributes(&self) -> Vec<Attribute> {
+        // SAFETY: the relation is open; its descriptor lives as long.
+        unsafe {
+            let descriptor = (*self.relation).rd_att;
+            (0..(*descriptor).natts as usize).map(|index| attribute(descriptor, index)).collect()
+        }
+    }
+
+    /// The value of attribute `number` in rows older than it; `None` for NULL. It lives as long as the
+    /// relation's descriptor.
+    pub fn missing_datum(&self, number: i16) -> Option<pg_sys::Datum> {
+        let mut is_null = true;
+        // SAFETY: the relation is open and has the attribute.
+        let datum = unsafe { pg_sys::getmissingattr((*self.relation).rd_att, number.into(), &mut is_null) };
+        (!is_null).then_some(datum)
+    }
+
+    /// The table itself and, for inheritance and partitioning, all that inherit from it, locked.
+    pub fn with_descendants(&self) -> Vec<Oid> {
+        if !self.may_have_children() {
+            return vec![self.oid()];
+        }
+        // SAFETY: the list is palloc'd by the callee in the current context.
+        unsafe {
+            let list = raw::inheritors(self.oid());
+            let length = if list.is_null() { 0 } else { (*list).length as usize };
+            (0..length).map(|index| (*(*list).elements.add(index)).oid_value).collect()
+        }
+    }
+}
+
+impl Drop for Table {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            // SAFETY: opened by us and closed once; an abort closes it by itself.
+            unsafe { pg_sys::relation_close(self.relation, pg_sys::NoLock as i32) }
+        }
+    }
+}
+
+mod raw {
+    use super::*;
+
+    unsafe extern "C-unwind" {
+        // catalog/pg_inherits.h, which pgrx does not bind.
+        fn find_all_inheritors(parent: Oid, lockmode: i32, parents: *mut *mut pg_sys::List) -> *mut pg_sys::List;
+    }
+
+    pub(super) unsafe fn inheritors(parent: Oid) -> *mut pg_sys::List {
+        // SAFETY: the closure holds nothing with a destructor.
+        unsafe {
+            pg_sys::ffi::pg_guard_ffi_boundary(|| {
+                find_all_inheritors(parent, pg_sys::AccessShareLock as i32, std::ptr::null_mut())
+            })
+        }
+    }
+}
+
+unsafe fn relation_exists(table: Oid) -> bool {
+    // SAFETY: a syscache look-up inside a transaction.
+    unsafe {
+        pg_sys::SearchSysCacheExists(
+            pg_sys::SysCacheIdentifier::RELOID as i32,
+            pg_sys::Datum::from(table),
+            pg_sys::Datum::from(0usize),
+            pg_sys::Datum::from(0usize),
+            pg_sys::Datum::from(0usize),
+        )
+    }
+}
+
+unsafe fn attribute(descriptor: pg_sys::TupleDesc, index: usize) -> Attribute {
+    // SAFETY: index < natts, as the caller says.
+    let form = unsafe { &*pgrx::pg_sys::TupleDescAttr(descriptor, index as i32) };
+    Attribute {
+        number: form.attnum,
+        name: name_text(&form.attname),
+        type_oid: form.atttypid,
+        typmod: form.atttypmod,
+        length: form.attlen,
+        align: align_bytes(form.attalign as u8),
+        by_value: form.attbyval,
+        not_null: form.attnotnull && unsafe { not_null_is_valid(descriptor, index) },
+        dropped: form.attisdropped,
+        is_virtual: form.attgenerated as u8 == b'v',
+        has_missing: form.atthasmissing,
+    }
+}
+
+/// PostgreSQL 18 has NOT NULL constraints that are not valid yet: rows may break them.
+#[cfg(feature = "pg18")]
+unsafe fn not_null_is_valid(descriptor: pg_sys::TupleDesc, index: usize) -> bool {
+    // SAFETY: the compact attributes follow the descriptor, one for each attribute.
+    unsafe {
+        let compact = (*descriptor).compact_attrs.as_ptr().add(index);
+        (*compact).attnullability as u8 == b'v'
+    }
+}
+
+#[cfg(not(feature = "pg18"))]
+unsafe fn not_null_is_valid(_descriptor: pg_sys::TupleDesc, _index: usize) -> bool {
+    true
+}
+
+fn align_bytes(code: u8) -> u8 {
+    match code {
+        b'c' => 1,
+        b's' => 2,
+        b'i' => 4,
+        _ => 8,
+    }
+}
+
+fn name_text(name: &pg_sys::NameData) -> String {
+    // SAFETY: NameData is NUL-terminated.
+    unsafe { CStr::from_ptr(name.data.as_ptr()) }.to_string_lossy().into_owned()
+}
+
+/// What a type is, domains seen through.
+pub enum TypeClass {
+    Base,
+    Enum,
+    /// A true array: `int4[]`, but not `oidvector` or `point`.
+    Array(Oid),
+    /// Name, type and typmod of each field that is not dropped.
+    Composite(Vec<(String, Oid, i32)>),
+}
+
+/// The type below any domains, and its typmod.
+pub fn base_type(type_oid: Oid, typmod: i32) -> (Oid, i32) {
+    let mut typmod = typmod;
+    // SAFETY: a syscache look-up of a type that a column uses.
+    let base = unsafe { pg_sys::getBaseTypeAndTypmod(type_oid, &mut typmod) };
+    (base, typmod)
+}
+
+pub fn type_class(base: Oid) -> TypeClass {
+    // SAFETY: syscache look-ups of a type that a column uses.
+    unsafe {
+        let element = pg_sys::get_element_type(base);
+        if element != pg_sys::InvalidOid {
+            return TypeClass::Array(element);
+        }
+        match pg_sys::get_typtype(base) as u8 {
+            b'e' => TypeClass::Enum,
+            b'c' => TypeClass::Composite(composite_fields(base)),
+            _ => TypeClass::Base,
+        }
+    }
+}
+
+unsafe fn composite_fields(base: Oid) -> Vec<(String, Oid, i32)> {
+    // SAFETY: base is a composite type; the descriptor is released below.
+    unsafe {
+        let descriptor = pg_sys::lookup_rowtype_tupdesc(base, -1);
+        let fields = (0..(*descriptor).natts as usize)
+            .map(|index| attribute(descriptor, index))
+            .filter(|attribute| !attribute.dropped)
+            .map(|attribute| (attribute.name, attribute.type_oid, attribute.typmod))
+            .collect();
+        if (*descriptor).tdrefcount >= 0 {
+            pg_sys::DecrTupleDescRefCount(descriptor);
+        }
+        fields
+    }
+}
+
+/// The type as SQL writes it, with its modifier: `numeric(10,2)`.
+pub fn type_name(type_oid: Oid, typmod: i32) -> String {
+    let flags = (pg_sys::FORMAT_TYPE_TYPEMOD_GIVEN) as u16;
+    // SAFETY: the result is a palloc'd C string.
+    unsafe {
+        let text = pg_sys::format_type_extended(type_oid, typmod, flags.into());
+        CStr::from_ptr(text).to_string_lossy().into_owned()
+    }
+}
+
+/// OID of the type's output function.
+pub fn output_function(type_oid: Oid) -> Oid {
+    let (mut function, mut is_varlena) = (pg_sys::InvalidOid, false);
+    // SAFETY: a syscache look-up of a type that a column uses.
+    unsafe { pg_sys::getTypeOutputInfo(type_oid, &mut function, &mut is_varlena) };
+    function
+}
+
+/// OID of the type's send function; raises PostgreSQL's own error for a type that has none.
+pub fn send_function(type_oid: Oid) -> Oid {
+    let (mut function, mut is_varlena) = (pg_sys::InvalidOid, false);
+    // SAFETY: as above.
+    unsafe { pg_sys::getTypeBinaryOutputInfo(type_oid, &mut function, &mut is_varlena) };
+    function
+}
+
+/// The name of the database's encoding, for messages.
+pub fn database_encoding() -> String {
+    // SAFETY: a static C string.
+    unsafe { CStr::from_ptr(pg_sys::GetDatabaseEncodingName()) }.to_string_lossy().into_owned()
+}
+
+/// The current snapshot's id as `pg_current_snapshot()` prints it: xmin:xmax:in-progress.
+pub fn snapshot_text() -> String {
+    // SAFETY: an SQL-callable function without arguments; it needs an active snapshot, which a query has.
+    unsafe {
+        let datum = pgrx::direct_function_call_as_datum(pg_sys::pg_current_snapshot, &[]);
+        match datum {
+            None => String::new(),
+            Some(datum) => {
+                let text = pg_sys::OidOutputFunctionCall(output_function(pg_sys::PG_SNAPSHOTOID), datum);
+                CStr::from_ptr(text).to_string_lossy().into_owned()
+            }
+        }
+    }
+}
+
+/// A C string for PostgreSQL. Its inputs come from SQL text, which cannot hold NUL.
+pub fn c_string(text: &str) -> CString {
+    CString::new(text.replace('\0', "")).unwrap_or_default()
+}

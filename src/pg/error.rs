@@ -1,0 +1,56 @@
+//! Errors as PostgreSQL reports them: SQLSTATE, message in lower case, detail and hint in sentences.
+
+use std::io;
+use std::path::Path;
+
+pub use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
+use pgrx::pg_sys::panic::ErrorReport;
+
+pub type Error = ErrorReport;
+pub type Result<T> = std::result::Result<T, Error>;
+
+pub fn error(code: Code, message: impl Into<String>) -> Error {
+    ErrorReport::new(code, message.into(), "pg_strata")
+}
+
+/// An I/O error on a file of the server, with the SQLSTATE that PostgreSQL's own file errors have
+/// (errcode_for_file_access in elog.c), and a hint where there is something to do about it.
+pub fn file_error(what: &str, path: &Path, error: &io::Error) -> Error {
+    let (code, hint) = match error.raw_os_error() {
+        Some(libc::ENOSPC | libc::EDQUOT) => {
+            (Code::ERRCODE_DISK_FULL, "Free space on the file system, or export to another one.")
+        }
+        Some(libc::EFBIG) => {
+            (Code::ERRCODE_DISK_FULL, "The server's file size limit was met; raise it, or export to a directory.")
+        }
+        Some(libc::ENOENT | libc::ENOTDIR) => {
+            (Code::ERRCODE_UNDEFINED_FILE, "Create the directory on the server first.")
+        }
+        Some(libc::EACCES | libc::EPERM | libc::EROFS) => (
+            Code::ERRCODE_INSUFFICIENT_PRIVILEGE,
+            "The file is written by the server's operating system user, which must be allowed to.",
+        ),
+        Some(libc::EEXIST) => {
+            (Code::ERRCODE_DUPLICATE_FILE, "Pass overwrite => true to replace it.")
+        }
+        Some(libc::EMFILE | libc::ENFILE) => {
+            (Code::ERRCODE_INSUFFICIENT_RESOURCES, "Raise the limit on open files.")
+        }
+        _ => (Code::ERRCODE_IO_ERROR, "Check the server's storage and its log."),
+    };
+    self::error(code, format!("could not {what} \"{}\": {}", path.display(), os_message(error))).set_hint(hint)
+}
+
+/// The operating system's words alone, without Rust's "(os error 28)".
+fn os_message(error: &io::Error) -> String {
+    let text = error.to_string();
+    match text.find(" (os error") {
+        Some(end) => text[..end].to_string(),
+        None => text,
+    }
+}
+
+/// Something that cannot happen did.
+pub fn internal(message: impl Into<String>) -> Error {
+    error(Code::ERRCODE_INTERNAL_ERROR, message)
+}

@@ -1,0 +1,28 @@
+//! Configuration parameters.
+
+use std::ffi::CString;
+
+use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
+
+static EXPORT_DIRECTORIES: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
+
+/// Called from `_PG_init`, which a parallel worker runs before it has a transaction: no catalogs here.
+pub fn register() {
+    GucRegistry::define_string_guc(
+        c"pg_strata.export_directories",
+        c"Directories that exports may write to, separated by commas.",
+        c"Empty means any directory, for members of pg_write_server_files. It binds superusers too.",
+        &EXPORT_DIRECTORIES,
+        GucContext::Suset,
+        GucFlags::default(),
+    );
+    // SAFETY: runs on the main thread during _PG_init, with a static C string.
+    unsafe { pgrx::pg_sys::MarkGUCPrefixReserved(c"pg_strata".as_ptr()) };
+}
+
+/// The directories an export is confined to; empty means no limit.
+pub fn export_directories() -> Vec<String> {
+    let setting = EXPORT_DIRECTORIES.get().unwrap_or_default();
+    let text = setting.to_string_lossy();
+    text.split(',').map(str::trim).filter(|dir| !dir.is_empty()).map(str::to_owned).collect()
+}

@@ -1,0 +1,22 @@
+//! The only room that names `pg_sys`. Everything here runs on a backend's or a parallel worker's main
+//! thread; nothing here may be called from another.
+
+pub mod access;
+pub mod catalog;
+pub mod error;
+pub mod guc;
+pub mod heap;
+pub mod parallel;
+pub mod progress;
+pub mod render;
+pub mod session;
+pub mod virtual_columns;
+pub mod xact;
+
+pub use error::{Error, Result};
+
+/// Acts on a pending cancel or terminate. Cheap enough to be called for every page.
+#[inline]
+pub fn check_for_interrupts() {
+    pgrx::check_for_interrupts!();
+}

@@ -1,0 +1,218 @@
+//! Parallel workers through PostgreSQL's ParallelContext: they share the leader's snapshot, its
+//! transaction's uncommitted rows, its user and its settings.
+//!
+//! The leader runs the same body as the workers and needs none of them: work is claimed from counters
+//! in the shared words. The context's own segment holds control state only (kilobytes), so a small
+//! /dev/shm cannot fail an export.
+
+use std::ffi::c_void;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use pgrx::pg_sys;
+use pgrx::prelude::*;
+
+use super::error::{Code, Result, error, internal};
+
+/// What a worker does: (job, shared words, its number from 1) to the message for the leader.
+pub type WorkerBody = fn(&[u8], &[AtomicU64], usize) -> Result<Vec<u8>>;
+
+static BODY: OnceLock<WorkerBody> = OnceLock::new();
+
+/// Called from `_PG_init`, which a worker runs when it loads the library.
+pub fn set_worker_body(body: WorkerBody) {
+    let _ = BODY.set(body);
+}
+
+/// The first two shared words belong to this module; users of `shared` start after them.
+const JOB_BYTES: usize = 0;
+const WORDS: usize = 1;
+pub const RESERVED_WORDS: usize = 2;
+
+const KEY_JOB: u64 = 1;
+const KEY_SHARED: u64 = 2;
+const KEY_QUEUES: u64 = 3;
+/// A worker sends one message, at its end; the ring only has to be large enough to be quick.
+const QUEUE_BYTES: usize = 64 << 10;
+
+pub fn in_parallel_worker() -> bool {
+    // SAFETY: reads process-wide state.
+    unsafe { pg_sys::ParallelWorkerNumber >= 0 || pg_sys::IsInParallelMode() }
+}
+
+pub struct Workers {
+    context: *mut pg_sys::ParallelContext,
+    queues: Vec<*mut pg_sys::shm_mq_handle>,
+    shared: *const AtomicU64,
+    words: usize,
+}
+
+impl Workers {
+    /// Starts up to `wanted` workers on the job. Fewer, or none, may start. On any error after this the
+    /// transaction's abort stops them and leaves parallel mode.
+    pub fn launch(wanted: usize, job: &[u8], words: usize) -> Workers {
+        let shared_bytes = words * size_of::<AtomicU64>();
+        let queue_bytes = wanted * QUEUE_BYTES;
+        // SAFETY: the documented call sequence of README.parallel, on the main thread.
+        unsafe {
+            pg_sys::EnterParallelMode();
+            let context = pg_sys::CreateParallelContext(
+                c"pg_strata".as_ptr(),
+                c"pg_strata_worker_main".as_ptr(),
+                wanted as i32,
+            );
+            for bytes in [job.len(), shared_bytes, queue_bytes] {
+                (*context).estimator.space_for_chunks += bytes.next_multiple_of(64);
+            }
+            (*context).estimator.number_of_keys += 3;
+            pg_sys::InitializeParallelDSM(context);
+
+            let toc = (*context).toc;
+            let job_at = pg_sys::shm_toc_allocate(toc, job.len()).cast::<u8>();
+            std::ptr::copy_nonoverlapping(job.as_ptr(), job_at, job.len());
+            pg_sys::shm_toc_insert(toc, KEY_JOB, job_at.cast());
+            let shared = pg_sys::shm_toc_allocate(toc, shared_bytes).cast::<AtomicU64>();
+            for word in 0..words {
+                shared.add(word).write(AtomicU64::new(0));
+            }
+            (*shared.add(JOB_BYTES)).store(job.len() as u64, Ordering::Release);
+            (*shared.add(WORDS)).store(words as u64, Ordering::Release);
+            pg_sys::shm_toc_insert(toc, KEY_SHARED, shared.cast());
+            let queues_at = pg_sys::shm_toc_allocate(toc, queue_bytes).cast::<u8>();
+            pg_sys::shm_toc_insert(toc, KEY_QUEUES, queues_at.cast());
+            let mut workers = Workers { context, queues: Vec::new(), shared, words };
+            workers.create_queues(queues_at);
+            workers
+        }
+    }
+
+    unsafe fn create_queues(&mut self, at: *mut u8) {
+        // SAFETY: `at` has QUEUE_BYTES for each worker of the context.
+        unsafe {
+            for index in 0..(*self.context).nworkers as usize {
+                let queue = pg_sys::shm_mq_create(at.add(index * QUEUE_BYTES).cast(), QUEUE_BYTES);
+                pg_sys::shm_mq_set_receiver(queue, pg_sys::MyProc);
+                self.queues.push(pg_sys::shm_mq_attach(queue, (*self.context).seg, std::ptr::null_mut()));
+            }
+        }
+    }
+
+    /// Lets the workers run; `shared` has to be filled before. Returns how many started.
+    pub fn start(&mut self) -> usize {
+        // SAFETY: the context is initialised; every launched worker has a queue.
+        unsafe {
+            pg_sys::LaunchParallelWorkers(self.context);
+            let launched = (*self.context).nworkers_launched as usize;
+            for (index, queue) in self.queues.iter().enumerate().take(launched) {
+                let worker = (*self.context).worker.add(index);
+                pg_sys::shm_mq_set_handle(*queue, (*worker).bgwhandle);
+            }
+            launched
+        }
+    }
+
+    pub fn shared(&self) -> &[AtomicU64] {
+        // SAFETY: allocated and initialised in `launch`; it lives until `finish`.
+        unsafe { std::slice::from_raw_parts(self.shared, self.words) }
+    }
+
+    /// Waits for the workers, raises the first of their errors, and returns their messages and the last
+    /// state of the shared words.
+    pub fn finish(self) -> Result<(Vec<Vec<u8>>, Vec<AtomicU64>)> {
+        let mut messages = Vec::new();
+        let words;
+        // SAFETY: as in `start`; each received message is copied before the next receive.
+        unsafe {
+            let launched = (*self.context).nworkers_launched as usize;
+            for queue in self.queues.iter().take(launched) {
+                let (mut length, mut data): (usize, *mut c_void) = (0, std::ptr::null_mut());
+                if pg_sys::shm_mq_receive(*queue, &mut length, &mut data, false)
+                    == pg_sys::shm_mq_result::SHM_MQ_SUCCESS
+                {
+                    messages.push(std::slice::from_raw_parts(data.cast::<u8>(), length).to_vec());
+                }
+            }
+            pg_sys::WaitForParallelWorkersToFinish(self.context);
+            words = self.shared().iter().map(|word| AtomicU64::new(word.load(Ordering::Acquire))).collect();
+            pg_sys::DestroyParallelContext(self.context);
+            pg_sys::ExitParallelMode();
+            if messages.len() != launched {
+                return Err(error(
+                    Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                    "a parallel worker ended without a result",
+                )
+                .set_hint("See the server log; run the export again."));
+            }
+        }
+        Ok((messages, words))
+    }
+}
+
+/// # Safety
+/// Called by PostgreSQL in a parallel worker, inside a transaction, with the leader's segment.
+#[unsafe(no_mangle)]
+#[pg_guard]
+pub unsafe extern "C-unwind" fn pg_strata_worker_main(
+    segment: *mut pg_sys::dsm_segment,
+    toc: *mut pg_sys::shm_toc,
+) {
+    // SAFETY: the leader inserted the three keys before it launched us, and they live as long as we do.
+    // The job's length is in the first shared word.
+    let (job, shared, queue, number) = unsafe {
+        let number = pg_sys::ParallelWorkerNumber as usize;
+        let shared = pg_sys::shm_toc_lookup(toc, KEY_SHARED, false).cast::<AtomicU64>();
+        let load = |word: usize| (*shared.add(word)).load(Ordering::Acquire) as usize;
+        let (job_bytes, words) = (load(JOB_BYTES), load(WORDS));
+        let job = pg_sys::shm_toc_lookup(toc, KEY_JOB, false).cast::<u8>();
+        let queues = pg_sys::shm_toc_lookup(toc, KEY_QUEUES, false).cast::<u8>();
+        let queue = queues.add(number * QUEUE_BYTES).cast::<pg_sys::shm_mq>();
+        pg_sys::shm_mq_set_sender(queue, pg_sys::MyProc);
+        let handle = pg_sys::shm_mq_attach(queue, segment, std::ptr::null_mut());
+        (
+            std::slice::from_raw_parts(job, job_bytes),
+            std::slice::from_raw_parts(shared, words),
+            handle,
+            number + 1,
+        )
+    };
+    let outcome = match BODY.get() {
+        Some(body) => body(job, shared, number),
+        None => Err(internal("the worker's library is not initialised")),
+    };
+    match outcome {
+        // SAFETY: the queue is attached; a leader that is gone detaches it, which ends us quietly.
+        Ok(message) => unsafe {
+            pg_sys::shm_mq_send(queue, message.len(), message.as_ptr().cast(), false, true);
+        },
+        Err(report) => report.report(PgLogLevel::ERROR),
+    }
+}
+
+/// Workers as the planner would take for a sequential scan of `blocks` (compute_parallel_worker in
+/// allpaths.c): one more for each tripling past min_parallel_table_scan_size.
+pub fn workers_for(blocks: u64, option: Option<i32>) -> usize {
+    // SAFETY: reads process-wide settings.
+    let (threshold, limit) = unsafe {
+        (pg_sys::min_parallel_table_scan_size.max(1) as u64, pg_sys::max_parallel_workers_per_gather.max(0) as usize)
+    };
+    let wanted = match option {
+        Some(workers) => workers as usize,
+        None if blocks < threshold => 0,
+        None => {
+            let mut workers = 1;
+            let mut step = threshold;
+            while blocks >= step.saturating_mul(3) {
+                workers += 1;
+                step = step.saturating_mul(3);
+            }
+            workers
+        }
+    };
+    wanted.min(limit)
+}
+
+/// As many workers as an explicit request can have.
+pub fn max_workers() -> usize {
+    // SAFETY: reads a process-wide setting.
+    unsafe { pg_sys::max_parallel_workers.max(0) as usize }
+}

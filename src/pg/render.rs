@@ -1,0 +1,263 @@
+//! Values that only the server can read: detoasting, output and send functions, encodings.
+//!
+//! A fixup names a value by its place in the batch's arena; the bytes found are appended to the arena
+//! and the cell is pointed at them. Main thread only.
+
+use std::collections::HashMap;
+use std::ffi::CStr;
+
+use pgrx::pg_sys;
+use pgrx::pg_sys::{Datum, Oid};
+
+use super::error::{Code, Error, Result, error};
+use crate::types::Cell;
+
+/// How a column's values become cells when the stored bytes are not enough.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Call {
+    /// None: the payload is the cell, detoasted where it has to be. `name` ends at its first NUL.
+    Detoast,
+    /// The type's output function. `cached` for by-value types of few values, enums.
+    Output { function: Oid, cached: bool },
+    /// The type's send function.
+    Send { function: Oid },
+}
+
+/// How the datum lies in the tuple: `attlen` and `attbyval`.
+#[derive(Clone, Copy, Debug)]
+pub struct Storage {
+    pub length: i16,
+    pub by_value: bool,
+    pub is_name: bool,
+}
+
+/// NAMEDATALEN.
+const NAME_BYTES: i16 = pg_sys::NAMEDATALEN as i16;
+
+struct Column {
+    call: Call,
+    storage: Storage,
+    function: pg_sys::FmgrInfo,
+    cache: HashMap<u64, Box<[u8]>>,
+}
+
+pub struct Renderer {
+    columns: Vec<Column>,
+    /// Reset after each value: functions may allocate as they like.
+    scratch: pg_sys::MemoryContext,
+}
+
+/// The arena's positions are 32 bits wide.
+const ARENA_LIMIT: usize = u32::MAX as usize;
+
+impl Renderer {
+    pub fn new(columns: impl Iterator<Item = (Call, Storage)>) -> Renderer {
+        // SAFETY: a child of the current context, deleted with it or by Drop.
+        let scratch = unsafe {
+            pg_sys::AllocSetContextCreateExtended(
+                pg_sys::CurrentMemoryContext,
+                c"pg_strata values".as_ptr(),
+                0,
+                64 << 10,
+                8 << 20,
+            )
+        };
+        let columns = columns.map(|(call, storage)| Column::new(call, storage)).collect();
+        Renderer { columns, scratch }
+    }
+
+    /// Resolves the datum at `pos` of the arena. The cell lies at the arena's end.
+    pub fn resolve(&mut self, column: usize, pos: usize, arena: &mut Vec<u8>) -> Result<Cell> {
+        let column = &mut self.columns[column];
+        // SAFETY: deform has checked that the whole datum lies inside the arena; fixed-width datums are
+        // as long as attlen says, varlena as their header says.
+        unsafe {
+            let datum = column.storage.datum(&arena[pos..]);
+            column.append(datum, self.scratch, arena)
+        }
+    }
+
+    /// The same for a datum that does not lie in the arena, as from an executor slot.
+    ///
+    /// # Safety
+    /// The datum is a valid one of the column's type.
+    pub unsafe fn resolve_datum(&mut self, column: usize, datum: Datum, arena: &mut Vec<u8>) -> Result<Cell> {
+        // SAFETY: as the caller says.
+        unsafe { self.columns[column].append(datum, self.scratch, arena) }
+    }
+}
+
+impl Drop for Renderer {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            // SAFETY: created in `new`; while panicking the parent's reset deletes it.
+            unsafe { pg_sys::MemoryContextDelete(self.scratch) }
+        }
+    }
+}
+
+impl Storage {
+    /// Of a type below its domains.
+    pub fn of_type(base: Oid) -> Storage {
+        let (mut length, mut by_value) = (0, false);
+        // SAFETY: a syscache look-up of a type that a column uses.
+        unsafe { pg_sys::get_typlenbyval(base, &mut length, &mut by_value) };
+        Storage { length, by_value, is_name: base == pg_sys::NAMEOID }
+    }
+
+    /// The datum whose stored bytes begin `bytes`.
+    ///
+    /// # Safety
+    /// `bytes` holds the whole value, at the alignment that the type asks for.
+    unsafe fn datum(self, bytes: &[u8]) -> Datum {
+        if !self.by_value {
+            return Datum::from(bytes.as_ptr());
+        }
+        match self.length {
+            1 => Datum::from(bytes[0] as i8),
+            2 => Datum::from(i16::from_ne_bytes([bytes[0], bytes[1]])),
+            4 => Datum::from(i32::from_ne_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])),
+            _ => {
+                let mut word = [0; 8];
+                word.copy_from_slice(&bytes[..8]);
+                Datum::from(i64::from_ne_bytes(word))
+            }
+        }
+    }
+}
+
+impl Column {
+    fn new(call: Call, storage: Storage) -> Column {
+        let mut function = pg_sys::FmgrInfo::default();
+        if let Call::Output { function: oid, .. } | Call::Send { function: oid } = call {
+            // SAFETY: the OID is that of a type's output or send function; the current context outlives us.
+            unsafe { pg_sys::fmgr_info_cxt(oid, &mut function, pg_sys::CurrentMemoryContext) };
+        }
+        Column { call, storage, function, cache: HashMap::new() }
+    }
+
+    unsafe fn append(
+        &mut self,
+        datum: Datum,
+        scratch: pg_sys::MemoryContext,
+        arena: &mut Vec<u8>,
+    ) -> Result<Cell> {
+        let cached = matches!(self.call, Call::Output { cached: true, .. });
+        if cached && let Some(text) = self.cache.get(&(datum.value() as u64)) {
+            return push(text, arena);
+        }
+        // SAFETY: the datum is valid for the function; results live in `scratch` until its reset, after
+        // they were copied.
+        unsafe {
+            let previous = pg_sys::MemoryContextSwitchTo(scratch);
+            let bytes = self.call_function(datum);
+            let cell = push(bytes, arena)?;
+            if cached {
+                self.cache.insert(datum.value() as u64, bytes.into());
+            }
+            pg_sys::MemoryContextSwitchTo(previous);
+            pg_sys::MemoryContextReset(scratch);
+            Ok(cell)
+        }
+    }
+
+    unsafe fn call_function<'a>(&mut self, datum: Datum) -> &'a [u8] {
+        // SAFETY: see `append`.
+        unsafe {
+            match self.call {
+                Call::Detoast => self.stored_bytes(datum),
+                Call::Send { .. } => {
+                    payload(pg_sys::SendFunctionCall(&mut self.function, datum).cast())
+                }
+                Call::Output { .. } => {
+                    CStr::from_ptr(pg_sys::OutputFunctionCall(&mut self.function, datum)).to_bytes()
+                }
+            }
+        }
+    }
+
+    unsafe fn stored_bytes<'a>(&self, datum: Datum) -> &'a [u8] {
+        // SAFETY: the datum is valid for the storage; by-value ones are copied into the current context.
+        unsafe {
+            match (self.storage.length, self.storage.by_value) {
+                (NAME_BYTES, false) if self.storage.is_name => CStr::from_ptr(datum.cast_mut_ptr()).to_bytes(),
+                (length @ 1.., false) => std::slice::from_raw_parts(datum.cast_mut_ptr(), length as usize),
+                (length @ 1.., true) => {
+                    // The low bytes of a datum are the value's, on the little-endian machines we run on.
+                    let copy = pg_sys::palloc(8).cast::<usize>();
+                    copy.write(datum.value());
+                    std::slice::from_raw_parts(copy.cast::<u8>(), length as usize)
+                }
+                _ => payload(pg_sys::detoast_attr(datum.cast_mut_ptr())),
+            }
+        }
+    }
+}
+
+/// A varlena's bytes without its header.
+unsafe fn payload<'a>(value: *mut pg_sys::varlena) -> &'a [u8] {
+    // SAFETY: a valid varlena that is neither external nor compressed.
+    unsafe {
+        let (data, length) = (pgrx::vardata_any(value), pgrx::varsize_any_exhdr(value));
+        std::slice::from_raw_parts(data.cast::<u8>(), length)
+    }
+}
+
+fn push(bytes: &[u8], arena: &mut Vec<u8>) -> Result<Cell> {
+    if arena.len() + bytes.len() > ARENA_LIMIT {
+        return Err(error(
+            Code::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+            "the values of one row exceed 4 gigabytes",
+        )
+        .set_hint("Export some of the columns in another file."));
+    }
+    reserve(arena, bytes.len())?;
+    let cell = Cell::new(arena.len(), bytes.len());
+    arena.extend_from_slice(bytes);
+    Ok(cell)
+}
+
+/// Grows the arena without aborting the server when memory is short.
+fn reserve(arena: &mut Vec<u8>, bytes: usize) -> Result<()> {
+    arena.try_reserve(bytes).map_err(|_| out_of_memory(bytes))
+}
+
+fn out_of_memory(bytes: usize) -> Error {
+    error(Code::ERRCODE_OUT_OF_MEMORY, "out of memory")
+        .set_detail(format!("A value of {bytes} bytes could not be held."))
+        .set_hint("Lower row_group_bytes or the number of workers.")
+}
+
+/// Text of a database that is not UTF-8, as UTF-8 at the arena's end. Plain ASCII stays where it is.
+pub fn to_utf8(cell: Cell, arena: &mut Vec<u8>) -> Result<Cell> {
+    let bytes = cell.of(arena);
+    if bytes.is_ascii() {
+        return Ok(cell);
+    }
+    // SAFETY: conversion procedures are SQL functions of the server; the result is palloc'd, or the
+    // input itself when no conversion is needed.
+    let converted = unsafe {
+        let encoding = pg_sys::GetDatabaseEncoding();
+        if encoding == pg_sys::pg_enc::PG_SQL_ASCII as i32 {
+            std::str::from_utf8(bytes).map_err(|_| not_utf8())?;
+            return Ok(cell);
+        }
+        let text = pg_sys::pg_server_to_any(
+            bytes.as_ptr().cast(),
+            bytes.len() as i32,
+            pg_sys::pg_enc::PG_UTF8 as i32,
+        );
+        if std::ptr::eq(text.cast::<u8>(), bytes.as_ptr()) {
+            return Ok(cell);
+        }
+        let copy = CStr::from_ptr(text).to_bytes().to_vec();
+        pg_sys::pfree(text.cast());
+        copy
+    };
+    push(&converted, arena)
+}
+
+fn not_utf8() -> Error {
+    error(Code::ERRCODE_CHARACTER_NOT_IN_REPERTOIRE, "text of an SQL_ASCII database is not valid UTF-8")
+        .set_hint("Parquet text is UTF-8. Export the column as bytea, or convert it with convert_from().")
+}

@@ -1,0 +1,96 @@
+//! Session settings that decide how values print, pinned while an export runs.
+
+use std::ffi::CStr;
+
+use pgrx::pg_sys;
+
+/// Output settings pinned until the guard is dropped; an aborted transaction restores them by itself.
+/// Workers inherit them because they are set before parallel mode begins.
+pub struct PinnedSettings {
+    nest_level: i32,
+}
+
+const PINNED: [(&CStr, &CStr); 5] = [
+    (c"DateStyle", c"ISO, YMD"),
+    (c"IntervalStyle", c"iso_8601"),
+    (c"TimeZone", c"UTC"),
+    (c"extra_float_digits", c"1"),
+    (c"bytea_output", c"hex"),
+];
+
+impl PinnedSettings {
+    pub fn pin() -> PinnedSettings {
+        // SAFETY: called inside a transaction and outside parallel mode, with static C strings.
+        unsafe {
+            let nest_level = pg_sys::NewGUCNestLevel();
+            for (name, value) in PINNED {
+                pg_sys::set_config_option(
+                    name.as_ptr(),
+                    value.as_ptr(),
+                    pg_sys::GucContext::PGC_USERSET,
+                    pg_sys::GucSource::PGC_S_SESSION,
+                    pg_sys::GucAction::GUC_ACTION_SAVE,
+                    true,
+                    0,
+                    false,
+                );
+            }
+            PinnedSettings { nest_level }
+        }
+    }
+}
+
+impl Drop for PinnedSettings {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            // SAFETY: the nest level is the one that `pin` opened, in the same transaction.
+            unsafe { pg_sys::AtEOXact_GUC(true, self.nest_level) }
+        }
+    }
+}
+
+/// Send functions convert text to the client's encoding. While this guard lives that is UTF-8, so that
+/// nested values come out as the file needs them; the client itself sees no change.
+pub struct Utf8Client {
+    previous: i32,
+}
+
+impl Utf8Client {
+    pub fn enter() -> Utf8Client {
+        // SAFETY: inside a transaction: PrepareClientEncoding may look conversion procedures up.
+        unsafe {
+            let previous = pg_sys::pg_get_client_encoding();
+            let utf8 = pg_sys::pg_enc::PG_UTF8 as i32;
+            if previous != utf8 && pg_sys::PrepareClientEncoding(utf8) >= 0 {
+                pg_sys::SetClientEncoding(utf8);
+            }
+            Utf8Client { previous }
+        }
+    }
+
+    /// As `enter`, for COPY's own bytes: text in the database's encoding.
+    pub fn enter_database_encoding() -> Utf8Client {
+        // SAFETY: as above; no conversion is needed between an encoding and itself.
+        unsafe {
+            let previous = pg_sys::pg_get_client_encoding();
+            pg_sys::SetClientEncoding(pg_sys::GetDatabaseEncoding());
+            Utf8Client { previous }
+        }
+    }
+}
+
+impl Drop for Utf8Client {
+    fn drop(&mut self) {
+        // SAFETY: restores an encoding that was in force, whose conversions are therefore prepared;
+        // it only assigns static variables and cannot raise.
+        unsafe {
+            pg_sys::SetClientEncoding(self.previous);
+        }
+    }
+}
+
+/// Whether text of this database is UTF-8 already.
+pub fn database_is_utf8() -> bool {
+    // SAFETY: reads a process-wide setting.
+    unsafe { pg_sys::GetDatabaseEncoding() == pg_sys::pg_enc::PG_UTF8 as i32 }
+}

@@ -1,0 +1,256 @@
+//! Columns: which, of what kind, and how each one's values are got at.
+
+use serde::{Deserialize, Serialize};
+
+use crate::pg::catalog::{self, Attribute, TypeClass};
+use crate::pg::error::{Code, Result, error};
+use crate::pg::render::{Call, Storage};
+use crate::types::{Field, Kind, Shapes};
+
+/// How a column's stored bytes become what its kind expects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Stored {
+    /// They are that already, but for varlena headers.
+    Direct,
+    /// 64 bytes, NUL-padded.
+    Name,
+    /// One byte.
+    Char,
+    /// The type's output function makes text of it. `cached`: the type has few values (enums).
+    Text { cached: bool },
+    /// An array or composite: its send function, or its output function where the shape says text.
+    Nested,
+    /// COPY BINARY's own bytes are wanted: the type's send function.
+    Sent,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Column {
+    pub field: Field,
+    pub stored: Stored,
+    /// The type below any domains.
+    pub base_type: u32,
+    output_function: u32,
+    send_function: u32,
+    pub is_virtual: bool,
+}
+
+impl Column {
+    fn new(attribute: &Attribute, slots: &mut usize) -> Column {
+        let (base, typmod) = catalog::base_type(attribute.type_oid, attribute.typmod);
+        let (kind, stored) = kind_of(base, typmod, slots);
+        let send = matches!(stored, Stored::Nested).then(|| catalog::send_function(base));
+        Column {
+            field: Field {
+                name: attribute.name.clone(),
+                pg_type: catalog::type_name(attribute.type_oid, attribute.typmod),
+                nullable: !attribute.not_null,
+                kind,
+            },
+            stored,
+            base_type: base.to_u32(),
+            output_function: catalog::output_function(base).to_u32(),
+            send_function: send.map_or(0, |oid| oid.to_u32()),
+            is_virtual: attribute.is_virtual,
+        }
+    }
+
+    /// As `new`, with the values as COPY BINARY sends them rather than as the file needs them.
+    fn for_stream(attribute: &Attribute) -> Column {
+        let mut column = Column::new(attribute, &mut 0);
+        column.send_function = catalog::send_function(attribute.type_oid).to_u32();
+        if !matches!(column.stored, Stored::Direct | Stored::Name) {
+            column.stored = Stored::Sent;
+        }
+        column
+    }
+
+    /// What the server must be called for, given the shapes in force.
+    pub fn call(&self, shapes: &Shapes) -> Call {
+        match self.stored {
+            Stored::Direct | Stored::Name => Call::Detoast,
+            Stored::Char => Call::Output { function: self.output_function.into(), cached: true },
+            Stored::Text { cached } => Call::Output { function: self.output_function.into(), cached },
+            Stored::Nested if self.field.kind.physical(shapes).is_some() => {
+                Call::Output { function: self.output_function.into(), cached: false }
+            }
+            Stored::Nested | Stored::Sent => Call::Send { function: self.send_function.into() },
+        }
+    }
+
+    pub fn storage(&self) -> Storage {
+        Storage::of_type(self.base_type.into())
+    }
+
+    /// The cell is text in the database's encoding once it is resolved.
+    pub fn is_text(&self, shapes: &Shapes) -> bool {
+        match self.field.kind {
+            Kind::Text | Kind::Json => true,
+            Kind::List { .. } | Kind::Struct { .. } => self.field.kind.physical(shapes).is_some(),
+            _ => false,
+        }
+    }
+}
+
+/// The columns to export, in the order asked for, and how many shape slots they take.
+pub fn select(table: &str, attributes: &[Attribute], names: Option<&[String]>) -> Result<(Vec<Column>, usize)> {
+    let mut slots = 0;
+    let chosen = choose(table, attributes, names)?;
+    let columns = chosen.into_iter().map(|attribute| Column::new(attribute, &mut slots)).collect();
+    Ok((columns, slots))
+}
+
+/// All columns, for the COPY BINARY stream.
+pub fn select_for_stream(attributes: &[Attribute]) -> Vec<Column> {
+    attributes.iter().filter(|attribute| !attribute.dropped).map(Column::for_stream).collect()
+}
+
+/// The chosen attributes, for the privilege check as well.
+pub fn choose<'a>(
+    table: &str,
+    attributes: &'a [Attribute],
+    names: Option<&[String]>,
+) -> Result<Vec<&'a Attribute>> {
+    let live = || attributes.iter().filter(|attribute| !attribute.dropped);
+    let Some(names) = names else { return Ok(live().collect()) };
+    let mut chosen: Vec<&Attribute> = Vec::with_capacity(names.len());
+    for name in names {
+        let Some(attribute) = live().find(|attribute| attribute.name == *name) else {
+            return Err(error(
+                Code::ERRCODE_UNDEFINED_COLUMN,
+                format!("column \"{name}\" of table {table} does not exist"),
+            )
+            .set_hint("Names are compared as they are stored, case included."));
+        };
+        if chosen.iter().any(|other| other.number == attribute.number) {
+            return Err(error(
+                Code::ERRCODE_DUPLICATE_COLUMN,
+                format!("column \"{name}\" is named more than once"),
+            )
+            .set_hint("A file's columns have different names: name each once."));
+        }
+        chosen.push(attribute);
+    }
+    Ok(chosen)
+}
+
+fn kind_of(base: pgrx::pg_sys::Oid, typmod: i32, slots: &mut usize) -> (Kind, Stored) {
+    use pgrx::pg_sys::{CHAROID, JSONBOID, NAMEOID};
+    if let Some(kind) = scalar_kind(base, typmod, slots) {
+        let stored = match base {
+            NAMEOID => Stored::Name,
+            JSONBOID => Stored::Text { cached: false },
+            _ => Stored::Direct,
+        };
+        return (kind, stored);
+    }
+    if base == CHAROID {
+        return (Kind::Text, Stored::Char);
+    }
+    let before = *slots;
+    match catalog::type_class(base) {
+        TypeClass::Enum => (Kind::Text, Stored::Text { cached: true }),
+        TypeClass::Base => (Kind::Text, Stored::Text { cached: false }),
+        class => match nested_kind(class, typmod, slots) {
+            Some(kind) => (kind, Stored::Nested),
+            None => {
+                *slots = before;
+                (Kind::Text, Stored::Text { cached: false })
+            }
+        },
+    }
+}
+
+/// An array's typmod is its elements'.
+fn nested_kind(class: TypeClass, typmod: i32, slots: &mut usize) -> Option<Kind> {
+    match class {
+        TypeClass::Array(element) => {
+            let slot = *slots;
+            *slots += 1;
+            let element = nested_field("element", element, typmod, slots)?;
+            Some(Kind::List { slot, element: Box::new(element) })
+        }
+        TypeClass::Composite(fields) => {
+            let fields = fields
+                .into_iter()
+                .map(|(name, type_oid, typmod)| nested_field(&name, type_oid, typmod, slots))
+                .collect::<Option<Vec<_>>>()?;
+            // Parquet has no group without fields.
+            (!fields.is_empty()).then_some(Kind::Struct { fields })
+        }
+        TypeClass::Enum => Some(Kind::Text),
+        TypeClass::Base => None,
+    }
+}
+
+/// A field whose send function's bytes decode can read; `None` for a type that only its output function
+/// makes sense of, which makes the whole column text.
+fn nested_field(name: &str, type_oid: pgrx::pg_sys::Oid, typmod: i32, slots: &mut usize) -> Option<Field> {
+    let (base, typmod) = catalog::base_type(type_oid, typmod);
+    let kind = match scalar_kind(base, typmod, slots) {
+        Some(kind) => kind,
+        None => nested_kind(catalog::type_class(base), typmod, slots)?,
+    };
+    // decode tells jsonb from json by this name: jsonb_send begins with a version byte.
+    let pg_type = catalog::type_name(if kind == Kind::Json { base } else { type_oid }, typmod);
+    Some(Field { name: name.to_owned(), pg_type, nullable: true, kind })
+}
+
+/// The kinds whose stored and sent bytes we read ourselves.
+fn scalar_kind(base: pgrx::pg_sys::Oid, typmod: i32, slots: &mut usize) -> Option<Kind> {
+    use pgrx::pg_sys::*;
+    Some(match base {
+        BOOLOID => Kind::Bool,
+        INT2OID => Kind::Int2,
+        INT4OID => Kind::Int4,
+        INT8OID => Kind::Int8,
+        OIDOID => Kind::Oid,
+        FLOAT4OID => Kind::Float4,
+        FLOAT8OID => Kind::Float8,
+        NUMERICOID => numeric_kind(typmod).unwrap_or_else(|| {
+            *slots += 1;
+            Kind::Numeric { slot: *slots - 1 }
+        }),
+        DATEOID => Kind::Date,
+        TIMEOID => Kind::Time,
+        TIMESTAMPOID => Kind::Timestamp,
+        TIMESTAMPTZOID => Kind::TimestampTz,
+        UUIDOID => Kind::Uuid,
+        TEXTOID | VARCHAROID | BPCHAROID | NAMEOID => Kind::Text,
+        JSONOID | JSONBOID => Kind::Json,
+        BYTEAOID => Kind::Bytea,
+        _ => return None,
+    })
+}
+
+/// A declared numeric(p,s) that 38 digits hold. PostgreSQL 15 allows a negative scale, which stands for
+/// zeros before the point, and one above the precision, for zeros after it.
+fn numeric_kind(typmod: i32) -> Option<Kind> {
+    const VARHDRSZ: i32 = 4;
+    if typmod < VARHDRSZ {
+        return None;
+    }
+    let packed = typmod - VARHDRSZ;
+    let precision = packed >> 16 & 0xffff;
+    let scale = ((packed & 0x7ff) ^ 1024) - 1024;
+    let digits = precision.max(scale) + (-scale).max(0);
+    (digits <= 38).then(|| Kind::Decimal { precision: digits as u8, scale: scale.max(0) as u8 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn typmods_become_decimals() {
+        let typmod = |precision: i32, scale: i32| (precision << 16 | scale & 0x7ff) + 4;
+        let decimal = |precision, scale| Some(Kind::Decimal { precision, scale });
+        assert_eq!(numeric_kind(-1), None);
+        assert_eq!(numeric_kind(typmod(15, 2)), decimal(15, 2));
+        assert_eq!(numeric_kind(typmod(5, -2)), decimal(7, 0));
+        assert_eq!(numeric_kind(typmod(3, 5)), decimal(5, 5));
+        assert_eq!(numeric_kind(typmod(38, 0)), decimal(38, 0));
+        assert_eq!(numeric_kind(typmod(39, 0)), None);
+        assert_eq!(numeric_kind(typmod(1000, 500)), None);
+    }
+}

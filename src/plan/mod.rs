@@ -1,0 +1,77 @@
+//! What an export reads and how: the relations, the columns, the scan kind, the work units.
+//!
+//! The leader plans; the plan travels to the workers as JSON inside a [`Job`], so that every process
+//! works from the same one.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::types::{Field, Shapes};
+
+pub mod chunks;
+pub mod columns;
+pub mod relation;
+
+pub use chunks::Chunks;
+pub use columns::{Column, Stored};
+pub use relation::{Leaf, Source};
+
+/// How rows leave the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ScanKind {
+    /// Heap pages, decoded directly.
+    Heap,
+    /// Through the COPY BINARY stream.
+    CopyBinary,
+}
+
+impl ScanKind {
+    pub fn name(self) -> &'static str {
+        match self {
+            ScanKind::Heap => "heap",
+            ScanKind::CopyBinary => "copy_binary",
+        }
+    }
+}
+
+/// What becomes of the rows.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Output {
+    /// Row groups, written to the files at reserved offsets.
+    Parquet { compression: String, row_group_rows: u64, row_group_bytes: u64 },
+    /// The COPY BINARY stream; `write` false only counts it.
+    Stream { write: bool },
+    /// Nothing is written: the values are looked at for the shapes they need.
+    Survey,
+}
+
+/// Everything a process needs to take part in an export.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Job {
+    pub source: Source,
+    pub columns: Vec<Column>,
+    pub chunks: Chunks,
+    pub scan: ScanKind,
+    /// The shapes in force for this pass.
+    pub shapes: Shapes,
+    pub output: Output,
+    /// Temporary files: one that all share, or one a process.
+    pub files: Vec<PathBuf>,
+}
+
+impl Job {
+    pub fn fields(&self) -> Vec<Field> {
+        self.columns.iter().map(|column| column.field.clone()).collect()
+    }
+
+    /// Text goes into the file as UTF-8, and into the COPY BINARY stream as the database has it.
+    pub fn converts_text(&self) -> bool {
+        !matches!(self.output, Output::Stream { .. }) && !crate::pg::session::database_is_utf8()
+    }
+
+    /// The file that process `number` (0: the leader) writes to.
+    pub fn file_of(&self, number: usize) -> usize {
+        number.min(self.files.len().saturating_sub(1))
+    }
+}

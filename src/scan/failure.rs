@@ -1,0 +1,35 @@
+//! Errors that name the value: table, column and ctid.
+
+use super::Place;
+use crate::pg::error::{Code, Error, error};
+use crate::types::Reason;
+
+/// The error for a value of row `row` of a batch. `column` is known unless the tuple itself is broken.
+pub fn value_error(place: Place, row: usize, column: Option<&str>, reason: &Reason) -> Error {
+    let (code, hint) = match reason {
+        Reason::NumericNan | Reason::NumericInfinity => (Code::ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE, POLICY_HINT),
+        Reason::InfiniteDate | Reason::InfiniteTimestamp => {
+            (Code::ERRCODE_DATETIME_VALUE_OUT_OF_RANGE, POLICY_HINT)
+        }
+        Reason::OutOfRange => (Code::ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE, POLICY_HINT),
+        Reason::InvalidUtf8 => (
+            Code::ERRCODE_CHARACTER_NOT_IN_REPERTOIRE,
+            "Parquet text is UTF-8. Leave the column out, or store it as bytea.",
+        ),
+        Reason::Malformed(_) => (Code::ERRCODE_DATA_CORRUPTED, "Check the table with pg_amcheck."),
+        // Misfits restart the export; one that gets here is a bug.
+        Reason::Misfit { .. } => (Code::ERRCODE_INTERNAL_ERROR, "Please report this."),
+    };
+    error(code, reason.to_string()).set_detail(place_text(place, row, column)).set_hint(hint)
+}
+
+const POLICY_HINT: &str = "The option special_values => 'null' or 'text' will allow such values in a later \
+                           version; until then change them or leave the column out with columns => array[...].";
+
+pub fn place_text(place: Place, row: usize, column: Option<&str>) -> String {
+    let at = place.tids.get(row).map_or_else(String::new, |tid| format!(", ctid ({},{})", tid.block, tid.offset));
+    match column {
+        Some(column) => format!("Table {}, column \"{column}\"{at}.", place.table),
+        None => format!("Table {}{at}.", place.table),
+    }
+}

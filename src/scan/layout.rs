@@ -1,0 +1,67 @@
+//! How a leaf's tuples are walked: its attributes in storage order, and which column each one is.
+
+use crate::pg::catalog::{Attribute, Table};
+use crate::pg::error::{Code, Result, error};
+use crate::pg::render::Renderer;
+use crate::plan::{Job, Stored};
+use crate::wire::tuple::{Attr, Take, TupleLayout};
+
+/// Columns are found by name, as inheritance does: a partition may order them differently.
+pub fn build(job: &Job, table: &Table, renderer: &mut Renderer) -> Result<TupleLayout> {
+    let attributes = table.attributes();
+    for column in &job.columns {
+        if !attributes.iter().any(|attribute| !attribute.dropped && attribute.name == column.field.name) {
+            return Err(error(
+                Code::ERRCODE_UNDEFINED_COLUMN,
+                format!("column \"{}\" is gone from {}", column.field.name, table.qualified_name()),
+            )
+            .set_hint("The table was altered meanwhile; run the export again."));
+        }
+    }
+    let mut attrs = Vec::with_capacity(attributes.len());
+    for attribute in &attributes {
+        let column = column_of(job, attribute);
+        let missing = match column {
+            Some(column) if attribute.has_missing => missing_value(table, attribute, column, renderer)?,
+            _ => None,
+        };
+        attrs.push(Attr {
+            len: attribute.length,
+            align: attribute.align,
+            take: column.map_or(Take::Skip, |column| take(job.columns[column].stored, attribute, column)),
+            missing,
+        });
+    }
+    Ok(TupleLayout::new(attrs, job.columns.len()))
+}
+
+/// A virtual column has no stored value: its attribute is always NULL in the tuple.
+fn column_of(job: &Job, attribute: &Attribute) -> Option<usize> {
+    if attribute.dropped || attribute.is_virtual {
+        return None;
+    }
+    job.columns.iter().position(|column| column.field.name == attribute.name)
+}
+
+fn take(stored: Stored, attribute: &Attribute, column: usize) -> Take {
+    match stored {
+        Stored::Text { .. } | Stored::Nested | Stored::Sent => Take::Server { column },
+        Stored::Name => Take::Name { column },
+        Stored::Char => Take::Char { column },
+        Stored::Direct if attribute.length == -1 => Take::Varlena { column },
+        Stored::Direct => Take::Fixed { column },
+    }
+}
+
+fn missing_value(
+    table: &Table,
+    attribute: &Attribute,
+    column: usize,
+    renderer: &mut Renderer,
+) -> Result<Option<Vec<u8>>> {
+    let Some(datum) = table.missing_datum(attribute.number) else { return Ok(None) };
+    let mut bytes = Vec::new();
+    // SAFETY: the datum is the catalog's value of this column's type.
+    unsafe { renderer.resolve_datum(column, datum, &mut bytes)? };
+    Ok(Some(bytes))
+}
