@@ -33,16 +33,12 @@ pub fn arrow_type(kind: &Kind, shapes: &Shapes) -> DataType {
         Kind::List { .. } | Kind::Struct { .. } if kind.nested_as_text(shapes) => DataType::Utf8,
         Kind::List { slot, element } => {
             let innermost = DataType::List(element_field(element, shapes));
-            (1..list_depth(*slot, shapes)).fold(innermost, |list, _| {
-                DataType::List(Arc::new(ArrowField::new(ELEMENT, list, true)))
-            })
+            (1..list_depth(*slot, shapes))
+                .fold(innermost, |list, _| DataType::List(Arc::new(ArrowField::new(ELEMENT, list, true))))
         }
-        Kind::Struct { fields } => DataType::Struct(
-            fields
-                .iter()
-                .map(|field| arrow_field(field, shapes))
-                .collect(),
-        ),
+        Kind::Struct { fields } => {
+            DataType::Struct(fields.iter().map(|field| arrow_field(field, shapes)).collect())
+        }
     }
 }
 
@@ -79,20 +75,12 @@ mod tests {
     use crate::types::Shape;
 
     fn field(kind: Kind) -> Field {
-        Field {
-            name: "f".into(),
-            pg_type: String::new(),
-            nullable: true,
-            kind,
-        }
+        Field { name: "f".into(), pg_type: String::new(), nullable: true, kind }
     }
 
     #[test]
     fn arrays_nest_one_list_a_dimension() {
-        let list = Kind::List {
-            slot: 0,
-            element: Box::new(field(Kind::Int4)),
-        };
+        let list = Kind::List { slot: 0, element: Box::new(field(Kind::Int4)) };
         let shapes = Shapes::new(1);
         let one = DataType::List(Arc::new(ArrowField::new("element", DataType::Int32, true)));
         assert_eq!(arrow_type(&list, &shapes), one);
@@ -102,14 +90,8 @@ mod tests {
         assert_eq!(arrow_type(&list, &shapes), two);
         shapes.merge(0, Shape::list(1));
         assert_eq!(arrow_type(&list, &shapes), DataType::Utf8);
-        let composite = Kind::Struct {
-            fields: vec![field(Kind::Int4), field(list)],
-        };
-        assert_eq!(
-            arrow_type(&composite, &shapes),
-            DataType::Utf8,
-            "a composite follows its array"
-        );
+        let composite = Kind::Struct { fields: vec![field(Kind::Int4), field(list)] };
+        assert_eq!(arrow_type(&composite, &shapes), DataType::Utf8, "a composite follows its array");
     }
 
     #[test]
@@ -125,18 +107,10 @@ mod tests {
 
     #[test]
     fn uuids_are_marked_wherever_they_are() {
-        let list = field(Kind::List {
-            slot: 0,
-            element: Box::new(field(Kind::Uuid)),
-        });
+        let list = field(Kind::List { slot: 0, element: Box::new(field(Kind::Uuid)) });
         let shapes = Shapes::new(1);
-        let DataType::List(element) = arrow_type(&list.kind, &shapes) else {
-            panic!("a list")
-        };
+        let DataType::List(element) = arrow_type(&list.kind, &shapes) else { panic!("a list") };
         assert_eq!(element.extension_type_name(), Some("arrow.uuid"));
-        assert_eq!(
-            arrow_field(&field(Kind::Uuid), &shapes).extension_type_name(),
-            Some("arrow.uuid")
-        );
+        assert_eq!(arrow_field(&field(Kind::Uuid), &shapes).extension_type_name(), Some("arrow.uuid"));
     }
 }

@@ -19,33 +19,14 @@ pub fn decode_lane(
     lane: &mut Lane,
 ) -> Result<(), ValueError> {
     let Some(physical) = kind.physical(shapes) else {
-        return Err(ValueError {
-            row: 0,
-            reason: Reason::Malformed("a nested column has no lane"),
-        });
+        return Err(ValueError { row: 0, reason: Reason::Malformed("a nested column has no lane") });
     };
     mark_valid(cells, &mut lane.valid);
-    let decimal = match *kind {
-        Kind::Decimal { precision, scale } => Some(Decimal {
-            precision,
-            scale,
-            slot: None,
-        }),
-        Kind::Numeric { slot } => match shapes.get(slot).decimal() {
-            Some((precision, scale)) => Some(Decimal {
-                precision,
-                scale,
-                slot: Some(slot),
-            }),
-            None => return decode_numeric_text(repr, cells, arena, recycled(&mut lane.values)),
-        },
-        _ => None,
-    };
-    let batch = Batch {
-        cells,
-        arena,
-        wire: repr == Repr::Wire,
-    };
+    let decimal = Decimal::of(kind, shapes);
+    if matches!(kind, Kind::Numeric { .. }) && decimal.is_none() {
+        return decode_numeric_text(repr, cells, arena, recycled(&mut lane.values));
+    }
+    let batch = Batch { cells, arena, wire: repr == Repr::Wire };
     match decimal {
         Some(decimal) if batch.wire => decode_decimal::<true>(&batch, decimal, &mut lane.values),
         Some(decimal) => decode_decimal::<false>(&batch, decimal, &mut lane.values),
@@ -102,9 +83,7 @@ fn recycled(values: &mut Values) -> &mut Vec<Cell> {
     if !matches!(values, Values::Bytes(_)) {
         *values = Values::Bytes(Vec::new());
     }
-    let Values::Bytes(cells) = values else {
-        unreachable!("made above")
-    };
+    let Values::Bytes(cells) = values else { unreachable!("made above") };
     cells.clear();
     cells
 }
@@ -144,9 +123,7 @@ fn fixed<T: Vector, const N: usize>(
             read(bytes)
         })
     } else {
-        fill(batch, values, |bytes| {
-            read(bytes.try_into().map_err(|_| WIDTH)?)
-        })
+        fill(batch, values, |bytes| read(bytes.try_into().map_err(|_| WIDTH)?))
     }
 }
 
@@ -159,9 +136,7 @@ fn decode_plain(
 ) -> Result<(), ValueError> {
     match kind {
         Kind::Bool => fixed(batch, values, boolean),
-        Kind::Int2 => fixed(batch, values, |bytes| {
-            Ok(i32::from(i16::from_le_bytes(bytes)))
-        }),
+        Kind::Int2 => fixed(batch, values, |bytes| Ok(i32::from(i16::from_le_bytes(bytes)))),
         // An oid's 32 bits travel as they are: the file's type says that they are unsigned.
         Kind::Int4 | Kind::Oid => fixed(batch, values, |bytes| Ok(i32::from_le_bytes(bytes))),
         Kind::Int8 => fixed(batch, values, |bytes| Ok(i64::from_le_bytes(bytes))),
@@ -183,54 +158,55 @@ fn decode_plain(
 
 /// A decimal as the file declares it; with a slot, its precision and scale are those of the data so far.
 #[derive(Clone, Copy)]
-struct Decimal {
-    precision: u8,
-    scale: u8,
+pub(super) struct Decimal {
+    pub(super) precision: u8,
+    pub(super) scale: u8,
+    /// Values are below 10 to this power: the precision, but 0 while only zeros have been seen.
+    digits: u8,
     slot: Option<usize>,
 }
 
 impl Decimal {
+    /// `None` for a kind that is not a number of decimal digits, and for one too wide for any decimal.
+    pub(super) fn of(kind: &Kind, shapes: &Shapes) -> Option<Decimal> {
+        match *kind {
+            Kind::Decimal { precision, scale } => {
+                Some(Decimal { precision, scale, digits: precision, slot: None })
+            }
+            Kind::Numeric { slot } => {
+                let shape = shapes.get(slot);
+                let (precision, scale) = shape.decimal()?;
+                let digits = if shape.whole + shape.scale == 0 { 0 } else { precision };
+                Some(Decimal { precision, scale, digits, slot: Some(slot) })
+            }
+            _ => None,
+        }
+    }
+
+    /// The unscaled value of a cell, when the decimal holds it.
+    pub(super) fn unscaled<const WIRE: bool>(&self, bytes: &[u8]) -> Result<i128, Reason> {
+        let limit = pow10(u32::from(self.digits)).ok_or(Reason::OutOfRange)?;
+        let num = Numeric::<WIRE>::read(bytes)?.finite()?;
+        match num.to_i128_at(self.scale) {
+            Some(value) if value.abs() < limit && num.dscale() <= self.max_dscale() => Ok(value),
+            _ => Err(self.refusal(&num)),
+        }
+    }
+
+    /// The largest display scale that the file keeps. A declared scale is kept by its declaration.
+    fn max_dscale(&self) -> u16 {
+        if self.slot.is_some() { u16::from(self.scale) } else { u16::MAX }
+    }
+
     /// Why `num` is refused. A misfit's shape is never covered by the one in force, or a restart would
     /// come here again: see `Num::shape`.
     #[cold]
     fn refusal<const WIRE: bool>(&self, num: &Num<'_, WIRE>) -> Reason {
         match (num.check(), self.slot) {
             (Err(malformed), _) => malformed,
-            (Ok(()), Some(slot)) => Reason::Misfit {
-                slot,
-                needs: num.shape(),
-            },
+            (Ok(()), Some(slot)) => Reason::Misfit { slot, needs: num.shape() },
             (Ok(()), None) => Reason::OutOfRange,
         }
-    }
-
-    /// The largest display scale that the file keeps. A declared scale is kept by its declaration.
-    fn max_dscale(&self) -> u16 {
-        if self.slot.is_some() {
-            u16::from(self.scale)
-        } else {
-            u16::MAX
-        }
-    }
-}
-
-/// The unscaled value of a cell, when the decimal holds it.
-pub(super) fn unscaled<const WIRE: bool>(
-    bytes: &[u8],
-    precision: u8,
-    scale: u8,
-    slot: Option<usize>,
-) -> Result<i128, Reason> {
-    let decimal = Decimal {
-        precision,
-        scale,
-        slot,
-    };
-    let limit = pow10(u32::from(precision)).ok_or(Reason::OutOfRange)?;
-    let num = Numeric::<WIRE>::read(bytes)?.finite()?;
-    match num.to_i128_at(scale) {
-        Some(value) if value.abs() < limit && num.dscale() <= decimal.max_dscale() => Ok(value),
-        _ => Err(decimal.refusal(&num)),
     }
 }
 
@@ -239,15 +215,10 @@ fn decode_decimal<const WIRE: bool>(
     decimal: Decimal,
     values: &mut Values,
 ) -> Result<(), ValueError> {
-    let Decimal {
-        precision,
-        scale,
-        slot,
-    } = decimal;
-    let physical = decimal_physical(u32::from(precision));
-    let max_dscale = decimal.max_dscale();
+    let physical = decimal_physical(u32::from(decimal.precision));
+    let (scale, max_dscale) = (decimal.scale, decimal.max_dscale());
     // Below 2^63 for the precisions that are read as `i64`.
-    let limit = 10u64.checked_pow(u32::from(precision)).unwrap_or(u64::MAX);
+    let limit = 10u64.checked_pow(u32::from(decimal.digits)).unwrap_or(u64::MAX);
     let narrow = |bytes: &[u8]| {
         let num = Numeric::<WIRE>::read(bytes)?.finite()?;
         match num.to_i64_at(scale) {
@@ -256,21 +227,14 @@ fn decode_decimal<const WIRE: bool>(
         }
     };
     let filled = match physical {
-        Physical::I32 => fill(batch, values, |bytes| {
-            narrow(bytes).map(|value| value as i32)
-        }),
+        Physical::I32 => fill(batch, values, |bytes| narrow(bytes).map(|value| value as i32)),
         Physical::I64 => fill(batch, values, narrow),
-        _ => fill(batch, values, |bytes| {
-            Ok(unscaled::<WIRE>(bytes, precision, scale, slot)?.to_be_bytes())
-        }),
+        _ => fill(batch, values, |bytes| Ok(decimal.unscaled::<WIRE>(bytes)?.to_be_bytes())),
     };
     filled.map_err(|error| match error.reason {
         Reason::Misfit { slot, needs } => {
             let needs = widened::<WIRE>(batch, error.row + 1, needs);
-            ValueError {
-                row: error.row,
-                reason: Reason::Misfit { slot, needs },
-            }
+            ValueError { row: error.row, reason: Reason::Misfit { slot, needs } }
         }
         _ => error,
     })
@@ -303,19 +267,16 @@ fn decode_numeric_text(
         };
         let start = text.len();
         match repr {
-            Repr::Heap => Numeric::<false>::read(bytes)
-                .and_then(Numeric::finite)
-                .and_then(|n| n.write_text(&mut text)),
-            Repr::Wire => Numeric::<true>::read(bytes)
-                .and_then(Numeric::finite)
-                .and_then(|n| n.write_text(&mut text)),
+            Repr::Heap => {
+                Numeric::<false>::read(bytes).and_then(Numeric::finite).and_then(|n| n.write_text(&mut text))
+            }
+            Repr::Wire => {
+                Numeric::<true>::read(bytes).and_then(Numeric::finite).and_then(|n| n.write_text(&mut text))
+            }
         }
         .map_err(|reason| ValueError { row, reason })?;
         if base + text.len() > u32::MAX as usize {
-            return Err(ValueError {
-                row,
-                reason: Reason::OutOfRange,
-            });
+            return Err(ValueError { row, reason: Reason::OutOfRange });
         }
         out.push(Cell::new(base + start, text.len() - start));
     }

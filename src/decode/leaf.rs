@@ -1,18 +1,18 @@
 //! The values inside arrays and composites, in the form their send functions give them.
 
 use super::arrow_type::arrow_type;
-use super::lanes::unscaled;
+use super::lanes::Decimal;
 use super::{WIDTH, boolean, date, timestamp};
 use crate::types::{Field, Kind, Reason, Shapes};
 use crate::wire::numeric::WireNumeric;
 use arrow::array::{
-    ArrayRef, BinaryArray, BooleanArray, BooleanBufferBuilder, Decimal128Array,
-    FixedSizeBinaryArray, PrimitiveArray, StringArray,
+    ArrayRef, BinaryArray, BooleanArray, BooleanBufferBuilder, Decimal128Array, FixedSizeBinaryArray,
+    PrimitiveArray, StringArray,
 };
 use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer};
 use arrow::datatypes::{
-    ArrowPrimitiveType, DataType, Date32Type, Float32Type, Float64Type, Int16Type, Int32Type,
-    Int64Type, Time64MicrosecondType, TimestampMicrosecondType, UInt32Type,
+    ArrowPrimitiveType, DataType, Date32Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type,
+    Time64MicrosecondType, TimestampMicrosecondType, UInt32Type,
 };
 use std::sync::Arc;
 
@@ -27,22 +27,11 @@ pub(super) enum Leaf {
     Float8(Vec<f64>),
     Date(Vec<i32>),
     Time(Vec<i64>),
-    Timestamp {
-        values: Vec<i64>,
-        utc: bool,
-    },
-    Decimal {
-        values: Vec<i128>,
-        precision: u8,
-        scale: u8,
-        slot: Option<usize>,
-    },
+    Timestamp { values: Vec<i64>, utc: bool },
+    Decimal { values: Vec<i128>, decimal: Decimal },
     Uuid(Vec<u8>),
     Bytea(Strings),
-    Text {
-        values: Strings,
-        form: Form,
-    },
+    Text { values: Strings, form: Form },
 }
 
 /// How a text is sent.
@@ -59,10 +48,7 @@ pub(super) enum Form {
 
 impl Leaf {
     pub(super) fn new(field: &Field, shapes: &Shapes) -> Leaf {
-        let text = |form| Leaf::Text {
-            values: Strings::new(),
-            form,
-        };
+        let text = |form| Leaf::Text { values: Strings::new(), form };
         match field.kind {
             Kind::Bool => Leaf::Bool(BooleanBufferBuilder::new(0)),
             Kind::Int2 => Leaf::Int2(Vec::new()),
@@ -73,27 +59,10 @@ impl Leaf {
             Kind::Float8 => Leaf::Float8(Vec::new()),
             Kind::Date => Leaf::Date(Vec::new()),
             Kind::Time => Leaf::Time(Vec::new()),
-            Kind::Timestamp => Leaf::Timestamp {
-                values: Vec::new(),
-                utc: false,
-            },
-            Kind::TimestampTz => Leaf::Timestamp {
-                values: Vec::new(),
-                utc: true,
-            },
-            Kind::Decimal { precision, scale } => Leaf::Decimal {
-                values: Vec::new(),
-                precision,
-                scale,
-                slot: None,
-            },
-            Kind::Numeric { slot } => match shapes.get(slot).decimal() {
-                Some((precision, scale)) => Leaf::Decimal {
-                    values: Vec::new(),
-                    precision,
-                    scale,
-                    slot: Some(slot),
-                },
+            Kind::Timestamp => Leaf::Timestamp { values: Vec::new(), utc: false },
+            Kind::TimestampTz => Leaf::Timestamp { values: Vec::new(), utc: true },
+            Kind::Decimal { .. } | Kind::Numeric { .. } => match Decimal::of(&field.kind, shapes) {
+                Some(decimal) => Leaf::Decimal { values: Vec::new(), decimal },
                 None => text(Form::Numeric),
             },
             Kind::Uuid => Leaf::Uuid(Vec::new()),
@@ -109,29 +78,17 @@ impl Leaf {
     /// Appends a value; for NULL, one that nobody reads.
     pub(super) fn push(&mut self, bytes: Option<&[u8]>) -> Result<(), Reason> {
         match self {
-            Leaf::Bool(values) => {
-                values.append(bytes.map_or(Ok(false), |bytes| boolean(sized(bytes)?))?)
-            }
+            Leaf::Bool(values) => values.append(bytes.map_or(Ok(false), |bytes| boolean(sized(bytes)?))?),
             Leaf::Int2(values) => values.push(i16::from_be_bytes(fixed(bytes)?)),
             Leaf::Int4(values) => values.push(i32::from_be_bytes(fixed(bytes)?)),
-            Leaf::Int8(values) | Leaf::Time(values) => {
-                values.push(i64::from_be_bytes(fixed(bytes)?))
-            }
+            Leaf::Int8(values) | Leaf::Time(values) => values.push(i64::from_be_bytes(fixed(bytes)?)),
             Leaf::Oid(values) => values.push(u32::from_be_bytes(fixed(bytes)?)),
             Leaf::Float4(values) => values.push(f32::from_be_bytes(fixed(bytes)?)),
             Leaf::Float8(values) => values.push(f64::from_be_bytes(fixed(bytes)?)),
             Leaf::Date(values) => values.push(date(i32::from_be_bytes(fixed(bytes)?))?),
-            Leaf::Timestamp { values, .. } => {
-                values.push(timestamp(i64::from_be_bytes(fixed(bytes)?))?)
-            }
-            Leaf::Decimal {
-                values,
-                precision,
-                scale,
-                slot,
-            } => {
-                let value = bytes.map(|bytes| unscaled::<true>(bytes, *precision, *scale, *slot));
-                values.push(value.transpose()?.unwrap_or(0));
+            Leaf::Timestamp { values, .. } => values.push(timestamp(i64::from_be_bytes(fixed(bytes)?))?),
+            Leaf::Decimal { values, decimal } => {
+                values.push(bytes.map_or(Ok(0), |bytes| decimal.unscaled::<true>(bytes))?);
             }
             Leaf::Uuid(values) => values.extend_from_slice(&fixed::<16>(bytes)?),
             Leaf::Bytea(values) => values.push(bytes.unwrap_or_default())?,
@@ -155,30 +112,17 @@ impl Leaf {
             Leaf::Date(values) => primitive::<Date32Type>(values, nulls),
             Leaf::Time(values) => primitive::<Time64MicrosecondType>(values, nulls),
             Leaf::Timestamp { values, utc } => {
-                let kind = if utc {
-                    Kind::TimestampTz
-                } else {
-                    Kind::Timestamp
-                };
+                let kind = if utc { Kind::TimestampTz } else { Kind::Timestamp };
                 let array = PrimitiveArray::<TimestampMicrosecondType>::new(values.into(), nulls);
                 Arc::new(array.with_data_type(arrow_type(&kind, &Shapes::default())))
             }
-            // Cannot panic: 1 <= precision <= 38 and scale <= precision.
-            Leaf::Decimal {
-                values,
-                precision,
-                scale,
-                ..
-            } => Arc::new(
+            // A change of type in name only, from one Decimal128 to another.
+            Leaf::Decimal { values, decimal: Decimal { precision, scale, .. } } => Arc::new(
                 Decimal128Array::new(values.into(), nulls)
                     .with_data_type(DataType::Decimal128(precision, scale as i8)),
             ),
             // Cannot panic: 16 bytes were appended for every value.
-            Leaf::Uuid(values) => Arc::new(FixedSizeBinaryArray::new(
-                16,
-                Buffer::from_vec(values),
-                nulls,
-            )),
+            Leaf::Uuid(values) => Arc::new(FixedSizeBinaryArray::new(16, Buffer::from_vec(values), nulls)),
             Leaf::Bytea(values) => {
                 let (offsets, bytes) = values.finish();
                 Arc::new(BinaryArray::new(offsets, bytes, nulls))
@@ -209,11 +153,7 @@ fn fixed<const N: usize>(bytes: Option<&[u8]>) -> Result<[u8; N], Reason> {
 }
 
 fn push_text(values: &mut Strings, form: Form, bytes: &[u8]) -> Result<(), Reason> {
-    let utf8 = |bytes| {
-        std::str::from_utf8(bytes)
-            .map(str::as_bytes)
-            .map_err(|_| Reason::InvalidUtf8)
-    };
+    let utf8 = |bytes| std::str::from_utf8(bytes).map(str::as_bytes).map_err(|_| Reason::InvalidUtf8);
     match (form, bytes) {
         (Form::Plain, text) => values.push(utf8(text)?),
         (Form::Jsonb, [1, text @ ..]) => values.push(utf8(text)?),
@@ -239,10 +179,7 @@ pub(super) struct Strings {
 
 impl Strings {
     fn new() -> Strings {
-        Strings {
-            ends: vec![0],
-            bytes: Vec::new(),
-        }
+        Strings { ends: vec![0], bytes: Vec::new() }
     }
 
     fn push(&mut self, bytes: &[u8]) -> Result<(), Reason> {
@@ -253,9 +190,6 @@ impl Strings {
     }
 
     fn finish(self) -> (OffsetBuffer<i32>, Buffer) {
-        (
-            OffsetBuffer::new(self.ends.into()),
-            Buffer::from_vec(self.bytes),
-        )
+        (OffsetBuffer::new(self.ends.into()), Buffer::from_vec(self.bytes))
     }
 }

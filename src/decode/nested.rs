@@ -46,10 +46,7 @@ impl NestedBuilder {
     /// A builder under the shapes known now; the column must not be one that is written as text.
     pub fn new(field: &Field, shapes: &Shapes) -> NestedBuilder {
         debug_assert!(!field.kind.nested_as_text(shapes));
-        NestedBuilder {
-            root: Node::new(field, shapes),
-            rows: 0,
-        }
+        NestedBuilder { root: Node::new(field, shapes), rows: 0 }
     }
 
     /// Appends one batch's rows. After an error the builder is to be dropped.
@@ -66,27 +63,17 @@ impl NestedBuilder {
     ) -> Result<(), ValueError> {
         let mut needs = Needs::default();
         let failed = cells.iter().enumerate().find_map(|(row, cell)| {
-            let mut context = Context {
-                row,
-                needs: &mut needs,
-            };
+            let mut context = Context { row, needs: &mut needs };
             let reason = self.root.push(cell.bytes(arena), &mut context).err()?;
             Some(ValueError { row, reason })
         });
         self.rows += cells.len();
-        needs
-            .shapes
-            .iter()
-            .for_each(|&(slot, shape)| misfit(slot, shape));
+        needs.shapes.iter().for_each(|&(slot, shape)| misfit(slot, shape));
         // A misfit comes before an error in a later row: that one is met again after the restart.
         match needs.shapes.first() {
-            Some(&(slot, needs_shape)) => Err(ValueError {
-                row: needs.row,
-                reason: Reason::Misfit {
-                    slot,
-                    needs: needs_shape,
-                },
-            }),
+            Some(&(slot, needs_shape)) => {
+                Err(ValueError { row: needs.row, reason: Reason::Misfit { slot, needs: needs_shape } })
+            }
             None => failed.map_or(Ok(()), Err),
         }
     }
@@ -119,11 +106,7 @@ struct Node {
 enum Data {
     Leaf(Leaf),
     List(List),
-    Struct {
-        fields: Fields,
-        children: Vec<Node>,
-        len: usize,
-    },
+    Struct { fields: Fields, children: Vec<Node>, len: usize },
 }
 
 /// An array column: a list for every dimension around one node for the elements.
@@ -152,18 +135,12 @@ impl Node {
                     DataType::Struct(fields) => fields,
                     _ => Fields::empty(),
                 },
-                children: fields
-                    .iter()
-                    .map(|field| Node::new(field, shapes))
-                    .collect(),
+                children: fields.iter().map(|field| Node::new(field, shapes)).collect(),
                 len: 0,
             },
             _ => Data::Leaf(Leaf::new(field, shapes)),
         };
-        Node {
-            nulls: NullBufferBuilder::new(0),
-            data,
-        }
+        Node { nulls: NullBufferBuilder::new(0), data }
     }
 
     /// Appends a value, or NULL. NULL is not a value of NULLs: the children of a NULL composite are
@@ -195,9 +172,7 @@ impl Node {
                 Arc::new(StructArray::new_empty_fields(len, nulls))
             }
             // Cannot panic: every child has the length of its parent and the type of its field.
-            Data::Struct {
-                fields, children, ..
-            } => {
+            Data::Struct { fields, children, .. } => {
                 let children = children.into_iter().map(Node::finish).collect();
                 Arc::new(StructArray::new(fields, children, nulls))
             }
@@ -205,15 +180,9 @@ impl Node {
     }
 }
 
-fn push_record(
-    children: &mut [Node],
-    bytes: Option<&[u8]>,
-    context: &mut Context,
-) -> Result<(), Reason> {
+fn push_record(children: &mut [Node], bytes: Option<&[u8]>, context: &mut Context) -> Result<(), Reason> {
     let Some(bytes) = bytes else {
-        return children
-            .iter_mut()
-            .try_for_each(|child| child.push(None, context));
+        return children.iter_mut().try_for_each(|child| child.push(None, context));
     };
     let mut reader = Reader::new(bytes);
     if usize::try_from(reader.int()?) != Ok(children.len()) {
@@ -275,18 +244,10 @@ impl List {
         let mut levels = self.levels;
         while let Some(offsets) = levels.pop() {
             // Only the outermost list can be NULL.
-            let nulls = if levels.is_empty() {
-                nulls.take()
-            } else {
-                None
-            };
+            let nulls = if levels.is_empty() { nulls.take() } else { None };
             // Cannot panic: the offsets only grow, and the last is the length of what they lead into.
             let list = ListArray::new(field, OffsetBuffer::new(offsets.into()), array, nulls);
-            field = Arc::new(arrow::datatypes::Field::new(
-                "element",
-                list.data_type().clone(),
-                true,
-            ));
+            field = Arc::new(arrow::datatypes::Field::new("element", list.data_type().clone(), true));
             array = Arc::new(list);
         }
         array
@@ -297,10 +258,7 @@ impl List {
 fn extend(ends: &mut Vec<i32>, lists: usize, size: usize) -> Result<(), Reason> {
     // Never empty: a leading 0.
     let last = ends.last().copied().unwrap_or(0);
-    let total = lists
-        .checked_mul(size)
-        .and_then(|n| i32::try_from(n).ok())
-        .and_then(|n| last.checked_add(n));
+    let total = lists.checked_mul(size).and_then(|n| i32::try_from(n).ok()).and_then(|n| last.checked_add(n));
     if total.is_none() {
         return Err(Reason::OutOfRange);
     }

@@ -35,10 +35,8 @@ impl<'a> Reader<'a> {
         if len == -1 {
             return Ok(None);
         }
-        let (value, rest) = usize::try_from(len)
-            .ok()
-            .and_then(|len| self.0.split_at_checked(len))
-            .ok_or(SHORT)?;
+        let (value, rest) =
+            usize::try_from(len).ok().and_then(|len| self.0.split_at_checked(len)).ok_or(SHORT)?;
         self.0 = rest;
         Ok(Some(value))
     }
@@ -46,9 +44,7 @@ impl<'a> Reader<'a> {
     pub(super) fn end(&self) -> Result<(), Reason> {
         match self.0 {
             [] => Ok(()),
-            _ => Err(Reason::Malformed(
-                "bytes after the end of an array or composite",
-            )),
+            _ => Err(Reason::Malformed("bytes after the end of an array or composite")),
         }
     }
 }
@@ -66,24 +62,14 @@ impl Dimensions {
     /// work in proportion to them is in proportion to the input.
     pub(super) fn read(reader: &mut Reader) -> Result<Dimensions, Reason> {
         const BAD: Reason = Reason::Malformed("array dimensions");
-        let count = usize::try_from(reader.int()?)
-            .ok()
-            .filter(|&n| n <= MAX_DIMENSIONS)
-            .ok_or(BAD)?;
+        let count = usize::try_from(reader.int()?).ok().filter(|&n| n <= MAX_DIMENSIONS).ok_or(BAD)?;
         reader.int()?;
         reader.int()?;
-        let mut found = Dimensions {
-            sizes: [0; MAX_DIMENSIONS],
-            count,
-            shifted: false,
-        };
+        let mut found = Dimensions { sizes: [0; MAX_DIMENSIONS], count, shifted: false };
         let mut elements = 1usize;
         for size in &mut found.sizes[..count] {
             // An empty array has no dimensions, so none of them is empty.
-            *size = usize::try_from(reader.int()?)
-                .ok()
-                .filter(|&size| size > 0)
-                .ok_or(BAD)?;
+            *size = usize::try_from(reader.int()?).ok().filter(|&size| size > 0).ok_or(BAD)?;
             elements = elements.checked_mul(*size).ok_or(BAD)?;
             found.shifted |= reader.int()? != 1;
         }
@@ -98,10 +84,6 @@ impl Dimensions {
     }
 
     pub(super) fn elements(&self) -> usize {
-        if self.count == 0 {
-            0
-        } else {
-            self.sizes().iter().product()
-        }
+        if self.count == 0 { 0 } else { self.sizes().iter().product() }
     }
 }

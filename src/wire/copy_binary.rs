@@ -64,9 +64,7 @@ pub fn write_rows(
     row_offsets: &mut Vec<u32>,
 ) -> Result<(), ValueError> {
     assert_eq!(cells.len(), send.len());
-    let count = i16::try_from(cells.len())
-        .expect("a table has at most 1600 columns")
-        .to_be_bytes();
+    let count = i16::try_from(cells.len()).expect("a table has at most 1600 columns").to_be_bytes();
     let rows = cells.first().map_or(0, Vec::len);
     if row_offsets.is_empty() {
         row_offsets.push(offset(out, 0)?);
@@ -87,10 +85,7 @@ pub fn write_rows(
 }
 
 fn offset(out: &[u8], row: usize) -> Result<u32, ValueError> {
-    u32::try_from(out.len()).map_err(|_| ValueError {
-        row,
-        reason: Reason::OutOfRange,
-    })
+    u32::try_from(out.len()).map_err(|_| ValueError { row, reason: Reason::OutOfRange })
 }
 
 #[inline]
@@ -136,10 +131,7 @@ const WIDTH: Reason = Reason::Malformed("value of the wrong width");
 
 /// A field of `N` bytes in one append of `TOTAL`, its length word included.
 #[inline]
-fn write_swapped<const N: usize, const TOTAL: usize>(
-    bytes: &[u8],
-    out: &mut Vec<u8>,
-) -> Result<(), Reason> {
+fn write_swapped<const N: usize, const TOTAL: usize>(bytes: &[u8], out: &mut Vec<u8>) -> Result<(), Reason> {
     let mut value: [u8; N] = bytes.try_into().map_err(|_| WIDTH)?;
     value.reverse();
     let mut field = [0; TOTAL];
@@ -150,9 +142,7 @@ fn write_swapped<const N: usize, const TOTAL: usize>(
 }
 
 fn length(len: usize) -> Result<[u8; 4], Reason> {
-    i32::try_from(len)
-        .map(i32::to_be_bytes)
-        .map_err(|_| Reason::OutOfRange)
+    i32::try_from(len).map(i32::to_be_bytes).map_err(|_| Reason::OutOfRange)
 }
 
 /// The bytes of the header at the start of `stream`.
@@ -160,10 +150,7 @@ pub fn read_header(stream: &[u8]) -> Result<usize, Reason> {
     const HEADER: Reason = Reason::Malformed("COPY BINARY header");
     let rest = stream.strip_prefix(SIGNATURE).ok_or(HEADER)?;
     let word = |at: usize| be_i32(rest, at).ok_or(HEADER);
-    let (flags, extension) = (
-        word(0)? as u32,
-        usize::try_from(word(4)?).map_err(|_| HEADER)?,
-    );
+    let (flags, extension) = (word(0)? as u32, usize::try_from(word(4)?).map_err(|_| HEADER)?);
     if flags & CRITICAL_FLAGS != 0 || extension > stream.len() - HEADER_LEN {
         return Err(HEADER);
     }
@@ -177,16 +164,9 @@ pub fn find_rows(stream: &[u8], start: usize) -> Result<Vec<u32>, ValueError> {
     let mut at = start;
     loop {
         let row = offsets.len();
-        let fail = |what| ValueError {
-            row,
-            reason: Reason::Malformed(what),
-        };
-        offsets.push(u32::try_from(at).map_err(|_| ValueError {
-            row,
-            reason: Reason::OutOfRange,
-        })?);
-        let count =
-            be_i16(stream, at).ok_or_else(|| fail("COPY BINARY stream without a trailer"))?;
+        let fail = |what| ValueError { row, reason: Reason::Malformed(what) };
+        offsets.push(u32::try_from(at).map_err(|_| ValueError { row, reason: Reason::OutOfRange })?);
+        let count = be_i16(stream, at).ok_or_else(|| fail("COPY BINARY stream without a trailer"))?;
         at += 2;
         if count == -1 {
             return if at == stream.len() {
@@ -199,9 +179,7 @@ pub fn find_rows(stream: &[u8], start: usize) -> Result<Vec<u32>, ValueError> {
             return Err(fail("COPY BINARY field count"));
         }
         for _ in 0..count {
-            at = field(stream, at)
-                .map_err(|reason| ValueError { row, reason })?
-                .1;
+            at = field(stream, at).map_err(|reason| ValueError { row, reason })?.1;
         }
     }
 }
@@ -217,16 +195,10 @@ pub fn read_rows(
     cells: &mut Vec<Vec<Cell>>,
 ) -> Result<(), ValueError> {
     let rows = row_offsets.len().saturating_sub(1);
-    let fail = |row, what| ValueError {
-        row,
-        reason: Reason::Malformed(what),
-    };
+    let fail = |row, what| ValueError { row, reason: Reason::Malformed(what) };
     // A row has at least its count and its lengths: cells for more rows than that need not be made.
     if rows > stream.len() / (2 + 4 * strip.len()) {
-        return Err(fail(
-            0,
-            "more COPY BINARY rows than the stream has room for",
-        ));
+        return Err(fail(0, "more COPY BINARY rows than the stream has room for"));
     }
     cells.resize_with(strip.len(), Vec::new);
     for column in cells.iter_mut() {
@@ -235,9 +207,7 @@ pub fn read_rows(
     }
     for (row, bounds) in row_offsets.windows(2).enumerate() {
         let (mut at, end) = (bounds[0] as usize, bounds[1] as usize);
-        let stream = stream
-            .get(..end)
-            .ok_or_else(|| fail(row, "COPY BINARY row past the stream"))?;
+        let stream = stream.get(..end).ok_or_else(|| fail(row, "COPY BINARY row past the stream"))?;
         if be_i16(stream, at).and_then(|count| usize::try_from(count).ok()) != Some(strip.len()) {
             return Err(fail(row, "COPY BINARY field count"));
         }
@@ -246,9 +216,7 @@ pub fn read_rows(
             let (cell, next) = field(stream, at).map_err(|reason| ValueError { row, reason })?;
             column[row] = match cell.bytes(stream) {
                 Some(bytes) if strip => {
-                    let text = bytes
-                        .strip_prefix(&[1])
-                        .ok_or_else(|| fail(row, "jsonb version"))?;
+                    let text = bytes.strip_prefix(&[1]).ok_or_else(|| fail(row, "jsonb version"))?;
                     Cell::new(cell.pos as usize + 1, text.len())
                 }
                 _ => cell,
@@ -256,10 +224,7 @@ pub fn read_rows(
             at = next;
         }
         if at != end {
-            return Err(fail(
-                row,
-                "COPY BINARY row does not end where the next one starts",
-            ));
+            return Err(fail(row, "COPY BINARY row does not end where the next one starts"));
         }
     }
     Ok(())

@@ -48,12 +48,7 @@ fn a_stream_by_hand() {
 #[test]
 fn every_send_form() {
     // interval '1 month 2 days 3 us': int8 3, int4 2, int4 1 (src/include/datatype/timestamp.h).
-    let interval = [
-        &3i64.to_le_bytes()[..],
-        &2i32.to_le_bytes(),
-        &1i32.to_le_bytes(),
-    ]
-    .concat();
+    let interval = [&3i64.to_le_bytes()[..], &2i32.to_le_bytes(), &1i32.to_le_bytes()].concat();
     let row = vec![
         Some(1i32.to_le_bytes().to_vec()),
         Some(2.5f64.to_le_bytes().to_vec()),
@@ -62,52 +57,23 @@ fn every_send_form() {
         Some(vec![0x00, 0x81, 0x7B, 0x00, 0x94, 0x11]),
         Some(vec![7; 3]),
     ];
-    let send = [
-        Send::Swap4,
-        Send::Swap8,
-        Send::Interval,
-        Send::Numeric,
-        Send::Done,
-    ];
+    let send = [Send::Swap4, Send::Swap8, Send::Interval, Send::Numeric, Send::Done];
     let (out, _) = written(&[row], &send);
     let cells = read_stream(&out, &[false; 5]).unwrap();
     let field = |column: usize| cells[column][0].of(&out);
     assert_eq!(field(0), 1i32.to_be_bytes());
     assert_eq!(field(1), 2.5f64.to_be_bytes());
-    assert_eq!(
-        field(2),
-        [
-            &3i64.to_be_bytes()[..],
-            &2i32.to_be_bytes(),
-            &1i32.to_be_bytes()
-        ]
-        .concat()
-    );
+    assert_eq!(field(2), [&3i64.to_be_bytes()[..], &2i32.to_be_bytes(), &1i32.to_be_bytes()].concat());
     assert_eq!(field(3), [0, 2, 0, 0, 0, 0, 0, 2, 0, 0x7B, 0x11, 0x94]);
     assert_eq!(field(4), [7; 3]);
 }
 
 #[test]
 fn refuses_values_of_the_wrong_width() {
-    for send in [
-        Send::Swap2,
-        Send::Swap4,
-        Send::Swap8,
-        Send::Interval,
-        Send::Numeric,
-    ] {
+    for send in [Send::Swap2, Send::Swap4, Send::Swap8, Send::Interval, Send::Numeric] {
         let cells = [vec![Cell::NULL, Cell::new(0, 3)]];
         let error = write_rows(&cells, &[0; 3], &[send], &mut Vec::new(), &mut Vec::new());
-        assert!(
-            matches!(
-                error,
-                Err(ValueError {
-                    row: 1,
-                    reason: Reason::Malformed(_)
-                })
-            ),
-            "{send:?}"
-        );
+        assert!(matches!(error, Err(ValueError { row: 1, reason: Reason::Malformed(_) })), "{send:?}");
     }
 }
 
@@ -118,23 +84,11 @@ fn refuses_broken_streams() {
     for cut in 0..out.len() {
         assert!(read_stream(&out[..cut], &[false]).is_err(), "cut at {cut}");
     }
-    assert!(
-        read_stream(&[&out[..], &[0]].concat(), &[false]).is_err(),
-        "after the trailer"
-    );
+    assert!(read_stream(&[&out[..], &[0]].concat(), &[false]).is_err(), "after the trailer");
     assert!(read_stream(&out, &[false, false]).is_err(), "field count");
     let mut cells = Vec::new();
-    for bad in [
-        [19, 28, 35],
-        [19, 29, 34],
-        [18, 29, 35],
-        [29, 19, 35],
-        [19, 29, 4000],
-    ] {
-        assert!(
-            read_rows(&out, &bad, &[false], &mut cells).is_err(),
-            "{bad:?}"
-        );
+    for bad in [[19, 28, 35], [19, 29, 34], [18, 29, 35], [29, 19, 35], [19, 29, 4000]] {
+        assert!(read_rows(&out, &bad, &[false], &mut cells).is_err(), "{bad:?}");
     }
     let mut negative = out.clone();
     negative[HEADER_LEN + 2..HEADER_LEN + 6].copy_from_slice(&(-2i32).to_be_bytes());

@@ -57,11 +57,7 @@ pub type WireNumeric<'a> = Numeric<'a, true>;
 impl<'a, const WIRE: bool> Numeric<'a, WIRE> {
     #[inline]
     pub fn read(bytes: &'a [u8]) -> Result<Self, Reason> {
-        if WIRE {
-            Self::read_wire(bytes)
-        } else {
-            Self::read_heap(bytes)
-        }
+        if WIRE { Self::read_wire(bytes) } else { Self::read_heap(bytes) }
     }
 
     #[inline]
@@ -72,36 +68,17 @@ impl<'a, const WIRE: bool> Numeric<'a, WIRE> {
             NUMERIC_SHORT => {
                 // The weight is 7 bits in two's complement.
                 let low = i32::from(header & NUMERIC_SHORT_WEIGHT_MASK);
-                let weight = if header & NUMERIC_SHORT_WEIGHT_SIGN_MASK != 0 {
-                    low - 64
-                } else {
-                    low
-                };
+                let weight = if header & NUMERIC_SHORT_WEIGHT_SIGN_MASK != 0 { low - 64 } else { low };
                 let dscale = (header & NUMERIC_SHORT_DSCALE_MASK) >> NUMERIC_SHORT_DSCALE_SHIFT;
-                (
-                    header & NUMERIC_SHORT_SIGN_MASK != 0,
-                    weight,
-                    dscale,
-                    &payload[2..],
-                )
+                (header & NUMERIC_SHORT_SIGN_MASK != 0, weight, dscale, &payload[2..])
             }
             NUMERIC_NAN => return special(header & NUMERIC_EXT_SIGN_MASK),
             sign => {
                 let weight = le_u16(payload, 2).ok_or(SHORT_OF)? as i16;
-                (
-                    sign == NUMERIC_NEG,
-                    i32::from(weight),
-                    header & NUMERIC_DSCALE_MASK,
-                    &payload[4..],
-                )
+                (sign == NUMERIC_NEG, i32::from(weight), header & NUMERIC_DSCALE_MASK, &payload[4..])
             }
         };
-        Ok(Numeric::Finite(Num {
-            negative,
-            weight,
-            dscale,
-            digits: pairs(digits)?,
-        }))
+        Ok(Numeric::Finite(Num { negative, weight, dscale, digits: pairs(digits)? }))
     }
 
     #[inline]
@@ -139,9 +116,7 @@ impl<'a, const WIRE: bool> Numeric<'a, WIRE> {
 fn special<'a, const WIRE: bool>(sign: u16) -> Result<Numeric<'a, WIRE>, Reason> {
     match sign {
         NUMERIC_NAN => Ok(Numeric::Nan),
-        NUMERIC_PINF | NUMERIC_NINF => Ok(Numeric::Infinity {
-            negative: sign == NUMERIC_NINF,
-        }),
+        NUMERIC_PINF | NUMERIC_NINF => Ok(Numeric::Infinity { negative: sign == NUMERIC_NINF }),
         _ => Err(Reason::Malformed("numeric sign")),
     }
 }
@@ -177,20 +152,14 @@ pub fn pow10(exponent: u32) -> Option<i128> {
 impl<const WIRE: bool> Num<'_, WIRE> {
     #[inline]
     fn order(pair: [u8; 2]) -> u16 {
-        if WIRE {
-            u16::from_be_bytes(pair)
-        } else {
-            u16::from_le_bytes(pair)
-        }
+        if WIRE { u16::from_be_bytes(pair) } else { u16::from_le_bytes(pair) }
     }
 
     /// The digit whose weight is `weight`; zero beyond those stored.
     #[inline]
     pub(super) fn digit_at(&self, weight: i32) -> u16 {
         let index = usize::try_from(self.weight - weight).ok();
-        index
-            .and_then(|index| self.digits.get(index))
-            .map_or(0, |&pair| Self::order(pair))
+        index.and_then(|index| self.digits.get(index)).map_or(0, |&pair| Self::order(pair))
     }
 
     pub fn dscale(&self) -> u16 {
@@ -259,11 +228,7 @@ impl<const WIRE: bool> Num<'_, WIRE> {
             0.. => {
                 let value = value * u64::from(NBASE) + last;
                 let power = POW10.get(exponent as usize).copied();
-                if value == 0 {
-                    0
-                } else {
-                    value.checked_mul(power?)?
-                }
+                if value == 0 { 0 } else { value.checked_mul(power?)? }
             }
             -1 => value * 1000 + exact(last, 10)?,
             -2 => value * 100 + exact(last, 100)?,
@@ -287,29 +252,15 @@ impl<const WIRE: bool> Num<'_, WIRE> {
         }
         let mut value: i128 = 0;
         for weight in (last + 1..=first).rev() {
-            value = value
-                .checked_mul(i128::from(NBASE))?
-                .checked_add(i128::from(self.digit_at(weight)))?;
+            value = value.checked_mul(i128::from(NBASE))?.checked_add(i128::from(self.digit_at(weight)))?;
         }
         let last = u64::from(self.digit_at(last));
         let (shift, last) = match exponent {
-            0.. => (
-                DEC_DIGITS + exponent,
-                i128::from(last).checked_mul(pow10(exponent as u32)?)?,
-            ),
-            _ => (
-                DEC_DIGITS + exponent,
-                i128::from(exact(last, POW10[-exponent as usize])?),
-            ),
+            0.. => (DEC_DIGITS + exponent, i128::from(last).checked_mul(pow10(exponent as u32)?)?),
+            _ => (DEC_DIGITS + exponent, i128::from(exact(last, POW10[-exponent as usize])?)),
         };
-        let high = if value == 0 {
-            0
-        } else {
-            value.checked_mul(pow10(shift as u32)?)?
-        };
-        let value = high
-            .checked_add(last)
-            .filter(|&value| pow10(38).is_some_and(|limit| value < limit))?;
+        let high = if value == 0 { 0 } else { value.checked_mul(pow10(shift as u32)?)? };
+        let value = high.checked_add(last).filter(|&value| pow10(38).is_some_and(|limit| value < limit))?;
         Some(if self.negative { -value } else { value })
     }
 }
@@ -331,29 +282,22 @@ fn decimal_digits(digit: u16) -> i32 {
 
 /// How many of a digit's four decimal digits, from the right, are zero.
 fn trailing_zeros(digit: u16) -> i32 {
-    (1..DEC_DIGITS)
-        .take_while(|&zeros| u64::from(digit).is_multiple_of(POW10[zeros as usize]))
-        .count() as i32
+    (1..DEC_DIGITS).take_while(|&zeros| u64::from(digit).is_multiple_of(POW10[zeros as usize])).count() as i32
 }
 
 /// What `numeric_send` sends for a varlena's payload.
 pub fn write_wire(payload: &[u8], out: &mut Vec<u8>) -> Result<(), Reason> {
-    let (digits, weight, sign, dscale): (&[[u8; 2]], i32, u16, u16) =
-        match HeapNumeric::read(payload)? {
-            Numeric::Finite(num) => {
-                let sign = if num.negative {
-                    NUMERIC_NEG
-                } else {
-                    NUMERIC_POS
-                };
-                (num.digits, num.weight, sign, num.dscale)
-            }
-            // A special value's header is read as a short one's: the infinities' sign bits show as a
-            // display scale of 32, and that is what is sent.
-            Numeric::Nan => (&[], 0, NUMERIC_NAN, 0),
-            Numeric::Infinity { negative: false } => (&[], 0, NUMERIC_PINF, 32),
-            Numeric::Infinity { negative: true } => (&[], 0, NUMERIC_NINF, 32),
-        };
+    let (digits, weight, sign, dscale): (&[[u8; 2]], i32, u16, u16) = match HeapNumeric::read(payload)? {
+        Numeric::Finite(num) => {
+            let sign = if num.negative { NUMERIC_NEG } else { NUMERIC_POS };
+            (num.digits, num.weight, sign, num.dscale)
+        }
+        // A special value's header is read as a short one's: the infinities' sign bits show as a
+        // display scale of 32, and that is what is sent.
+        Numeric::Nan => (&[], 0, NUMERIC_NAN, 0),
+        Numeric::Infinity { negative: false } => (&[], 0, NUMERIC_PINF, 32),
+        Numeric::Infinity { negative: true } => (&[], 0, NUMERIC_NINF, 32),
+    };
     let count = u16::try_from(digits.len()).map_err(|_| Reason::Malformed("numeric too long"))?;
     for word in [count, weight as u16, sign, dscale] {
         out.extend_from_slice(&word.to_be_bytes());

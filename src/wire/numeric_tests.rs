@@ -12,15 +12,9 @@ struct Model {
 
 impl Model {
     fn new(text: &str) -> Model {
-        let (negative, text) = text
-            .strip_prefix('-')
-            .map_or((false, text), |text| (true, text));
+        let (negative, text) = text.strip_prefix('-').map_or((false, text), |text| (true, text));
         let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
-        Model {
-            negative,
-            whole: whole.trim_start_matches('0').into(),
-            fraction: fraction.into(),
-        }
+        Model { negative, whole: whole.trim_start_matches('0').into(), fraction: fraction.into() }
     }
 
     fn is_zero(&self) -> bool {
@@ -28,16 +22,8 @@ impl Model {
     }
 
     fn text(&self) -> String {
-        let sign = if self.negative && !self.is_zero() {
-            "-"
-        } else {
-            ""
-        };
-        let whole = if self.whole.is_empty() {
-            "0"
-        } else {
-            &self.whole
-        };
+        let sign = if self.negative && !self.is_zero() { "-" } else { "" };
+        let whole = if self.whole.is_empty() { "0" } else { &self.whole };
         let point = if self.fraction.is_empty() { "" } else { "." };
         format!("{sign}{whole}{point}{}", self.fraction)
     }
@@ -47,17 +33,10 @@ impl Model {
     fn groups(&self) -> (i32, Vec<u16>) {
         let before = (4 - self.whole.len() % 4) % 4;
         let after = (4 - self.fraction.len() % 4) % 4;
-        let all = format!(
-            "{}{}{}{}",
-            "0".repeat(before),
-            self.whole,
-            self.fraction,
-            "0".repeat(after)
-        );
+        let all = format!("{}{}{}{}", "0".repeat(before), self.whole, self.fraction, "0".repeat(after));
         let mut weight = (self.whole.len() + before) as i32 / 4 - 1;
-        let mut groups: Vec<u16> = (0..all.len() / 4)
-            .map(|i| all[i * 4..i * 4 + 4].parse().unwrap())
-            .collect();
+        let mut groups: Vec<u16> =
+            (0..all.len() / 4).map(|i| all[i * 4..i * 4 + 4].parse().unwrap()).collect();
         while groups.first() == Some(&0) {
             groups.remove(0);
             weight -= 1;
@@ -65,11 +44,7 @@ impl Model {
         while groups.last() == Some(&0) {
             groups.pop();
         }
-        if groups.is_empty() {
-            (0, groups)
-        } else {
-            (weight, groups)
-        }
+        if groups.is_empty() { (0, groups) } else { (weight, groups) }
     }
 
     fn heap(&self, long: bool) -> Vec<u8> {
@@ -78,9 +53,7 @@ impl Model {
         // NUMERIC_CAN_BE_SHORT.
         let mut out = if !long && dscale <= 63 && (-64..=63).contains(&weight) {
             let sign = if negative { 0x2000 } else { 0 };
-            (0x8000 | sign | dscale << 7 | (weight as u16 & 0x7F))
-                .to_le_bytes()
-                .to_vec()
+            (0x8000 | sign | dscale << 7 | (weight as u16 & 0x7F)).to_le_bytes().to_vec()
         } else {
             let sign = if negative { 0x4000 } else { 0 };
             [(sign | dscale).to_le_bytes(), (weight as i16).to_le_bytes()].concat()
@@ -91,21 +64,9 @@ impl Model {
 
     fn wire(&self) -> Vec<u8> {
         let (weight, groups) = self.groups();
-        let sign = if self.negative && !self.is_zero() {
-            0x4000
-        } else {
-            0
-        };
-        let head = [
-            groups.len() as u16,
-            weight as u16,
-            sign,
-            self.fraction.len() as u16,
-        ];
-        head.iter()
-            .chain(&groups)
-            .flat_map(|word| word.to_be_bytes())
-            .collect()
+        let sign = if self.negative && !self.is_zero() { 0x4000 } else { 0 };
+        let head = [groups.len() as u16, weight as u16, sign, self.fraction.len() as u16];
+        head.iter().chain(&groups).flat_map(|word| word.to_be_bytes()).collect()
     }
 
     /// The value times 10^scale, when that is an integer of up to 38 digits.
@@ -116,30 +77,19 @@ impl Model {
                 return None;
             }
         }
-        let digits = format!(
-            "{}{fraction}{}",
-            self.whole,
-            "0".repeat(scale - fraction.len())
-        );
+        let digits = format!("{}{fraction}{}", self.whole, "0".repeat(scale - fraction.len()));
         let digits = digits.trim_start_matches('0');
         if digits.len() > 38 {
             return None;
         }
-        let value: i128 = if digits.is_empty() {
-            0
-        } else {
-            digits.parse().unwrap()
-        };
+        let value: i128 = if digits.is_empty() { 0 } else { digits.parse().unwrap() };
         Some(if self.negative { -value } else { value })
     }
 }
 
 fn text<const WIRE: bool>(bytes: &[u8]) -> String {
     let mut out = Vec::new();
-    Numeric::<WIRE>::read(bytes)
-        .unwrap()
-        .write_text(&mut out)
-        .unwrap();
+    Numeric::<WIRE>::read(bytes).unwrap().write_text(&mut out).unwrap();
     String::from_utf8(out).unwrap()
 }
 
@@ -160,17 +110,10 @@ fn short_form_by_hand() {
     assert_eq!(text::<false>(&payload), "123.45");
     assert_eq!(num::<false>(&payload).to_i64_at(2), Some(12345));
     assert_eq!(num::<false>(&payload).to_i64_at(4), Some(1234500));
-    assert_eq!(
-        num::<false>(&payload).to_i64_at(1),
-        None,
-        "rescaling never rounds"
-    );
+    assert_eq!(num::<false>(&payload).to_i64_at(1), None, "rescaling never rounds");
     assert_eq!(num::<false>(&payload).shape(), Shape::numeric(3, 2));
     // int16 ndigits 2, weight 0, sign 0, dscale 2, 123, 4500.
-    assert_eq!(
-        sent(&payload),
-        [0, 2, 0, 0, 0, 0, 0, 2, 0, 0x7B, 0x11, 0x94]
-    );
+    assert_eq!(sent(&payload), [0, 2, 0, 0, 0, 0, 0, 2, 0, 0x7B, 0x11, 0x94]);
 }
 
 #[test]
@@ -181,10 +124,7 @@ fn negative_weight_by_hand() {
     assert_eq!(num::<false>(&payload).to_i64_at(5), Some(-5));
     assert_eq!(num::<false>(&payload).to_i64_at(4), None);
     assert_eq!(num::<false>(&payload).shape(), Shape::numeric(0, 5));
-    assert_eq!(
-        sent(&payload),
-        [0, 1, 0xFF, 0xFE, 0x40, 0, 0, 5, 0x13, 0x88]
-    );
+    assert_eq!(sent(&payload), [0, 1, 0xFF, 0xFE, 0x40, 0, 0, 5, 0x13, 0x88]);
 }
 
 #[test]
@@ -233,14 +173,8 @@ fn refuses_what_numeric_never_writes() {
     for bytes in [&[][..], &[0x00], &[0x00, 0x80, 0x01], &[0x00, 0x00, 0x01]] {
         assert!(HeapNumeric::read(bytes).is_err(), "{bytes:?}");
     }
-    assert!(
-        WireNumeric::read(&[0, 1, 0, 0, 0, 0, 0, 0]).is_err(),
-        "one digit short"
-    );
-    assert!(
-        WireNumeric::read(&[0, 0, 0, 0, 0x12, 0x34, 0, 0]).is_err(),
-        "sign"
-    );
+    assert!(WireNumeric::read(&[0, 1, 0, 0, 0, 0, 0, 0]).is_err(), "one digit short");
+    assert!(WireNumeric::read(&[0, 0, 0, 0, 0x12, 0x34, 0, 0]).is_err(), "sign");
     // A digit of 10000.
     let digit = [0x00, 0x80, 0x10, 0x27];
     assert!(num::<false>(&digit).check().is_err());
@@ -250,41 +184,17 @@ fn refuses_what_numeric_never_writes() {
 
 #[test]
 fn integer_boundaries() {
-    for value in [
-        i64::MAX,
-        i64::MIN,
-        0,
-        1,
-        -1,
-        9999,
-        10_000,
-        99_999_999,
-        999_999_999_999_999_999,
-    ] {
+    for value in [i64::MAX, i64::MIN, 0, 1, -1, 9999, 10_000, 99_999_999, 999_999_999_999_999_999] {
         let model = Model::new(&value.to_string());
         assert_eq!(num::<false>(&model.heap(false)).to_i64_at(0), Some(value));
     }
-    for text in [
-        "9223372036854775808",
-        "-9223372036854775809",
-        "92233720368547758080",
-    ] {
-        assert_eq!(
-            num::<false>(&Model::new(text).heap(false)).to_i64_at(0),
-            None
-        );
+    for text in ["9223372036854775808", "-9223372036854775809", "92233720368547758080"] {
+        assert_eq!(num::<false>(&Model::new(text).heap(false)).to_i64_at(0), None);
     }
     let nines = "9".repeat(38);
     let model = Model::new(&nines);
-    assert_eq!(
-        num::<false>(&model.heap(false)).to_i128_at(0),
-        nines.parse().ok()
-    );
-    assert_eq!(
-        num::<false>(&model.heap(false)).to_i128_at(1),
-        None,
-        "39 digits"
-    );
+    assert_eq!(num::<false>(&model.heap(false)).to_i128_at(0), nines.parse().ok());
+    assert_eq!(num::<false>(&model.heap(false)).to_i128_at(1), None, "39 digits");
 }
 
 /// Texts that meet the corners: no whole part, runs of zeros on either side, more than 38 digits.
@@ -292,21 +202,10 @@ fn models() -> impl Strategy<Value = Model> {
     let digits = |max: usize| {
         prop_oneof![
             proptest::collection::vec(0u8..10, 0..max),
-            (
-                0..max / 2,
-                proptest::collection::vec(0u8..10, 0..max / 2),
-                0..max / 2
-            )
-                .prop_map(|(left, middle, right)| {
-                    [vec![0; left], middle, vec![0; right]].concat()
-                }),
+            (0..max / 2, proptest::collection::vec(0u8..10, 0..max / 2), 0..max / 2)
+                .prop_map(|(left, middle, right)| { [vec![0; left], middle, vec![0; right]].concat() }),
         ]
-        .prop_map(|digits| {
-            digits
-                .iter()
-                .map(|digit| char::from(b'0' + digit))
-                .collect::<String>()
-        })
+        .prop_map(|digits| digits.iter().map(|digit| char::from(b'0' + digit)).collect::<String>())
     };
     prop_oneof![
         (any::<bool>(), digits(50), digits(50)),

@@ -44,21 +44,10 @@ mod tests {
     #[test]
     fn refuses_what_is_not_a_tuple_on_this_page() {
         for flags in [0, 2, 3] {
-            assert_eq!(
-                line_pointer(&page_with(40 << 17 | flags << 15 | 8152), 2),
-                None
-            );
+            assert_eq!(line_pointer(&page_with(40 << 17 | flags << 15 | 8152), 2), None);
         }
-        assert_eq!(
-            line_pointer(&page_with(41 << 17 | 1 << 15 | 8152), 2),
-            None,
-            "past the end"
-        );
-        assert_eq!(
-            line_pointer(&page_with(0), 0),
-            None,
-            "offset numbers start at 1"
-        );
+        assert_eq!(line_pointer(&page_with(41 << 17 | 1 << 15 | 8152), 2), None, "past the end");
+        assert_eq!(line_pointer(&page_with(0), 0), None, "offset numbers start at 1");
         assert_eq!(line_pointer(&[0; 24], 1), None);
         assert_eq!(line_pointer(&[], u16::MAX), None);
     }

@@ -86,17 +86,11 @@ impl TupleLayout {
     /// # Panics
     /// When an attribute is not one that a catalog can describe or names a column past `columns`.
     pub fn new(mut attrs: Vec<Attr>, columns: usize) -> TupleLayout {
-        let wanted = attrs
-            .iter()
-            .rposition(|attr| attr.take != Take::Skip)
-            .map_or(0, |last| last + 1);
+        let wanted = attrs.iter().rposition(|attr| attr.take != Take::Skip).map_or(0, |last| last + 1);
         attrs.truncate(wanted);
         for attr in &attrs {
             assert!(matches!(attr.align, 1 | 2 | 4 | 8), "attalign");
-            assert!(
-                attr.take.column().is_none_or(|column| column < columns),
-                "column"
-            );
+            assert!(attr.take.column().is_none_or(|column| column < columns), "column");
             assert!(
                 match attr.take {
                     Take::Skip | Take::Server { .. } => attr.len > 0 || matches!(attr.len, -1 | -2),
@@ -214,17 +208,12 @@ impl Block {
 
     /// Reads the tuples' headers.
     fn load(&mut self, arena: &[u8], tuples: &[TupleRef], first: usize) -> Result<(), ValueError> {
-        (self.first, self.rows, self.fewest, self.has_nulls) =
-            (first, tuples.len(), usize::MAX, false);
+        (self.first, self.rows, self.fewest, self.has_nulls) = (first, tuples.len(), usize::MAX, false);
         for (t, tuple) in tuples.iter().enumerate() {
             let head = header(arena, *tuple).map_err(|what| self.malformed(t, what))?;
             self.pos[t] = tuple.pos + head.hoff;
             self.end[t] = tuple.pos + u32::from(tuple.len);
-            self.bits[t] = if head.has_nulls {
-                tuple.pos + T_BITS as u32
-            } else {
-                NO_BITMAP
-            };
+            self.bits[t] = if head.has_nulls { tuple.pos + T_BITS as u32 } else { NO_BITMAP };
             self.natts[t] = head.natts;
             self.has_nulls |= head.has_nulls;
             self.fewest = self.fewest.min(usize::from(head.natts));
@@ -233,10 +222,7 @@ impl Block {
     }
 
     fn malformed(&self, t: usize, what: &'static str) -> ValueError {
-        ValueError {
-            row: self.first + t,
-            reason: Reason::Malformed(what),
-        }
+        ValueError { row: self.first + t, reason: Reason::Malformed(what) }
     }
 
     fn stand_in(&self, arena: &[u8], t: usize, number: usize, absent: Cell) -> Option<Cell> {
@@ -293,9 +279,7 @@ impl Block {
         match attr.len {
             -1 => self.advance_varlena::<PLAIN, OUT>(arena, number, attr, absent, out, fixup),
             -2 => self.advance_cstring::<OUT>(arena, number, absent, out),
-            len => {
-                self.advance_fixed::<PLAIN, OUT>(arena, number, attr.align, len as u32, absent, out)
-            }
+            len => self.advance_fixed::<PLAIN, OUT>(arena, number, attr.align, len as u32, absent, out),
         }
     }
 
@@ -310,14 +294,7 @@ impl Block {
     ) -> Result<(), ValueError> {
         let mask = u32::from(align) - 1;
         let mut past = false;
-        let Block {
-            pos,
-            end,
-            bits,
-            natts,
-            rows,
-            ..
-        } = self;
+        let Block { pos, end, bits, natts, rows, .. } = self;
         let (pos, end) = (&mut pos[..*rows], &end[..*rows]);
         let (bits, natts) = (&bits[..*rows], &natts[..*rows]);
         let out = if OUT { &mut out[..*rows] } else { out };
@@ -339,11 +316,7 @@ impl Block {
             }
         }
         if past {
-            let t = pos
-                .iter()
-                .zip(end)
-                .position(|(pos, end)| pos > end)
-                .unwrap_or(0);
+            let t = pos.iter().zip(end).position(|(pos, end)| pos > end).unwrap_or(0);
             return Err(self.malformed(t, "attribute past the end of its tuple"));
         }
         Ok(())
@@ -370,17 +343,14 @@ impl Block {
                     continue;
                 }
             }
-            let datum = varlena(arena, self.pos[t], self.end[t], mask)
-                .map_err(|what| self.malformed(t, what))?;
+            let datum =
+                varlena(arena, self.pos[t], self.end[t], mask).map_err(|what| self.malformed(t, what))?;
             self.pos[t] = datum.pos + datum.len;
             if !OUT {
                 continue;
             }
             if datum.kind == FixupKind::Plain && !whole {
-                out[t] = Cell::new(
-                    (datum.pos + datum.head) as usize,
-                    (datum.len - datum.head) as usize,
-                );
+                out[t] = Cell::new((datum.pos + datum.head) as usize, (datum.len - datum.head) as usize);
                 continue;
             }
             out[t] = Cell::new(datum.pos as usize, datum.len as usize);
@@ -409,8 +379,7 @@ impl Block {
                 Some(cell) => cell,
                 None => {
                     let nul = arena[pos..end].iter().position(|&byte| byte == 0);
-                    let len = 1 + nul
-                        .ok_or_else(|| self.malformed(t, "unterminated string in a tuple"))?;
+                    let len = 1 + nul.ok_or_else(|| self.malformed(t, "unterminated string in a tuple"))?;
                     self.pos[t] += len as u32;
                     Cell::new(pos, len)
                 }
@@ -432,11 +401,7 @@ impl Block {
         out: &mut [Cell],
         mut fixup: impl FnMut(Fixup),
     ) {
-        if matches!(
-            attr.take,
-            Take::Fixed { .. } | Take::Varlena { .. } | Take::Skip
-        ) || attr.len == -1
-        {
+        if matches!(attr.take, Take::Fixed { .. } | Take::Varlena { .. } | Take::Skip) || attr.len == -1 {
             return;
         }
         for (t, cell) in out.iter_mut().enumerate() {
@@ -446,10 +411,7 @@ impl Block {
             let bytes = cell.of(arena);
             let render = match attr.take {
                 Take::Name { .. } => {
-                    let len = bytes
-                        .iter()
-                        .position(|&byte| byte == 0)
-                        .unwrap_or(bytes.len());
+                    let len = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
                     *cell = Cell::new(cell.pos as usize, len);
                     false
                 }
@@ -482,19 +444,13 @@ struct Header {
 #[inline]
 fn header(arena: &[u8], tuple: TupleRef) -> Result<Header, &'static str> {
     let pos = tuple.pos as usize;
-    let bytes = arena
-        .get(pos..pos + usize::from(tuple.len))
-        .ok_or("tuple outside the batch")?;
+    let bytes = arena.get(pos..pos + usize::from(tuple.len)).ok_or("tuple outside the batch")?;
     let fixed: &[u8; T_BITS] = bytes.first_chunk().ok_or("tuple shorter than its header")?;
     let infomask2 = u16::from_le_bytes([fixed[18], fixed[19]]);
     let infomask = u16::from_le_bytes([fixed[20], fixed[21]]);
     let (hoff, natts) = (usize::from(fixed[22]), infomask2 & HEAP_NATTS_MASK);
     let has_nulls = infomask & HEAP_HASNULL != 0;
-    let bitmap = if has_nulls {
-        usize::from(natts).div_ceil(8)
-    } else {
-        0
-    };
+    let bitmap = if has_nulls { usize::from(natts).div_ceil(8) } else { 0 };
     if hoff < T_BITS + bitmap || hoff > bytes.len() {
         return Err("tuple header length");
     }
@@ -504,11 +460,7 @@ fn header(arena: &[u8], tuple: TupleRef) -> Result<Header, &'static str> {
     if pos + bytes.len() > u32::MAX as usize - LONGEST_STEP {
         return Err("batch larger than 4 GiB");
     }
-    Ok(Header {
-        hoff: hoff as u32,
-        natts,
-        has_nulls,
-    })
+    Ok(Header { hoff: hoff as u32, natts, has_nulls })
 }
 
 /// The cell of an attribute that the tuple holds no value of: NULL, or `absent` where the tuple is older
@@ -548,21 +500,12 @@ fn varlena(arena: &[u8], pos: u32, end: u32, mask: u32) -> Result<Datum, &'stati
         // VARATT_IS_1B: the length, header included, in the upper 7 bits.
         let len = u32::from(first >> 1);
         return if end - pos >= len {
-            Ok(Datum {
-                pos,
-                len,
-                head: 1,
-                kind: FixupKind::Plain,
-            })
+            Ok(Datum { pos, len, head: 1, kind: FixupKind::Plain })
         } else {
             Err(PAST)
         };
     }
-    let pos = if first == 0 {
-        (pos + mask) & !mask
-    } else {
-        pos
-    };
+    let pos = if first == 0 { (pos + mask) & !mask } else { pos };
     long_varlena(arena, pos, end).ok_or(PAST)?
 }
 
@@ -579,23 +522,15 @@ fn long_varlena(arena: &[u8], pos: u32, end: u32) -> Option<Result<Datum, &'stat
         _ => {
             let word = le_u32(tuple, pos as usize)?;
             // VARATT_IS_4B_C: va_tcinfo follows the length.
-            let (kind, least) = if word & 2 == 0 {
-                (FixupKind::Plain, 4)
-            } else {
-                (FixupKind::Compressed, 8)
-            };
+            let (kind, least) =
+                if word & 2 == 0 { (FixupKind::Plain, 4) } else { (FixupKind::Compressed, 8) };
             if word >> 2 < least {
                 return Some(Err("varlena shorter than its header"));
             }
             (word >> 2, 4, kind)
         }
     };
-    (end - pos >= len).then_some(Ok(Datum {
-        pos,
-        len,
-        head,
-        kind,
-    }))
+    (end - pos >= len).then_some(Ok(Datum { pos, len, head, kind }))
 }
 
 #[cfg(test)]

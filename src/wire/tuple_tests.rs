@@ -14,12 +14,7 @@ enum Datum {
 }
 
 fn attr(len: i16, align: u8, take: Take) -> Attr {
-    Attr {
-        len,
-        align,
-        take,
-        missing: None,
-    }
+    Attr { len, align, take, missing: None }
 }
 
 fn pad(out: &mut Vec<u8>, align: usize) {
@@ -84,10 +79,7 @@ fn arena_of(tuples: &[Vec<u8>]) -> (Vec<u8>, Vec<TupleRef>) {
             pad(&mut arena, 8);
             let pos = arena.len() as u32;
             arena.extend(tuple);
-            TupleRef {
-                pos,
-                len: tuple.len() as u16,
-            }
+            TupleRef { pos, len: tuple.len() as u16 }
         })
         .collect();
     (arena, refs)
@@ -122,14 +114,7 @@ fn a_tuple_by_hand() {
     let (mut arena, refs) = arena_of(&[tuple]);
     let (cells, fixups) = deformed(&mut arena, &refs, &TupleLayout::new(attrs, 3)).unwrap();
     let at = refs[0].pos as usize;
-    assert_eq!(
-        cells,
-        [
-            [Cell::new(at + 29, 2)],
-            [Cell::new(at + 32, 8)],
-            [Cell::new(at + 24, 4)]
-        ]
-    );
+    assert_eq!(cells, [[Cell::new(at + 29, 2)], [Cell::new(at + 32, 8)], [Cell::new(at + 24, 4)]]);
     assert!(fixups.is_empty());
 }
 
@@ -154,26 +139,17 @@ fn values_that_only_the_server_resolves() {
         ];
         form_tuple(&attrs, &values)
     };
-    let tuples = [
-        row(b'x', Datum::External([5; 16])),
-        row(0, Datum::Compressed(vec![1; 64])),
-        row(200, Datum::Null),
-    ];
+    let tuples =
+        [row(b'x', Datum::External([5; 16])), row(0, Datum::Compressed(vec![1; 64])), row(200, Datum::Null)];
     let (mut arena, refs) = arena_of(&tuples);
     let (cells, fixups) = deformed(&mut arena, &refs, &TupleLayout::new(attrs.clone(), 5)).unwrap();
     assert_eq!(cells[0][0].of(&arena), b"rel");
     assert_eq!(
-        cells[1]
-            .iter()
-            .map(|cell| cell.of(&arena))
-            .collect::<Vec<_>>(),
+        cells[1].iter().map(|cell| cell.of(&arena)).collect::<Vec<_>>(),
         [&b"x"[..], &b""[..], &[200]]
     );
     assert_eq!(cells[2][2], Cell::NULL);
-    let kinds: Vec<_> = fixups
-        .iter()
-        .map(|fixup| (fixup.column, fixup.row, fixup.len, fixup.kind))
-        .collect();
+    let kinds: Vec<_> = fixups.iter().map(|fixup| (fixup.column, fixup.row, fixup.len, fixup.kind)).collect();
     use FixupKind::*;
     assert_eq!(
         kinds,
@@ -226,10 +202,7 @@ fn refuses_what_the_heap_never_holds() {
         let (mut arena, refs) = arena_of(&[tuple.to_vec()]);
         matches!(
             deformed(&mut arena, &refs, layout),
-            Err(ValueError {
-                row: 0,
-                reason: Reason::Malformed(_)
-            })
+            Err(ValueError { row: 0, reason: Reason::Malformed(_) })
         )
     };
     assert!(!fails(&tuple, &fixed));
@@ -246,25 +219,14 @@ fn refuses_what_the_heap_never_holds() {
         bad[24..28].copy_from_slice(&start);
         assert!(fails(&bad, &varlena), "{start:?}");
     }
-    let outside = TupleRef {
-        pos: 4096,
-        len: 100,
-    };
+    let outside = TupleRef { pos: 4096, len: 100 };
     assert!(deformed(&mut vec![0; 4096], &[outside], &fixed).is_err());
 }
 
 /// An attribute, and the values that rows may have in it.
 fn attrs() -> impl Strategy<Value = Vec<Attr>> {
     let one = (
-        prop_oneof![
-            Just(-1i16),
-            Just(1),
-            Just(2),
-            Just(4),
-            Just(8),
-            Just(16),
-            Just(64)
-        ],
+        prop_oneof![Just(-1i16), Just(1), Just(2), Just(4), Just(8), Just(16), Just(64)],
         0u8..4,
         0u8..3,
         0u8..5,
@@ -273,11 +235,7 @@ fn attrs() -> impl Strategy<Value = Vec<Attr>> {
         let mut column = 0;
         let mut attrs: Vec<Attr> = Vec::new();
         for (len, align, take, missing) in shapes {
-            let align = if len == -1 {
-                [4, 8, 1, 4][usize::from(align)]
-            } else {
-                (len as u8).min(8)
-            };
+            let align = if len == -1 { [4, 8, 1, 4][usize::from(align)] } else { (len as u8).min(8) };
             let take = match (take, len) {
                 (0, _) => Take::Skip,
                 (1, _) => Take::Server { column },
@@ -286,12 +244,7 @@ fn attrs() -> impl Strategy<Value = Vec<Attr>> {
             };
             column += usize::from(take != Take::Skip);
             let missing = (missing > 2).then(|| vec![missing; missing.into()]);
-            attrs.push(Attr {
-                len,
-                align,
-                take,
-                missing,
-            });
+            attrs.push(Attr { len, align, take, missing });
         }
         attrs
     })
