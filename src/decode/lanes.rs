@@ -1,0 +1,289 @@
+//! Flat columns: cells to lanes.
+
+use super::{WIDTH, boolean, date, timestamp};
+use crate::types::{
+    Cell, Kind, Lane, Physical, Reason, Repr, Shape, Shapes, ValueError, Values, decimal_physical,
+};
+use crate::wire::numeric::{Num, Numeric, pow10};
+
+/// Decodes one flat column of a batch, into the lane's own buffers.
+///
+/// A numeric that no decimal holds becomes text, which is appended to the arena. A `Misfit` asks for
+/// what the rest of the batch needs too, so that one restart learns from all of it.
+pub fn decode_lane(
+    kind: &Kind,
+    repr: Repr,
+    shapes: &Shapes,
+    cells: &[Cell],
+    arena: &mut Vec<u8>,
+    lane: &mut Lane,
+) -> Result<(), ValueError> {
+    let Some(physical) = kind.physical(shapes) else {
+        return Err(ValueError { row: 0, reason: Reason::Malformed("a nested column has no lane") });
+    };
+    mark_valid(cells, &mut lane.valid);
+    let decimal = Decimal::of(kind, shapes);
+    if matches!(kind, Kind::Numeric { .. }) && decimal.is_none() {
+        return decode_numeric_text(repr, cells, arena, recycled(&mut lane.values));
+    }
+    let batch = Batch { cells, arena, wire: repr == Repr::Wire };
+    match decimal {
+        Some(decimal) if batch.wire => decode_decimal::<true>(&batch, decimal, &mut lane.values),
+        Some(decimal) => decode_decimal::<false>(&batch, decimal, &mut lane.values),
+        None => decode_plain(kind, physical, &batch, &mut lane.values),
+    }
+}
+
+struct Batch<'a> {
+    cells: &'a [Cell],
+    arena: &'a [u8],
+    wire: bool,
+}
+
+/// Leaves `valid` empty when there is no NULL.
+fn mark_valid(cells: &[Cell], valid: &mut Vec<u8>) {
+    valid.clear();
+    if cells.iter().any(|cell| cell.is_null()) {
+        valid.extend(cells.iter().map(|cell| u8::from(!cell.is_null())));
+    }
+}
+
+/// A vector type of `Values`.
+trait Vector: Copy + Default {
+    fn wrap(values: Vec<Self>) -> Values;
+    fn unwrap(values: &mut Values) -> Option<&mut Vec<Self>>;
+}
+
+macro_rules! vectors {
+    ($($variant:ident: $type:ty),*) => {$(
+        impl Vector for $type {
+            fn wrap(values: Vec<Self>) -> Values {
+                Values::$variant(values)
+            }
+            fn unwrap(values: &mut Values) -> Option<&mut Vec<Self>> {
+                if let Values::$variant(values) = values { Some(values) } else { None }
+            }
+        }
+    )*};
+}
+
+vectors!(Bool: bool, I32: i32, I64: i64, F32: f32, F64: f64, Fixed16: [u8; 16]);
+
+/// The lane's vector, emptied, or a new one when the lane carried another type.
+fn vector<T: Vector>(values: &mut Values) -> &mut Vec<T> {
+    if T::unwrap(values).is_none() {
+        *values = T::wrap(Vec::new());
+    }
+    let values = T::unwrap(values).expect("wrapped above");
+    values.clear();
+    values
+}
+
+fn recycled(values: &mut Values) -> &mut Vec<Cell> {
+    if !matches!(values, Values::Bytes(_)) {
+        *values = Values::Bytes(Vec::new());
+    }
+    let Values::Bytes(cells) = values else { unreachable!("made above") };
+    cells.clear();
+    cells
+}
+
+/// Fills the lane with `read` of every value's bytes.
+#[inline]
+fn fill<T: Vector>(
+    batch: &Batch,
+    values: &mut Values,
+    read: impl Fn(&[u8]) -> Result<T, Reason>,
+) -> Result<(), ValueError> {
+    let out = vector::<T>(values);
+    // Written through an index into a vector of full length: a push would check for room each time.
+    out.resize(batch.cells.len(), T::default());
+    let mut filled = 0;
+    for (row, cell) in batch.cells.iter().enumerate() {
+        if let Some(bytes) = cell.bytes(batch.arena) {
+            out[filled] = read(bytes).map_err(|reason| ValueError { row, reason })?;
+            filled += 1;
+        }
+    }
+    out.truncate(filled);
+    Ok(())
+}
+
+/// `fill` for values of `N` bytes, which `read` gets in little-endian order.
+#[inline]
+fn fixed<T: Vector, const N: usize>(
+    batch: &Batch,
+    values: &mut Values,
+    read: impl Fn([u8; N]) -> Result<T, Reason>,
+) -> Result<(), ValueError> {
+    if batch.wire {
+        fill(batch, values, |bytes| {
+            let mut bytes: [u8; N] = bytes.try_into().map_err(|_| WIDTH)?;
+            bytes.reverse();
+            read(bytes)
+        })
+    } else {
+        fill(batch, values, |bytes| read(bytes.try_into().map_err(|_| WIDTH)?))
+    }
+}
+
+/// Every flat kind that is not a number of decimal digits.
+fn decode_plain(
+    kind: &Kind,
+    physical: Physical,
+    batch: &Batch,
+    values: &mut Values,
+) -> Result<(), ValueError> {
+    match kind {
+        Kind::Bool => fixed(batch, values, boolean),
+        Kind::Int2 => fixed(batch, values, |bytes| Ok(i32::from(i16::from_le_bytes(bytes)))),
+        // An oid's 32 bits travel as they are: the file's type says that they are unsigned.
+        Kind::Int4 | Kind::Oid => fixed(batch, values, |bytes| Ok(i32::from_le_bytes(bytes))),
+        Kind::Int8 => fixed(batch, values, |bytes| Ok(i64::from_le_bytes(bytes))),
+        Kind::Time => fixed(batch, values, |bytes| Ok(i64::from_le_bytes(bytes))),
+        Kind::Float4 => fixed(batch, values, |bytes| Ok(f32::from_le_bytes(bytes))),
+        Kind::Float8 => fixed(batch, values, |bytes| Ok(f64::from_le_bytes(bytes))),
+        Kind::Date => fixed(batch, values, |bytes| date(i32::from_le_bytes(bytes))),
+        Kind::Timestamp | Kind::TimestampTz => {
+            fixed(batch, values, |bytes| timestamp(i64::from_le_bytes(bytes)))
+        }
+        Kind::Uuid => fill::<[u8; 16]>(batch, values, |bytes| bytes.try_into().map_err(|_| WIDTH)),
+        _ => {
+            debug_assert_eq!(physical, Physical::Bytes);
+            recycled(values).extend(batch.cells.iter().filter(|cell| !cell.is_null()));
+            Ok(())
+        }
+    }
+}
+
+/// A decimal as the file declares it; with a slot, its precision and scale are those of the data so far.
+#[derive(Clone, Copy)]
+pub(super) struct Decimal {
+    pub(super) precision: u8,
+    pub(super) scale: u8,
+    /// Values are below 10 to this power: the precision, but 0 while only zeros have been seen.
+    digits: u8,
+    slot: Option<usize>,
+}
+
+impl Decimal {
+    /// `None` for a kind that is not a number of decimal digits, and for one too wide for any decimal.
+    pub(super) fn of(kind: &Kind, shapes: &Shapes) -> Option<Decimal> {
+        match *kind {
+            Kind::Decimal { precision, scale } => {
+                Some(Decimal { precision, scale, digits: precision, slot: None })
+            }
+            Kind::Numeric { slot } => {
+                let shape = shapes.get(slot);
+                let (precision, scale) = shape.decimal()?;
+                let digits = if shape.whole + shape.scale == 0 { 0 } else { precision };
+                Some(Decimal { precision, scale, digits, slot: Some(slot) })
+            }
+            _ => None,
+        }
+    }
+
+    /// The unscaled value of a cell, when the decimal holds it.
+    pub(super) fn unscaled<const WIRE: bool>(&self, bytes: &[u8]) -> Result<i128, Reason> {
+        let limit = pow10(u32::from(self.digits)).ok_or(Reason::OutOfRange)?;
+        let num = Numeric::<WIRE>::read(bytes)?.finite()?;
+        match num.to_i128_at(self.scale) {
+            Some(value) if value.abs() < limit && num.dscale() <= self.max_dscale() => Ok(value),
+            _ => Err(self.refusal(&num)),
+        }
+    }
+
+    /// The largest display scale that the file keeps. A declared scale is kept by its declaration.
+    fn max_dscale(&self) -> u16 {
+        if self.slot.is_some() { u16::from(self.scale) } else { u16::MAX }
+    }
+
+    /// Why `num` is refused. A misfit's shape is never covered by the one in force, or a restart would
+    /// come here again: see `Num::shape`.
+    #[cold]
+    fn refusal<const WIRE: bool>(&self, num: &Num<'_, WIRE>) -> Reason {
+        match (num.check(), self.slot) {
+            (Err(malformed), _) => malformed,
+            (Ok(()), Some(slot)) => Reason::Misfit { slot, needs: num.shape() },
+            (Ok(()), None) => Reason::OutOfRange,
+        }
+    }
+}
+
+fn decode_decimal<const WIRE: bool>(
+    batch: &Batch,
+    decimal: Decimal,
+    values: &mut Values,
+) -> Result<(), ValueError> {
+    let physical = decimal_physical(u32::from(decimal.precision));
+    let (scale, max_dscale) = (decimal.scale, decimal.max_dscale());
+    // Below 2^63 for the precisions that are read as `i64`.
+    let limit = 10u64.checked_pow(u32::from(decimal.digits)).unwrap_or(u64::MAX);
+    let narrow = |bytes: &[u8]| {
+        let num = Numeric::<WIRE>::read(bytes)?.finite()?;
+        match num.to_i64_at(scale) {
+            Some(value) if value.unsigned_abs() < limit && num.dscale() <= max_dscale => Ok(value),
+            _ => Err(decimal.refusal(&num)),
+        }
+    };
+    let filled = match physical {
+        Physical::I32 => fill(batch, values, |bytes| narrow(bytes).map(|value| value as i32)),
+        Physical::I64 => fill(batch, values, narrow),
+        _ => fill(batch, values, |bytes| Ok(decimal.unscaled::<WIRE>(bytes)?.to_be_bytes())),
+    };
+    filled.map_err(|error| match error.reason {
+        Reason::Misfit { slot, needs } => {
+            let needs = widened::<WIRE>(batch, error.row + 1, needs);
+            ValueError { row: error.row, reason: Reason::Misfit { slot, needs } }
+        }
+        _ => error,
+    })
+}
+
+/// `needs` and the shapes of the values from row `from` on. A value that no shape helps is met again
+/// after the restart.
+fn widened<const WIRE: bool>(batch: &Batch, from: usize, needs: Shape) -> Shape {
+    batch.cells[from..]
+        .iter()
+        .filter_map(|cell| cell.bytes(batch.arena))
+        .filter_map(|bytes| Numeric::<WIRE>::read(bytes).and_then(Numeric::finite).ok())
+        .filter(|num| num.check().is_ok())
+        .fold(needs, |needs, num| needs.merge(num.shape()))
+}
+
+/// NaN and the infinities are refused in text too, which could hold them: whether an export fails must
+/// not depend on how wide the other values are.
+fn decode_numeric_text(
+    repr: Repr,
+    cells: &[Cell],
+    arena: &mut Vec<u8>,
+    out: &mut Vec<Cell>,
+) -> Result<(), ValueError> {
+    let base = arena.len();
+    let mut text = Vec::new();
+    for (row, cell) in cells.iter().enumerate() {
+        let Some(bytes) = cell.bytes(arena) else {
+            continue;
+        };
+        let start = text.len();
+        match repr {
+            Repr::Heap => {
+                Numeric::<false>::read(bytes).and_then(Numeric::finite).and_then(|n| n.write_text(&mut text))
+            }
+            Repr::Wire => {
+                Numeric::<true>::read(bytes).and_then(Numeric::finite).and_then(|n| n.write_text(&mut text))
+            }
+        }
+        .map_err(|reason| ValueError { row, reason })?;
+        if base + text.len() > u32::MAX as usize {
+            return Err(ValueError { row, reason: Reason::OutOfRange });
+        }
+        out.push(Cell::new(base + start, text.len() - start));
+    }
+    arena.extend_from_slice(&text);
+    Ok(())
+}
+
+#[cfg(test)]
+#[path = "lanes_tests.rs"]
+mod tests;

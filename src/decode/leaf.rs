@@ -1,0 +1,195 @@
+//! The values inside arrays and composites, in the form their send functions give them.
+
+use super::arrow_type::arrow_type;
+use super::lanes::Decimal;
+use super::{WIDTH, boolean, date, timestamp};
+use crate::types::{Field, Kind, Reason, Shapes};
+use crate::wire::numeric::WireNumeric;
+use arrow::array::{
+    ArrayRef, BinaryArray, BooleanArray, BooleanBufferBuilder, Decimal128Array, FixedSizeBinaryArray,
+    PrimitiveArray, StringArray,
+};
+use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer};
+use arrow::datatypes::{
+    ArrowPrimitiveType, DataType, Date32Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type,
+    Time64MicrosecondType, TimestampMicrosecondType, UInt32Type,
+};
+use std::sync::Arc;
+
+/// The values of one leaf field, NULLs included as some value.
+pub(super) enum Leaf {
+    Bool(BooleanBufferBuilder),
+    Int2(Vec<i16>),
+    Int4(Vec<i32>),
+    Int8(Vec<i64>),
+    Oid(Vec<u32>),
+    Float4(Vec<f32>),
+    Float8(Vec<f64>),
+    Date(Vec<i32>),
+    Time(Vec<i64>),
+    Timestamp { values: Vec<i64>, utc: bool },
+    Decimal { values: Vec<i128>, decimal: Decimal },
+    Uuid(Vec<u8>),
+    Bytea(Strings),
+    Text { values: Strings, form: Form },
+}
+
+/// How a text is sent.
+#[derive(Clone, Copy)]
+pub(super) enum Form {
+    Plain,
+    /// Behind a version byte of 1.
+    Jsonb,
+    /// `charsend`: the byte alone, 0 for the empty text.
+    Char,
+    /// A numeric that no decimal holds.
+    Numeric,
+}
+
+impl Leaf {
+    pub(super) fn new(field: &Field, shapes: &Shapes) -> Leaf {
+        let text = |form| Leaf::Text { values: Strings::new(), form };
+        match field.kind {
+            Kind::Bool => Leaf::Bool(BooleanBufferBuilder::new(0)),
+            Kind::Int2 => Leaf::Int2(Vec::new()),
+            Kind::Int4 => Leaf::Int4(Vec::new()),
+            Kind::Int8 => Leaf::Int8(Vec::new()),
+            Kind::Oid => Leaf::Oid(Vec::new()),
+            Kind::Float4 => Leaf::Float4(Vec::new()),
+            Kind::Float8 => Leaf::Float8(Vec::new()),
+            Kind::Date => Leaf::Date(Vec::new()),
+            Kind::Time => Leaf::Time(Vec::new()),
+            Kind::Timestamp => Leaf::Timestamp { values: Vec::new(), utc: false },
+            Kind::TimestampTz => Leaf::Timestamp { values: Vec::new(), utc: true },
+            Kind::Decimal { .. } | Kind::Numeric { .. } => match Decimal::of(&field.kind, shapes) {
+                Some(decimal) => Leaf::Decimal { values: Vec::new(), decimal },
+                None => text(Form::Numeric),
+            },
+            Kind::Uuid => Leaf::Uuid(Vec::new()),
+            Kind::Bytea => Leaf::Bytea(Strings::new()),
+            _ => text(match field.pg_type.as_str() {
+                "jsonb" => Form::Jsonb,
+                "\"char\"" => Form::Char,
+                _ => Form::Plain,
+            }),
+        }
+    }
+
+    /// Appends a value; for NULL, one that nobody reads.
+    pub(super) fn push(&mut self, bytes: Option<&[u8]>) -> Result<(), Reason> {
+        match self {
+            Leaf::Bool(values) => values.append(bytes.map_or(Ok(false), |bytes| boolean(sized(bytes)?))?),
+            Leaf::Int2(values) => values.push(i16::from_be_bytes(fixed(bytes)?)),
+            Leaf::Int4(values) => values.push(i32::from_be_bytes(fixed(bytes)?)),
+            Leaf::Int8(values) | Leaf::Time(values) => values.push(i64::from_be_bytes(fixed(bytes)?)),
+            Leaf::Oid(values) => values.push(u32::from_be_bytes(fixed(bytes)?)),
+            Leaf::Float4(values) => values.push(f32::from_be_bytes(fixed(bytes)?)),
+            Leaf::Float8(values) => values.push(f64::from_be_bytes(fixed(bytes)?)),
+            Leaf::Date(values) => values.push(date(i32::from_be_bytes(fixed(bytes)?))?),
+            Leaf::Timestamp { values, .. } => values.push(timestamp(i64::from_be_bytes(fixed(bytes)?))?),
+            Leaf::Decimal { values, decimal } => {
+                values.push(bytes.map_or(Ok(0), |bytes| decimal.unscaled::<true>(bytes))?);
+            }
+            Leaf::Uuid(values) => values.extend_from_slice(&fixed::<16>(bytes)?),
+            Leaf::Bytea(values) => values.push(bytes.unwrap_or_default())?,
+            Leaf::Text { values, form } => match bytes {
+                None => values.push(&[])?,
+                Some(bytes) => push_text(values, *form, bytes)?,
+            },
+        }
+        Ok(())
+    }
+
+    pub(super) fn finish(self, nulls: Option<NullBuffer>) -> ArrayRef {
+        match self {
+            Leaf::Bool(mut values) => Arc::new(BooleanArray::new(values.finish(), nulls)),
+            Leaf::Int2(values) => primitive::<Int16Type>(values, nulls),
+            Leaf::Int4(values) => primitive::<Int32Type>(values, nulls),
+            Leaf::Int8(values) => primitive::<Int64Type>(values, nulls),
+            Leaf::Oid(values) => primitive::<UInt32Type>(values, nulls),
+            Leaf::Float4(values) => primitive::<Float32Type>(values, nulls),
+            Leaf::Float8(values) => primitive::<Float64Type>(values, nulls),
+            Leaf::Date(values) => primitive::<Date32Type>(values, nulls),
+            Leaf::Time(values) => primitive::<Time64MicrosecondType>(values, nulls),
+            Leaf::Timestamp { values, utc } => {
+                let kind = if utc { Kind::TimestampTz } else { Kind::Timestamp };
+                let array = PrimitiveArray::<TimestampMicrosecondType>::new(values.into(), nulls);
+                Arc::new(array.with_data_type(arrow_type(&kind, &Shapes::default())))
+            }
+            // A change of type in name only, from one Decimal128 to another.
+            Leaf::Decimal { values, decimal: Decimal { precision, scale, .. } } => Arc::new(
+                Decimal128Array::new(values.into(), nulls)
+                    .with_data_type(DataType::Decimal128(precision, scale as i8)),
+            ),
+            // Cannot panic: 16 bytes were appended for every value.
+            Leaf::Uuid(values) => Arc::new(FixedSizeBinaryArray::new(16, Buffer::from_vec(values), nulls)),
+            Leaf::Bytea(values) => {
+                let (offsets, bytes) = values.finish();
+                Arc::new(BinaryArray::new(offsets, bytes, nulls))
+            }
+            Leaf::Text { values, .. } => {
+                let (offsets, bytes) = values.finish();
+                // SAFETY: the offsets ascend to the buffer's length, as in `Strings`, and between any two
+                // lies the text of one value, which `push_text` has checked to be UTF-8.
+                Arc::new(unsafe { StringArray::new_unchecked(offsets, bytes, nulls) })
+            }
+        }
+    }
+}
+
+fn primitive<T: ArrowPrimitiveType>(values: Vec<T::Native>, nulls: Option<NullBuffer>) -> ArrayRef {
+    Arc::new(PrimitiveArray::<T>::new(values.into(), nulls))
+}
+
+#[inline]
+fn sized<const N: usize>(bytes: &[u8]) -> Result<[u8; N], Reason> {
+    bytes.try_into().map_err(|_| WIDTH)
+}
+
+/// The bytes of a fixed-width value, zeros for NULL.
+#[inline]
+fn fixed<const N: usize>(bytes: Option<&[u8]>) -> Result<[u8; N], Reason> {
+    bytes.map_or(Ok([0; N]), sized)
+}
+
+fn push_text(values: &mut Strings, form: Form, bytes: &[u8]) -> Result<(), Reason> {
+    let utf8 = |bytes| std::str::from_utf8(bytes).map(str::as_bytes).map_err(|_| Reason::InvalidUtf8);
+    match (form, bytes) {
+        (Form::Plain, text) => values.push(utf8(text)?),
+        (Form::Jsonb, [1, text @ ..]) => values.push(utf8(text)?),
+        (Form::Jsonb, _) => Err(Reason::Malformed("jsonb version")),
+        (Form::Char, [0]) => values.push(&[]),
+        // charout from PostgreSQL 16 on; before that it printed the bare byte, which is not UTF-8.
+        (Form::Char, &[byte]) if byte >= 0x80 => values.push(format!("\\{byte:03o}").as_bytes()),
+        (Form::Char, &[byte]) => values.push(&[byte]),
+        (Form::Char, _) => Err(WIDTH),
+        (Form::Numeric, bytes) => {
+            let mut text = Vec::new();
+            WireNumeric::read(bytes)?.finite()?.write_text(&mut text)?;
+            values.push(&text)
+        }
+    }
+}
+
+/// Byte strings end to end, and where each ends after a leading 0.
+pub(super) struct Strings {
+    ends: Vec<i32>,
+    bytes: Vec<u8>,
+}
+
+impl Strings {
+    fn new() -> Strings {
+        Strings { ends: vec![0], bytes: Vec::new() }
+    }
+
+    fn push(&mut self, bytes: &[u8]) -> Result<(), Reason> {
+        let end = i32::try_from(self.bytes.len() + bytes.len()).map_err(|_| Reason::OutOfRange)?;
+        self.bytes.extend_from_slice(bytes);
+        self.ends.push(end);
+        Ok(())
+    }
+
+    fn finish(self) -> (OffsetBuffer<i32>, Buffer) {
+        (OffsetBuffer::new(self.ends.into()), Buffer::from_vec(self.bytes))
+    }
+}

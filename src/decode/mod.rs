@@ -1,0 +1,50 @@
+//! Decode: from the cells of a batch to what the encoder takes, lanes for flat columns and Arrow arrays
+//! for nested ones.
+//!
+//! Pure, and safe on any input. PostgreSQL counts dates from 2000-01-01 and the file from 1970-01-01;
+//! the two conversions that this asks for are below, for lanes and nested values alike.
+
+pub mod arrow_type;
+pub mod lanes;
+mod leaf;
+pub mod nested;
+mod nested_bytes;
+
+pub use arrow_type::{arrow_field, arrow_type};
+pub use lanes::decode_lane;
+pub use nested::NestedBuilder;
+
+use crate::types::Reason;
+
+/// Days, and microseconds, from 1970-01-01 to 2000-01-01.
+const EPOCH_DAYS: i32 = 10_957;
+const EPOCH_MICROS: i64 = 946_684_800_000_000;
+
+const WIDTH: Reason = Reason::Malformed("value of the wrong width");
+
+/// `DATEVAL_NOBEGIN` and `DATEVAL_NOEND` are the ends of the range (src/include/utils/date.h).
+#[inline]
+fn date(days: i32) -> Result<i32, Reason> {
+    match days {
+        i32::MIN | i32::MAX => Err(Reason::InfiniteDate),
+        _ => days.checked_add(EPOCH_DAYS).ok_or(Reason::OutOfRange),
+    }
+}
+
+/// `TIMESTAMP_MINUS_INFINITY` and `TIMESTAMP_INFINITY` likewise (src/include/datatype/timestamp.h).
+#[inline]
+fn timestamp(micros: i64) -> Result<i64, Reason> {
+    match micros {
+        i64::MIN | i64::MAX => Err(Reason::InfiniteTimestamp),
+        _ => micros.checked_add(EPOCH_MICROS).ok_or(Reason::OutOfRange),
+    }
+}
+
+#[inline]
+fn boolean(byte: [u8; 1]) -> Result<bool, Reason> {
+    match byte {
+        [0] => Ok(false),
+        [1] => Ok(true),
+        _ => Err(Reason::Malformed("boolean")),
+    }
+}

@@ -1,0 +1,272 @@
+//! Nested columns: `array_send`'s and `record_send`'s bytes to Arrow arrays.
+//!
+//! A builder is a tree of nodes, one a field of the column's type. Every append to a node adds one value
+//! to it, so a composite's children are as long as it is, and a list's child as long as its last offset
+//! says. The recursion is as deep as the type, never as the data.
+//!
+//! A value that the shapes do not cover does not end a batch at once: the builder notes what is needed and
+//! goes on, so that one restart learns from all of it. Its arrays are of no use from then on.
+
+use super::arrow_type::{arrow_type, element_field, list_depth};
+use super::leaf::Leaf;
+use super::nested_bytes::{Dimensions, Reader};
+use crate::types::{Cell, Field, Kind, Reason, Shape, Shapes, ValueError};
+use arrow::array::{Array, ArrayRef, ListArray, NullBufferBuilder, StructArray};
+use arrow::buffer::{NullBuffer, OffsetBuffer};
+use arrow::datatypes::{DataType, FieldRef, Fields};
+use std::sync::Arc;
+
+/// Builds the Arrow array of a nested column, whose type is `arrow_type` of the field's kind.
+pub struct NestedBuilder {
+    root: Node,
+    rows: usize,
+}
+
+/// The shapes that values turned out to need.
+#[derive(Default)]
+struct Needs {
+    /// Row of the first such value.
+    row: usize,
+    shapes: Vec<(usize, Shape)>,
+}
+
+impl Needs {
+    fn note(&mut self, row: usize, slot: usize, needs: Shape) {
+        if self.shapes.is_empty() {
+            self.row = row;
+        }
+        match self.shapes.iter_mut().find(|(known, _)| *known == slot) {
+            Some((_, shape)) => *shape = shape.merge(needs),
+            None => self.shapes.push((slot, needs)),
+        }
+    }
+}
+
+impl NestedBuilder {
+    /// A builder under the shapes known now; the column must not be one that is written as text.
+    pub fn new(field: &Field, shapes: &Shapes) -> NestedBuilder {
+        debug_assert!(!field.kind.nested_as_text(shapes));
+        NestedBuilder { root: Node::new(field, shapes), rows: 0 }
+    }
+
+    /// Appends one batch's rows. After an error the builder is to be dropped.
+    pub fn append(&mut self, cells: &[Cell], arena: &[u8]) -> Result<(), ValueError> {
+        self.append_all(cells, arena, &mut |_, _| ())
+    }
+
+    /// `append` that also gives `misfit` every slot to widen, where the error has room for one.
+    pub fn append_all(
+        &mut self,
+        cells: &[Cell],
+        arena: &[u8],
+        misfit: &mut dyn FnMut(usize, Shape),
+    ) -> Result<(), ValueError> {
+        let mut needs = Needs::default();
+        let failed = cells.iter().enumerate().find_map(|(row, cell)| {
+            let mut context = Context { row, needs: &mut needs };
+            let reason = self.root.push(cell.bytes(arena), &mut context).err()?;
+            Some(ValueError { row, reason })
+        });
+        self.rows += cells.len();
+        needs.shapes.iter().for_each(|&(slot, shape)| misfit(slot, shape));
+        // A misfit comes before an error in a later row: that one is met again after the restart.
+        match needs.shapes.first() {
+            Some(&(slot, needs_shape)) => {
+                Err(ValueError { row: needs.row, reason: Reason::Misfit { slot, needs: needs_shape } })
+            }
+            None => failed.map_or(Ok(()), Err),
+        }
+    }
+
+    /// Rows appended.
+    pub fn len(&self) -> usize {
+        self.rows
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.rows == 0
+    }
+
+    pub fn finish(self) -> ArrayRef {
+        self.root.finish()
+    }
+}
+
+/// Where a value is met and where its misfit is noted.
+struct Context<'a> {
+    row: usize,
+    needs: &'a mut Needs,
+}
+
+struct Node {
+    nulls: NullBufferBuilder,
+    data: Data,
+}
+
+enum Data {
+    Leaf(Leaf),
+    List(List),
+    Struct { fields: Fields, children: Vec<Node>, len: usize },
+}
+
+/// An array column: a list for every dimension around one node for the elements.
+struct List {
+    slot: usize,
+    /// The shape in force counts no dimensions: no array with elements has been seen.
+    open: bool,
+    /// By dimension, outermost first: where each list ends in the next level, after a leading 0.
+    levels: Vec<Vec<i32>>,
+    element: FieldRef,
+    child: Box<Node>,
+}
+
+impl Node {
+    fn new(field: &Field, shapes: &Shapes) -> Node {
+        let data = match &field.kind {
+            Kind::List { slot, element } => Data::List(List {
+                slot: *slot,
+                open: shapes.get(*slot).whole == 0,
+                levels: vec![vec![0]; list_depth(*slot, shapes)],
+                element: element_field(element, shapes),
+                child: Box::new(Node::new(element, shapes)),
+            }),
+            Kind::Struct { fields } => Data::Struct {
+                fields: match arrow_type(&field.kind, shapes) {
+                    DataType::Struct(fields) => fields,
+                    _ => Fields::empty(),
+                },
+                children: fields.iter().map(|field| Node::new(field, shapes)).collect(),
+                len: 0,
+            },
+            _ => Data::Leaf(Leaf::new(field, shapes)),
+        };
+        Node { nulls: NullBufferBuilder::new(0), data }
+    }
+
+    /// Appends a value, or NULL. NULL is not a value of NULLs: the children of a NULL composite are
+    /// filled with NULLs only to keep their length.
+    fn push(&mut self, bytes: Option<&[u8]>, context: &mut Context) -> Result<(), Reason> {
+        self.nulls.append(bytes.is_some());
+        match &mut self.data {
+            Data::Leaf(leaf) => match leaf.push(bytes) {
+                Err(Reason::Misfit { slot, needs }) => {
+                    context.needs.note(context.row, slot, needs);
+                    leaf.push(None)
+                }
+                pushed => pushed,
+            },
+            Data::List(list) => list.push(bytes, context),
+            Data::Struct { children, len, .. } => {
+                *len += 1;
+                push_record(children, bytes, context)
+            }
+        }
+    }
+
+    fn finish(mut self) -> ArrayRef {
+        let nulls = self.nulls.finish();
+        match self.data {
+            Data::Leaf(leaf) => leaf.finish(nulls),
+            Data::List(list) => list.finish(nulls),
+            Data::Struct { len, children, .. } if children.is_empty() => {
+                Arc::new(StructArray::new_empty_fields(len, nulls))
+            }
+            // Cannot panic: every child has the length of its parent and the type of its field.
+            Data::Struct { fields, children, .. } => {
+                let children = children.into_iter().map(Node::finish).collect();
+                Arc::new(StructArray::new(fields, children, nulls))
+            }
+        }
+    }
+}
+
+fn push_record(children: &mut [Node], bytes: Option<&[u8]>, context: &mut Context) -> Result<(), Reason> {
+    let Some(bytes) = bytes else {
+        return children.iter_mut().try_for_each(|child| child.push(None, context));
+    };
+    let mut reader = Reader::new(bytes);
+    if usize::try_from(reader.int()?) != Ok(children.len()) {
+        return Err(Reason::Malformed("composite with another number of fields"));
+    }
+    for child in children {
+        // The field's type oid: the catalogs have told it already.
+        reader.int()?;
+        child.push(reader.value()?, context)?;
+    }
+    reader.end()
+}
+
+impl List {
+    fn push(&mut self, bytes: Option<&[u8]>, context: &mut Context) -> Result<(), Reason> {
+        let Some(bytes) = bytes else {
+            return extend(&mut self.levels[0], 1, 0);
+        };
+        let mut reader = Reader::new(bytes);
+        let dimensions = Dimensions::read(&mut reader)?;
+        match self.misfit(&dimensions) {
+            // The elements are read all the same, for the shapes that they need.
+            Some(needs) => context.needs.note(context.row, self.slot, needs),
+            None => self.extend(dimensions.sizes())?,
+        }
+        for _ in 0..dimensions.elements() {
+            self.child.push(reader.value()?, context)?;
+        }
+        reader.end()
+    }
+
+    /// The shape that an array of these dimensions asks for. One without elements fits any.
+    fn misfit(&self, dimensions: &Dimensions) -> Option<Shape> {
+        match dimensions.sizes().len() {
+            0 => None,
+            _ if dimensions.shifted => Some(Shape::TEXT),
+            // Where another count is in force already, the two merge into a shape that is text.
+            count if self.open || count != self.levels.len() => Some(Shape::list(count as u16)),
+            _ => None,
+        }
+    }
+
+    /// Appends one array of these sizes to every level, empty when there are none.
+    fn extend(&mut self, sizes: &[usize]) -> Result<(), Reason> {
+        if sizes.is_empty() {
+            return extend(&mut self.levels[0], 1, 0);
+        }
+        let mut lists = 1;
+        for (level, &size) in self.levels.iter_mut().zip(sizes) {
+            extend(level, lists, size)?;
+            lists *= size;
+        }
+        Ok(())
+    }
+
+    fn finish(self, mut nulls: Option<NullBuffer>) -> ArrayRef {
+        let mut field = self.element;
+        let mut array = self.child.finish();
+        let mut levels = self.levels;
+        while let Some(offsets) = levels.pop() {
+            // Only the outermost list can be NULL.
+            let nulls = if levels.is_empty() { nulls.take() } else { None };
+            // Cannot panic: the offsets only grow, and the last is the length of what they lead into.
+            let list = ListArray::new(field, OffsetBuffer::new(offsets.into()), array, nulls);
+            field = Arc::new(arrow::datatypes::Field::new("element", list.data_type().clone(), true));
+            array = Arc::new(list);
+        }
+        array
+    }
+}
+
+/// Appends the ends of `lists` lists of `size` each.
+fn extend(ends: &mut Vec<i32>, lists: usize, size: usize) -> Result<(), Reason> {
+    // Never empty: a leading 0.
+    let last = ends.last().copied().unwrap_or(0);
+    let total = lists.checked_mul(size).and_then(|n| i32::try_from(n).ok()).and_then(|n| last.checked_add(n));
+    if total.is_none() {
+        return Err(Reason::OutOfRange);
+    }
+    // Neither conversion nor sum overflows below the total.
+    ends.extend((1..=lists).map(|list| last + (list * size) as i32));
+    Ok(())
+}
+
+#[cfg(test)]
+#[path = "nested_tests.rs"]
+mod tests;

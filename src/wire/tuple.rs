@@ -1,0 +1,538 @@
+//! Deform: from heap tuples to cells.
+//!
+//! The walk is attribute by attribute over a block of tuples rather than tuple by tuple. What an
+//! attribute is then stays the same for a whole inner loop, the cells of a column are written in
+//! order, and the tuples' positions advance independently of each other, where the attributes of one
+//! tuple form a chain in which each must wait for the length of the one before.
+//!
+//! Sources: src/include/access/htup_details.h (header), tupmacs.h (alignment), varatt.h (varlena).
+
+use super::le_u32;
+use crate::types::{Cell, Reason, ValueError};
+
+/// Tuples walked together: their state and most of their bytes stay in the L1 cache.
+const BLOCK: usize = 128;
+/// `offsetof(HeapTupleHeaderData, t_bits)`.
+const T_BITS: usize = 23;
+const HEAP_HASNULL: u16 = 0x0001;
+const HEAP_NATTS_MASK: u16 = 0x07FF;
+/// `VARTAG_ONDISK`; indirect and expanded pointers live in memory only.
+const VARTAG_ONDISK: u8 = 18;
+/// `VARHDRSZ_EXTERNAL + sizeof(varatt_external)`.
+const TOAST_POINTER: u32 = 18;
+/// The furthest one attribute can move a position before it is checked: alignment and `attlen`.
+const LONGEST_STEP: usize = 8 + i16::MAX as usize;
+/// In `Block::bits`: the tuple has no null bitmap.
+const NO_BITMAP: u32 = u32::MAX;
+
+/// A tuple in the arena: `lp_off` from the page's start, and `lp_len`. Both the page and the tuple are
+/// MAXALIGNed, so `pos` is a multiple of 8.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TupleRef {
+    pub pos: u32,
+    pub len: u16,
+}
+
+/// What becomes of an attribute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Take {
+    /// Not exported, or dropped.
+    Skip,
+    /// The bytes of a fixed-width value.
+    Fixed { column: usize },
+    /// The payload of a varlena; a fixup when it is compressed or out of line.
+    Varlena { column: usize },
+    /// `name`: the bytes before the first NUL.
+    Name { column: usize },
+    /// `"char"`: empty for 0, the byte for ASCII, else a fixup, as the byte alone is not UTF-8.
+    Char { column: usize },
+    /// Always a fixup: a type that only its own output or send function can render.
+    Server { column: usize },
+}
+
+impl Take {
+    fn column(self) -> Option<usize> {
+        match self {
+            Take::Skip => None,
+            Take::Fixed { column }
+            | Take::Varlena { column }
+            | Take::Name { column }
+            | Take::Char { column }
+            | Take::Server { column } => Some(column),
+        }
+    }
+}
+
+/// One attribute of the tuple descriptor, dropped ones included.
+#[derive(Clone, Debug)]
+pub struct Attr {
+    /// `attlen`: bytes of a fixed width, -1 for varlena, -2 for a C string.
+    pub len: i16,
+    /// `attalign` in bytes: 1, 2, 4 or 8.
+    pub align: u8,
+    pub take: Take,
+    /// The value in tuples older than the column, as the final cell holds it; NULL when absent.
+    pub missing: Option<Vec<u8>>,
+}
+
+/// The attributes that must be walked to reach every exported column.
+#[derive(Clone, Debug)]
+pub struct TupleLayout {
+    attrs: Vec<Attr>,
+    columns: usize,
+}
+
+impl TupleLayout {
+    /// # Panics
+    /// When an attribute is not one that a catalog can describe or names a column past `columns`.
+    pub fn new(mut attrs: Vec<Attr>, columns: usize) -> TupleLayout {
+        let wanted = attrs.iter().rposition(|attr| attr.take != Take::Skip).map_or(0, |last| last + 1);
+        attrs.truncate(wanted);
+        for attr in &attrs {
+            assert!(matches!(attr.align, 1 | 2 | 4 | 8), "attalign");
+            assert!(attr.take.column().is_none_or(|column| column < columns), "column");
+            assert!(
+                match attr.take {
+                    Take::Skip | Take::Server { .. } => attr.len > 0 || matches!(attr.len, -1 | -2),
+                    Take::Fixed { .. } | Take::Name { .. } => attr.len > 0,
+                    Take::Varlena { .. } => attr.len == -1,
+                    Take::Char { .. } => attr.len == 1,
+                },
+                "attlen"
+            );
+        }
+        TupleLayout { attrs, columns }
+    }
+
+    pub fn columns(&self) -> usize {
+        self.columns
+    }
+}
+
+/// A cell that PostgreSQL has to fill in: until then it holds the datum as the tuple stores it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fixup {
+    pub row: u32,
+    pub column: u32,
+    /// The datum in the arena, a varlena with its header.
+    pub pos: u32,
+    pub len: u32,
+    pub kind: FixupKind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FixupKind {
+    /// In line and whole: the type's output or send function is to render it.
+    Plain,
+    /// In line, compressed.
+    Compressed,
+    /// A TOAST pointer.
+    External,
+}
+
+/// Finds every exported attribute of `tuples`: `cells` becomes one vector a column, one cell a row.
+///
+/// Columns that no attribute is taken for are NULL. `fixups` is appended to, by block of rows, then
+/// attribute, then row. The arena only grows, by the layout's missing values.
+pub fn deform(
+    arena: &mut Vec<u8>,
+    tuples: &[TupleRef],
+    layout: &TupleLayout,
+    cells: &mut Vec<Vec<Cell>>,
+    fixups: &mut Vec<Fixup>,
+) -> Result<(), ValueError> {
+    cells.resize_with(layout.columns, Vec::new);
+    for column in cells.iter_mut() {
+        column.clear();
+        column.resize(tuples.len(), Cell::NULL);
+    }
+    let mut missing = None;
+    let mut block = Block::new();
+    for (index, chunk) in tuples.chunks(BLOCK).enumerate() {
+        block.load(arena, chunk, index * BLOCK)?;
+        if block.fewest < layout.attrs.len() && missing.is_none() {
+            missing = Some(append_missing(arena, layout));
+        }
+        let missing = missing.as_deref();
+        for (number, attr) in layout.attrs.iter().enumerate() {
+            let absent = missing.map_or(Cell::NULL, |cells| cells[number]);
+            block.walk(arena, number, attr, absent, cells, fixups)?;
+        }
+    }
+    Ok(())
+}
+
+/// The cells of the values that tuples older than their column have.
+fn append_missing(arena: &mut Vec<u8>, layout: &TupleLayout) -> Vec<Cell> {
+    let append = |attr: &Attr| match &attr.missing {
+        Some(bytes) => {
+            let pos = arena.len();
+            arena.extend_from_slice(bytes);
+            Cell::new(pos, bytes.len())
+        }
+        None => Cell::NULL,
+    };
+    layout.attrs.iter().map(append).collect()
+}
+
+/// The state of up to `BLOCK` tuples between two attributes.
+///
+/// Invariant after `load` and after every `walk` that succeeds: `pos <= end <= arena.len()`, and
+/// positions are aligned as their tuple is, because tuples start at multiples of 8 in the arena.
+struct Block {
+    /// Row of the first tuple.
+    first: usize,
+    rows: usize,
+    pos: [u32; BLOCK],
+    end: [u32; BLOCK],
+    bits: [u32; BLOCK],
+    natts: [u16; BLOCK],
+    /// The smallest `natts`.
+    fewest: usize,
+    has_nulls: bool,
+}
+
+impl Block {
+    fn new() -> Block {
+        Block {
+            first: 0,
+            rows: 0,
+            pos: [0; BLOCK],
+            end: [0; BLOCK],
+            bits: [NO_BITMAP; BLOCK],
+            natts: [0; BLOCK],
+            fewest: 0,
+            has_nulls: false,
+        }
+    }
+
+    /// Reads the tuples' headers.
+    fn load(&mut self, arena: &[u8], tuples: &[TupleRef], first: usize) -> Result<(), ValueError> {
+        (self.first, self.rows, self.fewest, self.has_nulls) = (first, tuples.len(), usize::MAX, false);
+        for (t, tuple) in tuples.iter().enumerate() {
+            let head = header(arena, *tuple).map_err(|what| self.malformed(t, what))?;
+            self.pos[t] = tuple.pos + head.hoff;
+            self.end[t] = tuple.pos + u32::from(tuple.len);
+            self.bits[t] = if head.has_nulls { tuple.pos + T_BITS as u32 } else { NO_BITMAP };
+            self.natts[t] = head.natts;
+            self.has_nulls |= head.has_nulls;
+            self.fewest = self.fewest.min(usize::from(head.natts));
+        }
+        Ok(())
+    }
+
+    fn malformed(&self, t: usize, what: &'static str) -> ValueError {
+        ValueError { row: self.first + t, reason: Reason::Malformed(what) }
+    }
+
+    fn stand_in(&self, arena: &[u8], t: usize, number: usize, absent: Cell) -> Option<Cell> {
+        stand_in(arena, self.bits[t], self.natts[t], number, absent)
+    }
+
+    /// Moves every tuple past attribute `number`, and writes the attribute's cells.
+    fn walk(
+        &mut self,
+        arena: &[u8],
+        number: usize,
+        attr: &Attr,
+        absent: Cell,
+        cells: &mut [Vec<Cell>],
+        fixups: &mut Vec<Fixup>,
+    ) -> Result<(), ValueError> {
+        let rows = self.first..self.first + self.rows;
+        let plain = !self.has_nulls && self.fewest > number;
+        let Some(column) = attr.take.column() else {
+            // A column that is not exported has no cells; positions are all that is wanted.
+            let mut sink = [];
+            return if plain {
+                self.advance::<true, false>(arena, number, attr, absent, &mut sink, |_| ())
+            } else {
+                self.advance::<false, false>(arena, number, attr, absent, &mut sink, |_| ())
+            };
+        };
+        let out = &mut cells[column][rows];
+        let column = column as u32;
+        let mut fixup = |mut found: Fixup| {
+            found.column = column;
+            fixups.push(found);
+        };
+        if plain {
+            self.advance::<true, true>(arena, number, attr, absent, out, &mut fixup)?;
+        } else {
+            self.advance::<false, true>(arena, number, attr, absent, out, &mut fixup)?;
+        }
+        self.finish(arena, number, attr, plain, out, fixup);
+        Ok(())
+    }
+
+    /// `PLAIN`: every tuple of the block has the attribute and no tuple has NULLs. `OUT`: there are cells
+    /// to write.
+    fn advance<const PLAIN: bool, const OUT: bool>(
+        &mut self,
+        arena: &[u8],
+        number: usize,
+        attr: &Attr,
+        absent: Cell,
+        out: &mut [Cell],
+        fixup: impl FnMut(Fixup),
+    ) -> Result<(), ValueError> {
+        match attr.len {
+            -1 => self.advance_varlena::<PLAIN, OUT>(arena, number, attr, absent, out, fixup),
+            -2 => self.advance_cstring::<OUT>(arena, number, absent, out),
+            len => self.advance_fixed::<PLAIN, OUT>(arena, number, attr.align, len as u32, absent, out),
+        }
+    }
+
+    fn advance_fixed<const PLAIN: bool, const OUT: bool>(
+        &mut self,
+        arena: &[u8],
+        number: usize,
+        align: u8,
+        len: u32,
+        absent: Cell,
+        out: &mut [Cell],
+    ) -> Result<(), ValueError> {
+        let mask = u32::from(align) - 1;
+        let mut past = false;
+        let Block { pos, end, bits, natts, rows, .. } = self;
+        let (pos, end) = (&mut pos[..*rows], &end[..*rows]);
+        let (bits, natts) = (&bits[..*rows], &natts[..*rows]);
+        let out = if OUT { &mut out[..*rows] } else { out };
+        for t in 0..pos.len() {
+            if !PLAIN {
+                if let Some(cell) = stand_in(arena, bits[t], natts[t], number, absent) {
+                    if OUT {
+                        out[t] = cell;
+                    }
+                    continue;
+                }
+            }
+            // No overflow: `pos <= arena.len() <= u32::MAX - LONGEST_STEP`, see `header`.
+            let at = (pos[t] + mask) & !mask;
+            pos[t] = at + len;
+            past |= pos[t] > end[t];
+            if OUT {
+                out[t] = Cell::new(at as usize, len as usize);
+            }
+        }
+        if past {
+            let t = pos.iter().zip(end).position(|(pos, end)| pos > end).unwrap_or(0);
+            return Err(self.malformed(t, "attribute past the end of its tuple"));
+        }
+        Ok(())
+    }
+
+    fn advance_varlena<const PLAIN: bool, const OUT: bool>(
+        &mut self,
+        arena: &[u8],
+        number: usize,
+        attr: &Attr,
+        absent: Cell,
+        out: &mut [Cell],
+        mut fixup: impl FnMut(Fixup),
+    ) -> Result<(), ValueError> {
+        let mask = u32::from(attr.align) - 1;
+        let whole = matches!(attr.take, Take::Server { .. });
+        let out = if OUT { &mut out[..self.rows] } else { out };
+        for t in 0..self.rows {
+            if !PLAIN {
+                if let Some(cell) = self.stand_in(arena, t, number, absent) {
+                    if OUT {
+                        out[t] = cell;
+                    }
+                    continue;
+                }
+            }
+            let datum =
+                varlena(arena, self.pos[t], self.end[t], mask).map_err(|what| self.malformed(t, what))?;
+            self.pos[t] = datum.pos + datum.len;
+            if !OUT {
+                continue;
+            }
+            if datum.kind == FixupKind::Plain && !whole {
+                out[t] = Cell::new((datum.pos + datum.head) as usize, (datum.len - datum.head) as usize);
+                continue;
+            }
+            out[t] = Cell::new(datum.pos as usize, datum.len as usize);
+            fixup(Fixup {
+                row: (self.first + t) as u32,
+                column: 0,
+                pos: datum.pos,
+                len: datum.len,
+                kind: datum.kind,
+            });
+        }
+        Ok(())
+    }
+
+    /// C strings are stored in system catalogs' odd corners only, so this one is not specialised.
+    fn advance_cstring<const OUT: bool>(
+        &mut self,
+        arena: &[u8],
+        number: usize,
+        absent: Cell,
+        out: &mut [Cell],
+    ) -> Result<(), ValueError> {
+        for t in 0..self.rows {
+            let (pos, end) = (self.pos[t] as usize, self.end[t] as usize);
+            let cell = match self.stand_in(arena, t, number, absent) {
+                Some(cell) => cell,
+                None => {
+                    let nul = arena[pos..end].iter().position(|&byte| byte == 0);
+                    let len = 1 + nul.ok_or_else(|| self.malformed(t, "unterminated string in a tuple"))?;
+                    self.pos[t] += len as u32;
+                    Cell::new(pos, len)
+                }
+            };
+            if OUT {
+                out[t] = cell;
+            }
+        }
+        Ok(())
+    }
+
+    /// What a fixed-width attribute's cells still need once they are known to lie in their tuples.
+    fn finish(
+        &self,
+        arena: &[u8],
+        number: usize,
+        attr: &Attr,
+        plain: bool,
+        out: &mut [Cell],
+        mut fixup: impl FnMut(Fixup),
+    ) {
+        if matches!(attr.take, Take::Fixed { .. } | Take::Varlena { .. } | Take::Skip) || attr.len == -1 {
+            return;
+        }
+        for (t, cell) in out.iter_mut().enumerate() {
+            if !plain && self.stand_in(arena, t, number, Cell::NULL).is_some() {
+                continue;
+            }
+            let bytes = cell.of(arena);
+            let render = match attr.take {
+                Take::Name { .. } => {
+                    let len = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
+                    *cell = Cell::new(cell.pos as usize, len);
+                    false
+                }
+                Take::Char { .. } => {
+                    *cell = Cell::new(cell.pos as usize, usize::from(bytes != [0]));
+                    bytes[0] >= 0x80
+                }
+                _ => true,
+            };
+            if render {
+                fixup(Fixup {
+                    row: (self.first + t) as u32,
+                    column: 0,
+                    pos: cell.pos,
+                    len: bytes.len() as u32,
+                    kind: FixupKind::Plain,
+                });
+            }
+        }
+    }
+}
+
+struct Header {
+    hoff: u32,
+    natts: u16,
+    has_nulls: bool,
+}
+
+/// Reads and checks `HeapTupleHeaderData`: the tuple is inside the arena and its data inside the tuple.
+#[inline]
+fn header(arena: &[u8], tuple: TupleRef) -> Result<Header, &'static str> {
+    let pos = tuple.pos as usize;
+    let bytes = arena.get(pos..pos + usize::from(tuple.len)).ok_or("tuple outside the batch")?;
+    let fixed: &[u8; T_BITS] = bytes.first_chunk().ok_or("tuple shorter than its header")?;
+    let infomask2 = u16::from_le_bytes([fixed[18], fixed[19]]);
+    let infomask = u16::from_le_bytes([fixed[20], fixed[21]]);
+    let (hoff, natts) = (usize::from(fixed[22]), infomask2 & HEAP_NATTS_MASK);
+    let has_nulls = infomask & HEAP_HASNULL != 0;
+    let bitmap = if has_nulls { usize::from(natts).div_ceil(8) } else { 0 };
+    if hoff < T_BITS + bitmap || hoff > bytes.len() {
+        return Err("tuple header length");
+    }
+    if !pos.is_multiple_of(8) || !hoff.is_multiple_of(8) {
+        return Err("tuple is not aligned");
+    }
+    if pos + bytes.len() > u32::MAX as usize - LONGEST_STEP {
+        return Err("batch larger than 4 GiB");
+    }
+    Ok(Header { hoff: hoff as u32, natts, has_nulls })
+}
+
+/// The cell of an attribute that the tuple holds no value of: NULL, or `absent` where the tuple is older
+/// than the column. `header` has checked that a bitmap covers `natts` attributes within the tuple.
+#[inline]
+fn stand_in(arena: &[u8], bits: u32, natts: u16, number: usize, absent: Cell) -> Option<Cell> {
+    if number >= usize::from(natts) {
+        Some(absent)
+    } else if bits != NO_BITMAP && arena[bits as usize + number / 8] >> (number % 8) & 1 == 0 {
+        Some(Cell::NULL)
+    } else {
+        None
+    }
+}
+
+/// A stored varlena: `len` counts the `head` bytes of its header.
+struct Datum {
+    pos: u32,
+    len: u32,
+    head: u32,
+    kind: FixupKind,
+}
+
+/// The varlena at or after `pos`, within `end`.
+///
+/// `att_align_pointer`: a byte that is not zero is the value's first, of a short header or of a long one
+/// that is aligned as it lies. A zero is padding, or the start of an aligned long header, which aligning
+/// does not move.
+#[inline]
+fn varlena(arena: &[u8], pos: u32, end: u32, mask: u32) -> Result<Datum, &'static str> {
+    const PAST: &str = "varlena past the end of its tuple";
+    if pos >= end {
+        return Err(PAST);
+    }
+    let first = arena[pos as usize];
+    if first & 1 == 1 && first != 1 {
+        // VARATT_IS_1B: the length, header included, in the upper 7 bits.
+        let len = u32::from(first >> 1);
+        return if end - pos >= len {
+            Ok(Datum { pos, len, head: 1, kind: FixupKind::Plain })
+        } else {
+            Err(PAST)
+        };
+    }
+    let pos = if first == 0 { (pos + mask) & !mask } else { pos };
+    long_varlena(arena, pos, end).ok_or(PAST)?
+}
+
+/// The forms other than the plain short one; `None` when the value does not fit its tuple.
+fn long_varlena(arena: &[u8], pos: u32, end: u32) -> Option<Result<Datum, &'static str>> {
+    let tuple = &arena[..end as usize];
+    let (len, head, kind) = match *tuple.get(pos as usize)? {
+        1 => match *tuple.get(pos as usize + 1)? {
+            VARTAG_ONDISK => (TOAST_POINTER, 2, FixupKind::External),
+            _ => return Some(Err("TOAST pointer of a kind that is never stored")),
+        },
+        // After padding, a short header may follow as well: att_align_pointer only looks for zero.
+        short if short & 1 == 1 => (u32::from(short >> 1), 1, FixupKind::Plain),
+        _ => {
+            let word = le_u32(tuple, pos as usize)?;
+            // VARATT_IS_4B_C: va_tcinfo follows the length.
+            let (kind, least) =
+                if word & 2 == 0 { (FixupKind::Plain, 4) } else { (FixupKind::Compressed, 8) };
+            if word >> 2 < least {
+                return Some(Err("varlena shorter than its header"));
+            }
+            (word >> 2, 4, kind)
+        }
+    };
+    (end - pos >= len).then_some(Ok(Datum { pos, len, head, kind }))
+}
+
+#[cfg(test)]
+#[path = "tuple_tests.rs"]
+mod tests;
