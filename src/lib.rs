@@ -19,6 +19,9 @@ mod publish;
 #[cfg(feature = "pg")]
 mod scan;
 
+#[cfg(test)]
+mod pure_rooms;
+
 #[cfg(feature = "pg")]
 pgrx::pg_module_magic!(name, version);
 
