@@ -87,6 +87,9 @@ fn process(job: &Job, shared: Shared, number: usize, progress: Option<&Progress>
         let blocks = range.end - range.start;
         sink.begin(chunk);
         reader.read(range, &mut sink)?;
+        if shared.stopped() {
+            break;
+        }
         sink.end()?;
         shared.add_progress(0, blocks);
         if let Some(progress) = progress {

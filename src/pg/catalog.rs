@@ -128,7 +128,17 @@ impl Table {
         (!is_null).then_some(datum)
     }
 
-    /// The table itself and, for inheritance and partitioning, all that inherit from it, locked.
+    /// The direct partitions of a partitioned table, in the order of their bounds, as the planner scans
+    /// them. They are not locked.
+    pub fn partitions(&self) -> Vec<Oid> {
+        // SAFETY: the relation is open and partitioned; the descriptor lives as long.
+        unsafe {
+            let descriptor = pg_sys::RelationGetPartitionDesc(self.relation, true);
+            (0..(*descriptor).nparts as usize).map(|index| *(*descriptor).oids.add(index)).collect()
+        }
+    }
+
+    /// The table itself and all that inherit from it, locked.
     pub fn with_descendants(&self) -> Vec<Oid> {
         if !self.may_have_children() {
             return vec![self.oid()];

@@ -21,7 +21,7 @@ pub struct Source {
     pub oid: u32,
     /// Schema and name, quoted.
     pub name: String,
-    /// In the order of their OIDs, as the planner expands them.
+    /// In the order in which a query would read them.
     pub leaves: Vec<Leaf>,
     /// Workers cannot read temporary tables.
     pub is_temporary: bool,
@@ -58,19 +58,30 @@ pub fn describe(table: &Table) -> Result<(Source, Vec<Attribute>)> {
         workers_option: table.parallel_workers_option(),
     };
     let mut attributes = table.attributes();
+    add(&mut source, &mut attributes, table)?;
+    Ok((source, attributes))
+}
+
+/// Adds what a relation stands for, in the order in which a query would read it.
+fn add(source: &mut Source, attributes: &mut [Attribute], table: &Table) -> Result<()> {
+    if table.kind() == b'p' {
+        for oid in table.partitions() {
+            add(source, attributes, &Table::open(oid)?)?;
+        }
+        return Ok(());
+    }
     for oid in table.with_descendants() {
         let leaf = Table::open(oid)?;
         if leaf.is_other_temporary() && oid != table.oid() {
             continue; // as the planner does: its rows live in another session's memory
         }
-        add_leaf(&mut source, &mut attributes, &leaf)?;
+        add_leaf(source, attributes, &leaf)?;
     }
-    Ok((source, attributes))
+    Ok(())
 }
 
 fn add_leaf(source: &mut Source, attributes: &mut [Attribute], leaf: &Table) -> Result<()> {
     match leaf.kind() {
-        b'p' => return Ok(()),
         b'r' | b'm' => {}
         _ => {
             return Err(error(
