@@ -229,7 +229,7 @@ impl<const WIRE: bool> Num<'_, WIRE> {
         let spare = u32::from(scale).wrapping_neg() % DEC_DIGITS as u32;
         let top = self.weight + (i32::from(scale) + spare as i32) / DEC_DIGITS;
         if !(0..4).contains(&top) || self.digits.len() > top as usize + 1 {
-            return self.to_i64_by_i128(scale);
+            return wide_i64(self, scale);
         }
         let digits = self.first_four();
         let mut value = 0;
@@ -247,11 +247,6 @@ impl<const WIRE: bool> Num<'_, WIRE> {
             _ => exact(value, 1000)?,
         } as i64;
         Some(if self.negative { -value } else { value })
-    }
-
-    #[cold]
-    fn to_i64_by_i128(&self, scale: u8) -> Option<i64> {
-        i64::try_from(self.to_i128_at(scale)?).ok()
     }
 
     /// The value times `10 ^ scale`; `None` when that is not an integer or not below 10^38.
@@ -280,10 +275,16 @@ impl<const WIRE: bool> Num<'_, WIRE> {
     }
 }
 
+/// `to_i64_at` for more digits, or higher ones, than its sum has room for.
+#[cold]
+fn wide_i64<const WIRE: bool>(num: &Num<'_, WIRE>, scale: u8) -> Option<i64> {
+    i64::try_from(num.to_i128_at(scale)?).ok()
+}
+
 /// `value / divisor` when that leaves no remainder.
 #[inline]
 fn exact(value: u64, divisor: u64) -> Option<u64> {
-    (value % divisor == 0).then_some(value / divisor)
+    value.is_multiple_of(divisor).then_some(value / divisor)
 }
 
 fn decimal_digits(digit: u16) -> i32 {
