@@ -91,7 +91,7 @@ pub fn arrow_field(field: &Field, shapes: &Shapes) -> ArrowField {
 
 fn arrow_type(kind: &Kind, shapes: &Shapes) -> DataType {
     match kind {
-        Kind::List { slot, element } if !shapes.get(*slot).is_text() => {
+        Kind::List { slot, element } if !shapes.get(*slot).dimensions().is_none() => {
             let element = element_field(element);
             let mut list = arrow_field(&element, shapes);
             for _ in 0..dimensions(*slot, shapes) {
@@ -126,7 +126,7 @@ fn nullable(field: &Field) -> Field {
 fn parquet_type(name: &str, field: &Field, shapes: &Shapes) -> Result<TypePtr> {
     let repetition = if field.nullable { Repetition::OPTIONAL } else { Repetition::REQUIRED };
     match &field.kind {
-        Kind::List { slot, element } if !shapes.get(*slot).is_text() => {
+        Kind::List { slot, element } if !shapes.get(*slot).dimensions().is_none() => {
             let mut inner = parquet_type(ELEMENT, &element_field(element), shapes)?;
             for dimension in (0..dimensions(*slot, shapes)).rev() {
                 let outermost = dimension == 0;
