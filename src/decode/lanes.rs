@@ -96,15 +96,18 @@ fn fill<T: Vector>(
     read: impl Fn(&[u8]) -> Result<T, Reason>,
 ) -> Result<(), ValueError> {
     let out = vector::<T>(values);
-    // Written through an index into a vector of full length: a push would check for room each time.
+    // Written into a vector of full length: a push would check for room each time.
     out.resize(batch.cells.len(), T::default());
-    let mut filled = 0;
+    let mut slots = out.iter_mut();
     for (row, cell) in batch.cells.iter().enumerate() {
         if let Some(bytes) = cell.bytes(batch.arena) {
-            out[filled] = read(bytes).map_err(|reason| ValueError { row, reason })?;
-            filled += 1;
+            let value = read(bytes).map_err(|reason| ValueError { row, reason })?;
+            if let Some(slot) = slots.next() {
+                *slot = value;
+            }
         }
     }
+    let filled = batch.cells.len() - slots.len();
     out.truncate(filled);
     Ok(())
 }

@@ -13,6 +13,7 @@ pub mod numeric;
 mod numeric_text;
 pub mod page;
 pub mod tuple;
+mod varlena;
 
 #[inline]
 fn le_u16(bytes: &[u8], at: usize) -> Option<u16> {

@@ -153,7 +153,7 @@ fn long_form_by_hand() {
 
 #[test]
 fn special_values() {
-    // As a server sends them: `numeric_send('Infinity')` is \x00000000d0000020.
+    // As PostgreSQL 15 sends them.
     for (header, name, wire) in [
         (0xC000u16, "NaN", [0, 0, 0, 0, 0xC0, 0, 0, 0]),
         (0xD000, "Infinity", [0, 0, 0, 0, 0xD0, 0, 0, 32]),

@@ -7,7 +7,7 @@
 //!
 //! Sources: src/include/access/htup_details.h (header), tupmacs.h (alignment), varatt.h (varlena).
 
-use super::le_u32;
+use super::varlena::varlena;
 use crate::types::{Cell, Reason, ValueError};
 
 /// Tuples walked together: their state and most of their bytes stay in the L1 cache.
@@ -16,10 +16,6 @@ const BLOCK: usize = 128;
 const T_BITS: usize = 23;
 const HEAP_HASNULL: u16 = 0x0001;
 const HEAP_NATTS_MASK: u16 = 0x07FF;
-/// `VARTAG_ONDISK`; indirect and expanded pointers live in memory only.
-const VARTAG_ONDISK: u8 = 18;
-/// `VARHDRSZ_EXTERNAL + sizeof(varatt_external)`.
-const TOAST_POINTER: u32 = 18;
 /// The furthest one attribute can move a position before it is checked: alignment and `attlen`.
 const LONGEST_STEP: usize = 8 + i16::MAX as usize;
 /// In `Block::bits`: the tuple has no null bitmap.
@@ -299,13 +295,11 @@ impl Block {
         let (bits, natts) = (&bits[..*rows], &natts[..*rows]);
         let out = if OUT { &mut out[..*rows] } else { out };
         for t in 0..pos.len() {
-            if !PLAIN {
-                if let Some(cell) = stand_in(arena, bits[t], natts[t], number, absent) {
-                    if OUT {
-                        out[t] = cell;
-                    }
-                    continue;
+            if !PLAIN && let Some(cell) = stand_in(arena, bits[t], natts[t], number, absent) {
+                if OUT {
+                    out[t] = cell;
                 }
+                continue;
             }
             // No overflow: `pos <= arena.len() <= u32::MAX - LONGEST_STEP`, see `header`.
             let at = (pos[t] + mask) & !mask;
@@ -322,6 +316,8 @@ impl Block {
         Ok(())
     }
 
+    // Without cells to write, `out` is empty and there is nothing to iterate in step with.
+    #[allow(clippy::needless_range_loop)]
     fn advance_varlena<const PLAIN: bool, const OUT: bool>(
         &mut self,
         arena: &[u8],
@@ -335,13 +331,11 @@ impl Block {
         let whole = matches!(attr.take, Take::Server { .. });
         let out = if OUT { &mut out[..self.rows] } else { out };
         for t in 0..self.rows {
-            if !PLAIN {
-                if let Some(cell) = self.stand_in(arena, t, number, absent) {
-                    if OUT {
-                        out[t] = cell;
-                    }
-                    continue;
+            if !PLAIN && let Some(cell) = self.stand_in(arena, t, number, absent) {
+                if OUT {
+                    out[t] = cell;
                 }
+                continue;
             }
             let datum =
                 varlena(arena, self.pos[t], self.end[t], mask).map_err(|what| self.malformed(t, what))?;
@@ -366,6 +360,7 @@ impl Block {
     }
 
     /// C strings are stored in system catalogs' odd corners only, so this one is not specialised.
+    #[allow(clippy::needless_range_loop)]
     fn advance_cstring<const OUT: bool>(
         &mut self,
         arena: &[u8],
@@ -474,63 +469,6 @@ fn stand_in(arena: &[u8], bits: u32, natts: u16, number: usize, absent: Cell) ->
     } else {
         None
     }
-}
-
-/// A stored varlena: `len` counts the `head` bytes of its header.
-struct Datum {
-    pos: u32,
-    len: u32,
-    head: u32,
-    kind: FixupKind,
-}
-
-/// The varlena at or after `pos`, within `end`.
-///
-/// `att_align_pointer`: a byte that is not zero is the value's first, of a short header or of a long one
-/// that is aligned as it lies. A zero is padding, or the start of an aligned long header, which aligning
-/// does not move.
-#[inline]
-fn varlena(arena: &[u8], pos: u32, end: u32, mask: u32) -> Result<Datum, &'static str> {
-    const PAST: &str = "varlena past the end of its tuple";
-    if pos >= end {
-        return Err(PAST);
-    }
-    let first = arena[pos as usize];
-    if first & 1 == 1 && first != 1 {
-        // VARATT_IS_1B: the length, header included, in the upper 7 bits.
-        let len = u32::from(first >> 1);
-        return if end - pos >= len {
-            Ok(Datum { pos, len, head: 1, kind: FixupKind::Plain })
-        } else {
-            Err(PAST)
-        };
-    }
-    let pos = if first == 0 { (pos + mask) & !mask } else { pos };
-    long_varlena(arena, pos, end).ok_or(PAST)?
-}
-
-/// The forms other than the plain short one; `None` when the value does not fit its tuple.
-fn long_varlena(arena: &[u8], pos: u32, end: u32) -> Option<Result<Datum, &'static str>> {
-    let tuple = &arena[..end as usize];
-    let (len, head, kind) = match *tuple.get(pos as usize)? {
-        1 => match *tuple.get(pos as usize + 1)? {
-            VARTAG_ONDISK => (TOAST_POINTER, 2, FixupKind::External),
-            _ => return Some(Err("TOAST pointer of a kind that is never stored")),
-        },
-        // After padding, a short header may follow as well: att_align_pointer only looks for zero.
-        short if short & 1 == 1 => (u32::from(short >> 1), 1, FixupKind::Plain),
-        _ => {
-            let word = le_u32(tuple, pos as usize)?;
-            // VARATT_IS_4B_C: va_tcinfo follows the length.
-            let (kind, least) =
-                if word & 2 == 0 { (FixupKind::Plain, 4) } else { (FixupKind::Compressed, 8) };
-            if word >> 2 < least {
-                return Some(Err("varlena shorter than its header"));
-            }
-            (word >> 2, 4, kind)
-        }
-    };
-    (end - pos >= len).then_some(Ok(Datum { pos, len, head, kind }))
 }
 
 #[cfg(test)]
