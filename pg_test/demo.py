@@ -23,7 +23,7 @@ TABLE = """CREATE TABLE flights (
 
 # The same facts from three readers: rows, NULLs, an exact sum, the first and last scheduled hour.
 FACTS = """SELECT count(*), count(*) - count(dep_time), sum(distance), sum(arr_delay),
-       min(time_hour), max(time_hour) FROM """
+       CAST(min(time_hour) AS text), CAST(max(time_hour) AS text) FROM """
 NAMES = ("rows", "cancelled (dep_time IS NULL)", "sum(distance)", "sum(arr_delay)", "first hour", "last hour")
 
 
@@ -49,8 +49,9 @@ def show(cursor):
 
 def facts_of_pyarrow(file):
     table = pq.read_table(file)
+    hours = pc.min_max(table["time_hour"]).as_py()
     return (table.num_rows, table["dep_time"].null_count, pc.sum(table["distance"]).as_py(),
-            pc.sum(table["arr_delay"]).as_py(), pc.min(table["time_hour"]).as_py(), pc.max(table["time_hour"]).as_py())
+            pc.sum(table["arr_delay"]).as_py(), *(f"{hours[end]:%Y-%m-%d %H:%M:%S}+00" for end in ("min", "max")))
 
 
 def compare(connection, file):
