@@ -113,10 +113,3 @@ def test_only_a_superuser_sets_export_directories(secret, out, role, scan):
         secret.execute("SET pg_strata.export_directories = '/'")
     assert caught.value.sqlstate == "42501"
 
-
-def test_public_may_not_execute(secret, out, role, scan):
-    """The functions write files as the server's user: no EXECUTE for PUBLIC is needed to find that out."""
-    secret.execute(f"REVOKE pg_write_server_files FROM {role}; GRANT SELECT ON t TO {role}; SET ROLE {role}")
-    with pytest.raises(Exception) as caught:
-        secret.execute(f"SELECT copy_binary_dump('t', '{out / 't.bin'}')")
-    assert caught.value.sqlstate == "42501"

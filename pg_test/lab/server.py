@@ -107,5 +107,6 @@ class Server:
         return psycopg.connect(self.dsn(dbname, user), autocommit=True, **arguments)
 
     def psql(self, *arguments, dbname="postgres", **keywords):
+        """Runs psql; messages and results come interleaved in stdout, as a user sees them."""
         command = [self.postgres.program("psql"), "-X", "-h", self.sockets, "-U", "postgres", "-d", dbname]
-        return subprocess.run([*command, *arguments], text=True, capture_output=True, **keywords)
+        return subprocess.run([*command, *arguments], text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **keywords)
