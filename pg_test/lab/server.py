@@ -42,6 +42,10 @@ class Server:
         self.stop()
 
     @property
+    def port(self):
+        return self.settings.get("port", "5432")
+
+    @property
     def data(self):
         return self.place / "data"
 
@@ -98,15 +102,16 @@ class Server:
             shutil.rmtree(self.sockets, ignore_errors=True)
 
     def dsn(self, dbname="postgres", user="postgres"):
-        return f"host={self.sockets} dbname={dbname} user={user}"
+        return f"host={self.sockets} port={self.port} dbname={dbname} user={user}"
 
     def uri(self, dbname="postgres", user="postgres"):
-        return f"postgresql://{user}@/{dbname}?host={self.sockets}"
+        """For clients that know TCP only: needs listen_addresses."""
+        return f"postgresql://{user}@127.0.0.1:{self.port}/{dbname}"
 
     def connect(self, dbname="postgres", user="postgres", **arguments):
         return psycopg.connect(self.dsn(dbname, user), autocommit=True, **arguments)
 
     def psql(self, *arguments, dbname="postgres", **keywords):
         """Runs psql; messages and results come interleaved in stdout, as a user sees them."""
-        command = [self.postgres.program("psql"), "-X", "-h", self.sockets, "-U", "postgres", "-d", dbname]
+        command = [self.postgres.program("psql"), "-X", "-h", self.sockets, "-p", self.port, "-U", "postgres", "-d", dbname]
         return subprocess.run([*command, *arguments], text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **keywords)
