@@ -1,5 +1,6 @@
 """What tests share: calling the extension, loading rows, watching directories."""
 
+import contextlib
 import os
 import threading
 import time
@@ -47,28 +48,16 @@ def export_and_check(connection, table, path, ordered=True, **options):
     return result
 
 
+@contextlib.contextmanager
 def raises(sqlstate):
-    """The block must fail with this SQLSTATE and carry a hint; yields pytest's record of it."""
-    return _Raises(sqlstate)
-
-
-class _Raises:
-    def __init__(self, sqlstate, hint=True):
-        self.sqlstate, self.hint = sqlstate, hint
-
-    def __enter__(self):
-        self.context = pytest.raises(psycopg.Error)
-        self.info = self.context.__enter__()
-        return self.info
-
-    def __exit__(self, *error):
-        caught = self.context.__exit__(*error)
-        diagnostic = self.info.value.diag
-        assert diagnostic.sqlstate == self.sqlstate, f"{diagnostic.sqlstate}: {diagnostic.message_primary}"
-        assert diagnostic.message_hint, f"no hint: {diagnostic.message_primary}"
-        first = diagnostic.message_primary[0]
-        assert not first.isupper() and not diagnostic.message_primary.endswith("."), diagnostic.message_primary
-        return caught
+    """The block must fail with this SQLSTATE, in PostgreSQL's message style and with a hint."""
+    with pytest.raises(psycopg.Error) as caught:
+        yield caught
+    diagnostic = caught.value.diag
+    message = diagnostic.message_primary
+    assert diagnostic.sqlstate == sqlstate, f"{diagnostic.sqlstate}: {message}"
+    assert diagnostic.message_hint, f"no hint: {message}"
+    assert not message[0].isupper() and not message.endswith("."), message
 
 
 def entries(directory):

@@ -80,7 +80,7 @@ def test_metadata(table, out):
 def test_statistics_match_the_data(table, out):
     """Every chunk's minimum, maximum and NULL count, and the rows that DuckDB prunes by them."""
     table.execute("""CREATE TABLE s (f float8, x text, u oid, n numeric(30,2), d date, i int);
-        INSERT INTO s SELECT CASE i % 50 WHEN 0 THEN 'NaN' WHEN 1 THEN '-0' ELSE i - 700 END::float8, repeat('ÿ', i % 80) || i,
+        INSERT INTO s SELECT CASE i % 50 WHEN 0 THEN float8 'NaN' WHEN 1 THEN float8 '-0' ELSE i - 700 END, repeat('ÿ', i % 80) || i,
             (4294967295 - i * 3000000)::bigint::oid, i * 100000000000000000000.0 * (i % 3 - 1), date '1960-01-01' + i * 20,
             CASE WHEN i % 4 = 0 THEN i END FROM generate_series(0, 1399) i""")
     export_and_check(table, "s", out / "s.parquet", row_group_rows=100, workers=0)

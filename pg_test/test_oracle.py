@@ -12,10 +12,10 @@ from . import literals, oracle
 
 @pytest.mark.parametrize("text, want", [
     ("1970-01-01", 0), ("2000-02-29", 11016), ("0001-01-01", -719162), ("9999-12-31", 2932896),
-    ("0001-12-31 BC", -719163), ("4714-11-24 BC", -2440588), ("294276-12-31", 106751991 + 10741),
+    ("0001-12-31 BC", -719163), ("4714-11-24 BC", -2440588), ("294247-01-10", 106751991),
 ])
 def test_dates(text, want):
-    assert literals.date(text) == want if text[:6] != "294276" else literals.date(text) > 106_000_000
+    assert literals.date(text) == want
 
 
 def test_dates_agree_with_python():
@@ -26,7 +26,7 @@ def test_dates_agree_with_python():
 
 def test_timestamps():
     assert literals.timestamp("1969-12-31 23:59:59.5") == -500_000
-    assert literals.timestamp("2026-11-21 00:00:00+00") == 1795219200_000000 
+    assert literals.timestamp("2026-11-21 00:00:00+00") == 1795219200_000000
     assert literals.timestamp("0044-03-15 12:00:00 BC") == literals.date("0044-03-15 BC") * 86_400_000_000 + 43_200_000_000
     assert literals.time("24:00:00") == 86_400_000_000
 
@@ -35,7 +35,7 @@ def test_arrays_and_records():
     assert literals.array("{}") == []
     assert literals.array('{a,NULL,"NULL","x,\\"y\\\\",""}') == ["a", None, "NULL", 'x,"y\\', ""]
     assert literals.array("[0:1][5:6]={{1,2},{3,4}}") == [["1", "2"], ["3", "4"]]
-    assert literals.record('(1,,"","a ""b"" \\\\",(x))'.replace(",(x)", ""), 4) == ["1", None, "", 'a "b" \\']
+    assert literals.record('(1,,"","a ""b"" \\\\")', 4) == ["1", None, "", 'a "b" \\']
     assert literals.record("(,)", 2) == [None, None]
 
 

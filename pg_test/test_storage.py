@@ -134,9 +134,12 @@ def test_hot_chains_and_line_pointers(db, check):
     check()
     db.execute("SELECT count(*) FROM t; DELETE FROM t WHERE id % 5 = 0")
     check()
-    db.execute("VACUUM t; INSERT INTO t SELECT i, -1, 'again' FROM generate_series(10001, 10300) i")
+    db.execute("VACUUM t")
+    db.execute("INSERT INTO t SELECT i, -1, 'again' FROM generate_series(10001, 10300) i")
     check()
-    db.execute("DELETE FROM t WHERE id < 3000; VACUUM (FREEZE) t; UPDATE t SET pad = repeat('moved', 100) WHERE id % 2 = 0")
+    db.execute("DELETE FROM t WHERE id < 3000")
+    db.execute("VACUUM (FREEZE) t")
+    db.execute("UPDATE t SET pad = repeat('moved', 100) WHERE id % 2 = 0")
     check()
 
 
@@ -156,5 +159,5 @@ def test_text_that_looks_like_a_row_header(db, check):
     """Bytes that a parser which guesses row starts would take for a COPY BINARY tuple header or the trailer."""
     db.execute("CREATE TABLE t (a int, b bytea, c int)")
     db.execute(r"""INSERT INTO t SELECT 3, v, 3 FROM unnest(ARRAY['\x0003000000040000000300000001ab'::bytea, '\xffff', '\x00030000',
-                   '\x5047434f50590aff0d0a00', repeat('\x0003', 500)::bytea]) v, generate_series(1, 200)""")
+                   '\x5047434f50590aff0d0a00', ('\x' || repeat('0003', 500))::bytea]) v, generate_series(1, 200)""")
     check()
