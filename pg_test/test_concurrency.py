@@ -1,6 +1,7 @@
 """Exports beside writers, DDL, vacuum and other exports: each file is one snapshot of the table."""
 
 import random
+import shutil
 import threading
 import time
 
@@ -80,12 +81,10 @@ def test_two_exports_to_the_same_target(db, again, out, accounts, target, overwr
         oracle.check(db, accounts, out / target, ordered=target.endswith("parquet"))
         assert entries(out) == [target]
         if not overwrite:
-            db.execute("SELECT 1")
             remove(out / target)
 
 
 def remove(path):
-    import shutil
     shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 

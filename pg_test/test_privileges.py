@@ -1,5 +1,6 @@
 """Who may export what, and where to. Everything is refused before the first block is read."""
 
+import psycopg
 import pytest
 
 from .support import SCANS, entries, export, export_and_check, raises
@@ -109,7 +110,7 @@ def test_export_directories(secret, out, scan):
 
 def test_only_a_superuser_sets_export_directories(secret, out, role, scan):
     secret.execute(f"SET ROLE {role}")
-    with pytest.raises(Exception) as caught:
+    with pytest.raises(psycopg.Error) as caught:
         secret.execute("SET pg_strata.export_directories = '/'")
     assert caught.value.sqlstate == "42501"
 

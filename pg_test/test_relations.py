@@ -2,7 +2,6 @@
 
 import pytest
 
-from . import oracle
 from .support import SCANS, export, export_and_check, raises
 
 WORKERS = pytest.mark.parametrize("workers", [0, 2])

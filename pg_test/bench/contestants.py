@@ -1,12 +1,10 @@
 """Who exports: a name, a codec, and a call that returns what it took."""
 
-import os
 import shutil
 import subprocess
 import sys
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Callable
 
 import psycopg
