@@ -44,4 +44,4 @@ install:
 	$(PYTHON) -m pg_test.lab own
 
 clean:
-	rm -rf target
+	$(PYTHON) -m pg_test.lab clean

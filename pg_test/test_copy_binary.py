@@ -9,12 +9,16 @@ EVERY_WORKERS = pytest.mark.parametrize("workers", WORKERS)
 
 
 def dump(connection, table, path, **options):
+    """Rows and bytes of the stream; without a path they are only counted."""
     named = "".join(f", {name} => %s" for name in options)
-    return connection.execute(f"SELECT copy_binary_dump(%s::regclass, %s{named})", (table, str(path), *options.values())).fetchone()[0]
+    path = None if path is None else str(path)
+    sql = f"SELECT rows, bytes FROM copy_binary_dump(%s::regclass, %s{named})"
+    return connection.execute(sql, (table, path, *options.values())).fetchone()
 
 
 def check(connection, table, path, **options):
-    rows = dump(connection, table, path, overwrite=True, **options)
+    rows, size = dump(connection, table, path, overwrite=True, **options)
+    assert dump(connection, table, None, **options) == (rows, size) and size == path.stat().st_size
     assert rows == connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
     ours, theirs = path.read_bytes(), copy_binary(connection, table)
     assert len(ours) == len(theirs)

@@ -123,8 +123,10 @@ def test_directory(table, out, workers):
     parts = [name for name in names if name.endswith(".parquet")]
     assert sorted([*parts, "_SUCCESS"]) == names and len(parts) == result.files >= 1
     manifest = json.loads((out / "parts" / "_SUCCESS").read_text())
-    assert {"files", "rows", "bytes", "schema", "snapshot"} <= manifest.keys()
-    assert manifest["rows"] == 20000
+    assert manifest["rows"] == sum(file["rows"] for file in manifest["files"]) == 20000
+    assert sorted(file["name"] for file in manifest["files"]) == parts
+    assert [column["name"] for column in manifest["columns"]] == ["id", "low", "high", "n", "some", "at"]
+    assert manifest["snapshot"] and manifest["pg_strata"]
     assert result.bytes == manifest["bytes"] == sum((out / "parts" / name).stat().st_size for name in parts)
 
 

@@ -15,9 +15,15 @@ def secret(db):
 
 
 def test_plain_role_may_not_write_files(secret, out, role, scan):
+    """Refused by EXECUTE, and by the functions themselves where somebody granted that."""
     secret.execute(f"REVOKE pg_write_server_files FROM {role}; GRANT SELECT ON t TO {role}; SET ROLE {role}")
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        export(secret, "t", out / "t.parquet", scan=scan)
+    secret.execute(f"RESET ROLE; GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public TO {role}; SET ROLE {role}")
     with raises("42501"):
         export(secret, "t", out / "t.parquet", scan=scan)
+    with raises("42501"):
+        secret.execute(f"SELECT copy_binary_dump('t', '{out / 't.bin'}')")
     assert entries(out) == []
 
 
@@ -56,7 +62,7 @@ def test_row_security(secret, out, role, scan):
     """Policies that apply to the caller: no row that they hide may reach a file."""
     secret.execute(f"""ALTER TABLE t ENABLE ROW LEVEL SECURITY; CREATE POLICY mine ON t USING (owner = 'o1');
         GRANT SELECT ON t TO {role}; SET ROLE {role}""")
-    with raises("42501"):
+    with raises("0A000"):
         export(secret, "t", out / "t.parquet", scan=scan)
     assert entries(out) == []
 
@@ -68,7 +74,7 @@ def test_row_security_does_not_apply(secret, out, role, scan):
     secret.execute(f"RESET ROLE; ALTER ROLE {role} NOBYPASSRLS; ALTER TABLE t OWNER TO {role}; SET ROLE {role}")
     assert export(secret, "t", out / "owner.parquet", scan=scan).rows == 300
     secret.execute("ALTER TABLE t FORCE ROW LEVEL SECURITY")
-    with raises("42501"):
+    with raises("0A000"):
         export(secret, "t", out / "forced.parquet", scan=scan)
     assert entries(out) == ["bypass.parquet", "owner.parquet"]
 
@@ -76,16 +82,13 @@ def test_row_security_does_not_apply(secret, out, role, scan):
 def test_row_security_off(secret, out, role, scan):
     secret.execute(f"""ALTER TABLE t ENABLE ROW LEVEL SECURITY; CREATE POLICY mine ON t USING (true); GRANT SELECT ON t TO {role};
         SET ROLE {role}; SET row_security = off""")
-    with raises("42501"):
+    with raises("0A000"):
         export(secret, "t", out / "t.parquet", scan=scan)
 
 
 def test_copy_binary_dump_is_guarded_alike(secret, out, role, scan):
     dump = f"SELECT copy_binary_dump('t', '{out / 't.bin'}')"
     secret.execute(f"SET ROLE {role}")
-    with raises("42501"):
-        secret.execute(dump)
-    secret.execute(f"RESET ROLE; GRANT SELECT ON t TO {role}; REVOKE pg_write_server_files FROM {role}; SET ROLE {role}")
     with raises("42501"):
         secret.execute(dump)
     assert entries(out) == []

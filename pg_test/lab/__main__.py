@@ -1,4 +1,4 @@
-"""python3 -m pg_test.lab venv [FILE] | install MAJOR... | own | check MAJOR
+"""python3 -m pg_test.lab venv [FILE] | install MAJOR... | own | check MAJOR | clean
 
 venv needs only the system's Python; the Makefile calls it first.
 """
@@ -22,6 +22,8 @@ def main(command, *arguments):
         build.install(postgres.chosen())
     elif command == "check":
         build.check_without_headers(*map(int, arguments))
+    elif command == "clean":
+        places.clean()
     else:
         places.fail(__doc__)
 

@@ -57,6 +57,11 @@ def home():
     return place
 
 
+def clean():
+    for place in {home(), TARGET}:
+        shutil.rmtree(place)
+
+
 def fresh(path, mode=0o700):
     """An empty directory that belongs to the server's user."""
     path = Path(path)

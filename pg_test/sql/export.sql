@@ -18,7 +18,8 @@ SELECT files, row_groups, rows, scan FROM export_table_parquet('t', :'file', row
 SELECT rows, scan FROM export_table_parquet('t', :'file', scan => 'copy_binary', compression => 'zstd:3', overwrite => true);
 SELECT rows FROM export_table_parquet('t', :'file', ARRAY['price', 'id'], overwrite => true);
 SELECT files, rows FROM export_table_parquet('t', :'parts', workers => 0);
-SELECT copy_binary_dump('t', :'out' || '/t.bin');
+SELECT * FROM copy_binary_dump('t', :'out' || '/t.bin');
+SELECT * FROM copy_binary_dump('t');
 
 -- errors
 SELECT * FROM export_table_parquet('missing', :'file');
