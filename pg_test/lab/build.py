@@ -13,6 +13,7 @@ from .python import unpack_wheel
 PGRX = "0.18.1"
 TOOLS = TARGET / "tools"
 LIBCLANG = ("/usr/lib/llvm-*/lib/libclang*.so*", "/usr/lib/*/libclang*.so*", "/usr/lib64/libclang*.so*")
+CLANG_HEADERS = ("/usr/lib/llvm-*/lib/clang/*/include/stddef.h", "/usr/lib*/clang/*/include/stddef.h")
 
 
 def need(program, hint):
@@ -32,14 +33,21 @@ def cargo_pgrx():
                     "--root", str(TOOLS), f"cargo-pgrx@{PGRX}"], check=True)
 
 
+def any_of(patterns):
+    return any(glob.glob(pattern) for pattern in patterns)
+
+
 def libclang():
-    """Environment for bindgen: nothing when libclang is installed, else a wheel's and the compiler's headers."""
-    if os.environ.get("LIBCLANG_PATH") or any(glob.glob(pattern) for pattern in LIBCLANG):
-        return {}
-    tree = unpack_wheel("libclang==18.1.1", TARGET / "libclang")
-    include = subprocess.run(["cc", "-print-file-name=include"], capture_output=True, text=True, check=True)
-    return {"LIBCLANG_PATH": str(tree / "clang" / "native"),
-            "BINDGEN_EXTRA_CLANG_ARGS": f"-isystem {include.stdout.strip()}"}
+    """Environment for bindgen: a wheel's libclang where none is installed, and the C compiler's own
+    headers (stddef.h) where clang's are not."""
+    found = {}
+    if not os.environ.get("LIBCLANG_PATH") and not any_of(LIBCLANG):
+        tree = unpack_wheel("libclang==18.1.1", TARGET / "libclang")
+        found["LIBCLANG_PATH"] = str(next(tree.rglob("libclang*.so")).parent)
+    if found or not any_of(CLANG_HEADERS):
+        include = subprocess.run(["cc", "-print-file-name=include"], capture_output=True, text=True, check=True)
+        found["BINDGEN_EXTRA_CLANG_ARGS"] = f"-isystem {include.stdout.strip()}"
+    return found
 
 
 def environment(postgres):
