@@ -47,8 +47,7 @@ def running(big, again, out, bystander):
         connection = again()
         for name, value in settings.items():
             connection.execute(f"SET {name} = {value}")
-        export(connection, "pg_class", out / "warm.parquet", overwrite=True)
-        (out / "warm.parquet").unlink()
+        connection.execute("LOAD 'pg_strata'")
         call = Background(lambda: export(connection, big, path, scan=scan, workers=workers, overwrite=True, row_group_rows=100_000))
         call.pid = connection.info.backend_pid
         call.connection = connection
@@ -123,12 +122,15 @@ def test_cancel_of_a_directory_export(running, bystander, out, scan):
         call.result()
 
 
-def test_client_that_goes_away(running, bystander, out):
+def test_client_that_goes_away(server, big, bystander, out):
     """With client_connection_check_interval set, an export whose client is gone ends and cleans up."""
-    call = running("heap", 1, client_connection_check_interval="'50ms'")
-    wait_until_writing(out, call)
-    call.connection.pgconn.finish()
-    eventually(lambda: not bystander.execute("SELECT 1 FROM pg_stat_activity WHERE pid = %s", (call.pid,)).fetchall(), 20)
+    sql = f"SET client_connection_check_interval = '50ms'; SELECT * FROM export_table_parquet('{big}', '{out / 't.parquet'}', compression => 'gzip:9')"
+    with subprocess.Popen(server.psql_command("-c", sql)) as client:
+        eventually(lambda: entries(out))
+        client.kill()
+    running = "SELECT 1 FROM pg_stat_activity WHERE query LIKE '%gzip:9%' AND pid <> pg_backend_pid()"
+    eventually(lambda: not bystander.execute(running).fetchall(), 20)
+    eventually(lambda: entries(out) == [])
 
 
 @on_each

@@ -111,7 +111,11 @@ class Server:
     def connect(self, dbname="postgres", user="postgres", **arguments):
         return psycopg.connect(self.dsn(dbname, user), autocommit=True, **arguments)
 
+    def psql_command(self, *arguments, dbname="postgres"):
+        command = [self.postgres.program("psql"), "-X", "-h", self.sockets, "-p", self.port, "-U", "postgres", "-d", dbname]
+        return [*map(str, command), *arguments]
+
     def psql(self, *arguments, dbname="postgres", **keywords):
         """Runs psql; messages and results come interleaved in stdout, as a user sees them."""
-        command = [self.postgres.program("psql"), "-X", "-h", self.sockets, "-p", self.port, "-U", "postgres", "-d", dbname]
-        return subprocess.run([*command, *arguments], text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **keywords)
+        return subprocess.run(self.psql_command(*arguments, dbname=dbname), text=True, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, **keywords)
