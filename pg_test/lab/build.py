@@ -87,7 +87,7 @@ def check_without_headers(major):
     say(f"compile check for PostgreSQL {major}, against the bindings in pgrx-pg-sys")
     wrapper = Path(__file__).with_name("rustc-docsrs")
     env = {**os.environ, "DOCS_RS": "1", "RUSTC_WRAPPER": str(wrapper),
-           "CARGO_TARGET_DIR": str(TARGET / f"check{major}")}
+           "CARGO_TARGET_DIR": str(TARGET)}
     subprocess.run(["cargo", "check", "--lib", "--no-default-features", "--features", f"pg{major}"],
                    cwd=ROOT, env=env, check=True)
 
