@@ -1,0 +1,47 @@
+# Each target does its own set-up; everything it makes lies under target/.
+#
+#   make demo                       PostgreSQL 18, real data, one export, read back
+#   make test                       everything, on PostgreSQL 18 and (where installed) 15
+#   make bench ROWS=6000000         against other exporters
+#   make install PG_CONFIG=...      into a PostgreSQL of your own
+#
+# PG_CONFIG=/path/to/pg_config makes demo and bench use that PostgreSQL's programs (in a private cluster).
+
+PYTHON ?= python3
+VENV := target/venv/bin/python
+PGS ?= 18 15
+ROWS ?= 6000000
+ROUNDS ?= 3
+PEERS ?= default
+
+export PYTHONPYCACHEPREFIX := $(CURDIR)/target/pycache
+export PG_CONFIG ROWS ROUNDS PEERS PGS
+
+.PHONY: demo test bench install clean pure servers
+
+demo:
+	$(PYTHON) -m pg_test.lab venv
+	$(VENV) -m pg_test.demo
+
+test: pure servers
+	$(VENV) -m pytest pg_test
+
+pure:
+	cargo fmt --check
+	cargo clippy --all-targets -- -D warnings
+	cargo test
+
+servers:
+	$(PYTHON) -m pg_test.lab venv
+	$(PYTHON) -m pg_test.lab install $(PGS)
+	$(PYTHON) -m pg_test.lab check 17
+
+bench:
+	$(PYTHON) -m pg_test.lab venv requirements-bench.txt
+	$(VENV) -m pg_test.bench
+
+install:
+	$(PYTHON) -m pg_test.lab own
+
+clean:
+	$(PYTHON) -m pg_test.lab clean

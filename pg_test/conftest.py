@@ -1,0 +1,88 @@
+"""Fixtures: one server per PostgreSQL version, and for each test a schema and a directory of its own."""
+
+import itertools
+import os
+import shutil
+
+import pytest
+
+from .lab import places, postgres
+from .lab.server import Server
+
+MAJORS = [int(major) for major in os.environ.get("PGS", "18 15").split()]
+SETTINGS = {"shared_buffers": "256MB", "max_connections": "50", "max_prepared_transactions": "2"}
+serial = itertools.count(1)
+
+
+@pytest.fixture(scope="session", params=MAJORS, ids=lambda major: f"pg{major}")
+def installation(request):
+    found = postgres.find(request.param)
+    if not found:
+        pytest.skip(f"PostgreSQL {request.param} is not installed")
+    return found
+
+
+@pytest.fixture(scope="session")
+def lab(installation):
+    """A running server, with or without the extension."""
+    with Server(installation, "test", **SETTINGS) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def server(lab):
+    """The server, the extension created in postgres and in every database made later."""
+    for database in ("template1", "postgres"):
+        with lab.connect(database) as connection:
+            connection.execute("CREATE EXTENSION pg_strata")
+    return lab
+
+
+@pytest.fixture
+def db(server):
+    """A superuser's connection whose search_path is a schema of the test's own."""
+    schema = f"t{next(serial)}"
+    with server.connect() as connection:
+        connection.execute(f"CREATE SCHEMA {schema}")
+        connection.execute(f"SET search_path = {schema}, public")
+        connection.schema = schema
+        yield connection
+        if connection.closed:
+            connection = server.connect()
+        connection.execute("ROLLBACK")
+        connection.execute("RESET ROLE")
+        connection.execute(f"DROP SCHEMA {schema} CASCADE")
+
+
+@pytest.fixture
+def again(server, db):
+    """Opens further connections that see the test's schema."""
+    opened = []
+
+    def connect(**arguments):
+        connection = server.connect(**arguments)
+        connection.execute(f"SET search_path = {db.schema}, public")
+        opened.append(connection)
+        return connection
+
+    yield connect
+    for connection in opened:
+        connection.close()
+
+
+@pytest.fixture
+def out():
+    """A directory that the server may write to."""
+    directory = places.fresh(places.home() / "out" / str(next(serial)), 0o755)
+    yield directory
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture
+def role(db):
+    """A plain role, a member of pg_write_server_files, that may use the test's schema."""
+    name = f"r{next(serial)}"
+    db.execute(f"CREATE ROLE {name} LOGIN; GRANT pg_write_server_files TO {name}; GRANT USAGE ON SCHEMA {db.schema} TO {name}")
+    yield name
+    db.execute("ROLLBACK; RESET ROLE")
+    db.execute(f"DROP OWNED BY {name}; DROP ROLE {name}")

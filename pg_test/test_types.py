@@ -1,0 +1,117 @@
+"""Every type and edge value, on both scans and with any number of workers, against the oracle."""
+
+import pyarrow.parquet as pq
+import pytest
+
+from . import every_type, oracle
+from .support import SCANS, WORKERS, describe, entries, export, export_and_check, raises, supports
+
+
+def make(db, family, repeat=1):
+    db.execute(every_type.TYPES)
+    cases = list(every_type.FAMILIES[family])
+    if family == "fallback" and supports(db, "SELECT '<a/>'::xml"):
+        cases += every_type.XML
+    every_type.create(db, "t", cases, repeat)
+    return cases
+
+
+@pytest.mark.parametrize("scan", SCANS)
+@pytest.mark.parametrize("family", every_type.FAMILIES)
+def test_values_and_types(db, out, family, scan):
+    cases = make(db, family)
+    file = out / "t.parquet"
+    export_and_check(db, "t", file, scan=scan)
+    schema = pq.read_schema(file)
+    for name, sql_type, kind, _ in cases:
+        got = describe(schema.field(name).type)
+        if kind == "json" and got == "string":
+            continue  # a pyarrow that does not show Parquet's JSON annotation
+        assert kind is None or got == kind, f"{name} {sql_type}: {got}"
+
+
+@pytest.mark.parametrize("workers", WORKERS)
+@pytest.mark.parametrize("scan", SCANS)
+@pytest.mark.parametrize("family", every_type.FAMILIES)
+def test_workers(db, out, family, scan, workers):
+    """The same over many pages, in table order whoever decoded them."""
+    make(db, family, repeat=60)
+    export_and_check(db, "t", out / "t.parquet", scan=scan, workers=workers, row_group_rows=200)
+
+
+@pytest.mark.parametrize("family", every_type.FAMILIES)
+def test_session_settings_do_not_show(db, out, family):
+    """Text output is pinned, whatever the caller has set."""
+    make(db, family)
+    for setting in ("DateStyle = 'German'", "IntervalStyle = 'sql_standard'", "TimeZone = 'Asia/Kolkata'",
+                    "extra_float_digits = -10", "bytea_output = 'escape'", "client_encoding = 'LATIN1'"):
+        db.execute(f"SET {setting}")
+    export(db, "t", out / "t.parquet", workers=2)
+    assert db.execute("SHOW IntervalStyle").fetchone() == ("sql_standard",)
+    db.execute("SET client_encoding = 'UTF8'")
+    oracle.check(db, "t", out / "t.parquet")
+
+
+@pytest.mark.parametrize("precision, physical", [(9, "INT32"), (10, "INT64"), (18, "INT64"), (19, "FIXED_LEN_BYTE_ARRAY")])
+def test_decimal_physical_type(db, out, precision, physical):
+    """The smallest physical type, whether the digits are declared or found."""
+    digits = "9" * precision
+    db.execute(f"CREATE TABLE t AS SELECT {digits}::numeric({precision},0) AS declared, {digits}::numeric AS found")
+    export_and_check(db, "t", out / "t.parquet")
+    schema = pq.ParquetFile(out / "t.parquet").schema
+    assert [schema.column(i).physical_type for i in range(2)] == [physical] * 2
+
+
+@pytest.mark.parametrize("scan", SCANS)
+@pytest.mark.parametrize("workers", WORKERS)
+def test_numeric_shape_depends_on_data_alone(db, out, workers, scan):
+    """The value that needs most digits lies at the end, behind what any sample sees."""
+    db.execute("""CREATE TABLE t AS SELECT i, CASE WHEN i = 60000 THEN 1234567890123456.789 ELSE i END::numeric AS n,
+                  CASE WHEN i = 59999 THEN 1e60 ELSE i / 8.0 END::numeric AS s FROM generate_series(1, 60000) i""")
+    export_and_check(db, "t", out / "t.parquet", workers=workers, scan=scan, row_group_rows=7000)
+    schema = pq.read_schema(out / "t.parquet")
+    assert [describe(schema.field(name).type) for name in "ns"] == ["decimal(19, 3)", "string"]
+
+
+def test_trailing_zeros_of_the_display_scale(db, out):
+    """The scale is the largest display scale, not the digits that happen not to be zero."""
+    db.execute("CREATE TABLE t AS SELECT unnest(ARRAY[1.500, 2.0, 3])::numeric AS n")
+    export_and_check(db, "t", out / "t.parquet")
+    assert describe(pq.read_schema(out / "t.parquet").field("n").type) == "decimal(4, 3)"
+
+
+UNREPRESENTABLE = [
+    ("numeric", "NaN", "22003"), ("numeric", "Infinity", "22003"), ("numeric", "-Infinity", "22003"), ("numeric(10,2)", "NaN", "22003"),
+    ("date", "infinity", "22008"), ("date", "-infinity", "22008"), ("timestamp", "infinity", "22008"),
+    ("timestamp", "-infinity", "22008"), ("timestamptz", "infinity", "22008"), ("date[]", "{infinity}", "22008"),
+    ("numeric(5,1)[]", "{NaN}", "22003"), ("timestamp", "294276-12-31 23:59:59.999999", "22003"),
+    ("timestamptz", "294276-01-01 00:00:00+00", "22003"),
+]
+
+
+@pytest.mark.parametrize("scan", SCANS)
+@pytest.mark.parametrize("sql_type, literal, sqlstate", UNREPRESENTABLE)
+def test_unrepresentable_value_is_an_error(db, out, sql_type, literal, sqlstate, scan):
+    """The error names table, column and ctid; nothing is left behind."""
+    db.execute(f"CREATE TABLE bad_table (id int, bad_column {sql_type}); INSERT INTO bad_table VALUES (1, NULL), (2, '{literal}')")
+    with raises(sqlstate) as caught:
+        export(db, "bad_table", out / "t.parquet", scan=scan)
+    diagnostic = caught.value.diag
+    said = f"{diagnostic.message_primary} {diagnostic.message_detail} {diagnostic.context}"
+    assert all(part in said for part in ("bad_table", "bad_column", "(0,2)")), said
+    assert entries(out) == []
+
+
+def test_time_24_00(db, out):
+    """24:00:00 is a valid time and must not turn into midnight."""
+    db.execute("CREATE TABLE t AS SELECT '24:00:00'::time AS x")
+    export(db, "t", out / "t.parquet")
+    _, rows = oracle.select(db, "SELECT * FROM t")
+    table = oracle.read_pyarrow(out / "t.parquet")
+    oracle.check_table(table, ["x"], rows, "pyarrow")
+
+
+def test_char_bytes_above_127(db, out):
+    """"char" is one byte: in a UTF-8 database a high one is no text, and PostgreSQL prints it as octal."""
+    db.execute("""CREATE TABLE t AS SELECT '\\200'::"char" AS c""")
+    export_and_check(db, "t", out / "t.parquet")
