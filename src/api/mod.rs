@@ -11,23 +11,8 @@ use pgrx::prelude::*;
 
 use crate::encode::{Codec, CodecError};
 use crate::export::{self, Exported, Request};
-use crate::pg::error::{Code, Error, Result, error};
+use crate::pg::error::{Code, Error, error};
 use crate::plan::ScanKind;
-
-type ExportRow = TableIterator<
-    'static,
-    (
-        name!(path, String),
-        name!(files, i32),
-        name!(row_groups, i64),
-        name!(rows, i64),
-        name!(bytes, i64),
-        name!(scan, String),
-        name!(device, String),
-        name!(workers, i32),
-        name!(elapsed, Interval),
-    ),
->;
 
 /// Exports a table to Parquet; see the comment on the SQL function, and README, for the options.
 #[pg_extern(sql = r#"
@@ -54,7 +39,23 @@ fn export_table_parquet(
     workers: Option<i32>,
     scan: Option<String>,
     overwrite: Option<bool>,
-) -> Result<ExportRow> {
+) -> Result<
+    TableIterator<
+        'static,
+        (
+            name!(path, String),
+            name!(files, i32),
+            name!(row_groups, i64),
+            name!(rows, i64),
+            name!(bytes, i64),
+            name!(scan, String),
+            name!(device, String),
+            name!(workers, i32),
+            name!(elapsed, Interval),
+        ),
+    >,
+    Error,
+> {
     let compression = compression.unwrap_or_else(|| "zstd".into());
     check_compression(&compression)?;
     let request = Request {
@@ -76,7 +77,7 @@ fn export_table_parquet(
 fn result_row(
     path: String,
     done: Exported,
-) -> Result<(String, i32, i64, i64, i64, String, String, i32, Interval)> {
+) -> Result<(String, i32, i64, i64, i64, String, String, i32, Interval), Error> {
     let micros = i64::try_from(done.elapsed.as_micros()).unwrap_or(i64::MAX);
     Ok((
         path,
@@ -105,7 +106,7 @@ fn copy_binary_dump(
     path: Option<String>,
     workers: Option<i32>,
     overwrite: Option<bool>,
-) -> Result<TableIterator<'static, (name!(rows, i64), name!(bytes, i64))>> {
+) -> Result<TableIterator<'static, (name!(rows, i64), name!(bytes, i64))>, Error> {
     let path: Option<PathBuf> = path.map(PathBuf::from);
     let done = export::dump(
         required(table, "table")?,
@@ -120,14 +121,14 @@ fn invalid(message: String, hint: &str) -> Error {
     error(Code::ERRCODE_INVALID_PARAMETER_VALUE, message).set_hint(hint)
 }
 
-fn required<T>(value: Option<T>, name: &str) -> Result<T> {
+fn required<T>(value: Option<T>, name: &str) -> Result<T, Error> {
     value.ok_or_else(|| {
         error(Code::ERRCODE_NULL_VALUE_NOT_ALLOWED, format!("argument \"{name}\" must not be null"))
             .set_hint("Name the table and an absolute path on the server.")
     })
 }
 
-fn positive(value: Option<i64>, name: &str, default: u64) -> Result<u64> {
+fn positive(value: Option<i64>, name: &str, default: u64) -> Result<u64, Error> {
     match value {
         None => Ok(default),
         Some(value @ 1..) => Ok(value as u64),
@@ -139,7 +140,7 @@ fn positive(value: Option<i64>, name: &str, default: u64) -> Result<u64> {
     }
 }
 
-fn worker_count(value: Option<i32>) -> Result<Option<usize>> {
+fn worker_count(value: Option<i32>) -> Result<Option<usize>, Error> {
     match value {
         None => Ok(None),
         Some(workers @ 0..=1024) => Ok(Some(workers as usize)),
@@ -151,7 +152,7 @@ fn worker_count(value: Option<i32>) -> Result<Option<usize>> {
     }
 }
 
-fn scan_kind(text: Option<&str>) -> Result<Option<ScanKind>> {
+fn scan_kind(text: Option<&str>) -> Result<Option<ScanKind>, Error> {
     match text {
         None | Some("auto") => Ok(None),
         Some("heap") => Ok(Some(ScanKind::Heap)),
@@ -160,7 +161,7 @@ fn scan_kind(text: Option<&str>) -> Result<Option<ScanKind>> {
     }
 }
 
-fn check_compression(text: &str) -> Result<()> {
+fn check_compression(text: &str) -> Result<(), Error> {
     Codec::parse(text).map(|_| ()).map_err(|cause| {
         let code = match cause {
             CodecError::Unknown(_) => Code::ERRCODE_INVALID_PARAMETER_VALUE,
@@ -171,7 +172,7 @@ fn check_compression(text: &str) -> Result<()> {
     })
 }
 
-fn column_names(columns: Option<Vec<Option<String>>>) -> Result<Option<Vec<String>>> {
+fn column_names(columns: Option<Vec<Option<String>>>) -> Result<Option<Vec<String>>, Error> {
     let Some(columns) = columns else { return Ok(None) };
     let names = columns.into_iter().collect::<Option<Vec<String>>>();
     names.map(Some).ok_or_else(|| {

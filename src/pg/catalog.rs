@@ -74,6 +74,11 @@ impl Table {
         self.is_temporary() && unsafe { !(*self.relation).rd_islocaltemp }
     }
 
+    /// False for a materialized view that was never refreshed.
+    pub fn is_populated(&self) -> bool {
+        self.form().relispopulated
+    }
+
     pub fn may_have_children(&self) -> bool {
         self.form().relhassubclass
     }

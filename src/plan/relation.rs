@@ -116,6 +116,13 @@ fn check_kind(table: &Table) -> Result<()> {
         )
         .set_hint("Run the export in the session that made it."));
     }
+    if table.kind() == b'm' && !table.is_populated() {
+        return Err(error(
+            Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            format!("materialized view {name} has not been populated"),
+        )
+        .set_hint("Use the REFRESH MATERIALIZED VIEW command."));
+    }
     const ONLY: &str = "Only tables, partitioned tables and materialized views can be exported.";
     let (what, hint) = match table.kind() {
         b'r' | b'm' | b'p' => return Ok(()),

@@ -5,11 +5,11 @@
 //! recognised and removed by the next export to the same target.
 
 use std::ffi::CString;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::pg::error::{Code, Error, Result, error, file_error};
@@ -129,7 +129,7 @@ impl Target {
         let files = if self.is_file {
             vec![temporary]
         } else {
-            fs::create_dir(&temporary).map_err(|cause| file_error("create directory", &self.path, &cause))?;
+            create_directory(&temporary).map_err(|cause| file_error("create directory", &self.path, &cause))?;
             (0..count).map(|part| temporary.join(format!("part-{part:05}.parquet"))).collect()
         };
         for file in &files {
@@ -163,9 +163,16 @@ fn errno() -> i32 {
     io::Error::last_os_error().raw_os_error().unwrap_or(0)
 }
 
-/// Readable by all and writable by the server, as COPY's files are.
+/// Readable by all and writable by the server, as COPY's files are, whatever the server's umask.
 fn create(path: &Path) -> io::Result<File> {
-    OpenOptions::new().write(true).create_new(true).mode(0o644).open(path)
+    let file = OpenOptions::new().write(true).create_new(true).open(path)?;
+    file.set_permissions(Permissions::from_mode(0o644))?;
+    Ok(file)
+}
+
+fn create_directory(path: &Path) -> io::Result<()> {
+    fs::create_dir(path)?;
+    fs::set_permissions(path, Permissions::from_mode(0o755))
 }
 
 /// Temporary files, removed on drop, and by the transaction's abort where nothing is dropped.
