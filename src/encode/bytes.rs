@@ -10,9 +10,7 @@ use super::column::{Mode, dictionary_growth, keeps_paying, totals};
 use super::delta::put_delta_length;
 use super::dict::BytesDict;
 use super::fixed::put_indices;
-use super::stats::{
-    PageStats, byte_bounds, chunk_bounds, column_index, definition_histogram, extremes,
-};
+use super::stats::{PageStats, byte_bounds, chunk_bounds, column_index, definition_histogram, extremes};
 use super::{Result, reserve};
 use crate::types::Cell;
 
@@ -302,10 +300,9 @@ impl BytesColumn {
         let exact = |bound: &Option<super::stats::Bound<Vec<u8>>>| bound.as_ref().is_some_and(|b| b.exact);
         let (min_exact, max_exact) = (exact(&min), exact(&max));
         let value = |bound: Option<super::stats::Bound<Vec<u8>>>| bound.map(|b| ByteArray::from(b.value));
-        let statistics =
-            ValueStatistics::new(value(min), value(max), None, Some(nulls as u64), false)
-                .with_min_is_exact(min_exact)
-                .with_max_is_exact(max_exact);
+        let statistics = ValueStatistics::new(value(min), value(max), None, Some(nulls as u64), false)
+            .with_min_is_exact(min_exact)
+            .with_max_is_exact(max_exact);
         let metadata = self
             .chunk
             .metadata(column.clone(), codec)
@@ -313,8 +310,7 @@ impl BytesColumn {
             .set_unencoded_byte_array_data_bytes(Some(self.unencoded.iter().sum()))
             .set_definition_level_histogram(definition_histogram(nullable, rows, nulls))
             .build()?;
-        let index =
-            column_index(PhysicalType::BYTE_ARRAY, &self.stats, Vec::cmp, Vec::clone, nullable)?;
+        let index = column_index(PhysicalType::BYTE_ARRAY, &self.stats, Vec::cmp, Vec::clone, nullable)?;
         let chunk = self.chunk.finish(metadata, index, &self.unencoded);
         self.dict.clear();
         self.dict_used = false;

@@ -33,6 +33,8 @@ mod bench;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
+mod tests_files;
+#[cfg(test)]
 mod tests_stats;
 
 pub use codec::{CODECS, Codec, CodecError};

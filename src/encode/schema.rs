@@ -99,9 +99,9 @@ fn arrow_type(kind: &Kind, shapes: &Shapes) -> DataType {
             }
             list.data_type().clone()
         }
-        Kind::Struct { fields } => {
-            DataType::Struct(fields.iter().map(|f| arrow_field(&nullable(f), shapes)).collect::<Vec<_>>().into())
-        }
+        Kind::Struct { fields } => DataType::Struct(
+            fields.iter().map(|f| arrow_field(&nullable(f), shapes)).collect::<Vec<_>>().into(),
+        ),
         flat => leaf(flat, shapes).arrow,
     }
 }
@@ -207,11 +207,9 @@ fn leaf(kind: &Kind, shapes: &Shapes) -> Leaf {
             micros(true),
             DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
         ),
-        Kind::Uuid => (
-            PhysicalType::FIXED_LEN_BYTE_ARRAY,
-            Some(LogicalType::Uuid),
-            DataType::FixedSizeBinary(16),
-        ),
+        Kind::Uuid => {
+            (PhysicalType::FIXED_LEN_BYTE_ARRAY, Some(LogicalType::Uuid), DataType::FixedSizeBinary(16))
+        }
         Kind::Json => (PhysicalType::BYTE_ARRAY, Some(LogicalType::Json), DataType::Utf8),
         Kind::Bytea => (PhysicalType::BYTE_ARRAY, None, DataType::Binary),
         // A list or a composite comes here only where its shape makes it text.
@@ -239,9 +237,7 @@ fn decimal_leaf(precision: u8, scale: u8) -> Leaf {
 fn columns_json(fields: &[Field]) -> String {
     let columns: Vec<String> = fields
         .iter()
-        .map(|f| {
-            format!("{{\"name\":{},\"pg_type\":{}}}", json_string(&f.name), json_string(&f.pg_type))
-        })
+        .map(|f| format!("{{\"name\":{},\"pg_type\":{}}}", json_string(&f.name), json_string(&f.pg_type)))
         .collect();
     format!("[{}]", columns.join(","))
 }

@@ -39,23 +39,19 @@ pub struct PageStats<B> {
 
 impl<B: Clone> Bounds<B> {
     fn widen(&mut self, other: &Bounds<B>, cmp: &impl Fn(&B, &B) -> Ordering) {
-        let keep = |mine: &mut Bound<B>, other: &Bound<B>, better: Ordering| {
-            match cmp(&other.value, &mine.value) {
+        let keep =
+            |mine: &mut Bound<B>, other: &Bound<B>, better: Ordering| match cmp(&other.value, &mine.value) {
                 Ordering::Equal => mine.exact |= other.exact,
                 order if order == better => *mine = other.clone(),
                 _ => {}
-            }
-        };
+            };
         keep(&mut self.min, &other.min, Ordering::Less);
         keep(&mut self.max, &other.max, Ordering::Greater);
     }
 }
 
 /// The bounds of a chunk from those of its pages.
-pub fn chunk_bounds<B: Clone>(
-    pages: &[PageStats<B>],
-    cmp: impl Fn(&B, &B) -> Ordering,
-) -> Option<Bounds<B>> {
+pub fn chunk_bounds<B: Clone>(pages: &[PageStats<B>], cmp: impl Fn(&B, &B) -> Ordering) -> Option<Bounds<B>> {
     let mut known = pages.iter().filter_map(|p| p.bounds.as_ref());
     let mut chunk = known.next()?.clone();
     known.for_each(|bounds| chunk.widen(bounds, &cmp));
@@ -100,10 +96,8 @@ fn boundary_order<B>(pages: &[PageStats<B>], cmp: impl Fn(&B, &B) -> Ordering) -
     let (mut ascending, mut descending) = (true, true);
     let known: Vec<&Bounds<B>> = pages.iter().filter_map(|p| p.bounds.as_ref()).collect();
     for pair in known.windows(2) {
-        let orders = [
-            cmp(&pair[0].min.value, &pair[1].min.value),
-            cmp(&pair[0].max.value, &pair[1].max.value),
-        ];
+        let orders =
+            [cmp(&pair[0].min.value, &pair[1].min.value), cmp(&pair[0].max.value, &pair[1].max.value)];
         ascending &= orders.iter().all(|o| o.is_le());
         descending &= orders.iter().all(|o| o.is_ge());
     }
