@@ -1,7 +1,7 @@
 //! Dictionaries of a column chunk: distinct values in the order in which they first occur.
 //!
 //! Open addressing with linear probing at a load of at most one half. The hashes need to spread, not
-//! to resist: a chunk whose values collide on purpose uses up its probes and loses the dictionary.
+//! to resist: a chunk whose values collide on purpose runs out of probes and loses the dictionary.
 
 use super::{Result, reserve};
 use crate::types::Cell;
@@ -12,8 +12,9 @@ pub const MAX_BYTES: usize = 1 << 20;
 
 const FIRST_SLOTS: usize = 1 << 10;
 
-/// Probes that one call of `intern` may spend per value, on average, before it gives up.
-const PROBES_PER_VALUE: usize = 16;
+/// Probes that one lookup may take. At a load of one half, the longest cluster of the largest dictionary
+/// is expected to be about half as long.
+const MAX_PROBES: usize = 128;
 
 const K1: u64 = 0x9e37_79b9_7f4a_7c15;
 const K2: u64 = 0xe703_7ed1_a0b4_28db;
@@ -149,10 +150,10 @@ impl<K: DictKey> FixedDict<K> {
         indices.clear();
         reserve(indices, count)?;
         indices.resize(count, 0);
-        let mut probes = count * PROBES_PER_VALUE;
         for (key, index) in keys.zip(indices.iter_mut()) {
             let mask = self.slots.len() - 1;
             let mut at = key.hash() as usize & mask;
+            let mut probes = MAX_PROBES;
             *index = loop {
                 let slot = self.slots[at];
                 if slot == 0 {
@@ -261,12 +262,12 @@ impl BytesDict {
         indices: &mut Vec<u32>,
     ) -> Result<std::result::Result<(), Full>> {
         reserve(indices, cells.len())?;
-        let mut probes = cells.len() * PROBES_PER_VALUE;
         for cell in cells {
             let bytes = cell.of(arena);
             let hash = hash_bytes(bytes);
             let mask = self.slots.len() - 1;
             let mut at = hash as usize & mask;
+            let mut probes = MAX_PROBES;
             let index = loop {
                 let slot = self.slots[at];
                 if slot == 0 {

@@ -131,8 +131,8 @@ pub fn write_footer(
     let mut builder = ParquetMetaDataBuilder::new(file);
     let mut indexes = PageIndexBuilder::new(row_groups.len(), descr.num_columns());
     for (ordinal, meta) in row_groups.iter().enumerate() {
-        if !schema.describes(meta.row_group.schema_descr()) {
-            return invalid("a row group's columns are not stored as the file's schema says");
+        if meta.row_group.num_columns() != descr.num_columns() {
+            return invalid("a row group does not have the columns of the file's schema");
         }
         let found = meta.file.page_index_for_row_group(0);
         for column in 0..descr.num_columns() {
@@ -143,7 +143,12 @@ pub fn write_footer(
                 indexes.put_offset_index(index.clone(), ordinal, column);
             }
         }
-        let mut row_group = meta.row_group.clone().into_builder();
+        let columns = (0..descr.num_columns()).map(|c| describe(schema, c, meta.row_group.column(c)));
+        let mut row_group = RowGroupMetaData::builder(descr.clone())
+            .set_num_rows(meta.row_group.num_rows())
+            .set_total_byte_size(meta.row_group.total_byte_size())
+            .set_file_offset(meta.offset() as i64)
+            .set_column_metadata(columns.collect::<Result<_>>()?);
         if let Ok(ordinal) = i16::try_from(ordinal) {
             row_group = row_group.set_ordinal(ordinal.into()); // parquet.thrift has 16 bits for it
         }
@@ -157,6 +162,17 @@ pub fn write_footer(
     order_floats_by_type(&mut bytes, descr)?;
     out.write_all(&bytes)?;
     Ok(bytes.len() as u64)
+}
+
+/// A chunk's metadata under the file's schema.
+fn describe(schema: &FileSchema, index: usize, chunk: &ColumnChunkMetaData) -> Result<ColumnChunkMetaData> {
+    let nulls = chunk.statistics().and_then(|s| s.null_count_opt());
+    let has_values = nulls != Some(chunk.num_values() as u64);
+    if !schema.describes(index, chunk.column_descr(), has_values) {
+        let path = chunk.column_path().string();
+        return invalid(format!("column {path} of a row group is not stored as the file's schema says"));
+    }
+    relocate(chunk, schema.parquet().column(index), 0)
 }
 
 /// Marks the flat float columns as ordered by their type.

@@ -7,7 +7,7 @@ use arrow::datatypes::{DataType, Field as ArrowField, Schema, SchemaRef, TimeUni
 use parquet::arrow::{ARROW_SCHEMA_META_KEY, encode_arrow_schema};
 use parquet::basic::{LogicalType, Repetition, TimeUnit as ParquetUnit, Type as PhysicalType};
 use parquet::file::metadata::KeyValue;
-use parquet::schema::types::{SchemaDescPtr, SchemaDescriptor, Type, TypePtr};
+use parquet::schema::types::{ColumnDescriptor, SchemaDescPtr, SchemaDescriptor, Type, TypePtr};
 
 use super::{Result, invalid};
 use crate::types::{Field, Kind, Physical, Shapes, decimal_physical};
@@ -25,7 +25,7 @@ struct Leaf {
 /// A file's schema under one set of shapes.
 ///
 /// Row groups written under earlier shapes stay valid under later ones as long as no leaf's physical
-/// type and no decimal's scale changed; `footer::write_footer` checks the former.
+/// type and no decimal's scale changed; `footer::write_footer` checks that.
 #[derive(Clone, Debug)]
 pub struct FileSchema {
     descr: SchemaDescPtr,
@@ -65,17 +65,19 @@ impl FileSchema {
         ]
     }
 
-    /// Whether row groups of `other` can be described by `self`: the same leaves, stored alike.
-    pub(super) fn describes(&self, other: &SchemaDescriptor) -> bool {
-        self.descr.num_columns() == other.num_columns()
-            && self.descr.columns().iter().zip(other.columns()).all(|(a, b)| {
-                a.path() == b.path()
-                    && a.physical_type() == b.physical_type()
-                    && a.max_def_level() == b.max_def_level()
-                    && a.max_rep_level() == b.max_rep_level()
-                    && (a.physical_type() != PhysicalType::FIXED_LEN_BYTE_ARRAY
-                        || a.type_length() == b.type_length())
-            })
+    /// Whether the leaf `index` can describe a chunk that was written as `other`.
+    ///
+    /// A precision may differ: no page knows it. A flat chunk without a single value fits any type, for
+    /// its pages have nothing but levels: that of a numeric column of which a process saw only NULLs.
+    pub(super) fn describes(&self, index: usize, other: &ColumnDescriptor, has_values: bool) -> bool {
+        let leaf = self.descr.column(index);
+        let same_place = leaf.path() == other.path()
+            && leaf.max_def_level() == other.max_def_level()
+            && leaf.max_rep_level() == other.max_rep_level();
+        let same_type = leaf.physical_type() == other.physical_type()
+            && leaf.type_length() == other.type_length()
+            && leaf.type_scale() == other.type_scale();
+        same_place && (same_type || (!has_values && leaf.path().parts().len() == 1))
     }
 }
 

@@ -99,6 +99,11 @@ fn precision_may_grow_after_row_groups_were_written() {
     finish_file(&mut file, &late, &[meta()]);
     assert_eq!(read(&file).column(0).data_type(), &DataType::Decimal128(16, 2));
 
+    shapes.merge(0, Shape::numeric(10, 3));
+    let rescaled = FileSchema::new(&fields, &shapes).unwrap();
+    let refused = write_footer(&mut Vec::new(), 4, &rescaled, &[meta()], Vec::new(), CREATED_BY);
+    assert!(matches!(refused, Err(EncodeError::Invalid(_))));
+
     shapes.merge(0, Shape::numeric(30, 2));
     let wide = FileSchema::new(&fields, &shapes).unwrap();
     let refused = write_footer(&mut Vec::new(), 4, &wide, &[meta()], Vec::new(), CREATED_BY);
@@ -159,6 +164,35 @@ fn nested_file() -> (Vec<u8>, [ArrayRef; 2]) {
     }
     finish_file(&mut file, &schema, &metas);
     (file, [list, composite])
+}
+
+#[test]
+fn nulls_fit_any_shape() {
+    let fields = [field("n", Kind::Numeric { slot: 0 }, true)];
+    let mut shapes = Shapes::new(1);
+    let early = FileSchema::new(&fields, &shapes).unwrap();
+    let mut writer = RowGroupWriter::new(&early, &fields, &shapes, &Options::default()).unwrap();
+    writer.append(0, &rows(Values::I32(vec![0; 7])).with_nulls(|_| true).lane, &[]).unwrap();
+    let encoded = writer.finish().unwrap();
+    for shape in [Shape::numeric(9, 2), Shape::numeric(30, 2), Shape::TEXT] {
+        shapes.merge(0, shape);
+        let schema = FileSchema::new(&fields, &shapes).unwrap();
+        let meta = RowGroupMeta::decode(&encoded.metadata_at(4).unwrap()).unwrap();
+        let mut file = MAGIC.to_vec();
+        encoded.buffers().for_each(|b| file.extend_from_slice(b));
+        finish_file(&mut file, &schema, &[meta]);
+        let read = read(&file);
+        assert_eq!(read.column(0).data_type(), schema.arrow().field(0).data_type());
+        assert_eq!(read.column(0).null_count(), 7);
+    }
+}
+
+#[test]
+fn bytes_do_not_depend_on_batches() {
+    let (fields, columns) = columns(45_000, true);
+    let write =
+        |batch| write_file(&fields, &Shapes::default(), Codec::Snappy, std::slice::from_ref(&columns), batch);
+    assert!(write(45_000) == write(777));
 }
 
 #[test]
