@@ -18,6 +18,9 @@ use crate::types::Cell;
 /// numbers: an entry that occurs but twice already saves its bytes.
 const DISTINCT_QUARTERS: usize = 3;
 
+/// Bytes that are copied at once.
+const WIDE: usize = 32;
+
 /// The encoder of one column of byte strings.
 pub struct BytesColumn {
     utf8: bool,
@@ -152,18 +155,28 @@ impl BytesColumn {
             done = self.indices.len() - known;
             self.leave_dictionary()?;
         }
-        reserve(&mut self.cells, cells.len() - done)?;
-        reserve(&mut self.bytes, bytes)?;
-        for cell in &cells[done..] {
-            self.push_copy(cell.of(arena));
-        }
-        Ok(())
+        self.copy(&cells[done..], bytes, arena)
     }
 
-    #[inline]
-    fn push_copy(&mut self, value: &[u8]) {
-        self.cells.push(Cell::new(self.bytes.len(), value.len()));
-        self.bytes.extend_from_slice(value);
+    /// Copies values, of no more than `bytes` bytes, behind those of the pending page.
+    fn copy(&mut self, cells: &[Cell], bytes: usize, arena: &[u8]) -> Result<()> {
+        reserve(&mut self.cells, cells.len())?;
+        reserve(&mut self.bytes, bytes + WIDE)?;
+        let mut at = self.bytes.len();
+        self.bytes.resize(at + bytes + WIDE, 0);
+        for &cell in cells {
+            let value = cell.of(arena);
+            // A copy of constant length is two moves; what it copies too much, the next one overwrites.
+            let wide = arena[cell.pos as usize..].first_chunk::<WIDE>();
+            match (wide, self.bytes[at..].first_chunk_mut::<WIDE>()) {
+                (Some(from), Some(to)) if value.len() <= WIDE => *to = *from,
+                _ => self.bytes[at..at + value.len()].copy_from_slice(value),
+            }
+            self.cells.push(Cell::new(at, value.len()));
+            at += value.len();
+        }
+        self.bytes.truncate(at);
+        Ok(())
     }
 
     /// Turns the pending page's entry numbers back into values and forgets what it added.
@@ -228,9 +241,9 @@ impl BytesColumn {
             let mut used = vec![false; self.dict.len()];
             self.indices.iter().for_each(|&i| used[i as usize] = true);
             let used = used.iter().enumerate().filter(|(_, used)| **used);
-            extremes(used.map(|(index, _)| self.dict.get(index)))
+            extremes(used.map(|(index, _)| self.dict.place(index)))
         } else {
-            extremes(self.cells.iter().map(|cell| cell.of(&self.bytes)))
+            extremes(self.cells.iter().map(|&cell| (cell, &self.bytes[..])))
         };
         let bounds = found.map(|(min, max)| byte_bounds(min, max, self.utf8));
         let (rows, nulls) = (self.levels.rows(), self.levels.nulls());
