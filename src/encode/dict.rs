@@ -91,6 +91,13 @@ pub struct FixedDict<K> {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Full;
 
+/// How a row of lookups ended: at a key that belongs into an empty slot, or at one with too many probes.
+enum Found<K> {
+    All,
+    None(K, usize),
+    Collisions,
+}
+
 /// The bits of a value, as a dictionary compares them.
 pub trait DictKey: Copy + Eq {
     fn hash(self) -> u64;
@@ -149,33 +156,47 @@ impl<K: DictKey> FixedDict<K> {
         limit: usize,
         indices: &mut Vec<u32>,
     ) -> Result<std::result::Result<(), Full>> {
-        let count = keys.len();
+        let mut keys = keys;
         indices.clear();
-        reserve(indices, count)?;
-        indices.resize(count, 0);
-        for (key, index) in keys.zip(indices.iter_mut()) {
-            let mask = self.slots.len() - 1;
+        reserve(indices, keys.len())?;
+        loop {
+            match self.find_each(&mut keys, indices) {
+                Found::All => return Ok(Ok(())),
+                Found::None(key, at) if self.entries.len() < limit => {
+                    let index = self.insert(key, at)?;
+                    indices.push(index);
+                }
+                Found::None(..) | Found::Collisions => return Ok(Err(Full)),
+            }
+        }
+    }
+
+    /// Looks keys up to the first that is not there. The table stays as it is, so that the loop can keep
+    /// its places in registers.
+    #[inline(always)]
+    fn find_each(&self, keys: &mut impl Iterator<Item = K>, indices: &mut Vec<u32>) -> Found<K> {
+        let (slots, entries) = (&self.slots[..], &self.entries[..]);
+        let mask = slots.len() - 1;
+        for key in keys {
             let mut at = key.hash() as usize & mask;
             let mut probes = MAX_PROBES;
-            *index = loop {
-                let slot = self.slots[at];
+            let index = loop {
+                let slot = slots[at];
                 if slot == 0 {
-                    if self.entries.len() >= limit {
-                        return Ok(Err(Full));
-                    }
-                    break self.insert(key, at)?;
+                    return Found::None(key, at);
                 }
-                if self.entries[slot as usize - 1] == key {
+                if entries[slot as usize - 1] == key {
                     break slot - 1;
                 }
                 if probes == 0 {
-                    return Ok(Err(Full));
+                    return Found::Collisions;
                 }
                 probes -= 1;
                 at = (at + 1) & mask;
             };
+            indices.push(index);
         }
-        Ok(Ok(()))
+        Found::All
     }
 
     #[cold]
@@ -211,6 +232,7 @@ impl<K: DictKey> FixedDict<K> {
 /// A byte string's first 16 bytes, as `head` gives them, and where all of it is.
 struct Entry {
     head: u128,
+    len: u32,
     cell: Cell,
 }
 
@@ -276,40 +298,62 @@ impl BytesDict {
         indices: &mut Vec<u32>,
     ) -> Result<std::result::Result<(), Full>> {
         reserve(indices, cells.len())?;
-        for &cell in cells {
-            let (head, bytes) = head(cell, arena);
-            let hash = hash_bytes(head, bytes);
-            let mask = self.slots.len() - 1;
-            let mut at = hash as usize & mask;
-            let mut probes = MAX_PROBES;
-            let index = loop {
-                let slot = self.slots[at];
-                if slot == 0 {
+        let mut cells = cells.iter().copied();
+        loop {
+            match self.find_each(&mut cells, arena, indices) {
+                Found::All => return Ok(Ok(())),
+                Found::None((cell, hash), at) => {
+                    let (head, bytes) = head(cell, arena);
                     let size = self.page.len() + 4 + bytes.len();
                     if self.entries.len() >= limit || size > MAX_BYTES {
                         return Ok(Err(Full));
                     }
-                    break self.insert(head, bytes, hash, at)?;
+                    let index = self.insert(head, bytes, hash, at)?;
+                    indices.push(index);
+                }
+                Found::Collisions => return Ok(Err(Full)),
+            }
+        }
+    }
+
+    /// As `FixedDict::find_each`.
+    #[inline(always)]
+    fn find_each(
+        &self,
+        cells: &mut impl Iterator<Item = Cell>,
+        arena: &[u8],
+        indices: &mut Vec<u32>,
+    ) -> Found<(Cell, u64)> {
+        let (slots, entries) = (&self.slots[..], &self.entries[..]);
+        let mask = slots.len() - 1;
+        for cell in cells {
+            let (head, bytes) = head(cell, arena);
+            let hash = hash_bytes(head, bytes);
+            let mut at = hash as usize & mask;
+            let mut probes = MAX_PROBES;
+            let index = loop {
+                let slot = slots[at];
+                if slot == 0 {
+                    return Found::None((cell, hash), at);
                 }
                 if slot >> 32 == hash >> 32 {
-                    let entry = &self.entries[slot as u32 as usize - 1];
-                    let known = entry.cell.of(&self.page);
+                    let entry = &entries[slot as u32 as usize - 1];
                     if entry.head == head
-                        && known.len() == bytes.len()
-                        && (bytes.len() <= 16 || known == bytes)
+                        && entry.len as usize == bytes.len()
+                        && (bytes.len() <= 16 || entry.cell.of(&self.page) == bytes)
                     {
                         break slot as u32 - 1;
                     }
                 }
                 if probes == 0 {
-                    return Ok(Err(Full));
+                    return Found::Collisions;
                 }
                 probes -= 1;
                 at = (at + 1) & mask;
             };
             indices.push(index);
         }
-        Ok(Ok(()))
+        Found::All
     }
 
     #[cold]
@@ -319,7 +363,8 @@ impl BytesDict {
         reserve(&mut self.entries, 1)?;
         reserve(&mut self.page, 4 + bytes.len())?;
         self.page.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
-        self.entries.push(Entry { head, cell: Cell::new(self.page.len(), bytes.len()) });
+        let cell = Cell::new(self.page.len(), bytes.len());
+        self.entries.push(Entry { head, len: bytes.len() as u32, cell });
         self.page.extend_from_slice(bytes);
         self.slots[at] = hash >> 32 << 32 | u64::from(index + 1);
         if self.entries.len() * 2 > self.slots.len() {
