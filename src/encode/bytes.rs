@@ -5,10 +5,10 @@ use parquet::data_type::ByteArray;
 use parquet::file::statistics::ValueStatistics;
 use parquet::schema::types::ColumnDescPtr;
 
+use super::byte_dict::BytesDict;
 use super::chunk::{ChunkWriter, EncodedChunk, Levels, PAGE_BYTES, PAGE_ROWS, Scratch};
 use super::column::{Mode, dictionary_growth, keeps_paying, totals};
 use super::delta::put_delta_length;
-use super::dict::BytesDict;
 use super::fixed::put_indices;
 use super::stats::{PageStats, byte_bounds, chunk_bounds, column_index, definition_histogram, extremes};
 use super::{Result, reserve};

@@ -14,6 +14,7 @@
 use std::fmt;
 
 mod bits;
+mod byte_dict;
 mod bytes;
 mod chunk;
 mod codec;
