@@ -122,43 +122,47 @@ impl BytesDict {
         indices: &mut Vec<u32>,
     ) -> Result<std::result::Result<(), Full>> {
         reserve(indices, cells.len())?;
-        let mut cells = cells.iter().copied();
+        let known = indices.len();
+        indices.resize(known + cells.len(), 0);
+        let mut pairs = cells.iter().copied().zip(indices[known..].iter_mut());
         loop {
-            match self.find_each(&mut cells, arena, indices) {
+            match self.find_each(&mut pairs, arena) {
                 Found::All => return Ok(Ok(())),
-                Found::None((cell, hash), at) => {
+                Found::None((cell, hash, index), at) => {
                     let (head, bytes) = head(cell, arena);
                     let size = self.page.len() + 4 + bytes.len();
-                    if self.entries.len() >= limit || size > MAX_BYTES {
-                        return Ok(Err(Full));
+                    if self.entries.len() < limit && size <= MAX_BYTES {
+                        *index = self.insert(head, bytes, hash, at)?;
+                        continue;
                     }
-                    let index = self.insert(head, bytes, hash, at)?;
-                    indices.push(index);
                 }
-                Found::Collisions => return Ok(Err(Full)),
+                Found::Collisions => {}
             }
+            // What is left, and the value that was refused.
+            let done = cells.len() - pairs.len() - 1;
+            indices.truncate(known + done);
+            return Ok(Err(Full));
         }
     }
 
     /// As `FixedDict::find_each`.
     #[inline(always)]
-    fn find_each(
+    fn find_each<'a>(
         &self,
-        cells: &mut impl Iterator<Item = Cell>,
+        pairs: &mut impl Iterator<Item = (Cell, &'a mut u32)>,
         arena: &[u8],
-        indices: &mut Vec<u32>,
-    ) -> Found<(Cell, u64)> {
+    ) -> Found<(Cell, u64, &'a mut u32)> {
         let (slots, entries) = (&self.slots[..], &self.entries[..]);
         let mask = slots.len() - 1;
-        for cell in cells {
+        for (cell, index) in pairs {
             let (head, bytes) = head(cell, arena);
             let hash = hash_bytes(head, bytes);
             let mut at = hash as usize & mask;
             let mut probes = MAX_PROBES;
-            let index = loop {
+            *index = loop {
                 let slot = slots[at];
                 if slot == 0 {
-                    return Found::None((cell, hash), at);
+                    return Found::None((cell, hash, index), at);
                 }
                 if slot >> 32 == hash >> 32 {
                     let entry = &entries[slot as u32 as usize - 1];
@@ -175,7 +179,6 @@ impl BytesDict {
                 probes -= 1;
                 at = (at + 1) & mask;
             };
-            indices.push(index);
         }
         Found::All
     }

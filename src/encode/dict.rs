@@ -107,15 +107,15 @@ impl<K: DictKey> FixedDict<K> {
         limit: usize,
         indices: &mut Vec<u32>,
     ) -> Result<std::result::Result<(), Full>> {
-        let mut keys = keys;
         indices.clear();
         reserve(indices, keys.len())?;
+        indices.resize(keys.len(), 0);
+        let mut pairs = keys.zip(indices.iter_mut());
         loop {
-            match self.find_each(&mut keys, indices) {
+            match self.find_each(&mut pairs) {
                 Found::All => return Ok(Ok(())),
-                Found::None(key, at) if self.entries.len() < limit => {
-                    let index = self.insert(key, at)?;
-                    indices.push(index);
+                Found::None((key, index), at) if self.entries.len() < limit => {
+                    *index = self.insert(key, at)?;
                 }
                 Found::None(..) | Found::Collisions => return Ok(Err(Full)),
             }
@@ -125,16 +125,16 @@ impl<K: DictKey> FixedDict<K> {
     /// Looks keys up to the first that is not there. The table stays as it is, so that the loop can keep
     /// its places in registers.
     #[inline(always)]
-    fn find_each(&self, keys: &mut impl Iterator<Item = K>, indices: &mut Vec<u32>) -> Found<K> {
+    fn find_each<'a>(&self, pairs: &mut impl Iterator<Item = (K, &'a mut u32)>) -> Found<(K, &'a mut u32)> {
         let (slots, entries) = (&self.slots[..], &self.entries[..]);
         let mask = slots.len() - 1;
-        for key in keys {
+        for (key, index) in pairs {
             let mut at = key.hash() as usize & mask;
             let mut probes = MAX_PROBES;
-            let index = loop {
+            *index = loop {
                 let slot = slots[at];
                 if slot == 0 {
-                    return Found::None(key, at);
+                    return Found::None((key, index), at);
                 }
                 if entries[slot as usize - 1] == key {
                     break slot - 1;
@@ -145,7 +145,6 @@ impl<K: DictKey> FixedDict<K> {
                 probes -= 1;
                 at = (at + 1) & mask;
             };
-            indices.push(index);
         }
         Found::All
     }
