@@ -121,8 +121,7 @@ pub fn put_rle_run(value: u32, count: usize, width: usize, out: &mut Vec<u8>) {
 pub fn pack_flags(flags: &[u8], out: &mut Vec<u8>) {
     // The product moves bit 0 of byte i to bit 56 + i and nothing else into the top byte.
     let gather = |group: [u8; 8]| {
-        ((u64::from_le_bytes(group) & 0x0101_0101_0101_0101).wrapping_mul(0x0102_0408_1020_4080) >> 56)
-            as u8
+        ((u64::from_le_bytes(group) & 0x0101_0101_0101_0101).wrapping_mul(0x0102_0408_1020_4080) >> 56) as u8
     };
     let (groups, rest) = flags.as_chunks::<8>();
     out.extend(groups.iter().map(|&group| gather(group)));

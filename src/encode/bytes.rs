@@ -5,20 +5,21 @@ use parquet::data_type::ByteArray;
 use parquet::file::statistics::ValueStatistics;
 use parquet::schema::types::ColumnDescPtr;
 
+use super::byte_dict::BytesDict;
 use super::chunk::{ChunkWriter, EncodedChunk, Levels, PAGE_BYTES, PAGE_ROWS, Scratch};
 use super::column::{Mode, dictionary_growth, keeps_paying, totals};
 use super::delta::put_delta_length;
-use super::dict::BytesDict;
 use super::fixed::put_indices;
-use super::stats::{
-    PageStats, byte_bounds, chunk_bounds, column_index, definition_histogram, extremes,
-};
+use super::stats::{PageStats, byte_bounds, chunk_bounds, column_index, definition_histogram, extremes};
 use super::{Result, reserve};
 use crate::types::Cell;
 
 /// Part of the distinct values among a sample's above which a dictionary is hopeless. Higher than for
 /// numbers: an entry that occurs but twice already saves its bytes.
 const DISTINCT_QUARTERS: usize = 3;
+
+/// Bytes that are copied at once.
+const WIDE: usize = 32;
 
 /// The encoder of one column of byte strings.
 pub struct BytesColumn {
@@ -154,18 +155,28 @@ impl BytesColumn {
             done = self.indices.len() - known;
             self.leave_dictionary()?;
         }
-        reserve(&mut self.cells, cells.len() - done)?;
-        reserve(&mut self.bytes, bytes)?;
-        for cell in &cells[done..] {
-            self.push_copy(cell.of(arena));
-        }
-        Ok(())
+        self.copy(&cells[done..], bytes, arena)
     }
 
-    #[inline]
-    fn push_copy(&mut self, value: &[u8]) {
-        self.cells.push(Cell::new(self.bytes.len(), value.len()));
-        self.bytes.extend_from_slice(value);
+    /// Copies values, of no more than `bytes` bytes, behind those of the pending page.
+    fn copy(&mut self, cells: &[Cell], bytes: usize, arena: &[u8]) -> Result<()> {
+        reserve(&mut self.cells, cells.len())?;
+        reserve(&mut self.bytes, bytes + WIDE)?;
+        let mut at = self.bytes.len();
+        self.bytes.resize(at + bytes + WIDE, 0);
+        for &cell in cells {
+            let value = cell.of(arena);
+            // A copy of constant length is two moves; what it copies too much, the next one overwrites.
+            let wide = arena[cell.pos as usize..].first_chunk::<WIDE>();
+            match (wide, self.bytes[at..].first_chunk_mut::<WIDE>()) {
+                (Some(from), Some(to)) if value.len() <= WIDE => *to = *from,
+                _ => self.bytes[at..at + value.len()].copy_from_slice(value),
+            }
+            self.cells.push(Cell::new(at, value.len()));
+            at += value.len();
+        }
+        self.bytes.truncate(at);
+        Ok(())
     }
 
     /// Turns the pending page's entry numbers back into values and forgets what it added.
@@ -230,9 +241,9 @@ impl BytesColumn {
             let mut used = vec![false; self.dict.len()];
             self.indices.iter().for_each(|&i| used[i as usize] = true);
             let used = used.iter().enumerate().filter(|(_, used)| **used);
-            extremes(used.map(|(index, _)| self.dict.get(index)))
+            extremes(used.map(|(index, _)| self.dict.place(index)))
         } else {
-            extremes(self.cells.iter().map(|cell| cell.of(&self.bytes)))
+            extremes(self.cells.iter().map(|&cell| (cell, &self.bytes[..])))
         };
         let bounds = found.map(|(min, max)| byte_bounds(min, max, self.utf8));
         let (rows, nulls) = (self.levels.rows(), self.levels.nulls());
@@ -302,10 +313,9 @@ impl BytesColumn {
         let exact = |bound: &Option<super::stats::Bound<Vec<u8>>>| bound.as_ref().is_some_and(|b| b.exact);
         let (min_exact, max_exact) = (exact(&min), exact(&max));
         let value = |bound: Option<super::stats::Bound<Vec<u8>>>| bound.map(|b| ByteArray::from(b.value));
-        let statistics =
-            ValueStatistics::new(value(min), value(max), None, Some(nulls as u64), false)
-                .with_min_is_exact(min_exact)
-                .with_max_is_exact(max_exact);
+        let statistics = ValueStatistics::new(value(min), value(max), None, Some(nulls as u64), false)
+            .with_min_is_exact(min_exact)
+            .with_max_is_exact(max_exact);
         let metadata = self
             .chunk
             .metadata(column.clone(), codec)
@@ -313,8 +323,7 @@ impl BytesColumn {
             .set_unencoded_byte_array_data_bytes(Some(self.unencoded.iter().sum()))
             .set_definition_level_histogram(definition_histogram(nullable, rows, nulls))
             .build()?;
-        let index =
-            column_index(PhysicalType::BYTE_ARRAY, &self.stats, Vec::cmp, Vec::clone, nullable)?;
+        let index = column_index(PhysicalType::BYTE_ARRAY, &self.stats, Vec::cmp, Vec::clone, nullable)?;
         let chunk = self.chunk.finish(metadata, index, &self.unencoded);
         self.dict.clear();
         self.dict_used = false;

@@ -106,7 +106,7 @@ fn without_level(
 /// Compresses pages. Contexts and tables are made once: a zstd context costs more than a small page.
 pub(super) enum Compressor {
     None,
-    Snappy(snap::raw::Encoder),
+    Snappy(Box<snap::raw::Encoder>),
     Gzip(u32),
     Brotli(u32),
     Lz4Raw(lz4_flex::block::CompressTable),
@@ -117,7 +117,7 @@ impl Compressor {
     pub fn new(codec: Codec) -> Result<Compressor> {
         Ok(match codec {
             Codec::None => Compressor::None,
-            Codec::Snappy => Compressor::Snappy(snap::raw::Encoder::new()),
+            Codec::Snappy => Compressor::Snappy(Box::new(snap::raw::Encoder::new())),
             Codec::Gzip(level) => Compressor::Gzip(level),
             Codec::Brotli(level) => Compressor::Brotli(level),
             // Pages are mostly larger than the 64 KiB that the small table is limited to.

@@ -100,12 +100,8 @@ impl FlatColumn {
             Physical::I64 => FlatColumn::I64(FixedColumn::new(nullable, false)),
             Physical::F32 => FlatColumn::F32(FixedColumn::new(nullable, false)),
             Physical::F64 => FlatColumn::F64(FixedColumn::new(nullable, false)),
-            Physical::Fixed16 => {
-                FlatColumn::Fixed16(FixedColumn::new(nullable, field.kind == Kind::Uuid))
-            }
-            Physical::Bytes => {
-                FlatColumn::Bytes(BytesColumn::new(nullable, field.kind != Kind::Bytea))
-            }
+            Physical::Fixed16 => FlatColumn::Fixed16(FixedColumn::new(nullable, field.kind == Kind::Uuid)),
+            Physical::Bytes => FlatColumn::Bytes(BytesColumn::new(nullable, field.kind != Kind::Bytea)),
         }
     }
 

@@ -1,22 +1,23 @@
-//! Dictionaries of a column chunk: distinct values in the order in which they first occur.
+//! Dictionaries of a column chunk: distinct values in the order in which they first occur. Values of a
+//! fixed width are here, byte strings in `byte_dict`.
 //!
 //! Open addressing with linear probing at a load of at most one half. The hashes need to spread, not
-//! to resist: a chunk whose values collide on purpose uses up its probes and loses the dictionary.
+//! to resist: a chunk whose values collide on purpose runs out of probes and loses the dictionary.
 
 use super::{Result, reserve};
-use crate::types::Cell;
 
 /// What a dictionary page may hold in PLAIN bytes. Readers keep a whole dictionary in memory, and past
 /// this size neither theirs nor ours stays in a core's second-level cache.
 pub const MAX_BYTES: usize = 1 << 20;
 
-const FIRST_SLOTS: usize = 1 << 10;
+pub const FIRST_SLOTS: usize = 1 << 10;
 
-/// Probes that one call of `intern` may spend per value, on average, before it gives up.
-const PROBES_PER_VALUE: usize = 16;
+/// Probes that one lookup may take. At a load of one half, the longest cluster of the largest dictionary
+/// is expected to be about half as long.
+pub const MAX_PROBES: usize = 128;
 
-const K1: u64 = 0x9e37_79b9_7f4a_7c15;
-const K2: u64 = 0xe703_7ed1_a0b4_28db;
+pub const K1: u64 = 0x9e37_79b9_7f4a_7c15;
+pub const K2: u64 = 0xe703_7ed1_a0b4_28db;
 
 /// Both halves of the full product: every bit of the key reaches every bit of the hash.
 #[inline(always)]
@@ -30,52 +31,6 @@ pub fn hash_u64(key: u64) -> u64 {
     fold(key ^ K1, K2)
 }
 
-/// Eight bytes at a time; the last step overlaps the one before it instead of looking at single bytes.
-#[inline(always)]
-fn hash_bytes(bytes: &[u8]) -> u64 {
-    let len = bytes.len();
-    let (mut hash, mut tail) = (len as u64 ^ K1, bytes);
-    if len > 16 {
-        for pair in bytes[..len - 1].as_chunks::<16>().0 {
-            hash = fold(read_low(pair) ^ hash, read_high(pair) ^ K2);
-        }
-        tail = &bytes[len - 16..];
-    }
-    fold(read_low(tail) ^ hash, read_high(tail) ^ K2)
-}
-
-/// The first eight bytes, or what there is of them.
-#[inline(always)]
-fn read_low(bytes: &[u8]) -> u64 {
-    if let Some(first) = bytes.first_chunk::<8>() {
-        u64::from_le_bytes(*first)
-    } else if let Some(first) = bytes.first_chunk::<4>() {
-        u64::from(u32::from_le_bytes(*first))
-    } else if let [first, ..] = bytes {
-        u64::from(*first) | u64::from(bytes[bytes.len() / 2]) << 8
-    } else {
-        0
-    }
-}
-
-/// The last eight bytes, or what there is of them. With `read_low` it covers up to 16 bytes.
-#[inline(always)]
-fn read_high(bytes: &[u8]) -> u64 {
-    if let Some(last) = bytes.last_chunk::<8>() {
-        u64::from_le_bytes(*last)
-    } else if let Some(last) = bytes.last_chunk::<4>() {
-        u64::from(u32::from_le_bytes(*last))
-    } else {
-        bytes.last().map_or(0, |&last| u64::from(last))
-    }
-}
-
-/// Equal lengths are given.
-#[inline(always)]
-fn same_bytes(a: &[u8], b: &[u8]) -> bool {
-    if a.len() <= 16 { read_low(a) == read_low(b) && read_high(a) == read_high(b) } else { a == b }
-}
-
 /// Values of a fixed width, told apart by their bits.
 pub struct FixedDict<K> {
     /// Entry number plus one; 0 is an empty slot.
@@ -86,6 +41,13 @@ pub struct FixedDict<K> {
 /// The dictionary did not take all values: too many entries, or too many collisions.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Full;
+
+/// How a row of lookups ended: at a key that belongs into an empty slot, or at one with too many probes.
+pub enum Found<K> {
+    All,
+    None(K, usize),
+    Collisions,
+}
 
 /// The bits of a value, as a dictionary compares them.
 pub trait DictKey: Copy + Eq {
@@ -145,33 +107,46 @@ impl<K: DictKey> FixedDict<K> {
         limit: usize,
         indices: &mut Vec<u32>,
     ) -> Result<std::result::Result<(), Full>> {
-        let count = keys.len();
         indices.clear();
-        reserve(indices, count)?;
-        indices.resize(count, 0);
-        let mut probes = count * PROBES_PER_VALUE;
-        for (key, index) in keys.zip(indices.iter_mut()) {
-            let mask = self.slots.len() - 1;
-            let mut at = key.hash() as usize & mask;
-            *index = loop {
-                let slot = self.slots[at];
-                if slot == 0 {
-                    if self.entries.len() >= limit {
-                        return Ok(Err(Full));
-                    }
-                    break self.insert(key, at)?;
+        reserve(indices, keys.len())?;
+        indices.resize(keys.len(), 0);
+        let mut pairs = keys.zip(indices.iter_mut());
+        loop {
+            match self.find_each(&mut pairs) {
+                Found::All => return Ok(Ok(())),
+                Found::None((key, index), at) if self.entries.len() < limit => {
+                    *index = self.insert(key, at)?;
                 }
-                if self.entries[slot as usize - 1] == key {
+                Found::None(..) | Found::Collisions => return Ok(Err(Full)),
+            }
+        }
+    }
+
+    /// Looks keys up to the first that is not there. The table stays as it is, so that the loop can keep
+    /// its places in registers.
+    #[inline(always)]
+    fn find_each<'a>(&self, pairs: &mut impl Iterator<Item = (K, &'a mut u32)>) -> Found<(K, &'a mut u32)> {
+        let (slots, entries) = (&self.slots[..], &self.entries[..]);
+        let mask = slots.len() - 1;
+        for (key, index) in pairs {
+            let mut at = key.hash() as usize & mask;
+            let mut probes = MAX_PROBES;
+            *index = loop {
+                let slot = slots[at];
+                if slot == 0 {
+                    return Found::None((key, index), at);
+                }
+                if entries[slot as usize - 1] == key {
                     break slot - 1;
                 }
                 if probes == 0 {
-                    return Ok(Err(Full));
+                    return Found::Collisions;
                 }
                 probes -= 1;
                 at = (at + 1) & mask;
             };
         }
-        Ok(Ok(()))
+        Found::All
     }
 
     #[cold]
@@ -204,129 +179,6 @@ impl<K: DictKey> FixedDict<K> {
     }
 }
 
-/// Byte strings.
-pub struct BytesDict {
-    /// Upper half of the hash, then entry number plus one; 0 is an empty slot. Comparing the halves
-    /// first keeps a probe that misses away from the entries.
-    slots: Vec<u64>,
-    entries: Vec<Cell>,
-    /// The dictionary page: each entry's length in four bytes, then its bytes. `entries` point into it.
-    page: Vec<u8>,
-}
-
-impl BytesDict {
-    pub fn new() -> Self {
-        BytesDict { slots: vec![0; FIRST_SLOTS], entries: Vec::new(), page: Vec::new() }
-    }
-
-    pub fn clear(&mut self) {
-        self.slots.truncate(FIRST_SLOTS);
-        self.slots.fill(0);
-        self.entries.clear();
-        self.page.clear();
-    }
-
-    pub fn len(&self) -> usize {
-        self.entries.len()
-    }
-
-    /// The entries in PLAIN encoding.
-    pub fn page(&self) -> &[u8] {
-        &self.page
-    }
-
-    pub fn get(&self, index: usize) -> &[u8] {
-        self.entries[index].of(&self.page)
-    }
-
-    pub fn memory(&self) -> usize {
-        self.slots.capacity() * 8 + self.entries.capacity() * size_of::<Cell>() + self.page.capacity()
-    }
-
-    /// As `FixedDict::truncate`.
-    pub fn truncate(&mut self, len: usize) {
-        if let Some(first_gone) = self.entries.get(len) {
-            self.page.truncate(first_gone.pos as usize - 4);
-            self.entries.truncate(len);
-        }
-    }
-
-    /// Appends the entry numbers of `cells` to `indices`. Stops before the value that would take the
-    /// dictionary beyond `limit` entries or `MAX_BYTES`.
-    pub fn intern(
-        &mut self,
-        cells: &[Cell],
-        arena: &[u8],
-        limit: usize,
-        indices: &mut Vec<u32>,
-    ) -> Result<std::result::Result<(), Full>> {
-        reserve(indices, cells.len())?;
-        let mut probes = cells.len() * PROBES_PER_VALUE;
-        for cell in cells {
-            let bytes = cell.of(arena);
-            let hash = hash_bytes(bytes);
-            let mask = self.slots.len() - 1;
-            let mut at = hash as usize & mask;
-            let index = loop {
-                let slot = self.slots[at];
-                if slot == 0 {
-                    let size = self.page.len() + 4 + bytes.len();
-                    if self.entries.len() >= limit || size > MAX_BYTES {
-                        return Ok(Err(Full));
-                    }
-                    break self.insert(bytes, hash, at)?;
-                }
-                if slot >> 32 == hash >> 32 {
-                    let entry = self.entries[slot as u32 as usize - 1].of(&self.page);
-                    if entry.len() == bytes.len() && same_bytes(entry, bytes) {
-                        break slot as u32 - 1;
-                    }
-                }
-                if probes == 0 {
-                    return Ok(Err(Full));
-                }
-                probes -= 1;
-                at = (at + 1) & mask;
-            };
-            indices.push(index);
-        }
-        Ok(Ok(()))
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn insert(&mut self, bytes: &[u8], hash: u64, at: usize) -> Result<u32> {
-        let index = self.entries.len() as u32;
-        reserve(&mut self.entries, 1)?;
-        reserve(&mut self.page, 4 + bytes.len())?;
-        self.page.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
-        self.entries.push(Cell::new(self.page.len(), bytes.len()));
-        self.page.extend_from_slice(bytes);
-        self.slots[at] = hash >> 32 << 32 | u64::from(index + 1);
-        if self.entries.len() * 2 > self.slots.len() {
-            self.grow()?;
-        }
-        Ok(index)
-    }
-
-    fn grow(&mut self) -> Result<()> {
-        let slots = self.slots.len() * 4;
-        let mut grown = Vec::new();
-        reserve(&mut grown, slots)?;
-        grown.resize(slots, 0);
-        for (index, entry) in self.entries.iter().enumerate() {
-            let hash = hash_bytes(entry.of(&self.page));
-            let mut at = hash as usize & (slots - 1);
-            while grown[at] != 0 {
-                at = (at + 1) & (slots - 1);
-            }
-            grown[at] = hash >> 32 << 32 | (index as u64 + 1);
-        }
-        self.slots = grown;
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -355,18 +207,6 @@ mod tests {
     }
 
     proptest! {
-        #[test]
-        fn short_strings_hash_and_compare_by_every_byte(
-            a in prop::collection::vec(0u8..3, 0..40), b in prop::collection::vec(0u8..3, 0..40)
-        ) {
-            if a.len() == b.len() {
-                prop_assert_eq!(same_bytes(&a, &b), a == b);
-            }
-            if a != b {
-                prop_assert_ne!(hash_bytes(&a), hash_bytes(&b));
-            }
-        }
-
         #[test]
         fn entries_are_in_order_of_first_occurrence(values in prop::collection::vec(0u64..5000, 0..9000)) {
             let mut dict = FixedDict::new();

@@ -53,10 +53,7 @@ fn put_le<T: Copy, const N: usize>(values: &[T], out: &mut Vec<u8>, le: impl Fn(
     }
 }
 
-fn value_statistics<T>(
-    bounds: Option<Bounds<T>>,
-    nulls: u64,
-) -> ValueStatistics<T> {
+fn value_statistics<T>(bounds: Option<Bounds<T>>, nulls: u64) -> ValueStatistics<T> {
     let (min, max, exact) = match bounds {
         Some(b) => (Some(b.min.value), Some(b.max.value), (b.min.exact, b.max.exact)),
         None => (None, None, (false, false)),
@@ -94,9 +91,9 @@ macro_rules! fixed_integer {
                 let flip = if unsigned { <$t>::MIN } else { 0 };
                 let Some(&first) = values.first() else { return (None, 0) };
                 let first = first ^ flip;
-                let (min, max) = values.iter().fold((first, first), |(min, max), &v| {
-                    (min.min(v ^ flip), max.max(v ^ flip))
-                });
+                let (min, max) = values
+                    .iter()
+                    .fold((first, first), |(min, max), &v| (min.min(v ^ flip), max.max(v ^ flip)));
                 (Some(exact(min ^ flip, max ^ flip)), 0)
             }
             fn statistics(bounds: Option<Bounds<$t>>, nulls: u64, _nans: u64) -> Statistics {
@@ -134,10 +131,10 @@ macro_rules! fixed_float {
                     return (None, nans);
                 }
                 // NaN compares false, so it never becomes a bound.
-                let (min, max) = values.iter().fold(
-                    (<$t>::INFINITY, <$t>::NEG_INFINITY),
-                    |(min, max), &v| (if v < min { v } else { min }, if v > max { v } else { max }),
-                );
+                let (min, max) =
+                    values.iter().fold((<$t>::INFINITY, <$t>::NEG_INFINITY), |(min, max), &v| {
+                        (if v < min { v } else { min }, if v > max { v } else { max })
+                    });
                 // parquet.thrift, ColumnOrder: a zero bound includes the zero of the other sign.
                 let min = Bound { value: if min == 0.0 { -0.0 } else { min }, exact: min != 0.0 };
                 let max = Bound { value: if max == 0.0 { 0.0 } else { max }, exact: max != 0.0 };
@@ -200,20 +197,14 @@ impl Fixed for [u8; 16] {
         out.extend_from_slice(values.as_flattened());
     }
     fn order(self, other: [u8; 16], unsigned: bool) -> Ordering {
-        if unsigned {
-            self.cmp(&other)
-        } else {
-            i128::from_be_bytes(self).cmp(&i128::from_be_bytes(other))
-        }
+        if unsigned { self.cmp(&other) } else { i128::from_be_bytes(self).cmp(&i128::from_be_bytes(other)) }
     }
     fn bounds(values: &[[u8; 16]], unsigned: bool) -> (Option<Bounds<[u8; 16]>>, usize) {
         let flip = if unsigned { i128::MIN } else { 0 };
         let rank = |v: &[u8; 16]| i128::from_be_bytes(*v) ^ flip;
         let Some(first) = values.first().map(rank) else { return (None, 0) };
-        let (min, max) = values
-            .iter()
-            .map(rank)
-            .fold((first, first), |(min, max), v| (min.min(v), max.max(v)));
+        let (min, max) =
+            values.iter().map(rank).fold((first, first), |(min, max), v| (min.min(v), max.max(v)));
         (Some(exact((min ^ flip).to_be_bytes(), (max ^ flip).to_be_bytes())), 0)
     }
     fn statistics(bounds: Option<Bounds<[u8; 16]>>, nulls: u64, _nans: u64) -> Statistics {

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use parquet::file::metadata::page_index::{PageIndex, PageIndexBuilder};
 use parquet::file::metadata::{
-    ColumnChunkMetaData, FileMetaData, KeyValue, PageIndexPolicy, ParquetMetaData,
-    ParquetMetaDataBuilder, ParquetMetaDataReader, ParquetMetaDataWriter, RowGroupMetaData,
+    ColumnChunkMetaData, FileMetaData, KeyValue, PageIndexPolicy, ParquetMetaData, ParquetMetaDataBuilder,
+    ParquetMetaDataOptions, ParquetMetaDataReader, ParquetMetaDataWriter, RowGroupMetaData,
 };
 use parquet::file::writer::TrackedWrite;
-use parquet::schema::types::ColumnDescPtr;
+use parquet::schema::types::{ColumnDescPtr, SchemaDescriptor};
 
 use super::schema::FileSchema;
 use super::{Result, invalid};
@@ -32,7 +32,10 @@ pub struct RowGroupMeta {
 impl RowGroupMeta {
     /// Reads what `EncodedRowGroup::metadata_at` wrote.
     pub fn decode(bytes: &[u8]) -> Result<RowGroupMeta> {
+        // As a mask, which is how parquet reads them unless told, the encodings would not be written again.
+        let options = ParquetMetaDataOptions::new().with_encoding_stats_as_mask(false);
         let file = ParquetMetaDataReader::new()
+            .with_metadata_options(Some(options))
             .with_page_index_policy(PageIndexPolicy::Optional)
             .parse_and_finish(&::bytes::Bytes::copy_from_slice(bytes))?;
         match file.row_groups() {
@@ -129,13 +132,12 @@ pub fn write_footer(
     all_key_values.extend(key_values);
     let rows = row_groups.iter().map(|r| r.row_group.num_rows()).sum();
     let created_by = Some(created_by.to_string());
-    let file =
-        FileMetaData::new(FORMAT_VERSION, rows, created_by, Some(all_key_values), descr.clone(), None);
+    let file = FileMetaData::new(FORMAT_VERSION, rows, created_by, Some(all_key_values), descr.clone(), None);
     let mut builder = ParquetMetaDataBuilder::new(file);
     let mut indexes = PageIndexBuilder::new(row_groups.len(), descr.num_columns());
     for (ordinal, meta) in row_groups.iter().enumerate() {
-        if !schema.describes(meta.row_group.schema_descr()) {
-            return invalid("a row group's columns are not stored as the file's schema says");
+        if meta.row_group.num_columns() != descr.num_columns() {
+            return invalid("a row group does not have the columns of the file's schema");
         }
         let found = meta.file.page_index_for_row_group(0);
         for column in 0..descr.num_columns() {
@@ -146,7 +148,12 @@ pub fn write_footer(
                 indexes.put_offset_index(index.clone(), ordinal, column);
             }
         }
-        let mut row_group = meta.row_group.clone().into_builder();
+        let columns = (0..descr.num_columns()).map(|c| describe(schema, c, meta.row_group.column(c)));
+        let mut row_group = RowGroupMetaData::builder(descr.clone())
+            .set_num_rows(meta.row_group.num_rows())
+            .set_total_byte_size(meta.row_group.total_byte_size())
+            .set_file_offset(meta.offset() as i64)
+            .set_column_metadata(columns.collect::<Result<_>>()?);
         if let Ok(ordinal) = i16::try_from(ordinal) {
             row_group = row_group.set_ordinal(ordinal.into()); // parquet.thrift has 16 bits for it
         }
@@ -157,8 +164,44 @@ pub fn write_footer(
     let mut tracked = TrackedWrite::new(Skip { left: offset, out: &mut bytes });
     advance(&mut tracked, offset)?;
     ParquetMetaDataWriter::new_with_tracked(tracked, &metadata).finish()?;
+    order_floats_by_type(&mut bytes, descr)?;
     out.write_all(&bytes)?;
     Ok(bytes.len() as u64)
+}
+
+/// A chunk's metadata under the file's schema.
+fn describe(schema: &FileSchema, index: usize, chunk: &ColumnChunkMetaData) -> Result<ColumnChunkMetaData> {
+    let nulls = chunk.statistics().and_then(|s| s.null_count_opt());
+    let has_values = nulls != Some(chunk.num_values() as u64);
+    if !schema.describes(index, chunk.column_descr(), has_values) {
+        let path = chunk.column_path().string();
+        return invalid(format!("column {path} of a row group is not stored as the file's schema says"));
+    }
+    relocate(chunk, schema.parquet().column(index), 0)
+}
+
+/// Marks the flat float columns as ordered by their type.
+///
+/// parquet's writer marks all floats as IEEE 754 total order, which readers older than that order do not
+/// know, so that they ignore the statistics. Ours keep the older order's rules too: see `stats`. The
+/// orders are the footer's last field (parquet.thrift, FileMetaData 7): per leaf a union of one empty
+/// struct, whose field header says which, then the ends of both.
+fn order_floats_by_type(file_end: &mut [u8], descr: &SchemaDescriptor) -> Result<()> {
+    const TYPE_ORDER: [u8; 3] = [0x1c, 0, 0];
+    const TOTAL_ORDER: [u8; 3] = [0x2c, 0, 0];
+    // After the orders come the end of the struct, the length and the magic bytes.
+    let orders = file_end.len().checked_sub(1 + 4 + MAGIC.len());
+    let orders = orders.and_then(|end| file_end.get_mut(end.checked_sub(3 * descr.num_columns())?..end));
+    let Some(orders) = orders else { return invalid("a footer is shorter than its column orders") };
+    for (order, column) in orders.as_chunks_mut::<3>().0.iter_mut().zip(descr.columns()) {
+        match *order {
+            TYPE_ORDER => {}
+            TOTAL_ORDER if column.path().parts().len() > 1 => {}
+            TOTAL_ORDER => *order = TYPE_ORDER,
+            _ => return invalid("a footer's column orders are not where they were expected"),
+        }
+    }
+    Ok(())
 }
 
 /// Drops the first `left` bytes. parquet's writer takes the place of its output in the file from what

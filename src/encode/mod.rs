@@ -14,6 +14,7 @@
 use std::fmt;
 
 mod bits;
+mod byte_dict;
 mod bytes;
 mod chunk;
 mod codec;
@@ -33,6 +34,8 @@ mod thrift;
 mod bench;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_files;
 #[cfg(test)]
 mod tests_stats;
 

@@ -44,8 +44,7 @@ impl NestedColumn {
 
     /// Writers serve one row group; the file that their factory wants to see is never written.
     fn new_writers(&self) -> Result<Vec<ArrowColumnWriter>> {
-        let file =
-            SerializedFileWriter::new(std::io::sink(), self.root.clone(), self.properties.clone())?;
+        let file = SerializedFileWriter::new(std::io::sink(), self.root.clone(), self.properties.clone())?;
         let schema = Arc::new(Schema::new(vec![self.field.clone()]));
         Ok(ArrowRowGroupWriterFactory::new(&file, schema).create_column_writers(0)?)
     }
@@ -72,8 +71,7 @@ impl NestedColumn {
         let writers = std::mem::replace(&mut self.writers, fresh);
         // Only parquet itself can put an ArrowColumnChunk's pages in order, and only into a file.
         let mut bytes = Vec::new();
-        let mut file =
-            SerializedFileWriter::new(&mut bytes, self.root.clone(), self.properties.clone())?;
+        let mut file = SerializedFileWriter::new(&mut bytes, self.root.clone(), self.properties.clone())?;
         let mut row_group = file.next_row_group()?;
         for writer in writers {
             writer.close()?.append_to_row_group(&mut row_group)?;

@@ -183,10 +183,7 @@ impl EncodedRowGroup {
 
     /// The row group's bytes, in the order in which they lie in the file.
     pub fn buffers(&self) -> impl Iterator<Item = &[u8]> {
-        self.chunks
-            .iter()
-            .flat_map(|c| [&c.dictionary[..], &c.pages[..]])
-            .filter(|buffer| !buffer.is_empty())
+        self.chunks.iter().flat_map(|c| [&c.dictionary[..], &c.pages[..]]).filter(|buffer| !buffer.is_empty())
     }
 
     /// The row group's metadata once its first byte lies at `offset` of the file: bytes for

@@ -7,7 +7,7 @@ use arrow::datatypes::{DataType, Field as ArrowField, Schema, SchemaRef, TimeUni
 use parquet::arrow::{ARROW_SCHEMA_META_KEY, encode_arrow_schema};
 use parquet::basic::{LogicalType, Repetition, TimeUnit as ParquetUnit, Type as PhysicalType};
 use parquet::file::metadata::KeyValue;
-use parquet::schema::types::{SchemaDescPtr, SchemaDescriptor, Type, TypePtr};
+use parquet::schema::types::{ColumnDescriptor, SchemaDescPtr, SchemaDescriptor, Type, TypePtr};
 
 use super::{Result, invalid};
 use crate::types::{Field, Kind, Physical, Shapes, decimal_physical};
@@ -25,7 +25,7 @@ struct Leaf {
 /// A file's schema under one set of shapes.
 ///
 /// Row groups written under earlier shapes stay valid under later ones as long as no leaf's physical
-/// type and no decimal's scale changed; `footer::write_footer` checks the former.
+/// type and no decimal's scale changed; `footer::write_footer` checks that.
 #[derive(Clone, Debug)]
 pub struct FileSchema {
     descr: SchemaDescPtr,
@@ -65,17 +65,19 @@ impl FileSchema {
         ]
     }
 
-    /// Whether row groups of `other` can be described by `self`: the same leaves, stored alike.
-    pub(super) fn describes(&self, other: &SchemaDescriptor) -> bool {
-        self.descr.num_columns() == other.num_columns()
-            && self.descr.columns().iter().zip(other.columns()).all(|(a, b)| {
-                a.path() == b.path()
-                    && a.physical_type() == b.physical_type()
-                    && a.max_def_level() == b.max_def_level()
-                    && a.max_rep_level() == b.max_rep_level()
-                    && (a.physical_type() != PhysicalType::FIXED_LEN_BYTE_ARRAY
-                        || a.type_length() == b.type_length())
-            })
+    /// Whether the leaf `index` can describe a chunk that was written as `other`.
+    ///
+    /// A precision may differ: no page knows it. A flat chunk without a single value fits any type, for
+    /// its pages have nothing but levels: that of a numeric column of which a process saw only NULLs.
+    pub(super) fn describes(&self, index: usize, other: &ColumnDescriptor, has_values: bool) -> bool {
+        let leaf = self.descr.column(index);
+        let same_place = leaf.path() == other.path()
+            && leaf.max_def_level() == other.max_def_level()
+            && leaf.max_rep_level() == other.max_rep_level();
+        let same_type = leaf.physical_type() == other.physical_type()
+            && leaf.type_length() == other.type_length()
+            && leaf.type_scale() == other.type_scale();
+        same_place && (same_type || (!has_values && leaf.path().parts().len() == 1))
     }
 }
 
@@ -99,9 +101,9 @@ fn arrow_type(kind: &Kind, shapes: &Shapes) -> DataType {
             }
             list.data_type().clone()
         }
-        Kind::Struct { fields } => {
-            DataType::Struct(fields.iter().map(|f| arrow_field(&nullable(f), shapes)).collect::<Vec<_>>().into())
-        }
+        Kind::Struct { fields } => DataType::Struct(
+            fields.iter().map(|f| arrow_field(&nullable(f), shapes)).collect::<Vec<_>>().into(),
+        ),
         flat => leaf(flat, shapes).arrow,
     }
 }
@@ -207,11 +209,9 @@ fn leaf(kind: &Kind, shapes: &Shapes) -> Leaf {
             micros(true),
             DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
         ),
-        Kind::Uuid => (
-            PhysicalType::FIXED_LEN_BYTE_ARRAY,
-            Some(LogicalType::Uuid),
-            DataType::FixedSizeBinary(16),
-        ),
+        Kind::Uuid => {
+            (PhysicalType::FIXED_LEN_BYTE_ARRAY, Some(LogicalType::Uuid), DataType::FixedSizeBinary(16))
+        }
         Kind::Json => (PhysicalType::BYTE_ARRAY, Some(LogicalType::Json), DataType::Utf8),
         Kind::Bytea => (PhysicalType::BYTE_ARRAY, None, DataType::Binary),
         // A list or a composite comes here only where its shape makes it text.
@@ -239,9 +239,7 @@ fn decimal_leaf(precision: u8, scale: u8) -> Leaf {
 fn columns_json(fields: &[Field]) -> String {
     let columns: Vec<String> = fields
         .iter()
-        .map(|f| {
-            format!("{{\"name\":{},\"pg_type\":{}}}", json_string(&f.name), json_string(&f.pg_type))
-        })
+        .map(|f| format!("{{\"name\":{},\"pg_type\":{}}}", json_string(&f.name), json_string(&f.pg_type)))
         .collect();
     format!("[{}]", columns.join(","))
 }

@@ -10,6 +10,8 @@ use parquet::file::metadata::{ColumnIndexBuilder, LevelHistogram};
 use parquet::file::page_index::column_index::ColumnIndexMetaData;
 
 use super::Result;
+use super::byte_dict::head;
+use crate::types::Cell;
 
 /// Longest string bound, the length that parquet's own writer cuts its column index to.
 const MAX_BOUND: usize = 64;
@@ -39,23 +41,19 @@ pub struct PageStats<B> {
 
 impl<B: Clone> Bounds<B> {
     fn widen(&mut self, other: &Bounds<B>, cmp: &impl Fn(&B, &B) -> Ordering) {
-        let keep = |mine: &mut Bound<B>, other: &Bound<B>, better: Ordering| {
-            match cmp(&other.value, &mine.value) {
+        let keep =
+            |mine: &mut Bound<B>, other: &Bound<B>, better: Ordering| match cmp(&other.value, &mine.value) {
                 Ordering::Equal => mine.exact |= other.exact,
                 order if order == better => *mine = other.clone(),
                 _ => {}
-            }
-        };
+            };
         keep(&mut self.min, &other.min, Ordering::Less);
         keep(&mut self.max, &other.max, Ordering::Greater);
     }
 }
 
 /// The bounds of a chunk from those of its pages.
-pub fn chunk_bounds<B: Clone>(
-    pages: &[PageStats<B>],
-    cmp: impl Fn(&B, &B) -> Ordering,
-) -> Option<Bounds<B>> {
+pub fn chunk_bounds<B: Clone>(pages: &[PageStats<B>], cmp: impl Fn(&B, &B) -> Ordering) -> Option<Bounds<B>> {
     let mut known = pages.iter().filter_map(|p| p.bounds.as_ref());
     let mut chunk = known.next()?.clone();
     known.for_each(|bounds| chunk.widen(bounds, &cmp));
@@ -100,10 +98,8 @@ fn boundary_order<B>(pages: &[PageStats<B>], cmp: impl Fn(&B, &B) -> Ordering) -
     let (mut ascending, mut descending) = (true, true);
     let known: Vec<&Bounds<B>> = pages.iter().filter_map(|p| p.bounds.as_ref()).collect();
     for pair in known.windows(2) {
-        let orders = [
-            cmp(&pair[0].min.value, &pair[1].min.value),
-            cmp(&pair[0].max.value, &pair[1].max.value),
-        ];
+        let orders =
+            [cmp(&pair[0].min.value, &pair[1].min.value), cmp(&pair[0].max.value, &pair[1].max.value)];
         ascending &= orders.iter().all(|o| o.is_le());
         descending &= orders.iter().all(|o| o.is_ge());
     }
@@ -115,30 +111,23 @@ fn boundary_order<B>(pages: &[PageStats<B>], cmp: impl Fn(&B, &B) -> Ordering) -
 }
 
 /// Bounds of byte strings in unsigned byte order, untruncated.
-pub fn extremes<'a>(mut values: impl Iterator<Item = &'a [u8]>) -> Option<(&'a [u8], &'a [u8])> {
-    let first = values.next()?;
+pub fn extremes<'a>(mut values: impl Iterator<Item = (Cell, &'a [u8])>) -> Option<(&'a [u8], &'a [u8])> {
+    // Most values differ from both extremes in their first 16 bytes, which compare as one number.
+    let ranked = |(cell, arena)| {
+        let (head, bytes) = head(cell, arena);
+        (head.swap_bytes(), bytes)
+    };
+    let first = ranked(values.next()?);
     let (mut min, mut max) = (first, first);
-    let (mut min_prefix, mut max_prefix) = (prefix(first), prefix(first));
-    for value in values {
-        // Most values differ from both extremes in their first eight bytes: one load and two compares.
-        let prefix = prefix(value);
-        if prefix < min_prefix || (prefix == min_prefix && value < min) {
-            (min, min_prefix) = (value, prefix);
+    for value in values.map(ranked) {
+        if value.0 <= min.0 && value < min {
+            min = value;
         }
-        if prefix > max_prefix || (prefix == max_prefix && value > max) {
-            (max, max_prefix) = (value, prefix);
+        if value.0 >= max.0 && value > max {
+            max = value;
         }
     }
-    Some((min, max))
-}
-
-/// The first eight bytes as a number that orders as they do; missing ones count as zero.
-#[inline]
-fn prefix(bytes: &[u8]) -> u64 {
-    match bytes.first_chunk::<8>() {
-        Some(first) => u64::from_be_bytes(*first),
-        None => bytes.iter().enumerate().fold(0, |p, (i, &b)| p | u64::from(b) << (56 - 8 * i)),
-    }
+    Some((min.1, max.1))
 }
 
 pub fn byte_bounds(min: &[u8], max: &[u8], utf8: bool) -> Bounds<Vec<u8>> {

@@ -51,9 +51,7 @@ fn chunk_bounds(field: &Field, statistics: &Statistics) -> Option<(Key, Key)> {
         Statistics::Int64(s) => both(s.min_opt(), s.max_opt(), |&v| int_key(field, v)),
         Statistics::Float(s) => both(s.min_opt(), s.max_opt(), |&v| Key::Float(v.into())),
         Statistics::Double(s) => both(s.min_opt(), s.max_opt(), |&v| Key::Float(v)),
-        Statistics::ByteArray(s) => {
-            both(s.min_opt(), s.max_opt(), |v| Key::Bytes(v.as_bytes().to_vec()))
-        }
+        Statistics::ByteArray(s) => both(s.min_opt(), s.max_opt(), |v| Key::Bytes(v.as_bytes().to_vec())),
         Statistics::FixedLenByteArray(s) => {
             both(s.min_opt(), s.max_opt(), |v| fixed_key(field, v.as_bytes()))
         }
@@ -182,6 +180,8 @@ fn nan_is_never_a_bound() {
     // The middle page has nothing else: no column index.
     let middle = rows(Values::F32((0..n).map(|i| if i / 20_000 == 1 { f32::NAN } else { 0.0 }).collect()));
     let metadata = check_file(&fields, vec![vec![some.with_nulls(|i| i % 7 == 0), middle]]);
+    let orders = metadata.file_metadata().column_orders().unwrap();
+    assert_eq!(orders[0], parquet::basic::ColumnOrder::TYPE_DEFINED_ORDER(parquet::basic::SortOrder::SIGNED));
     let index = metadata.page_index_for_row_group(0);
     assert!(index.column_index(0).is_some() && index.column_index(1).is_none());
     let statistics = metadata.row_group(0).column(1).statistics().unwrap();

@@ -77,4 +77,3 @@ fn put_i32(out: &mut Vec<u8>, step: u8, value: i32) {
     put_field(out, step, I32);
     put_zigzag(out, value.into());
 }
-

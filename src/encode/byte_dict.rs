@@ -1,0 +1,243 @@
+//! Dictionaries of byte strings.
+
+use super::dict::{FIRST_SLOTS, Found, Full, K1, K2, MAX_BYTES, MAX_PROBES, fold};
+use super::{Result, reserve};
+use crate::types::Cell;
+
+/// The low `n` bytes.
+const LOW_BYTES: [u128; 17] = {
+    let mut masks = [0; 17];
+    let mut n = 1;
+    while n <= 16 {
+        masks[n] = u128::MAX >> (128 - 8 * n);
+        n += 1;
+    }
+    masks
+};
+
+/// The first 16 bytes of the value, filled up with zeros; and its bytes.
+///
+/// Values of up to 16 bytes are hashed and compared by this one load, whatever their length: a branch on
+/// the length would be mispredicted on every other value of a column of mixed lengths.
+#[inline(always)]
+pub fn head(cell: Cell, arena: &[u8]) -> (u128, &[u8]) {
+    let bytes = cell.of(arena);
+    let word = match arena[cell.pos as usize..].first_chunk::<16>() {
+        Some(wide) => u128::from_le_bytes(*wide),
+        None => {
+            let mut wide = [0; 16];
+            let len = bytes.len().min(16);
+            wide[..len].copy_from_slice(&bytes[..len]);
+            u128::from_le_bytes(wide)
+        }
+    };
+    (word & LOW_BYTES[bytes.len().min(16)], bytes)
+}
+
+#[inline(always)]
+fn hash_bytes(head: u128, bytes: &[u8]) -> u64 {
+    let hash = fold(head as u64 ^ bytes.len() as u64 ^ K1, (head >> 64) as u64 ^ K2);
+    if bytes.len() <= 16 { hash } else { hash_tail(hash, bytes) }
+}
+
+/// Sixteen bytes at a time; the last step overlaps the one before it instead of looking at single bytes.
+fn hash_tail(mut hash: u64, bytes: &[u8]) -> u64 {
+    let mut add = |sixteen: &[u8; 16]| {
+        let word = u128::from_le_bytes(*sixteen);
+        hash = fold(word as u64 ^ hash, (word >> 64) as u64 ^ K2);
+    };
+    bytes[16..].as_chunks::<16>().0.iter().for_each(&mut add);
+    if let Some(last) = bytes.last_chunk::<16>() {
+        add(last);
+    }
+    hash
+}
+
+/// A byte string's first 16 bytes, as `head` gives them, and where all of it is.
+struct Entry {
+    head: u128,
+    len: u32,
+    cell: Cell,
+}
+
+/// Byte strings.
+pub struct BytesDict {
+    /// Upper half of the hash, then entry number plus one; 0 is an empty slot. Comparing the halves
+    /// first keeps a probe that misses away from the entries.
+    slots: Vec<u64>,
+    entries: Vec<Entry>,
+    /// The dictionary page: each entry's length in four bytes, then its bytes. `entries` point into it.
+    page: Vec<u8>,
+}
+
+impl BytesDict {
+    pub fn new() -> Self {
+        BytesDict { slots: vec![0; FIRST_SLOTS], entries: Vec::new(), page: Vec::new() }
+    }
+
+    pub fn clear(&mut self) {
+        self.slots.truncate(FIRST_SLOTS);
+        self.slots.fill(0);
+        self.entries.clear();
+        self.page.clear();
+    }
+
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// The entries in PLAIN encoding.
+    pub fn page(&self) -> &[u8] {
+        &self.page
+    }
+
+    pub fn get(&self, index: usize) -> &[u8] {
+        self.entries[index].cell.of(&self.page)
+    }
+
+    /// An entry, and the arena that it lies in.
+    pub fn place(&self, index: usize) -> (Cell, &[u8]) {
+        (self.entries[index].cell, &self.page)
+    }
+
+    pub fn memory(&self) -> usize {
+        self.slots.capacity() * 8 + self.entries.capacity() * size_of::<Entry>() + self.page.capacity()
+    }
+
+    /// As `FixedDict::truncate`.
+    pub fn truncate(&mut self, len: usize) {
+        if let Some(first_gone) = self.entries.get(len) {
+            self.page.truncate(first_gone.cell.pos as usize - 4);
+            self.entries.truncate(len);
+        }
+    }
+
+    /// Appends the entry numbers of `cells` to `indices`. Stops before the value that would take the
+    /// dictionary beyond `limit` entries or `MAX_BYTES`.
+    pub fn intern(
+        &mut self,
+        cells: &[Cell],
+        arena: &[u8],
+        limit: usize,
+        indices: &mut Vec<u32>,
+    ) -> Result<std::result::Result<(), Full>> {
+        reserve(indices, cells.len())?;
+        let known = indices.len();
+        indices.resize(known + cells.len(), 0);
+        let mut pairs = cells.iter().copied().zip(indices[known..].iter_mut());
+        loop {
+            match self.find_each(&mut pairs, arena) {
+                Found::All => return Ok(Ok(())),
+                Found::None((cell, hash, index), at) => {
+                    let (head, bytes) = head(cell, arena);
+                    let size = self.page.len() + 4 + bytes.len();
+                    if self.entries.len() < limit && size <= MAX_BYTES {
+                        *index = self.insert(head, bytes, hash, at)?;
+                        continue;
+                    }
+                }
+                Found::Collisions => {}
+            }
+            // What is left, and the value that was refused.
+            let done = cells.len() - pairs.len() - 1;
+            indices.truncate(known + done);
+            return Ok(Err(Full));
+        }
+    }
+
+    /// As `FixedDict::find_each`.
+    #[inline(always)]
+    fn find_each<'a>(
+        &self,
+        pairs: &mut impl Iterator<Item = (Cell, &'a mut u32)>,
+        arena: &[u8],
+    ) -> Found<(Cell, u64, &'a mut u32)> {
+        let (slots, entries) = (&self.slots[..], &self.entries[..]);
+        let mask = slots.len() - 1;
+        for (cell, index) in pairs {
+            let (head, bytes) = head(cell, arena);
+            let hash = hash_bytes(head, bytes);
+            let mut at = hash as usize & mask;
+            let mut probes = MAX_PROBES;
+            *index = loop {
+                let slot = slots[at];
+                if slot == 0 {
+                    return Found::None((cell, hash, index), at);
+                }
+                if slot >> 32 == hash >> 32 {
+                    let entry = &entries[slot as u32 as usize - 1];
+                    if entry.head == head
+                        && entry.len as usize == bytes.len()
+                        && (bytes.len() <= 16 || entry.cell.of(&self.page) == bytes)
+                    {
+                        break slot as u32 - 1;
+                    }
+                }
+                if probes == 0 {
+                    return Found::Collisions;
+                }
+                probes -= 1;
+                at = (at + 1) & mask;
+            };
+        }
+        Found::All
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn insert(&mut self, head: u128, bytes: &[u8], hash: u64, at: usize) -> Result<u32> {
+        let index = self.entries.len() as u32;
+        reserve(&mut self.entries, 1)?;
+        reserve(&mut self.page, 4 + bytes.len())?;
+        self.page.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
+        let cell = Cell::new(self.page.len(), bytes.len());
+        self.entries.push(Entry { head, len: bytes.len() as u32, cell });
+        self.page.extend_from_slice(bytes);
+        self.slots[at] = hash >> 32 << 32 | u64::from(index + 1);
+        if self.entries.len() * 2 > self.slots.len() {
+            self.grow()?;
+        }
+        Ok(index)
+    }
+
+    fn grow(&mut self) -> Result<()> {
+        let slots = self.slots.len() * 4;
+        let mut grown = Vec::new();
+        reserve(&mut grown, slots)?;
+        grown.resize(slots, 0);
+        for (index, entry) in self.entries.iter().enumerate() {
+            let hash = hash_bytes(entry.head, entry.cell.of(&self.page));
+            let mut at = hash as usize & (slots - 1);
+            while grown[at] != 0 {
+                at = (at + 1) & (slots - 1);
+            }
+            grown[at] = hash >> 32 << 32 | (index as u64 + 1);
+        }
+        self.slots = grown;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn strings_hash_by_every_byte(
+            a in prop::collection::vec(0u8..3, 0..40), b in prop::collection::vec(0u8..3, 0..40)
+        ) {
+            let hash = |bytes: &[u8], room: usize| {
+                let mut arena = bytes.to_vec();
+                arena.resize(bytes.len() + room, 0xa5);
+                let (head, value) = head(Cell::new(0, bytes.len()), &arena);
+                hash_bytes(head, value)
+            };
+            prop_assert_eq!(hash(&a, 0), hash(&a, 16));
+            if a != b {
+                prop_assert_ne!(hash(&a, 16), hash(&b, 16));
+            }
+        }
+    }
+}
