@@ -35,7 +35,7 @@ def test_result_row(table, out):
     assert (result.files, result.rows, result.device) == (1, 20000, "cpu")
     assert result.row_groups == metadata.num_row_groups
     assert result.bytes == (out / "t.parquet").stat().st_size
-    assert 0 <= result.workers <= 2 and result.elapsed.total_seconds() > 0
+    assert 0 <= result.workers <= 2 and result.elapsed > "00:00:00"
     assert result.scan == "heap"
 
 
@@ -81,7 +81,7 @@ def test_statistics_match_the_data(table, out):
     """Every chunk's minimum, maximum and NULL count, and the rows that DuckDB prunes by them."""
     table.execute("""CREATE TABLE s (f float8, x text, u oid, n numeric(30,2), d date, i int);
         INSERT INTO s SELECT CASE i % 50 WHEN 0 THEN float8 'NaN' WHEN 1 THEN float8 '-0' ELSE i - 700 END, repeat('ÿ', i % 80) || i,
-            (4294967295 - i * 3000000)::bigint::oid, i * 100000000000000000000.0 * (i % 3 - 1), date '1960-01-01' + i * 20,
+            (4294967295 - i * 3000000::bigint)::oid, i * 100000000000000000000.0 * (i % 3 - 1), date '1960-01-01' + i * 20,
             CASE WHEN i % 4 = 0 THEN i END FROM generate_series(0, 1399) i""")
     export_and_check(table, "s", out / "s.parquet", row_group_rows=100, workers=0)
     metadata = pq.read_metadata(out / "s.parquet")

@@ -112,6 +112,7 @@ def test_export_directories(secret, out, scan):
 
 
 def test_only_a_superuser_sets_export_directories(secret, out, role, scan):
+    secret.execute("LOAD 'pg_strata'")  # until then nobody knows the setting, and a value is thrown away
     secret.execute(f"SET ROLE {role}")
     with pytest.raises(psycopg.Error) as caught:
         secret.execute("SET pg_strata.export_directories = '/'")

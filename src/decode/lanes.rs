@@ -5,6 +5,7 @@ use crate::types::{
     Cell, Kind, Lane, Physical, Reason, Repr, Shape, Shapes, ValueError, Values, decimal_physical,
 };
 use crate::wire::numeric::{Num, Numeric, pow10};
+use crate::wire::short_numeric::ShortNumeric;
 
 /// Decodes one flat column of a batch, into the lane's own buffers.
 ///
@@ -95,13 +96,23 @@ fn fill<T: Vector>(
     values: &mut Values,
     read: impl Fn(&[u8]) -> Result<T, Reason>,
 ) -> Result<(), ValueError> {
+    fill_cells(batch, values, |cell| read(cell.of(batch.arena)))
+}
+
+/// Fills the lane with `read` of every cell that is not NULL.
+#[inline]
+fn fill_cells<T: Vector>(
+    batch: &Batch,
+    values: &mut Values,
+    read: impl Fn(Cell) -> Result<T, Reason>,
+) -> Result<(), ValueError> {
     let out = vector::<T>(values);
     // Written into a vector of full length: a push would check for room each time.
     out.resize(batch.cells.len(), T::default());
     let mut slots = out.iter_mut();
     for (row, cell) in batch.cells.iter().enumerate() {
-        if let Some(bytes) = cell.bytes(batch.arena) {
-            let value = read(bytes).map_err(|reason| ValueError { row, reason })?;
+        if !cell.is_null() {
+            let value = read(*cell).map_err(|reason| ValueError { row, reason })?;
             if let Some(slot) = slots.next() {
                 *slot = value;
             }
@@ -229,9 +240,25 @@ fn decode_decimal<const WIRE: bool>(
             _ => Err(decimal.refusal(&num)),
         }
     };
+    // A scale between two groups of four digits is reached from the next one by an exact division.
+    let groups = (i32::from(scale) + 3) / 4;
+    let short = |cell: Cell| {
+        let found = if WIRE { None } else { ShortNumeric::read(batch.arena, cell) };
+        let value = found.filter(|num| num.dscale <= max_dscale).and_then(|num| num.at(groups));
+        let value = match 4 * groups - i32::from(scale) {
+            0 => value,
+            1 => value.filter(|value| value % 10 == 0).map(|value| value / 10),
+            2 => value.filter(|value| value % 100 == 0).map(|value| value / 100),
+            _ => value.filter(|value| value % 1000 == 0).map(|value| value / 1000),
+        };
+        match value {
+            Some(value) if value.unsigned_abs() < limit => Ok(value),
+            _ => narrow(cell.of(batch.arena)),
+        }
+    };
     let filled = match physical {
-        Physical::I32 => fill(batch, values, |bytes| narrow(bytes).map(|value| value as i32)),
-        Physical::I64 => fill(batch, values, narrow),
+        Physical::I32 => fill_cells(batch, values, |cell| short(cell).map(|value| value as i32)),
+        Physical::I64 => fill_cells(batch, values, short),
         _ => fill(batch, values, |bytes| Ok(decimal.unscaled::<WIRE>(bytes)?.to_be_bytes())),
     };
     filled.map_err(|error| match error.reason {

@@ -23,8 +23,8 @@ mod delta;
 mod dict;
 mod fixed;
 pub mod footer;
-mod precision;
 mod nested;
+mod precision;
 mod row_group;
 mod schema;
 mod stats;
@@ -39,9 +39,9 @@ mod tests_files;
 #[cfg(test)]
 mod tests_stats;
 
+pub use codec::{CODECS, Codec, CodecError};
 pub use footer::RowGroupMeta;
 pub use precision::exact_shapes;
-pub use codec::{CODECS, Codec, CodecError};
 pub use row_group::{EncodedRowGroup, RowGroupWriter};
 pub use schema::{FileSchema, arrow_field};
 

@@ -50,7 +50,10 @@ fn largest(groups: &[RowGroupMeta], leaf: usize) -> Option<u128> {
             Some(Statistics::Int64(s)) => magnitudes(s.min_opt().copied(), s.max_opt().copied()),
             Some(Statistics::FixedLenByteArray(s)) => {
                 let value = |bytes: &[u8]| bytes.try_into().ok().map(i128::from_be_bytes);
-                magnitudes(s.min_opt().and_then(|v| value(v.data())), s.max_opt().and_then(|v| value(v.data())))
+                magnitudes(
+                    s.min_opt().and_then(|v| value(v.data())),
+                    s.max_opt().and_then(|v| value(v.data())),
+                )
             }
             _ => None,
         };

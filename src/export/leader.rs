@@ -95,14 +95,15 @@ pub(super) fn check_context() -> Result<()> {
     if !parallel::in_parallel_worker() {
         return Ok(());
     }
-    Err(error(
-        Code::ERRCODE_INVALID_TRANSACTION_STATE,
-        "cannot export from within a parallel operation",
-    )
-    .set_hint("The functions are PARALLEL UNSAFE; do not call them from one marked PARALLEL SAFE."))
+    Err(error(Code::ERRCODE_INVALID_TRANSACTION_STATE, "cannot export from within a parallel operation")
+        .set_hint("The functions are PARALLEL UNSAFE; do not call them from one marked PARALLEL SAFE."))
 }
 
-pub(super) fn check_reading(source: &Source, attributes: &[Attribute], names: Option<&[String]>) -> Result<()> {
+pub(super) fn check_reading(
+    source: &Source,
+    attributes: &[Attribute],
+    names: Option<&[String]>,
+) -> Result<()> {
     let chosen: Vec<(i16, String)> = columns::choose(&source.name, attributes, names)?
         .into_iter()
         .map(|attribute| (attribute.number, attribute.name.clone()))

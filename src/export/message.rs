@@ -21,7 +21,15 @@ pub struct Part {
 }
 
 impl Part {
-    pub fn new(chunk: usize, sequence: usize, file: usize, offset: u64, bytes: u64, rows: u64, metadata: Vec<u8>) -> Part {
+    pub fn new(
+        chunk: usize,
+        sequence: usize,
+        file: usize,
+        offset: u64,
+        bytes: u64,
+        rows: u64,
+        metadata: Vec<u8>,
+    ) -> Part {
         let metadata_bytes = metadata.len();
         Part { chunk, sequence, file, offset, bytes, rows, metadata, metadata_bytes }
     }
@@ -48,7 +56,8 @@ impl Report {
     pub fn from_message(message: &[u8]) -> Result<Report> {
         let short = || internal("a worker's report is cut short");
         let (length, rest) = message.split_first_chunk::<8>().ok_or_else(short)?;
-        let (head, mut rest) = rest.split_at_checked(u64::from_le_bytes(*length) as usize).ok_or_else(short)?;
+        let (head, mut rest) =
+            rest.split_at_checked(u64::from_le_bytes(*length) as usize).ok_or_else(short)?;
         let mut report: Report = serde_json::from_slice(head).map_err(|cause| internal(cause.to_string()))?;
         for part in &mut report.parts {
             let (metadata, after) = rest.split_at_checked(part.metadata_bytes).ok_or_else(short)?;

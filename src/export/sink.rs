@@ -104,7 +104,15 @@ impl<'j> ChunkSink<'j> {
     }
 
     fn add_part(&mut self, offset: u64, bytes: u64, rows: u64, metadata: Vec<u8>) {
-        self.report.parts.push(Part::new(self.chunk, self.sequence, self.file, offset, bytes, rows, metadata));
+        self.report.parts.push(Part::new(
+            self.chunk,
+            self.sequence,
+            self.file,
+            offset,
+            bytes,
+            rows,
+            metadata,
+        ));
         self.sequence += 1;
     }
 
@@ -179,7 +187,8 @@ impl Columns {
         let fields = job.fields();
         let schema = FileSchema::new(&fields, &job.shapes).map_err(encode_error)?;
         let codec = Codec::parse(compression).map_err(|cause| internal(cause.to_string()))?;
-        let writer = RowGroupWriter::new(&schema, &fields, &job.shapes, &Options { codec }).map_err(encode_error)?;
+        let writer =
+            RowGroupWriter::new(&schema, &fields, &job.shapes, &Options { codec }).map_err(encode_error)?;
         Ok(Columns {
             lanes: vec![Lane::default(); fields.len()],
             fields,
@@ -287,4 +296,3 @@ pub fn encode_error(cause: EncodeError) -> Error {
     error(Code::ERRCODE_INTERNAL_ERROR, format!("could not encode a row group: {cause}"))
         .set_hint("Please report this with the table's definition.")
 }
-

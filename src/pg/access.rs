@@ -34,8 +34,9 @@ pub fn check_select(table: Oid, table_name: &str, columns: &[(i16, String)]) -> 
         {
             return Ok(());
         }
-        let denied =
-            columns.iter().find(|(attnum, _)| pg_sys::pg_attribute_aclcheck(table, *attnum, user, select) != OK);
+        let denied = columns
+            .iter()
+            .find(|(attnum, _)| pg_sys::pg_attribute_aclcheck(table, *attnum, user, select) != OK);
         match denied {
             None if !columns.is_empty() => Ok(()),
             None => Err(denied_error(table_name, "The table has no columns that you may read.".into())),

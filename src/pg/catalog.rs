@@ -91,9 +91,7 @@ impl Table {
     /// Blocks in the main fork now.
     pub fn blocks(&self) -> u32 {
         // SAFETY: the relation is open and has storage where its access method says so.
-        unsafe {
-            pg_sys::RelationGetNumberOfBlocksInFork(self.relation, pg_sys::ForkNumber::MAIN_FORKNUM)
-        }
+        unsafe { pg_sys::RelationGetNumberOfBlocksInFork(self.relation, pg_sys::ForkNumber::MAIN_FORKNUM) }
     }
 
     /// Schema and name, quoted where SQL needs it.
@@ -171,7 +169,11 @@ mod raw {
 
     unsafe extern "C-unwind" {
         // catalog/pg_inherits.h, which pgrx does not bind.
-        fn find_all_inheritors(parent: Oid, lockmode: i32, parents: *mut *mut pg_sys::List) -> *mut pg_sys::List;
+        fn find_all_inheritors(
+            parent: Oid,
+            lockmode: i32,
+            parents: *mut *mut pg_sys::List,
+        ) -> *mut pg_sys::List;
     }
 
     pub(super) unsafe fn inheritors(parent: Oid) -> *mut pg_sys::List {
@@ -239,8 +241,13 @@ fn align_bytes(code: u8) -> u8 {
 }
 
 fn name_text(name: &pg_sys::NameData) -> String {
-    // SAFETY: NameData is NUL-terminated.
-    unsafe { CStr::from_ptr(name.data.as_ptr()) }.to_string_lossy().into_owned()
+    // SAFETY: NameData is NUL-terminated; a conversion's result is palloc'd.
+    unsafe {
+        let length = CStr::from_ptr(name.data.as_ptr()).count_bytes();
+        let utf8 = pg_sys::pg_enc::PG_UTF8 as i32;
+        let text = pg_sys::pg_server_to_any(name.data.as_ptr(), length as i32, utf8);
+        CStr::from_ptr(text).to_string_lossy().into_owned()
+    }
 }
 
 /// What a type is, domains seen through.

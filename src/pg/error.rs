@@ -20,9 +20,10 @@ pub fn file_error(what: &str, path: &Path, error: &io::Error) -> Error {
         Some(libc::ENOSPC | libc::EDQUOT) => {
             (Code::ERRCODE_DISK_FULL, "Free space on the file system, or export to another one.")
         }
-        Some(libc::EFBIG) => {
-            (Code::ERRCODE_DISK_FULL, "The server's file size limit was met; raise it, or export to a directory.")
-        }
+        Some(libc::EFBIG) => (
+            Code::ERRCODE_DISK_FULL,
+            "The server's file size limit was met; raise it, or export to a directory.",
+        ),
         Some(libc::ENOENT | libc::ENOTDIR) => {
             (Code::ERRCODE_UNDEFINED_FILE, "Create the directory on the server first.")
         }
@@ -30,15 +31,14 @@ pub fn file_error(what: &str, path: &Path, error: &io::Error) -> Error {
             Code::ERRCODE_INSUFFICIENT_PRIVILEGE,
             "The file is written by the server's operating system user, which must be allowed to.",
         ),
-        Some(libc::EEXIST) => {
-            (Code::ERRCODE_DUPLICATE_FILE, "Pass overwrite => true to replace it.")
-        }
+        Some(libc::EEXIST) => (Code::ERRCODE_DUPLICATE_FILE, "Pass overwrite => true to replace it."),
         Some(libc::EMFILE | libc::ENFILE) => {
             (Code::ERRCODE_INSUFFICIENT_RESOURCES, "Raise the limit on open files.")
         }
         _ => (Code::ERRCODE_IO_ERROR, "Check the server's storage and its log."),
     };
-    self::error(code, format!("could not {what} \"{}\": {}", path.display(), os_message(error))).set_hint(hint)
+    self::error(code, format!("could not {what} \"{}\": {}", path.display(), os_message(error)))
+        .set_hint(hint)
 }
 
 /// The operating system's words alone, without Rust's "(os error 28)".

@@ -64,7 +64,10 @@ impl HeapScan {
             let Some((tuple, len)) = line_pointer(copy, offset) else {
                 return Err(error(
                     Code::ERRCODE_DATA_CORRUPTED,
-                    format!("invalid line pointer ({block},{offset}) in table {}", self.table.qualified_name()),
+                    format!(
+                        "invalid line pointer ({block},{offset}) in table {}",
+                        self.table.qualified_name()
+                    ),
                 )
                 .set_hint("Check the table with pg_amcheck."));
             };

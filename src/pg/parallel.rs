@@ -193,7 +193,10 @@ pub unsafe extern "C-unwind" fn pg_strata_worker_main(
 pub fn workers_for(blocks: u64, option: Option<i32>) -> usize {
     // SAFETY: reads process-wide settings.
     let (threshold, limit) = unsafe {
-        (pg_sys::min_parallel_table_scan_size.max(1) as u64, pg_sys::max_parallel_workers_per_gather.max(0) as usize)
+        (
+            pg_sys::min_parallel_table_scan_size.max(1) as u64,
+            pg_sys::max_parallel_workers_per_gather.max(0) as usize,
+        )
     };
     let wanted = match option {
         Some(workers) => workers as usize,

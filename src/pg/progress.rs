@@ -9,10 +9,7 @@ impl Progress {
     pub fn start(table: Oid, total_bytes: u64) -> Progress {
         // SAFETY: backend-local status of the calling process.
         unsafe {
-            pg_sys::pgstat_progress_start_command(
-                pg_sys::ProgressCommandType::PROGRESS_COMMAND_COPY,
-                table,
-            );
+            pg_sys::pgstat_progress_start_command(pg_sys::ProgressCommandType::PROGRESS_COMMAND_COPY, table);
             let values = [
                 (pg_sys::PROGRESS_COPY_COMMAND, pg_sys::PROGRESS_COPY_COMMAND_TO),
                 (pg_sys::PROGRESS_COPY_TYPE, pg_sys::PROGRESS_COPY_TYPE_FILE),
@@ -20,7 +17,10 @@ impl Progress {
             for (index, value) in values {
                 pg_sys::pgstat_progress_update_param(index as i32, value as i64);
             }
-            pg_sys::pgstat_progress_update_param(pg_sys::PROGRESS_COPY_BYTES_TOTAL as i32, total_bytes as i64);
+            pg_sys::pgstat_progress_update_param(
+                pg_sys::PROGRESS_COPY_BYTES_TOTAL as i32,
+                total_bytes as i64,
+            );
         }
         Progress
     }

@@ -166,9 +166,7 @@ impl Column {
         unsafe {
             match self.call {
                 Call::Detoast => self.stored_bytes(datum),
-                Call::Send { .. } => {
-                    payload(pg_sys::SendFunctionCall(&mut self.function, datum).cast())
-                }
+                Call::Send { .. } => payload(pg_sys::SendFunctionCall(&mut self.function, datum).cast()),
                 Call::Output { .. } => {
                     CStr::from_ptr(pg_sys::OutputFunctionCall(&mut self.function, datum)).to_bytes()
                 }
@@ -180,7 +178,9 @@ impl Column {
         // SAFETY: the datum is valid for the storage; by-value ones are copied into the current context.
         unsafe {
             match (self.storage.length, self.storage.by_value) {
-                (NAME_BYTES, false) if self.storage.is_name => CStr::from_ptr(datum.cast_mut_ptr()).to_bytes(),
+                (NAME_BYTES, false) if self.storage.is_name => {
+                    CStr::from_ptr(datum.cast_mut_ptr()).to_bytes()
+                }
                 (length @ 1.., false) => std::slice::from_raw_parts(datum.cast_mut_ptr(), length as usize),
                 (length @ 1.., true) => {
                     // The low bytes of a datum are the value's, on the little-endian machines we run on.
@@ -205,11 +205,8 @@ unsafe fn payload<'a>(value: *mut pg_sys::varlena) -> &'a [u8] {
 
 fn push(bytes: &[u8], arena: &mut Vec<u8>) -> Result<Cell> {
     if arena.len() + bytes.len() > ARENA_LIMIT {
-        return Err(error(
-            Code::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
-            "the values of one row exceed 4 gigabytes",
-        )
-        .set_hint("Export some of the columns in another file."));
+        return Err(error(Code::ERRCODE_PROGRAM_LIMIT_EXCEEDED, "the values of one row exceed 4 gigabytes")
+            .set_hint("Export some of the columns in another file."));
     }
     reserve(arena, bytes.len())?;
     let cell = Cell::new(arena.len(), bytes.len());

@@ -29,13 +29,17 @@ mod real {
         pub fn new(table: &Table, columns: &[(usize, &str)]) -> VirtualColumns {
             let attributes = table.attributes();
             let number = |name: &str| {
-                attributes.iter().find(|attribute| !attribute.dropped && attribute.name == name).map(|a| a.number)
+                attributes
+                    .iter()
+                    .find(|attribute| !attribute.dropped && attribute.name == name)
+                    .map(|a| a.number)
             };
             // SAFETY: the relation is open and outlives us; all that is allocated lives in the query's
             // context or in the executor state, which Drop frees.
             unsafe {
                 let estate = pg_sys::CreateExecutorState();
-                let slot = pg_sys::MakeSingleTupleTableSlot((*table.relation).rd_att, &pg_sys::TTSOpsHeapTuple);
+                let slot =
+                    pg_sys::MakeSingleTupleTableSlot((*table.relation).rd_att, &pg_sys::TTSOpsHeapTuple);
                 let expressions = columns
                     .iter()
                     .filter_map(|&(column, name)| Some((column, number(name)?)))

@@ -27,7 +27,13 @@ pub struct Chunks {
 
 impl Chunks {
     /// `processes` are those planned, whether or not they start.
-    pub fn new(blocks: u64, density: Density, row_group_rows: u64, row_group_bytes: u64, processes: usize) -> Chunks {
+    pub fn new(
+        blocks: u64,
+        density: Density,
+        row_group_rows: u64,
+        row_group_bytes: u64,
+        processes: usize,
+    ) -> Chunks {
         let per_block = density.rows_per_block.max(1.0);
         let by_rows = row_group_rows as f64 / per_block;
         let by_bytes = row_group_bytes as f64 / (per_block * density.bytes_per_row.max(1.0));

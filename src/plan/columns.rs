@@ -93,7 +93,11 @@ impl Column {
 }
 
 /// The columns to export, in the order asked for, and how many shape slots they take.
-pub fn select(table: &str, attributes: &[Attribute], names: Option<&[String]>) -> Result<(Vec<Column>, usize)> {
+pub fn select(
+    table: &str,
+    attributes: &[Attribute],
+    names: Option<&[String]>,
+) -> Result<(Vec<Column>, usize)> {
     let mut slots = 0;
     let chosen = choose(table, attributes, names)?;
     let columns = chosen.into_iter().map(|attribute| Column::new(attribute, &mut slots)).collect();

@@ -86,7 +86,11 @@ fn add_leaf(source: &mut Source, attributes: &mut [Attribute], leaf: &Table) -> 
         _ => {
             return Err(error(
                 Code::ERRCODE_WRONG_OBJECT_TYPE,
-                format!("cannot export {}: its partition {} is not a table", source.name, leaf.qualified_name()),
+                format!(
+                    "cannot export {}: its partition {} is not a table",
+                    source.name,
+                    leaf.qualified_name()
+                ),
             )
             .set_hint("Export the partitions that are tables one by one."));
         }

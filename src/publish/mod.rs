@@ -48,8 +48,7 @@ impl Target {
                 .set_hint("Give the absolute path of a file on the server."));
         };
         // Symbolic links and ".." are seen through before the path is compared with the allowed ones.
-        let parent =
-            parent.canonicalize().map_err(|cause| file_error("access directory", parent, &cause))?;
+        let parent = parent.canonicalize().map_err(|cause| file_error("access directory", parent, &cause))?;
         let target = Target { path: parent.join(name), overwrite, is_file };
         target.check_allowed()?;
         target.check_existing()?;
@@ -62,9 +61,8 @@ impl Target {
 
     fn check_allowed(&self) -> Result<()> {
         let allowed = guc::export_directories();
-        let inside = |dir: &String| {
-            Path::new(dir).canonicalize().is_ok_and(|dir| self.parent().starts_with(dir))
-        };
+        let inside =
+            |dir: &String| Path::new(dir).canonicalize().is_ok_and(|dir| self.parent().starts_with(dir));
         if allowed.is_empty() || allowed.iter().any(inside) {
             return Ok(());
         }
@@ -78,7 +76,8 @@ impl Target {
     fn check_existing(&self) -> Result<()> {
         let Ok(found) = fs::symlink_metadata(&self.path) else { return Ok(()) };
         if found.is_dir() == self.is_file {
-            let (is, wanted) = if self.is_file { ("a directory", "a file") } else { ("a file", "a directory") };
+            let (is, wanted) =
+                if self.is_file { ("a directory", "a file") } else { ("a file", "a directory") };
             return Err(error(
                 Code::ERRCODE_WRONG_OBJECT_TYPE,
                 format!("\"{}\" is {is}", self.path.display()),
@@ -94,7 +93,8 @@ impl Target {
 
     /// An empty directory may be filled; one with an earlier export may be replaced; nothing else may.
     fn check_existing_directory(&self) -> Result<()> {
-        let entries = fs::read_dir(&self.path).map_err(|cause| file_error("read directory", &self.path, &cause))?;
+        let entries =
+            fs::read_dir(&self.path).map_err(|cause| file_error("read directory", &self.path, &cause))?;
         let names: Vec<String> =
             entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
         if names.is_empty() {
@@ -103,7 +103,8 @@ impl Target {
         if !self.overwrite {
             return Err(self.exists());
         }
-        let ours = |name: &String| name == SUCCESS || (name.starts_with("part-") && name.ends_with(".parquet"));
+        let ours =
+            |name: &String| name == SUCCESS || (name.starts_with("part-") && name.ends_with(".parquet"));
         match names.iter().find(|name| !ours(name)) {
             None => Ok(()),
             Some(other) => Err(error(
@@ -129,7 +130,8 @@ impl Target {
         let files = if self.is_file {
             vec![temporary]
         } else {
-            create_directory(&temporary).map_err(|cause| file_error("create directory", &self.path, &cause))?;
+            create_directory(&temporary)
+                .map_err(|cause| file_error("create directory", &self.path, &cause))?;
             (0..count).map(|part| temporary.join(format!("part-{part:05}.parquet"))).collect()
         };
         for file in &files {
@@ -146,7 +148,8 @@ impl Target {
             let stale = entry.file_name().to_string_lossy().strip_prefix(&prefix).is_some_and(|rest| {
                 let pid = rest.split('.').next().unwrap_or(rest);
                 // SAFETY: signal 0 only asks whether the process exists.
-                pid.parse::<i32>().is_ok_and(|pid| unsafe { libc::kill(pid, 0) } != 0 && errno() == libc::ESRCH)
+                pid.parse::<i32>()
+                    .is_ok_and(|pid| unsafe { libc::kill(pid, 0) } != 0 && errno() == libc::ESRCH)
             });
             if stale {
                 let path = entry.path();
@@ -206,7 +209,8 @@ impl Staged {
 
     /// Drops part `index` of a directory export: no process wrote to it.
     pub fn discard(&self, index: usize) -> Result<()> {
-        fs::remove_file(&self.files[index]).map_err(|cause| file_error("remove file", &self.files[index], &cause))
+        fs::remove_file(&self.files[index])
+            .map_err(|cause| file_error("remove file", &self.files[index], &cause))
     }
 
     /// Writes `_SUCCESS`, the last file of a directory export.

@@ -7,7 +7,9 @@ use crate::types::Reason;
 /// The error for a value of row `row` of a batch. `column` is known unless the tuple itself is broken.
 pub fn value_error(place: Place, row: usize, column: Option<&str>, reason: &Reason) -> Error {
     let (code, hint) = match reason {
-        Reason::NumericNan | Reason::NumericInfinity => (Code::ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE, POLICY_HINT),
+        Reason::NumericNan | Reason::NumericInfinity => {
+            (Code::ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE, POLICY_HINT)
+        }
         Reason::InfiniteDate | Reason::InfiniteTimestamp => {
             (Code::ERRCODE_DATETIME_FIELD_OVERFLOW, POLICY_HINT)
         }
@@ -27,7 +29,8 @@ const POLICY_HINT: &str = "The option special_values => 'null' or 'text' will al
                            version; until then change them or leave the column out with columns => array[...].";
 
 pub fn place_text(place: Place, row: usize, column: Option<&str>) -> String {
-    let at = place.tids.get(row).map_or_else(String::new, |tid| format!(", ctid ({},{})", tid.block, tid.offset));
+    let at =
+        place.tids.get(row).map_or_else(String::new, |tid| format!(", ctid ({},{})", tid.block, tid.offset));
     match column {
         Some(column) => format!("Table {}, column \"{column}\"{at}.", place.table),
         None => format!("Table {}{at}.", place.table),

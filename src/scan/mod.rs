@@ -71,7 +71,8 @@ struct OpenLeaf {
 impl<'j> Reader<'j> {
     pub fn new(job: &'j Job) -> Reader<'j> {
         let columns = &job.columns;
-        let renderer = Renderer::new(columns.iter().map(|column| (column.call(&job.shapes), column.storage())));
+        let renderer =
+            Renderer::new(columns.iter().map(|column| (column.call(&job.shapes), column.storage())));
         let convert = match job.converts_text() {
             true => (0..columns.len()).filter(|&index| columns[index].is_text(&job.shapes)).collect(),
             false => Vec::new(),

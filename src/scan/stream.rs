@@ -22,7 +22,8 @@ pub struct Stream {
 
 impl Stream {
     pub fn new(job: &Job) -> Stream {
-        let send: Vec<Send> = job.columns.iter().map(|column| send_of(&column.field.kind, column.stored)).collect();
+        let send: Vec<Send> =
+            job.columns.iter().map(|column| send_of(&column.field.kind, column.stored)).collect();
         Stream {
             raw: matches!(job.output, Output::Stream { .. }),
             strip: send.iter().map(|send| *send == Send::Jsonb).collect(),
@@ -55,13 +56,25 @@ impl Stream {
             self.part.extend(cells.iter().map(|column| column[range.clone()].to_vec()));
         }
         let cells = if whole { cells } else { &self.part };
-        write_rows(cells, arena, &self.send, &mut self.bytes, &mut self.offsets).map_err(fail)?;
+        if cells.is_empty() {
+            self.write_bare_rows(range.len());
+        } else {
+            write_rows(cells, arena, &self.send, &mut self.bytes, &mut self.offsets).map_err(fail)?;
+        }
         if self.raw {
             return sink.stream(&self.bytes, range.len());
         }
         read_rows(&self.bytes, &self.offsets, &self.strip, &mut self.cells).map_err(fail)?;
         let range = 0..range.len();
         sink.rows(Rows { cells: &self.cells, range, arena: &mut self.bytes, repr: Repr::Wire, place })
+    }
+}
+
+impl Stream {
+    /// Rows of a table without columns: a field count of 0 each.
+    fn write_bare_rows(&mut self, rows: usize) {
+        self.bytes.resize(2 * rows, 0);
+        self.offsets.extend((0..=rows as u32).map(|row| 2 * row));
     }
 }
 
@@ -72,10 +85,9 @@ fn send_of(kind: &Kind, stored: Stored) -> Send {
         (_, Kind::Json) if stored != Stored::Direct => Send::Jsonb,
         (Stored::Direct, Kind::Int2) => Send::Swap2,
         (Stored::Direct, Kind::Int4 | Kind::Oid | Kind::Float4 | Kind::Date) => Send::Swap4,
-        (
-            Stored::Direct,
-            Kind::Int8 | Kind::Float8 | Kind::Time | Kind::Timestamp | Kind::TimestampTz,
-        ) => Send::Swap8,
+        (Stored::Direct, Kind::Int8 | Kind::Float8 | Kind::Time | Kind::Timestamp | Kind::TimestampTz) => {
+            Send::Swap8
+        }
         (Stored::Direct, Kind::Numeric { .. } | Kind::Decimal { .. }) => Send::Numeric,
         _ => Send::Raw,
     }

@@ -245,7 +245,10 @@ pub struct ValueError {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Reason {
     /// The value needs a wider shape than the one in force: widen entry `slot` and start again.
-    Misfit { slot: usize, needs: Shape },
+    Misfit {
+        slot: usize,
+        needs: Shape,
+    },
     NumericNan,
     NumericInfinity,
     InfiniteDate,

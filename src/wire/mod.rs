@@ -12,6 +12,7 @@ pub mod copy_binary;
 pub mod numeric;
 mod numeric_text;
 pub mod page;
+pub mod short_numeric;
 pub mod tuple;
 mod varlena;
 
