@@ -1,8 +1,8 @@
 //! The values inside arrays and composites, in the form their send functions give them.
 
-use super::arrow_type::arrow_type;
 use super::lanes::Decimal;
 use super::{WIDTH, boolean, date, timestamp};
+use crate::types::arrow::arrow_type;
 use crate::types::{Field, Kind, Reason, Shapes};
 use crate::wire::numeric::WireNumeric;
 use arrow::array::{

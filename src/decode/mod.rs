@@ -4,13 +4,11 @@
 //! Pure, and safe on any input. PostgreSQL counts dates from 2000-01-01 and the file from 1970-01-01;
 //! the two conversions that this asks for are below, for lanes and nested values alike.
 
-pub mod arrow_type;
 pub mod lanes;
 mod leaf;
 pub mod nested;
 mod nested_bytes;
 
-pub use arrow_type::{arrow_field, arrow_type};
 pub use lanes::decode_lane;
 pub use nested::NestedBuilder;
 

@@ -7,9 +7,9 @@
 //! A value that the shapes do not cover does not end a batch at once: the builder notes what is needed and
 //! goes on, so that one restart learns from all of it. Its arrays are of no use from then on.
 
-use super::arrow_type::{arrow_type, element_field, list_depth};
 use super::leaf::Leaf;
 use super::nested_bytes::{Dimensions, Reader};
+use crate::types::arrow::{arrow_type, element_field, list_depth};
 use crate::types::{Cell, Field, Kind, Reason, Shape, Shapes, ValueError};
 use arrow::array::{Array, ArrayRef, ListArray, NullBufferBuilder, StructArray};
 use arrow::buffer::{NullBuffer, OffsetBuffer};

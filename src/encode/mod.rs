@@ -43,7 +43,7 @@ pub use codec::{CODECS, Codec, CodecError};
 pub use footer::RowGroupMeta;
 pub use precision::exact_shapes;
 pub use row_group::{EncodedRowGroup, RowGroupWriter};
-pub use schema::{FileSchema, arrow_field};
+pub use schema::FileSchema;
 
 /// How a file is encoded. Every process that takes part in an export has the same.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

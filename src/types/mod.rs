@@ -8,6 +8,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+pub mod arrow;
 mod shape;
 pub use shape::{Shape, Shapes};
 

@@ -30,7 +30,7 @@ impl ShortNumeric {
         let window = arena.get(cell.pos as usize..)?.first_chunk::<WINDOW>()?;
         let bytes = cell.len().wrapping_sub(2);
         let header = u16::from_le_bytes([window[0], window[1]]);
-        if bytes > 8 || bytes % 2 != 0 || header & 0xC000 != 0x8000 {
+        if bytes > 8 || !bytes.is_multiple_of(2) || header & 0xC000 != 0x8000 {
             return None;
         }
         let [_, _, lanes @ ..] = *window;

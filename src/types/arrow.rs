@@ -1,12 +1,12 @@
 //! The Arrow type of a kind, which the file's schema and the arrays of nested columns share.
 
-use crate::types::{Field, Kind, Shapes};
-use arrow::datatypes::{DataType, Field as ArrowField, FieldRef, TimeUnit};
+use super::{Field, Kind, Shapes};
+use ::arrow::datatypes::{DataType, Field as ArrowField, FieldRef, TimeUnit};
 use std::collections::HashMap;
 use std::sync::Arc;
 
 /// The name of a list's element field (Parquet's LogicalTypes.md, LIST).
-const ELEMENT: &str = "element";
+pub const ELEMENT: &str = "element";
 
 /// The Arrow type that a kind has under `shapes`.
 pub fn arrow_type(kind: &Kind, shapes: &Shapes) -> DataType {
@@ -48,12 +48,12 @@ pub fn arrow_field(field: &Field, shapes: &Shapes) -> FieldRef {
 }
 
 /// The innermost element field of an array column.
-pub(super) fn element_field(element: &Field, shapes: &Shapes) -> FieldRef {
+pub fn element_field(element: &Field, shapes: &Shapes) -> FieldRef {
     named(ELEMENT, element, true, shapes)
 }
 
 /// How many lists an array column nests: one as long as every array seen is empty.
-pub(super) fn list_depth(slot: usize, shapes: &Shapes) -> usize {
+pub fn list_depth(slot: usize, shapes: &Shapes) -> usize {
     usize::from(shapes.get(slot).dimensions().unwrap_or(1))
 }
 
