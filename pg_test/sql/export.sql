@@ -1,9 +1,10 @@
 -- The SQL surface: signatures, results, errors with their hints.
 \pset null '(null)'
+\pset format unaligned
 \set file :out '/t.parquet'
 \set parts :out '/parts'
-\df export_table_parquet
-\df copy_binary_dump
+SELECT proname, pg_get_function_arguments(oid) FROM pg_proc WHERE proname IN ('export_table_parquet', 'copy_binary_dump') ORDER BY 1;
+LOAD 'pg_strata';
 SELECT name, setting, context, short_desc FROM pg_settings WHERE name LIKE 'pg\_strata.%' ORDER BY name COLLATE "C";
 SELECT p.proname, p.provolatile, p.proparallel, p.proisstrict, obj_description(p.oid) IS NOT NULL AS commented
   FROM pg_proc p JOIN pg_depend d ON d.objid = p.oid AND d.deptype = 'e'
@@ -22,7 +23,7 @@ SELECT * FROM copy_binary_dump('t', :'out' || '/t.bin');
 SELECT * FROM copy_binary_dump('t');
 
 -- errors
-SELECT * FROM export_table_parquet('missing', :'file');
+SELECT * FROM export_table_parquet((SELECT 'missing'::text)::regclass, :'file');
 SELECT * FROM export_table_parquet('t_pkey', :'file');
 SELECT * FROM export_table_parquet('t', 'relative.parquet');
 SELECT * FROM export_table_parquet('t', :'out' || '/no/such/directory/t.parquet');
@@ -42,18 +43,18 @@ CREATE TABLE never AS SELECT 1 AS id, 'infinity'::date AS d;
 SELECT * FROM export_table_parquet('never', :'out' || '/never.parquet');
 
 -- privileges
-CREATE ROLE pg_strata_reader;
-GRANT SELECT (id) ON t TO pg_strata_reader;
-SET ROLE pg_strata_reader;
+CREATE ROLE strata_reader;
+GRANT SELECT (id) ON t TO strata_reader;
+SET ROLE strata_reader;
 SELECT * FROM export_table_parquet('t', :'file', overwrite => true);
 RESET ROLE;
-GRANT pg_write_server_files TO pg_strata_reader;
-SET ROLE pg_strata_reader;
+GRANT pg_write_server_files TO strata_reader;
+SET ROLE strata_reader;
 SELECT * FROM export_table_parquet('t', :'file', overwrite => true);
 SELECT rows FROM export_table_parquet('t', :'file', columns => ARRAY['id'], overwrite => true);
 RESET ROLE;
 SET pg_strata.export_directories = '/nowhere';
 SELECT * FROM export_table_parquet('t', :'file', overwrite => true);
 RESET pg_strata.export_directories;
-DROP OWNED BY pg_strata_reader;
-DROP ROLE pg_strata_reader;
+DROP OWNED BY strata_reader;
+DROP ROLE strata_reader;

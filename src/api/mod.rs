@@ -187,12 +187,8 @@ COMMENT ON FUNCTION export_table_parquet(regclass, text, text[], text, bigint, b
     'Exports a table to a Parquet file (path ending in .parquet) or a directory of them, in parallel, on one snapshot';
 COMMENT ON FUNCTION copy_binary_dump(regclass, text, int, boolean) IS
     'Writes a table as one COPY BINARY file by the parallel scan, or counts its bytes when path is null';
-REVOKE EXECUTE ON FUNCTION export_table_parquet(regclass, text, text[], text, bigint, bigint, int, text, boolean) FROM PUBLIC;
-REVOKE EXECUTE ON FUNCTION copy_binary_dump(regclass, text, int, boolean) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION export_table_parquet(regclass, text, text[], text, bigint, bigint, int, text, boolean) TO pg_write_server_files;
-GRANT EXECUTE ON FUNCTION copy_binary_dump(regclass, text, int, boolean) TO pg_write_server_files;
 "#,
-    name = "comments_and_privileges",
+    name = "comments",
     requires = [export_table_parquet, copy_binary_dump],
     finalize
 );

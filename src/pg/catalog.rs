@@ -201,7 +201,7 @@ unsafe fn relation_exists(table: Oid) -> bool {
 
 unsafe fn attribute(descriptor: pg_sys::TupleDesc, index: usize) -> Attribute {
     // SAFETY: index < natts, as the caller says.
-    let form = unsafe { &*pgrx::pg_sys::TupleDescAttr(descriptor, index as i32) };
+    let form = unsafe { &*attribute_form(descriptor, index) };
     Attribute {
         number: form.attnum,
         name: name_text(&form.attname),
@@ -214,6 +214,18 @@ unsafe fn attribute(descriptor: pg_sys::TupleDesc, index: usize) -> Attribute {
         is_virtual: form.attgenerated as u8 == b'v',
         has_missing: form.atthasmissing,
     }
+}
+
+#[cfg(feature = "pg18")]
+unsafe fn attribute_form(descriptor: pg_sys::TupleDesc, index: usize) -> pg_sys::Form_pg_attribute {
+    // SAFETY: index < natts, as the caller says.
+    unsafe { pg_sys::TupleDescAttr(descriptor, index as i32) }
+}
+
+#[cfg(not(feature = "pg18"))]
+unsafe fn attribute_form(descriptor: pg_sys::TupleDesc, index: usize) -> pg_sys::Form_pg_attribute {
+    // SAFETY: index < natts, as the caller says; the attributes follow the descriptor.
+    unsafe { (*descriptor).attrs.as_mut_ptr().add(index) }
 }
 
 /// PostgreSQL 18 has NOT NULL constraints that are not valid yet: rows may break them.
