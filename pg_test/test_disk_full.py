@@ -24,7 +24,7 @@ def incompressible(db):
 
 @contextlib.contextmanager
 def file_size_limit(server, limit):
-    """RLIMIT_FSIZE of the postmaster, which every backend started from now on inherits."""
+    """RLIMIT_FSIZE (less than each process's share of the export) of the postmaster, which every backend started from now on inherits."""
     def set_limit(value):
         subprocess.run(["prlimit", f"--pid={server.process.pid}", f"--fsize={value}:unlimited"], check=True, **places.as_server())
 
@@ -64,7 +64,7 @@ def check(connection, directory, table, scan, workers, sqlstates):
 
 
 def test_file_size_limit(server, db, again, out, incompressible, scan, workers):
-    with file_size_limit(server, 6 << 20):
+    with file_size_limit(server, 2 << 20):
         check(again(), out, incompressible, scan, workers, ("53100", "54000", "58030"))
     assert export(again(), incompressible, out / "t.parquet", scan=scan, workers=workers, overwrite=True).rows == 200000
 

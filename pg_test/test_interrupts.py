@@ -11,7 +11,7 @@ from .lab.server import Server
 from .support import SCANS, Background, entries, eventually, export
 
 OLD = b"the file that was here before"
-PROMPT = 0.5  # seconds; 0.1 is the aim, on a machine that does nothing else
+PROMPT = 2.0  # seconds: a hang is what this finds; `make bench` measures the 0.1 s that are promised
 
 
 @pytest.fixture(scope="module")
