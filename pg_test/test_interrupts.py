@@ -11,7 +11,7 @@ from .lab.server import Server
 from .support import SCANS, Background, entries, eventually, export
 
 OLD = b"the file that was here before"
-PROMPT = 2.0  # seconds: a hang is what this finds; `make bench` measures the 0.1 s that are promised
+PROMPT = 2.0  # seconds: this finds hangs, on a busy machine too; python -m pg_test.bench.cancel measures
 
 
 @pytest.fixture(scope="module")
