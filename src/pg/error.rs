@@ -31,7 +31,9 @@ pub fn file_error(what: &str, path: &Path, error: &io::Error) -> Error {
             Code::ERRCODE_INSUFFICIENT_PRIVILEGE,
             "The file is written by the server's operating system user, which must be allowed to.",
         ),
-        Some(libc::EEXIST) => (Code::ERRCODE_DUPLICATE_FILE, "Pass overwrite => true to replace it."),
+        Some(libc::EEXIST | libc::ENOTEMPTY) => {
+            (Code::ERRCODE_DUPLICATE_FILE, "Pass overwrite => true to replace it.")
+        }
         Some(libc::EMFILE | libc::ENFILE) => {
             (Code::ERRCODE_INSUFFICIENT_RESOURCES, "Raise the limit on open files.")
         }
