@@ -148,6 +148,8 @@ def test_killed_backend(installation, scan, out):
         subprocess.run(["kill", "-9", str(connection.info.backend_pid)], check=True)
         with pytest.raises(psycopg.OperationalError):
             call.result()
+        # It answers until it has noticed, and again once it has recovered.
+        eventually(lambda: "reinitializing" in own.logfile.read_text(errors="replace"), 30)
         own.wait()
         assert target.read_bytes() == OLD
         with own.connect() as connection:
