@@ -61,7 +61,8 @@ fn conclude(job: &Job, shared: Shared, report: Report, workers: usize) -> Result
     let written: u64 = report.parts.iter().map(|part| part.rows).sum();
     if report.chunks != job.chunks.len() || (job.output != Output::Survey && written != report.rows) {
         return Err(internal(format!(
-            "export is incomplete: {} of {} chunks, {written} of {} rows",
+            "export of {} is incomplete: {} of {} chunks, {written} of {} rows",
+            job.source.name,
             report.chunks,
             job.chunks.len(),
             report.rows

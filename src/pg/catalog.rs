@@ -209,6 +209,7 @@ unsafe fn attribute(descriptor: pg_sys::TupleDesc, index: usize) -> Attribute {
         typmod: form.atttypmod,
         length: form.attlen,
         align: align_bytes(form.attalign as u8),
+        // SAFETY: index < natts, as the caller says.
         not_null: form.attnotnull && unsafe { not_null_is_valid(descriptor, index) },
         dropped: form.attisdropped,
         is_virtual: form.attgenerated as u8 == b'v',

@@ -55,4 +55,5 @@ fn os_message(error: &io::Error) -> String {
 /// Something that cannot happen did.
 pub fn internal(message: impl Into<String>) -> Error {
     error(Code::ERRCODE_INTERNAL_ERROR, message)
+        .set_hint("This is a bug of pg_strata; please report it with the table's definition.")
 }
