@@ -6,6 +6,8 @@
 use crate::types::Cell;
 use crate::wire::tuple::TupleRef;
 
+pub mod layout;
+
 /// A batch is decoded once it holds this many bytes, so that what is read twice is still in the cache.
 pub const TARGET_BYTES: usize = 256 << 10;
 

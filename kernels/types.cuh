@@ -1,0 +1,18 @@
+// Integer names for every kernel source. NVRTC has no <cstdint>; the host build (HOST_BUILD) uses the same names.
+#pragma once
+using i8 = signed char;
+using u8 = unsigned char;
+using i16 = short;
+using u16 = unsigned short;
+using i32 = int;
+using u32 = unsigned int;
+using i64 = long long;
+using u64 = unsigned long long;
+using i128 = __int128;
+using u128 = unsigned __int128;
+
+#ifdef HOST_BUILD
+#define DEVICE inline
+#else
+#define DEVICE __device__ __forceinline__
+#endif

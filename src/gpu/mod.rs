@@ -1,0 +1,46 @@
+//! The GPU: an engine that takes slots from a pool and devices that decode them.
+//!
+//! Runs in the engine, a process that the GPU service forks: PostgreSQL's memory and functions are out of
+//! its reach, and when a driver crashes it takes nothing else along. Pure: tested without PostgreSQL and,
+//! through [`fake`], without a GPU.
+
+/// What is known of a device, for `gpu_devices()`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeviceInfo {
+    pub ordinal: u32,
+    pub name: String,
+    pub memory: u64,
+    /// Compute capability, major and minor.
+    pub capability: (u32, u32),
+    /// As in "0000:18:00.0".
+    pub pci_bus_id: String,
+    /// As in "gen5 x16", empty when it cannot be told.
+    pub pci_link: String,
+    pub numa_node: Option<u32>,
+    /// Host to device and back, measured at start from the pool itself, bytes a second.
+    pub h2d: u64,
+    pub d2h: u64,
+}
+
+/// A device could not do what it was asked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fault {
+    pub message: String,
+    /// The device is lost to this process, as after a kernel's illegal address: the engine has to restart.
+    pub sticky: bool,
+}
+
+/// What decodes slots. A feeder thread calls `submit`, a drainer thread `collect`, in the same order.
+pub trait Device: Send + Sync {
+    fn info(&self) -> DeviceInfo;
+
+    /// Slots that can be between `submit` and `collect`.
+    fn depth(&self) -> usize;
+
+    /// Starts to decode an input region and gives the ticket to collect it by. Blocks only while `depth`
+    /// slots are in flight. The input stays as it is until `collect` returns.
+    fn submit(&self, input: &[u8]) -> Result<usize, Fault>;
+
+    /// Waits for the ticket's slot and fills its output region (`slot::layout`).
+    fn collect(&self, ticket: usize, output: &mut [u8]) -> Result<(), Fault>;
+}

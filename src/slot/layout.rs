@@ -1,0 +1,213 @@
+//! The layout of a slot's two regions, which scan workers, the GPU service and the kernels share.
+//! `kernels/slot.cuh` mirrors every structure and number here.
+//!
+//! The input region holds whole rows of one worker, self-contained: the header, what becomes of each
+//! attribute, and the rows. The output region holds what decode made of them: one entry a column, then
+//! the columns as Arrow lays them out. Offsets are in bytes from the region's start; everything that an
+//! offset points to is aligned to `ALIGN`.
+//!
+//! ```text
+//! input    Header | Attr[attrs] | missing values | index | page_rows | blocks | data
+//!            heap         index: u16 line pointer number[rows]      data: pages of BLOCK bytes, verbatim
+//!                         page_rows: u32 first row[pages + 1]       blocks: u32[pages], for the host alone
+//!            copy_binary  index: u32 row start in data[rows + 1]    data: rows, neither header nor trailer
+//! output   OutHeader | OutColumn[columns] | Status[STATUSES] | fixed-size parts | bytes of varlena columns
+//! ```
+
+/// What both regions' parts are aligned to; `data` in the input region to `DATA_ALIGN`.
+pub const ALIGN: usize = 64;
+pub const DATA_ALIGN: usize = 4096;
+/// Bytes of a heap page. Other block sizes are not built for.
+pub const BLOCK: usize = 8192;
+/// Room for statuses; a slot with more is redone on the CPU.
+pub const STATUSES: usize = 1024;
+
+pub const HEAP: u32 = 0;
+pub const COPY_BINARY: u32 = 1;
+
+/// Flag: the columns are wanted; without it only `OutHeader`, `OutColumn`s and statuses come back.
+pub const WANT_COLUMNS: u32 = 1;
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Header {
+    /// `HEAP` or `COPY_BINARY`.
+    pub kind: u32,
+    pub flags: u32,
+    pub rows: u32,
+    /// Output columns.
+    pub columns: u32,
+    /// heap: attributes of the tuple descriptor to walk, in storage order. copy_binary: fields of a row,
+    /// one a column.
+    pub attrs: u32,
+    pub pages: u32,
+    pub attrs_at: u32,
+    pub missing_at: u32,
+    pub missing_bytes: u32,
+    pub index_at: u32,
+    pub page_rows_at: u32,
+    pub blocks_at: u32,
+    pub data_at: u32,
+    pub data_bytes: u32,
+    pub reserved: [u32; 2],
+}
+
+/// In `Attr::column`: not exported.
+pub const NO_COLUMN: u32 = u32::MAX;
+/// In `Attr::missing_len`: NULL in tuples that are older than the column.
+pub const NO_MISSING: u32 = u32::MAX;
+/// `Attr::strip`: the value's first byte has to be 1, jsonb's version, and is left out.
+pub const STRIP_VERSION: u8 = 1;
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Attr {
+    /// heap: `attlen`, -1 for varlena, -2 for a C string. copy_binary: not used.
+    pub len: i16,
+    /// heap: `attalign` in bytes.
+    pub align: u8,
+    /// An [`Op`].
+    pub op: u8,
+    /// Decimals: the column's precision and scale.
+    pub precision: u8,
+    pub scale: u8,
+    pub strip: u8,
+    pub reserved: u8,
+    pub column: u32,
+    /// heap: the value in tuples older than the column, as the final cell holds it (`wire::tuple::Attr`),
+    /// from the input region's start.
+    pub missing_at: u32,
+    pub missing_len: u32,
+}
+
+/// What becomes of an attribute's value. The fixed-size results are those of `types::Values`, NULL rows
+/// zero; `Bool` is a bitmap, LSB first.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Op {
+    Skip = 0,
+    Bool = 1,
+    /// i16 to i32.
+    Int2 = 2,
+    /// int4, oid, float4: four bytes as they are.
+    Int4 = 3,
+    /// int8, float8, time.
+    Int8 = 4,
+    /// Days from 2000-01-01 to 1970-01-01.
+    Date = 5,
+    /// Microseconds likewise.
+    Timestamp = 6,
+    /// 16 bytes as they are.
+    Uuid = 7,
+    /// numeric to unscaled i32, i64, or 16 bytes big-endian.
+    Decimal32 = 8,
+    Decimal64 = 9,
+    Decimal128 = 10,
+    /// The varlena's payload, or the field's bytes.
+    Bytes = 11,
+    /// heap: the bytes before the first NUL.
+    Name = 12,
+    /// heap: empty for 0, the byte for ASCII, else `Code::Char`.
+    Char = 13,
+    /// numeric to its text, exactly as `wire::numeric_text` writes it. Not done on the device:
+    /// `Code::Server` for every value.
+    NumericText = 14,
+}
+
+impl Op {
+    /// Bytes of a value in the column's buffer; 0 for `Bool`, `None` for those of varying length.
+    pub fn width(self) -> Option<usize> {
+        Some(match self {
+            Op::Skip | Op::Bool => 0,
+            Op::Int2 | Op::Int4 | Op::Date | Op::Decimal32 => 4,
+            Op::Int8 | Op::Timestamp | Op::Decimal64 => 8,
+            Op::Uuid | Op::Decimal128 => 16,
+            Op::Bytes | Op::Name | Op::Char | Op::NumericText => return None,
+        })
+    }
+}
+
+/// Why the device left a value to the host.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Code {
+    /// Bytes that PostgreSQL would not have written: the CPU's decode says which.
+    Malformed = 1,
+    Compressed = 2,
+    External = 3,
+    NumericNan = 4,
+    /// A numeric, date or timestamp.
+    Infinite = 5,
+    /// A numeric that the column's precision and scale do not hold exactly.
+    Misfit = 6,
+    OutOfRange = 7,
+    /// A `"char"` that is not ASCII.
+    Char = 8,
+    Server = 9,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Status {
+    pub row: u32,
+    pub column: u32,
+    pub code: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OutHeader {
+    pub rows: u32,
+    pub columns: u32,
+    /// All of them; the first `STATUSES` are listed, in no order.
+    pub statuses: u32,
+    /// Bytes of the region in use.
+    pub bytes: u32,
+}
+
+/// Where a column's parts are. `values_at`: fixed-size values, the bool bitmap, or i32 offsets[rows + 1].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OutColumn {
+    pub nulls: u32,
+    /// Validity bitmap in u32 words, LSB first, bits past the last row 0; always there.
+    pub valid_at: u32,
+    pub values_at: u32,
+    /// Columns of varying length: the values' bytes end to end.
+    pub bytes_at: u32,
+    pub bytes: u32,
+    pub reserved: u32,
+}
+
+pub fn align(at: usize, to: usize) -> usize {
+    at.next_multiple_of(to)
+}
+
+/// Lays out the part of the output region whose size the rows and the columns tell: `OutColumn`s with
+/// `valid_at` and `values_at`, and where the bytes of varlena columns may start.
+///
+/// `ops`: one a column, in column order.
+pub fn lay_out(rows: usize, ops: &[Op]) -> (Vec<OutColumn>, usize) {
+    let columns_at = size_of::<OutHeader>();
+    let statuses_at = columns_at + ops.len() * size_of::<OutColumn>();
+    let mut at = align(statuses_at + STATUSES * size_of::<Status>(), ALIGN);
+    let mut take = |bytes: usize| {
+        let start = at;
+        at = align(at + bytes, ALIGN);
+        start as u32
+    };
+    let bitmap = rows.div_ceil(32) * 4;
+    let columns = ops
+        .iter()
+        .map(|op| OutColumn {
+            valid_at: take(bitmap),
+            values_at: take(match op.width() {
+                Some(0) => bitmap,
+                Some(width) => width * rows,
+                None => 4 * (rows + 1),
+            }),
+            ..OutColumn::default()
+        })
+        .collect();
+    (columns, at)
+}
