@@ -102,6 +102,52 @@ def test_unrepresentable_value_is_an_error(db, out, sql_type, literal, sqlstate,
     assert entries(out) == []
 
 
+# SQL type, a value that only text can hold, an ordinary one, and one that makes text of the whole column.
+TEXT_IN_THE_END = [
+    ("numeric[]", "{1.5,NaN}", "{7}", "[0:0]={1}"), ("numeric[]", "{{-Infinity}}", "{{7}}", "{1,2}"),
+    ("date[]", "{infinity}", "{2026-11-22}", "{{2026-11-22}}"), ("timestamp[]", "{-infinity}", "{}", "[5:5]={NULL}"),
+    ("measured", "(NaN,{1})", "(1,{})", '(2,"[0:0]={1}")'), ("measured[]", '{"(NaN,\\"{1}\\")"}', "{}", '[2:2]={"(1,{})"}'),
+]
+# Rows of the special value and of the misfit: the first is in every sample, the others rarely are.
+PLACES = [(2, 10000), (10000, 2), (10000, 15000), (15000, 10000)]
+
+
+@pytest.mark.parametrize("workers", (0, 2))
+@pytest.mark.parametrize("scan", SCANS)
+@pytest.mark.parametrize("sql_type, special, ordinary, misfit", TEXT_IN_THE_END)
+@pytest.mark.parametrize("at", PLACES, ids=str)
+def test_special_values_in_text_whatever_the_order(db, out, sql_type, special, ordinary, misfit, scan, workers, at):
+    """Met before or after the array that makes text of the column, inside or outside of the sample."""
+    db.execute("CREATE TYPE measured AS (n numeric, readings int4[])")
+    db.execute(f"CREATE TABLE t (id int, x {sql_type})")
+    db.execute(f"INSERT INTO t SELECT i, CASE i WHEN {at[0]} THEN '{special}' WHEN {at[1]} THEN '{misfit}' ELSE '{ordinary}' END::{sql_type} "
+               "FROM generate_series(1, 20000) i")
+    export(db, "t", out / "t.parquet", scan=scan, workers=workers, row_group_rows=3000)
+    table = pq.read_table(out / "t.parquet")
+    assert table.column("id").to_pylist() == list(range(1, 20001))
+    _, rows = oracle.select(db, "SELECT x FROM t")
+    assert table.column("x").to_pylist() == [x for x, in rows]
+
+
+@pytest.mark.parametrize("workers", (0, 2))
+@pytest.mark.parametrize("scan", SCANS)
+@pytest.mark.parametrize("sql_type, special, ordinary, wide", [
+    ("numeric", "NaN", "1", "1e60"), ("numeric[]", "{NaN}", "{1}", "{1e60}"), ("measured", "(NaN,{1})", "(1,{})", "(1e60,{2})")])
+@pytest.mark.parametrize("at", PLACES, ids=str)
+def test_special_values_in_decimals_whatever_the_order(db, out, sql_type, special, ordinary, wide, scan, workers, at):
+    """More digits than a decimal has do not let NaN in: numbers too wide are text, no more than that."""
+    db.execute("CREATE TYPE measured AS (n numeric, readings int4[])")
+    db.execute(f"CREATE TABLE t (id int, x {sql_type})")
+    db.execute(f"INSERT INTO t SELECT i, CASE i WHEN {at[0]} THEN '{special}' WHEN {at[1]} THEN '{wide}' ELSE '{ordinary}' END::{sql_type} "
+               "FROM generate_series(1, 20000) i")
+    ctid = db.execute("SELECT ctid::text FROM t WHERE id = %s", (at[0],)).fetchone()[0]
+    with raises("22003") as caught:
+        export(db, "t", out / "t.parquet", scan=scan, workers=workers, row_group_rows=3000)
+    assert "NaN" in caught.value.diag.message_primary
+    assert f"column \"x\", ctid {ctid}" in caught.value.diag.message_detail
+    assert entries(out) == []
+
+
 def test_time_24_00(db, out):
     """24:00:00 is a valid time and must not turn into midnight."""
     db.execute("CREATE TABLE t AS SELECT '24:00:00'::time AS x")

@@ -4,8 +4,9 @@
 //! to it, so a composite's children are as long as it is, and a list's child as long as its last offset
 //! says. The recursion is as deep as the type, never as the data.
 //!
-//! A value that the shapes do not cover does not end a batch at once: the builder notes what is needed and
-//! goes on, so that one restart learns from all of it. Its arrays are of no use from then on.
+//! A value that the shapes do not cover, or that no type of the file holds, does not end a batch at once:
+//! the builder notes it and goes on, so that one restart learns from all of it. Its arrays are of no use
+//! from then on.
 
 use super::leaf::Leaf;
 use super::nested_bytes::{Dimensions, Reader};
@@ -22,22 +23,36 @@ pub struct NestedBuilder {
     rows: usize,
 }
 
-/// The shapes that values turned out to need.
+/// The values of a batch that could not be taken.
 #[derive(Default)]
-struct Needs {
-    /// Row of the first such value.
+struct Refused {
+    /// The row at hand.
     row: usize,
-    shapes: Vec<(usize, Shape)>,
+    /// The first slot found too narrow, with the row that showed it and all that the batch needs of it.
+    misfit: Option<(usize, usize, Shape)>,
+    /// The first value that no shape helps.
+    value: Option<ValueError>,
 }
 
-impl Needs {
-    fn note(&mut self, row: usize, slot: usize, needs: Shape) {
-        if self.shapes.is_empty() {
-            self.row = row;
+impl Refused {
+    fn note(&mut self, reason: Reason) {
+        let row = self.row;
+        match (reason, &mut self.misfit) {
+            (Reason::Misfit { slot, needs }, None) => self.misfit = Some((row, slot, needs)),
+            (Reason::Misfit { slot, needs }, Some((_, known, shape))) => {
+                if *known == slot {
+                    *shape = shape.merge(needs);
+                }
+            }
+            (reason, _) => _ = self.value.get_or_insert(ValueError { row, reason }),
         }
-        match self.shapes.iter_mut().find(|(known, _)| *known == slot) {
-            Some((_, shape)) => *shape = shape.merge(needs),
-            None => self.shapes.push((slot, needs)),
+    }
+
+    /// A misfit goes first: the wider shapes may make text of the column, which holds any value.
+    fn into_result(self) -> Result<(), ValueError> {
+        match (self.misfit, self.value) {
+            (Some((row, slot, needs)), _) => Err(ValueError { row, reason: Reason::Misfit { slot, needs } }),
+            (None, value) => value.map_or(Ok(()), Err),
         }
     }
 }
@@ -51,31 +66,16 @@ impl NestedBuilder {
 
     /// Appends one batch's rows. After an error the builder is to be dropped.
     pub fn append(&mut self, cells: &[Cell], arena: &[u8]) -> Result<(), ValueError> {
-        self.append_all(cells, arena, &mut |_, _| ())
-    }
-
-    /// `append` that also gives `misfit` every slot to widen, where the error has room for one.
-    pub fn append_all(
-        &mut self,
-        cells: &[Cell],
-        arena: &[u8],
-        misfit: &mut dyn FnMut(usize, Shape),
-    ) -> Result<(), ValueError> {
-        let mut needs = Needs::default();
-        let failed = cells.iter().enumerate().find_map(|(row, cell)| {
-            let mut context = Context { row, needs: &mut needs };
-            let reason = self.root.push(cell.bytes(arena), &mut context).err()?;
-            Some(ValueError { row, reason })
-        });
-        self.rows += cells.len();
-        needs.shapes.iter().for_each(|&(slot, shape)| misfit(slot, shape));
-        // A misfit comes before an error in a later row: that one is met again after the restart.
-        match needs.shapes.first() {
-            Some(&(slot, needs_shape)) => {
-                Err(ValueError { row: needs.row, reason: Reason::Misfit { slot, needs: needs_shape } })
+        let mut refused = Refused::default();
+        for (row, cell) in cells.iter().enumerate() {
+            refused.row = row;
+            if let Err(malformed) = self.root.push(cell.bytes(arena), &mut refused) {
+                refused.note(malformed);
+                break;
             }
-            None => failed.map_or(Ok(()), Err),
         }
+        self.rows += cells.len();
+        refused.into_result()
     }
 
     /// Rows appended.
@@ -90,12 +90,6 @@ impl NestedBuilder {
     pub fn finish(self) -> ArrayRef {
         self.root.finish()
     }
-}
-
-/// Where a value is met and where its misfit is noted.
-struct Context<'a> {
-    row: usize,
-    needs: &'a mut Needs,
 }
 
 struct Node {
@@ -144,21 +138,21 @@ impl Node {
     }
 
     /// Appends a value, or NULL. NULL is not a value of NULLs: the children of a NULL composite are
-    /// filled with NULLs only to keep their length.
-    fn push(&mut self, bytes: Option<&[u8]>, context: &mut Context) -> Result<(), Reason> {
+    /// filled with NULLs only to keep their length. Fails where the rest of the row cannot be read.
+    fn push(&mut self, bytes: Option<&[u8]>, refused: &mut Refused) -> Result<(), Reason> {
         self.nulls.append(bytes.is_some());
         match &mut self.data {
             Data::Leaf(leaf) => match leaf.push(bytes) {
-                Err(Reason::Misfit { slot, needs }) => {
-                    context.needs.note(context.row, slot, needs);
+                Err(reason) => {
+                    refused.note(reason);
                     leaf.push(None)
                 }
-                pushed => pushed,
+                Ok(()) => Ok(()),
             },
-            Data::List(list) => list.push(bytes, context),
+            Data::List(list) => list.push(bytes, refused),
             Data::Struct { children, len, .. } => {
                 *len += 1;
-                push_record(children, bytes, context)
+                push_record(children, bytes, refused)
             }
         }
     }
@@ -180,9 +174,9 @@ impl Node {
     }
 }
 
-fn push_record(children: &mut [Node], bytes: Option<&[u8]>, context: &mut Context) -> Result<(), Reason> {
+fn push_record(children: &mut [Node], bytes: Option<&[u8]>, refused: &mut Refused) -> Result<(), Reason> {
     let Some(bytes) = bytes else {
-        return children.iter_mut().try_for_each(|child| child.push(None, context));
+        return children.iter_mut().try_for_each(|child| child.push(None, refused));
     };
     let mut reader = Reader::new(bytes);
     if usize::try_from(reader.int()?) != Ok(children.len()) {
@@ -191,13 +185,13 @@ fn push_record(children: &mut [Node], bytes: Option<&[u8]>, context: &mut Contex
     for child in children {
         // The field's type oid: the catalogs have told it already.
         reader.int()?;
-        child.push(reader.value()?, context)?;
+        child.push(reader.value()?, refused)?;
     }
     reader.end()
 }
 
 impl List {
-    fn push(&mut self, bytes: Option<&[u8]>, context: &mut Context) -> Result<(), Reason> {
+    fn push(&mut self, bytes: Option<&[u8]>, refused: &mut Refused) -> Result<(), Reason> {
         let Some(bytes) = bytes else {
             return extend(&mut self.levels[0], 1, 0);
         };
@@ -205,11 +199,11 @@ impl List {
         let dimensions = Dimensions::read(&mut reader)?;
         match self.misfit(&dimensions) {
             // The elements are read all the same, for the shapes that they need.
-            Some(needs) => context.needs.note(context.row, self.slot, needs),
+            Some(needs) => refused.note(Reason::Misfit { slot: self.slot, needs }),
             None => self.extend(dimensions.sizes())?,
         }
         for _ in 0..dimensions.elements() {
-            self.child.push(reader.value()?, context)?;
+            self.child.push(reader.value()?, refused)?;
         }
         reader.end()
     }

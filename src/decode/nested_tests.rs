@@ -136,7 +136,7 @@ fn dimensions_are_learnt() {
 }
 
 #[test]
-fn one_append_learns_of_every_slot() {
+fn every_slot_is_learnt() {
     let column = composite(vec![
         field("numeric", Kind::Numeric { slot: 0 }),
         list(1, field("numeric", Kind::Numeric { slot: 2 })),
@@ -149,15 +149,39 @@ fn one_append_learns_of_every_slot() {
     let bytes = record(&[Some(five), Some(&numbers)]);
     let cells = [Cell::NULL, Cell::new(0, bytes.len())];
     let mut known = Shapes::new(3);
-    let mut learnt = Vec::new();
-    let result = NestedBuilder::new(&column, &known)
-        .append_all(&cells, &bytes, &mut |slot, shape| learnt.push((slot, shape)));
-    assert!(matches!(result, Err(ValueError { row: 1, reason: Reason::Misfit { slot: 0, .. } })));
-    assert_eq!(learnt, [(0, Shape::numeric(1, 0)), (1, Shape::list(1)), (2, Shape::numeric(5, 1))]);
-    learnt.iter().for_each(|&(slot, shape)| assert!(known.merge(slot, shape)));
+    for learnt in [(0, Shape::numeric(1, 0)), (1, Shape::list(1)), (2, Shape::numeric(5, 1))] {
+        let result = NestedBuilder::new(&column, &known).append(&cells, &bytes).unwrap_err();
+        let (slot, needs) = learnt;
+        assert_eq!(result, ValueError { row: 1, reason: Reason::Misfit { slot, needs } });
+        known.merge(slot, needs);
+    }
     let found = build(&column, &known, &[None, Some(bytes)]).unwrap();
     let list = found.as_struct().column(1).as_list::<i32>();
     assert_eq!(list.values().as_primitive::<Decimal128Type>().values(), &[5, 123_450]);
+}
+
+#[test]
+fn a_misfit_outweighs_a_value_error_before_or_after_it() {
+    let column = list(0, field("date", Kind::Date));
+    let infinite = array(&[(1, 1)], &[Some(&i32::MAX.to_be_bytes())]);
+    let shifted = ints(&[(1, 0)], &[9]);
+    let both = array(&[(1, 0)], &[Some(&i32::MAX.to_be_bytes())]);
+    let one = shapes(&[Shape::list(1)]);
+    let append = |rows: &[&[u8]]| {
+        let arena = rows.concat();
+        let mut from = 0;
+        let cell = |row: &&[u8]| {
+            from += row.len();
+            Cell::new(from - row.len(), row.len())
+        };
+        let cells: Vec<_> = rows.iter().map(cell).collect();
+        NestedBuilder::new(&column, &one).append(&cells, &arena)
+    };
+    for rows in [&[&infinite[..], &shifted][..], &[&shifted, &infinite], &[&both]] {
+        assert_eq!(append(rows).unwrap_err().reason, Reason::Misfit { slot: 0, needs: Shape::TEXT });
+    }
+    let error = append(&[&ints(&[(1, 1)], &[9]), &infinite, &infinite]).unwrap_err();
+    assert_eq!(error, ValueError { row: 1, reason: Reason::InfiniteDate });
 }
 
 #[test]

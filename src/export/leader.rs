@@ -22,7 +22,7 @@ use crate::plan::{Column, Job, Output, ScanKind, Source, columns, relation};
 use crate::publish::{Manifest, ManifestColumn, ManifestFile, Staged, Target, Writer};
 use crate::types::{Kind, Shapes};
 
-/// After so many passes that the data ended early, one pass only looks.
+/// After so many passes that the data ended early, one only looks.
 const GUESSES: usize = 2;
 
 /// An export as the SQL function takes it, checked for form already.
@@ -138,10 +138,11 @@ pub(super) fn choose_workers(source: &Source, asked: Option<usize>) -> usize {
 pub(super) fn new_job(source: Source, columns: Vec<Column>, scan: ScanKind, shapes: Shapes) -> Job {
     let density = Density { rows_per_block: 1.0, bytes_per_row: 1.0 };
     let chunks = Chunks::new(0, density, 1, 1, 1);
-    Job { source, columns, chunks, scan, shapes, output: Output::Survey, files: Vec::new() }
+    Job { source, columns, chunks, scan, shapes, surveyed: false, output: Output::Survey, files: Vec::new() }
 }
 
-/// Repeats the pass with wider shapes until the data fit.
+/// Repeats the pass with wider shapes until the data fit. A pass that ended and yet widened nothing met a
+/// value that only text can hold: whether its column is text, all the data together decide.
 fn run_passes(
     job: &mut Job,
     output: Output,
@@ -150,22 +151,27 @@ fn run_passes(
     staged: &Staged,
     progress: &Progress,
 ) -> Result<(Report, usize)> {
-    for round in 1.. {
-        if round == GUESSES + 1 {
+    let mut guesses = GUESSES;
+    loop {
+        if guesses == 0 {
             job.output = Output::Survey;
             job.shapes = seen.clone();
             seen = merged(&seen, &pass::run(job, workers, 0, progress)?.needs);
+            job.surveyed = true;
         }
         job.output = output.clone();
         job.shapes = widened(&job.columns, &seen);
         let passed = pass::run(job, workers, MAGIC.len() as u64, progress)?;
-        if let Some(report) = passed.report {
-            return Ok((report, passed.workers));
+        match passed.report {
+            Some(report) => return Ok((report, passed.workers)),
+            None if job.surveyed => return Err(internal("the survey did not see all the data")),
+            None => {}
         }
-        seen = merged(&seen, &passed.needs);
+        let wider = merged(&seen, &passed.needs);
+        guesses = if wider == seen { 0 } else { guesses - 1 };
+        seen = wider;
         staged.restart()?;
     }
-    Err(internal("no pass was run"))
 }
 
 fn merged(one: &Shapes, other: &Shapes) -> Shapes {

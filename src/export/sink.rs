@@ -116,16 +116,15 @@ impl<'j> ChunkSink<'j> {
         self.sequence += 1;
     }
 
-    /// The value needs more than this pass assumed: all processes are told, and the pass ends.
-    fn misfit(&mut self, failed: ValueError, rows: &Rows, column: usize) -> Result<()> {
+    /// Ends the pass, in all processes, when another one with wider shapes may take the value.
+    fn refused(&mut self, failed: ValueError, rows: &Rows, column: usize) -> Result<()> {
         match failed.reason {
-            Reason::Misfit { slot, needs } => {
-                self.shared.widen(slot, needs);
-                self.shared.stop();
-                Ok(())
-            }
-            reason => Err(column_error(self.job, rows, column, failed.row, &reason)),
+            Reason::Misfit { slot, needs } => self.shared.widen(slot, needs),
+            _ if self.job.may_become_text(column) => {}
+            reason => return Err(column_error(self.job, rows, column, failed.row, &reason)),
         }
+        self.shared.stop();
+        Ok(())
     }
 }
 
@@ -144,10 +143,7 @@ impl Sink for ChunkSink<'_> {
             let end = whole.end.min(start + columns.row_group_rows - columns.writer.rows());
             rows.range = start..end;
             let full = match columns.append(&self.job.shapes, &mut rows)? {
-                Appended::Misfit(failed, column) => return self.misfit(failed, &rows, column),
-                Appended::Failed(failed, column) => {
-                    return Err(column_error(self.job, &rows, column, failed.row, &failed.reason));
-                }
+                Appended::Refused(failed, column) => return self.refused(failed, &rows, column),
                 Appended::Rows { full } => full,
             };
             if full {
@@ -178,8 +174,7 @@ impl Sink for ChunkSink<'_> {
 
 enum Appended {
     Rows { full: bool },
-    Misfit(ValueError, usize),
-    Failed(ValueError, usize),
+    Refused(ValueError, usize),
 }
 
 impl Columns {
@@ -201,12 +196,8 @@ impl Columns {
     fn append(&mut self, shapes: &Shapes, rows: &mut Rows) -> Result<Appended> {
         for column in 0..self.fields.len() {
             crate::pg::check_for_interrupts();
-            let outcome = self.append_column(column, shapes, rows)?;
-            if let Err(failed) = outcome {
-                return Ok(match failed.reason {
-                    Reason::Misfit { .. } => Appended::Misfit(failed, column),
-                    _ => Appended::Failed(failed, column),
-                });
+            if let Err(failed) = self.append_column(column, shapes, rows)? {
+                return Ok(Appended::Refused(failed, column));
             }
         }
         if self.fields.is_empty() {
@@ -265,6 +256,7 @@ pub fn survey(job: &Job, shapes: &mut Shapes, rows: &mut Rows) -> Result<()> {
                         break;
                     }
                 }
+                Err(_) if job.may_become_text(column) => break,
                 Err(failed) => return Err(column_error(job, rows, column, failed.row, &failed.reason)),
             }
         }

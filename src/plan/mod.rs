@@ -55,6 +55,9 @@ pub struct Job {
     pub scan: ScanKind,
     /// The shapes in force for this pass.
     pub shapes: Shapes,
+    /// They are those of all the data. Before that, no value of a column that may still become text is
+    /// an error.
+    pub surveyed: bool,
     pub output: Output,
     /// Temporary files: one that all share, or one a process.
     pub files: Vec<PathBuf>,
@@ -63,6 +66,11 @@ pub struct Job {
 impl Job {
     pub fn fields(&self) -> Vec<Field> {
         self.columns.iter().map(|column| column.field.clone()).collect()
+    }
+
+    /// Whether a refused value of the column may still end in a text.
+    pub fn may_become_text(&self, column: usize) -> bool {
+        !self.surveyed && self.columns[column].field.kind.may_become_text()
     }
 
     /// Text goes into the file as UTF-8, and into the COPY BINARY stream as the database has it.

@@ -116,6 +116,16 @@ impl Kind {
             _ => false,
         }
     }
+
+    /// Whether some data make text of this nested kind, as an array of an odd lower bound does. Text holds
+    /// values that nothing else in the file does.
+    pub fn may_become_text(&self) -> bool {
+        match self {
+            Kind::List { .. } => true,
+            Kind::Struct { fields } => fields.iter().any(|field| field.kind.may_become_text()),
+            _ => false,
+        }
+    }
 }
 
 /// The narrowest physical type for a decimal of `precision` digits (Parquet's LogicalTypes.md, DECIMAL).
