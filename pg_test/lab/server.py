@@ -58,11 +58,14 @@ class Server:
 
     def initdb(self):
         fresh(self.place)
-        command = [self.postgres.program("initdb"), "-D", self.data, "-U", "postgres", "-A", "trust",
-                   "-E", "UTF8", "--locale=C", "--no-sync", "--no-instructions"]
-        made = subprocess.run(command, capture_output=True, text=True, cwd="/", **as_server())
-        if made.returncode != 0:
-            fail(f"initdb failed:\n{made.stdout}{made.stderr}")
+        self.run("initdb", "-D", self.data, "-U", "postgres", "-A", "trust",
+                 "-E", "UTF8", "--locale=C", "--no-sync", "--no-instructions")
+
+    def run(self, program, *arguments):
+        """Runs a program of the installation as the server's user."""
+        ran = subprocess.run([self.postgres.program(program), *arguments], capture_output=True, text=True, cwd="/", **as_server())
+        if ran.returncode != 0:
+            fail(f"{program} failed:\n{ran.stdout}{ran.stderr}")
 
     def start(self):
         self.sockets = tempfile.mkdtemp(prefix="pgs-", dir="/tmp")
@@ -121,3 +124,27 @@ class Server:
         """Runs psql; messages and results come interleaved in stdout, as a user sees them."""
         return subprocess.run(self.psql_command(*arguments, dbname=dbname), text=True, stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT, **keywords)
+
+
+class Standby(Server):
+    """A hot standby that streams from another server."""
+
+    def __init__(self, primary, name):
+        super().__init__(primary.postgres, name, **primary.settings)
+        self.primary = primary
+
+    def initdb(self):
+        fresh(self.place)
+        self.run("pg_basebackup", "-d", self.primary.dsn(), "-D", self.data, "--write-recovery-conf",
+                 "--checkpoint=fast", "--no-sync")
+
+    def catch_up(self, seconds=60):
+        """Returns once all that the primary has committed so far can be seen here."""
+        with self.primary.connect() as connection:
+            wanted = connection.execute("SELECT pg_current_wal_insert_lsn()").fetchone()[0]
+        deadline = time.monotonic() + seconds
+        with self.connect() as connection:
+            while not connection.execute("SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn", (wanted,)).fetchone()[0]:
+                if time.monotonic() > deadline:
+                    fail(f"the standby does not catch up:\n{self.log()[-3000:]}")
+                time.sleep(0.02)

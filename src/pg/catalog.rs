@@ -68,6 +68,13 @@ impl Table {
         self.form().relpersistence as u8 == pg_sys::RELPERSISTENCE_TEMP
     }
 
+    /// An unlogged table, and this server is a standby, where it has no files.
+    pub fn is_absent_on_standby(&self) -> bool {
+        // SAFETY: reads process-wide state.
+        let in_recovery = unsafe { pg_sys::RecoveryInProgress() };
+        in_recovery && self.form().relpersistence as u8 == pg_sys::RELPERSISTENCE_UNLOGGED
+    }
+
     /// A temporary table of another session, whose pages live in that session's memory.
     pub fn is_other_temporary(&self) -> bool {
         // SAFETY: the relation is open.

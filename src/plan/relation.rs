@@ -95,6 +95,14 @@ fn add_leaf(source: &mut Source, attributes: &mut [Attribute], leaf: &Table) -> 
             .set_hint("Export the partitions that are tables one by one."));
         }
     }
+    if leaf.is_absent_on_standby() {
+        return Err(error(
+            Code::ERRCODE_FEATURE_NOT_SUPPORTED,
+            format!("cannot export unlogged table {} during recovery", leaf.qualified_name()),
+        )
+        .set_detail("The rows of unlogged tables do not reach a standby.")
+        .set_hint("Export it on the primary."));
+    }
     for child in leaf.attributes().iter().filter(|child| !child.dropped && !child.not_null) {
         if let Some(parent) = attributes.iter_mut().find(|parent| parent.name == child.name) {
             parent.not_null = false;
