@@ -5,6 +5,10 @@
 constexpr u32 ALIGN = 64, BLOCK_SIZE = 8192, STATUSES = 1024;
 constexpr u32 HEAP = 0, COPY_BINARY = 1, WANT_COLUMNS = 1;
 constexpr u32 NO_COLUMN = ~0u, NO_MISSING = ~0u;
+// In OutHeader::statuses: the output does not fit, see decode.cu.
+constexpr u32 FAILED = ~0u;
+// Of a column, as its offsets are i32.
+constexpr u32 MAX_BYTES = 0x7FFFFFFF;
 
 struct Header {
     u32 kind, flags, rows, columns, attrs, pages, attrs_at, missing_at, missing_bytes, index_at, page_rows_at,

@@ -1,0 +1,150 @@
+// What the kernels of one slot share: the slot's regions, and the scratch memory that `plan` fills.
+//
+//     scratch    Plan | Step[attrs] | Column[columns] | sources | sums           each entry 64 bytes
+//     sources    u32[varying][tiles * ROWS]: where each value's bytes are, from the input region's start
+//     sums       u32[varying][tiles * WARPS]: the bytes of 32 rows each, later of all rows before them
+#pragma once
+#include "bytes.cuh"
+#include "slot.cuh"
+
+// Rows of a tile, each with a thread, and warps.
+constexpr u32 ROWS = 256, WARPS = ROWS / 32;
+
+struct alignas(64) Plan {
+    // Not 0: the output does not fit, nothing more is to be done.
+    u32 failed;
+    // Columns that `scan` is through with.
+    u32 scanned;
+    // Attributes to walk.
+    u32 steps;
+    u32 varying;
+    // Where the bytes of columns of varying length may start.
+    u32 bytes_at;
+};
+
+// An attribute as the walk wants it. Every lane of a warp reads the same one.
+struct alignas(64) Step {
+    i16 len;
+    // Of the alignment, less one.
+    u8 mask;
+    u8 op;
+    u32 column, valid_at, values_at;
+    // The column's number among those of varying length.
+    u32 varying;
+    u32 missing_at, missing_len;
+    u8 scale;
+    // Groups of four digits behind the point, and by how many digits they are more than `scale`.
+    u8 groups, spare;
+    u8 strip;
+    // Decimals of few digits: see `few_digits`.
+    u64 inverse, limit;
+    // 10 to the power of the precision.
+    u64 bound_low, bound_high;
+};
+
+struct alignas(64) Column {
+    u32 op, named, valid_at, values_at, varying;
+    // Of the column of varying length that has this entry's number.
+    u32 column;
+};
+
+struct Slot {
+    const u8 *input;
+    u8 *output;
+    u8 *scratch;
+
+    DEVICE const Header &header() const { return *reinterpret_cast<const Header *>(input); }
+    DEVICE const Attr *attrs() const { return reinterpret_cast<const Attr *>(input + header().attrs_at); }
+    DEVICE u32 tiles() const { return header().rows / ROWS + (header().rows % ROWS != 0); }
+
+    DEVICE OutHeader &out() const { return *reinterpret_cast<OutHeader *>(output); }
+    DEVICE OutColumn *out_columns() const { return reinterpret_cast<OutColumn *>(output + sizeof(OutHeader)); }
+    DEVICE Status *statuses() const {
+        return reinterpret_cast<Status *>(output + sizeof(OutHeader) + sizeof(OutColumn) * u64(header().columns));
+    }
+
+    DEVICE Plan &plan() const { return *reinterpret_cast<Plan *>(scratch); }
+    DEVICE Step *steps() const { return reinterpret_cast<Step *>(scratch + 256); }
+    DEVICE Column *columns() const { return reinterpret_cast<Column *>(steps() + header().attrs); }
+    DEVICE u32 *sources(u32 varying) const {
+        u32 *all = reinterpret_cast<u32 *>(columns() + header().columns);
+        return all + u64(varying) * tiles() * ROWS;
+    }
+    DEVICE u32 *sums(u32 varying) const {
+        return sources(plan().varying) + u64(varying) * tiles() * WARPS;
+    }
+};
+
+static_assert(sizeof(Step) == 64 && sizeof(Column) == 64 && sizeof(Plan) == 64, "the scratch size in decode.cu");
+
+// Bytes of a value in the column's buffer: 0 for a bitmap, `VARYING` for offsets.
+constexpr u32 VARYING = ~0u;
+DEVICE u32 width(u32 op) {
+    switch (op) {
+    case INT2: case INT4: case DATE: case DECIMAL32: return 4;
+    case INT8: case TIMESTAMP: case DECIMAL64: return 8;
+    case UUID: case DECIMAL128: return 16;
+    case BYTES: case NAME: case CHAR: case NUMERIC_TEXT: return VARYING;
+    default: return 0;
+    }
+}
+
+DEVICE u64 bitmap_bytes(u32 rows) { return (u64(rows) + 31) / 32 * 4; }
+
+// Bytes of the column's values or offsets.
+DEVICE u64 values_bytes(u32 op, u32 rows) {
+    u32 each = width(op);
+    return each == 0 ? bitmap_bytes(rows) : each == VARYING ? 4 * (u64(rows) + 1) : u64(each) * rows;
+}
+
+// 10 to the power `power`, at most 38.
+DEVICE u128 power10(u32 power) {
+    u128 value = 1;
+    for (u32 i = 0; i < power && i < 38; i++) value *= 10;
+    return value;
+}
+
+// What `few_digits` needs of a decimal: division by 10^spare as a product with the inverse of 5^spare and a
+// rotation, after which a quotient is below `limit` when, and only when, nothing was left over.
+DEVICE void plan_decimal(const Attr &attr, Step &step) {
+    constexpr u64 FIFTH = 0xCCCCCCCCCCCCCCCD;
+    step.scale = attr.scale;
+    step.groups = (attr.scale + 3) / 4;
+    step.spare = 4 * step.groups - attr.scale;
+    step.inverse = 1;
+    for (u32 i = 0; i < step.spare; i++) step.inverse *= FIFTH;
+    u64 quotients = ~0ull / static_cast<u64>(power10(step.spare));
+    u128 bound = power10(attr.precision);
+    step.bound_low = static_cast<u64>(bound);
+    step.bound_high = static_cast<u64>(bound >> 64);
+    step.limit = bound - 1 < quotients ? static_cast<u64>(bound - 1) : quotients;
+}
+
+DEVICE void plan_step(const Attr &attr, const Column *columns, u32 count, Step &step) {
+    step.len = attr.len;
+    step.mask = attr.align == 0 ? 0 : attr.align - 1;
+    step.op = attr.op;
+    step.strip = attr.strip;
+    step.column = attr.op == SKIP || attr.column >= count ? NO_COLUMN : attr.column;
+    step.missing_at = attr.missing_at;
+    step.missing_len = attr.missing_len;
+    if (step.column == NO_COLUMN) return;
+    const Column &column = columns[attr.column];
+    step.valid_at = column.valid_at;
+    step.values_at = column.values_at;
+    step.varying = column.varying;
+    plan_decimal(attr, step);
+}
+
+// Lays out a column, whose parts start at `valid_at` and `values_at`, and clears what no row will write.
+DEVICE void plan_column(const Slot &slot, u32 number, u32 valid_at, u32 values_at, u32 varying) {
+    const u32 rows = slot.header().rows;
+    Column &column = slot.columns()[number];
+    column.valid_at = valid_at;
+    column.values_at = values_at;
+    column.varying = varying;
+    slot.out_columns()[number] = OutColumn{column.named ? 0 : rows, valid_at, values_at, 0, 0, 0};
+    u32 *words = reinterpret_cast<u32 *>(slot.output);
+    for (u64 i = bitmap_bytes(rows); i % ALIGN != 0; i += 4) words[(valid_at + i) / 4] = 0;
+    for (u64 i = values_bytes(column.op, rows); i % ALIGN != 0; i += 4) words[(values_at + i) / 4] = 0;
+}
