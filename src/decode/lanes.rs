@@ -1,8 +1,8 @@
 //! Flat columns: cells to lanes.
 
-use super::{WIDTH, boolean, date, timestamp};
+use super::{boolean, date, native, timestamp};
 use crate::types::{
-    Cell, Kind, Lane, Physical, Reason, Repr, Shape, Shapes, ValueError, Values, decimal_physical,
+    Cell, Kind, Lane, Physical, Reason, Repr, Shape, Shapes, ValueError, Values, Vector, decimal_physical,
 };
 use crate::wire::numeric::{Num, Numeric, pow10};
 use crate::wire::short_numeric::ShortNumeric;
@@ -25,7 +25,7 @@ pub fn decode_lane(
     mark_valid(cells, &mut lane.valid);
     let decimal = Decimal::of(kind, shapes);
     if matches!(kind, Kind::Numeric { .. }) && decimal.is_none() {
-        return decode_numeric_text(repr, cells, arena, recycled(&mut lane.values));
+        return decode_numeric_text(repr, cells, arena, Cell::emptied(&mut lane.values));
     }
     let batch = Batch { cells, arena, wire: repr == Repr::Wire };
     match decimal {
@@ -49,46 +49,6 @@ fn mark_valid(cells: &[Cell], valid: &mut Vec<u8>) {
     }
 }
 
-/// A vector type of `Values`.
-trait Vector: Copy + Default {
-    fn wrap(values: Vec<Self>) -> Values;
-    fn unwrap(values: &mut Values) -> Option<&mut Vec<Self>>;
-}
-
-macro_rules! vectors {
-    ($($variant:ident: $type:ty),*) => {$(
-        impl Vector for $type {
-            fn wrap(values: Vec<Self>) -> Values {
-                Values::$variant(values)
-            }
-            fn unwrap(values: &mut Values) -> Option<&mut Vec<Self>> {
-                if let Values::$variant(values) = values { Some(values) } else { None }
-            }
-        }
-    )*};
-}
-
-vectors!(Bool: bool, I32: i32, I64: i64, F32: f32, F64: f64, Fixed16: [u8; 16]);
-
-/// The lane's vector, emptied, or a new one when the lane carried another type.
-fn vector<T: Vector>(values: &mut Values) -> &mut Vec<T> {
-    if T::unwrap(values).is_none() {
-        *values = T::wrap(Vec::new());
-    }
-    let values = T::unwrap(values).expect("wrapped above");
-    values.clear();
-    values
-}
-
-fn recycled(values: &mut Values) -> &mut Vec<Cell> {
-    if !matches!(values, Values::Bytes(_)) {
-        *values = Values::Bytes(Vec::new());
-    }
-    let Values::Bytes(cells) = values else { unreachable!("made above") };
-    cells.clear();
-    cells
-}
-
 /// Fills the lane with `read` of every value's bytes.
 #[inline]
 fn fill<T: Vector>(
@@ -106,7 +66,7 @@ fn fill_cells<T: Vector>(
     values: &mut Values,
     read: impl Fn(Cell) -> Result<T, Reason>,
 ) -> Result<(), ValueError> {
-    let out = vector::<T>(values);
+    let out = T::emptied(values);
     // Written into a vector of full length: a push would check for room each time.
     out.resize(batch.cells.len(), T::default());
     let mut slots = out.iter_mut();
@@ -130,14 +90,11 @@ fn fixed<T: Vector, const N: usize>(
     values: &mut Values,
     read: impl Fn([u8; N]) -> Result<T, Reason>,
 ) -> Result<(), ValueError> {
+    // Two loops, in each of which the order is known.
     if batch.wire {
-        fill(batch, values, |bytes| {
-            let mut bytes: [u8; N] = bytes.try_into().map_err(|_| WIDTH)?;
-            bytes.reverse();
-            read(bytes)
-        })
+        fill(batch, values, |bytes| read(native(bytes, true)?))
     } else {
-        fill(batch, values, |bytes| read(bytes.try_into().map_err(|_| WIDTH)?))
+        fill(batch, values, |bytes| read(native(bytes, false)?))
     }
 }
 
@@ -161,10 +118,10 @@ fn decode_plain(
         Kind::Timestamp | Kind::TimestampTz => {
             fixed(batch, values, |bytes| timestamp(i64::from_le_bytes(bytes)))
         }
-        Kind::Uuid => fill::<[u8; 16]>(batch, values, |bytes| bytes.try_into().map_err(|_| WIDTH)),
+        Kind::Uuid => fill::<[u8; 16]>(batch, values, |bytes| native(bytes, false)),
         _ => {
             debug_assert_eq!(physical, Physical::Bytes);
-            recycled(values).extend(batch.cells.iter().filter(|cell| !cell.is_null()));
+            Cell::emptied(values).extend(batch.cells.iter().filter(|cell| !cell.is_null()));
             Ok(())
         }
     }
@@ -195,6 +152,11 @@ impl Decimal {
             }
             _ => None,
         }
+    }
+
+    /// What holds values of at most this display scale, below 10 to the power `precision`.
+    pub(super) fn exact(precision: u8, scale: u8) -> Decimal {
+        Decimal { precision, scale, digits: precision, slot: Some(0) }
     }
 
     /// The unscaled value of a cell, when the decimal holds it.

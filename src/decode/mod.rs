@@ -8,9 +8,11 @@ pub mod lanes;
 mod leaf;
 pub mod nested;
 mod nested_bytes;
+pub mod slot;
 
 pub use lanes::decode_lane;
 pub use nested::NestedBuilder;
+pub use slot::decode_slot;
 
 use crate::types::Reason;
 
@@ -36,6 +38,16 @@ fn timestamp(micros: i64) -> Result<i64, Reason> {
         i64::MIN | i64::MAX => Err(Reason::InfiniteTimestamp),
         _ => micros.checked_add(EPOCH_MICROS).ok_or(Reason::OutOfRange),
     }
+}
+
+/// The bytes of a value of `N`, in little-endian order.
+#[inline]
+fn native<const N: usize>(bytes: &[u8], wire: bool) -> Result<[u8; N], Reason> {
+    let mut bytes: [u8; N] = bytes.try_into().map_err(|_| WIDTH)?;
+    if wire {
+        bytes.reverse();
+    }
+    Ok(bytes)
 }
 
 #[inline]

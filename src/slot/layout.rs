@@ -7,12 +7,37 @@
 //! offset points to is aligned to `ALIGN`.
 //!
 //! ```text
-//! input    Header | Attr[attrs] | missing values | index | page_rows | blocks | data
+//! input    Header | Attr[attrs] | missing values | data | index | page_rows | blocks
 //!            heap         index: u16 line pointer number[rows]      data: pages of BLOCK bytes, verbatim
 //!                         page_rows: u32 first row[pages + 1]       blocks: u32[pages], for the host alone
 //!            copy_binary  index: u32 row start in data[rows + 1]    data: rows, neither header nor trailer
 //! output   OutHeader | OutColumn[columns] | Status[STATUSES] | fixed-size parts | bytes of varlena columns
 //! ```
+//!
+//! Where the input's parts lie only their offsets tell; `Input::used` is how much of the region they take.
+//!
+//! # What decode makes of the rows
+//!
+//! The same bytes on the device and on the CPU (`decode::slot`), statuses' order apart:
+//!
+//! * All that lies below `OutHeader::bytes` and is said nothing of is zero: padding, statuses that are not
+//!   used, the values of NULL rows. Columns of varying length have their bytes in column order, each column
+//!   from a multiple of `ALIGN`; `OutHeader::bytes` is the multiple of `ALIGN` behind the last one's. In
+//!   other columns `bytes_at` and `bytes` are 0. A column that no attribute names is NULL throughout and
+//!   laid out as a `Skip`.
+//! * Without `WANT_COLUMNS` the header, the `OutColumn`s and the statuses are the same, and nothing behind
+//!   the statuses is written; `OutHeader::bytes` still is what the columns would take.
+//! * A value with a status is valid and zero, or has no bytes. Every value has at most one status.
+//! * heap: attributes are walked in order, those behind the last one with a column not at all. The walk
+//!   **stops** at an attribute whose value does not lie in its tuple, or is a varlena of a form that is never
+//!   stored; before the first attribute when the line pointer or the tuple's header is not in order (as
+//!   `wire::page` and `wire::tuple` check them, with no attribute to walk too).
+//! * copy_binary: fields are walked in order. The walk stops before the first field when the row has not
+//!   `attrs` fields, and at a field that has a length below -1 or does not end in its row. Bytes behind the
+//!   last field stop it too, behind the last field.
+//! * Where a row's walk stops, the columns of the attributes from there on are valid and zero, or have no
+//!   bytes, and the row gets one more status: `Malformed`, with the column of the first of those attributes
+//!   that has one, `NO_COLUMN` when none has. Columns before keep their values and statuses.
 
 /// What both regions' parts are aligned to; `data` in the input region to `DATA_ALIGN`.
 pub const ALIGN: usize = 64;
@@ -56,7 +81,7 @@ pub struct Header {
 pub const NO_COLUMN: u32 = u32::MAX;
 /// In `Attr::missing_len`: NULL in tuples that are older than the column.
 pub const NO_MISSING: u32 = u32::MAX;
-/// `Attr::strip`: the value's first byte has to be 1, jsonb's version, and is left out.
+/// `Attr::strip`: the value's first byte has to be 1, jsonb's version, and is left out; else `Malformed`.
 pub const STRIP_VERSION: u8 = 1;
 
 #[repr(C)]
@@ -68,14 +93,15 @@ pub struct Attr {
     pub align: u8,
     /// An [`Op`].
     pub op: u8,
-    /// Decimals: the column's precision and scale.
+    /// Decimals: the column's precision and scale. A precision of 0 holds nothing but zeros.
     pub precision: u8,
     pub scale: u8,
+    /// copy_binary, `Bytes`: 0 or `STRIP_VERSION`.
     pub strip: u8,
     pub reserved: u8,
     pub column: u32,
     /// heap: the value in tuples older than the column, as the final cell holds it (`wire::tuple::Attr`),
-    /// from the input region's start.
+    /// from the input region's start, at a multiple of 8.
     pub missing_at: u32,
     pub missing_len: u32,
 }
@@ -99,7 +125,8 @@ pub enum Op {
     Timestamp = 6,
     /// 16 bytes as they are.
     Uuid = 7,
-    /// numeric to unscaled i32, i64, or 16 bytes big-endian.
+    /// numeric to unscaled i32, i64, or 16 bytes big-endian. `Malformed` before `Misfit`: a numeric with a
+    /// digit above 9999 is never looked at further.
     Decimal32 = 8,
     Decimal64 = 9,
     Decimal128 = 10,
@@ -112,6 +139,32 @@ pub enum Op {
     /// numeric to its text, exactly as `wire::numeric_text` writes it. Not done on the device:
     /// `Code::Server` for every value.
     NumericText = 14,
+}
+
+impl TryFrom<u8> for Op {
+    type Error = String;
+
+    fn try_from(op: u8) -> Result<Op, String> {
+        use Op::*;
+        const OPS: [Op; 15] = [
+            Skip,
+            Bool,
+            Int2,
+            Int4,
+            Int8,
+            Date,
+            Timestamp,
+            Uuid,
+            Decimal32,
+            Decimal64,
+            Decimal128,
+            Bytes,
+            Name,
+            Char,
+            NumericText,
+        ];
+        OPS.get(usize::from(op)).copied().ok_or_else(|| format!("operation {op}"))
+    }
 }
 
 impl Op {
@@ -138,7 +191,9 @@ pub enum Code {
     NumericNan = 4,
     /// A numeric, date or timestamp.
     Infinite = 5,
-    /// A numeric that the column's precision and scale do not hold exactly.
+    /// A numeric that the column's precision and scale do not hold exactly: its display scale is above
+    /// `scale`, or times 10^scale it is no integer below 10^precision. (Numerics of a declared scale never
+    /// show more of it; for others the display scale decides on the file's type.)
     Misfit = 6,
     OutOfRange = 7,
     /// A `"char"` that is not ASCII.
@@ -159,9 +214,9 @@ pub struct Status {
 pub struct OutHeader {
     pub rows: u32,
     pub columns: u32,
-    /// All of them; the first `STATUSES` are listed, in no order.
+    /// All of them; the first `STATUSES` are listed, in no order. With more, which ones are listed is open.
     pub statuses: u32,
-    /// Bytes of the region in use.
+    /// Bytes of the region in use, see the top.
     pub bytes: u32,
 }
 
@@ -179,6 +234,56 @@ pub struct OutColumn {
     pub reserved: u32,
 }
 
+/// A structure without padding, of integers only: any bytes make one.
+///
+/// # Safety
+/// It is just that.
+pub unsafe trait Plain: Copy {}
+
+// SAFETY: `repr(C)`, integers that leave no gaps: see the sizes below.
+unsafe impl Plain for Header {}
+// SAFETY: as above.
+unsafe impl Plain for Attr {}
+// SAFETY: as above.
+unsafe impl Plain for Status {}
+// SAFETY: as above.
+unsafe impl Plain for OutHeader {}
+// SAFETY: as above.
+unsafe impl Plain for OutColumn {}
+
+const _: () = {
+    assert!(size_of::<Header>() == 64 && size_of::<Attr>() == 20 && size_of::<Status>() == 12);
+    assert!(size_of::<OutHeader>() == 16 && size_of::<OutColumn>() == 24);
+};
+
+/// The structure at `at`, `None` past the region's end.
+pub fn get<T: Plain>(region: &[u8], at: usize) -> Option<T> {
+    let bytes = region.get(at..at.checked_add(size_of::<T>())?)?;
+    // SAFETY: as many bytes are there, any bytes make a `T`, and alignment is not asked for.
+    Some(unsafe { bytes.as_ptr().cast::<T>().read_unaligned() })
+}
+
+/// Writes the structure at `at`; false past the region's end.
+#[must_use]
+pub fn put<T: Plain>(region: &mut [u8], at: usize, value: T) -> bool {
+    let Some(bytes) = at.checked_add(size_of::<T>()).and_then(|end| region.get_mut(at..end)) else {
+        return false;
+    };
+    // SAFETY: there is as much room, and alignment is not asked for.
+    unsafe { bytes.as_mut_ptr().cast::<T>().write_unaligned(value) };
+    true
+}
+
+/// Where the statuses start in an output region.
+pub fn statuses_at(columns: usize) -> usize {
+    size_of::<OutHeader>() + columns * size_of::<OutColumn>()
+}
+
+/// Where the fixed-size parts start: all before is there without `WANT_COLUMNS` too.
+pub fn columns_start(columns: usize) -> usize {
+    align(statuses_at(columns) + STATUSES * size_of::<Status>(), ALIGN)
+}
+
 pub fn align(at: usize, to: usize) -> usize {
     at.next_multiple_of(to)
 }
@@ -188,9 +293,7 @@ pub fn align(at: usize, to: usize) -> usize {
 ///
 /// `ops`: one a column, in column order.
 pub fn lay_out(rows: usize, ops: &[Op]) -> (Vec<OutColumn>, usize) {
-    let columns_at = size_of::<OutHeader>();
-    let statuses_at = columns_at + ops.len() * size_of::<OutColumn>();
-    let mut at = align(statuses_at + STATUSES * size_of::<Status>(), ALIGN);
+    let mut at = columns_start(ops.len());
     let mut take = |bytes: usize| {
         let start = at;
         at = align(at + bytes, ALIGN);

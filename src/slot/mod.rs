@@ -6,7 +6,9 @@
 use crate::types::Cell;
 use crate::wire::tuple::TupleRef;
 
+pub mod input;
 pub mod layout;
+pub mod output;
 
 /// A batch is decoded once it holds this many bytes, so that what is read twice is still in the cache.
 pub const TARGET_BYTES: usize = 256 << 10;

@@ -10,7 +10,9 @@ use serde::{Deserialize, Serialize};
 
 pub mod arrow;
 mod shape;
+mod vector;
 pub use shape::{Shape, Shapes};
+pub use vector::Vector;
 
 /// One exported column, or one field of a composite, or the element of an array.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -153,12 +155,18 @@ pub struct Cell {
     len: u32,
 }
 
+impl Default for Cell {
+    fn default() -> Cell {
+        Cell::NULL
+    }
+}
+
 impl Cell {
     pub const NULL: Cell = Cell { pos: 0, len: u32::MAX };
 
     /// PostgreSQL's values are shorter than 1 GiB, so `len` never meets the NULL mark.
     #[inline]
-    pub fn new(pos: usize, len: usize) -> Cell {
+    pub const fn new(pos: usize, len: usize) -> Cell {
         debug_assert!(pos <= u32::MAX as usize && len < u32::MAX as usize);
         Cell { pos: pos as u32, len: len as u32 }
     }

@@ -260,7 +260,7 @@ pub fn read_rows(
     for (row, bounds) in row_offsets.windows(2).enumerate() {
         let (mut at, end) = (bounds[0] as usize, bounds[1] as usize);
         let stream = stream.get(..end).ok_or_else(|| fail(row, "COPY BINARY row past the stream"))?;
-        if be_i16(stream, at).and_then(|count| usize::try_from(count).ok()) != Some(strip.len()) {
+        if field_count(stream, at) != Some(strip.len()) {
             return Err(fail(row, "COPY BINARY field count"));
         }
         at += 2;
@@ -290,9 +290,15 @@ pub fn read_stream(stream: &[u8], strip: &[bool]) -> Result<Vec<Vec<Cell>>, Valu
     Ok(cells)
 }
 
+/// The field count of the row at `at`.
+#[inline]
+pub(crate) fn field_count(stream: &[u8], at: usize) -> Option<usize> {
+    usize::try_from(be_i16(stream, at)?).ok()
+}
+
 /// The field whose length word is at `at`, and where the next one starts.
 #[inline]
-fn field(stream: &[u8], at: usize) -> Result<(Cell, usize), Reason> {
+pub(crate) fn field(stream: &[u8], at: usize) -> Result<(Cell, usize), Reason> {
     const PAST: Reason = Reason::Malformed("COPY BINARY field past its row");
     let len = be_i32(stream, at).ok_or(PAST)?;
     let start = at + 4;

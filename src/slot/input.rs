@@ -1,0 +1,487 @@
+//! The input region of a slot: written by the process that scans, read by the engine and, when the slot
+//! comes back undone, by its writer again.
+//!
+//! The reader trusts nothing: what it hands out lies in the region and in order, whoever wrote it. Only a
+//! region that another process changes while it is read can give other values than those checked; every
+//! access is checked for its bounds all the same.
+
+use std::ops::Range;
+
+use super::layout::{
+    ALIGN, Attr, BLOCK, COPY_BINARY, DATA_ALIGN, HEAP, Header, NO_COLUMN, NO_MISSING, Op, STRIP_VERSION,
+    align, columns_start, get, put,
+};
+use super::{Batch, Tid};
+use crate::wire::page::line_pointer;
+use crate::wire::tuple::TupleRef;
+
+/// `MaxHeapTuplesPerPage` of an 8 KB page.
+const MAX_LINES: usize = 291;
+/// What a missing value is aligned to.
+const MISSING_ALIGN: usize = 8;
+/// Above PostgreSQL's 1664.
+const MAX_COLUMNS: usize = 4096;
+
+/// An attribute and, for tuples older than its column, the value they have: the final cell's bytes.
+/// `new` of the writer fills `Attr::missing_at` and `missing_len`.
+#[derive(Clone, Debug, Default)]
+pub struct AttrSpec {
+    pub attr: Attr,
+    pub missing: Option<Vec<u8>>,
+}
+
+/// Most bytes that decode can make of rows and their data.
+#[derive(Clone, Copy)]
+struct OutputBound {
+    limit: usize,
+    fixed: usize,
+    bits_per_row: usize,
+    missing_per_row: usize,
+    varlena: bool,
+}
+
+impl OutputBound {
+    fn new(attrs: &[AttrSpec], ops: &[Op], limit: usize) -> OutputBound {
+        let varlena = ops.iter().filter(|op| op.width().is_none()).count();
+        let values = |op: &Op| op.width().map_or(32, |width| if width == 0 { 1 } else { 8 * width });
+        let missing = |spec: &AttrSpec| match Op::try_from(spec.attr.op) {
+            Ok(op) if op.width().is_none() => spec.missing.as_ref().map_or(0, Vec::len),
+            _ => 0,
+        };
+        OutputBound {
+            // Offsets are i32.
+            limit: limit.min(i32::MAX as usize),
+            // Each part is aligned once, a bitmap is rounded to a word and offsets are one more than rows.
+            fixed: columns_start(ops.len()) + ops.len() * 2 * (ALIGN + 4) + varlena * ALIGN,
+            bits_per_row: ops.iter().map(|op| 1 + values(op)).sum(),
+            missing_per_row: attrs.iter().map(missing).sum(),
+            varlena: varlena > 0,
+        }
+    }
+
+    fn fits(&self, rows: usize, data: usize) -> bool {
+        let data = if self.varlena { data } else { 0 };
+        let parts = [self.fixed, (rows * self.bits_per_row).div_ceil(8), rows * self.missing_per_row, data];
+        parts.iter().sum::<usize>() <= self.limit
+    }
+}
+
+/// Fills an input region, as many rows as it and the output region have room for.
+///
+/// Runs in the process that scans, its slot `FILLING`.
+pub struct InputWriter<'a> {
+    region: &'a mut [u8],
+    header: Header,
+    bound: OutputBound,
+    data_at: usize,
+    data: usize,
+    /// heap: line pointer numbers, the pages' first rows and their block numbers.
+    lines: Vec<u16>,
+    page_rows: Vec<u32>,
+    blocks: Vec<u32>,
+    /// copy_binary: where rows start, and lastly where the last one ends.
+    offsets: Vec<u32>,
+}
+
+impl<'a> InputWriter<'a> {
+    /// `None` when the attributes leave no room for rows: heap, for any page.
+    pub fn new(
+        region: &'a mut [u8],
+        kind: u32,
+        attrs: &[AttrSpec],
+        columns: usize,
+        output_bytes: usize,
+        flags: u32,
+    ) -> Option<InputWriter<'a>> {
+        let attrs_at = size_of::<Header>();
+        let missing_at = align(attrs_at + attrs.len() * size_of::<Attr>(), MISSING_ALIGN);
+        let mut at = missing_at;
+        for (number, spec) in attrs.iter().enumerate() {
+            let mut attr = spec.attr;
+            (attr.missing_at, attr.missing_len) = (0, NO_MISSING);
+            if let Some(value) = &spec.missing {
+                region.get_mut(at..at.checked_add(value.len())?)?.copy_from_slice(value);
+                (attr.missing_at, attr.missing_len) = (at as u32, value.len() as u32);
+                at = align(at + value.len(), MISSING_ALIGN);
+            }
+            if !put(region, attrs_at + number * size_of::<Attr>(), attr) {
+                return None;
+            }
+        }
+        let data_at = align(at, DATA_ALIGN);
+        let attributes: Vec<Attr> = attrs.iter().map(|spec| spec.attr).collect();
+        let header = Header {
+            kind,
+            flags,
+            columns: columns as u32,
+            attrs: attrs.len() as u32,
+            attrs_at: attrs_at as u32,
+            missing_at: missing_at as u32,
+            missing_bytes: (at - missing_at) as u32,
+            data_at: u32::try_from(data_at).ok()?,
+            ..Header::default()
+        };
+        let bound = OutputBound::new(attrs, &column_ops(&attributes, columns).ok()?, output_bytes);
+        let (page_rows, offsets) = if kind == HEAP { (vec![0], vec![]) } else { (vec![], vec![0]) };
+        let (lines, blocks) = (Vec::new(), Vec::new());
+        let writer =
+            InputWriter { region, header, bound, data_at, data: 0, lines, page_rows, blocks, offsets };
+        let least = if kind == HEAP { (MAX_LINES, 1, BLOCK) } else { (1, 0, 0) };
+        writer.fits(least.0, least.1, least.2).then_some(writer)
+    }
+
+    /// Whether the region and the output region hold so many rows and pages and bytes of data.
+    fn fits(&self, rows: usize, pages: usize, data: usize) -> bool {
+        let index = match self.header.kind {
+            HEAP => align(2 * rows, ALIGN) + align(4 * (pages + 1), ALIGN) + align(4 * pages, ALIGN),
+            _ => align(4 * (rows + 1), ALIGN),
+        };
+        // Offsets in the region are u32.
+        let room = self.region.len().min(u32::MAX as usize);
+        self.data_at + align(data, ALIGN) + index <= room && self.bound.fits(rows, data)
+    }
+
+    /// heap: room for the next page, `None` when it would not be taken in any case.
+    pub fn page(&mut self) -> Option<&mut [u8; BLOCK]> {
+        if !self.fits(self.lines.len() + 1, self.blocks.len() + 1, self.data + BLOCK) {
+            return None;
+        }
+        self.region[self.data_at + self.data..].first_chunk_mut()
+    }
+
+    /// heap: takes the page that was written into `page()`, and its visible tuples. False when their rows
+    /// are too many for what room there is: the page belongs to the next slot.
+    pub fn commit_page(&mut self, block: u32, lines: &[u16]) -> bool {
+        let rows = self.lines.len() + lines.len();
+        if !self.fits(rows, self.blocks.len() + 1, self.data + BLOCK) {
+            return false;
+        }
+        self.data += BLOCK;
+        self.lines.extend_from_slice(lines);
+        self.page_rows.push(rows as u32);
+        self.blocks.push(block);
+        true
+    }
+
+    /// copy_binary: takes rows while there is room, and says how many. `offsets` holds the start of each
+    /// row in `bytes`, and lastly the end of the last one.
+    pub fn rows(&mut self, bytes: &[u8], offsets: &[u32]) -> usize {
+        let (Some(&first), rows) = (offsets.first(), offsets.len().saturating_sub(1)) else { return 0 };
+        let (before, start) = (self.offsets.len() - 1, first as usize);
+        let end = |rows: usize| (offsets[rows] as usize).saturating_sub(start);
+        let (mut taken, mut refused) = (0, rows + 1);
+        while refused - taken > 1 {
+            let half = taken + (refused - taken) / 2;
+            match self.fits(before + half, 0, self.data + end(half)) {
+                true => taken = half,
+                false => refused = half,
+            }
+        }
+        let Some(new) = bytes.get(start..start + end(taken)) else { return 0 };
+        let at = self.data_at + self.data;
+        self.region[at..at + new.len()].copy_from_slice(new);
+        let base = self.data as u32;
+        self.offsets.extend(offsets[1..=taken].iter().map(|offset| offset.wrapping_sub(first) + base));
+        self.data += new.len();
+        taken
+    }
+
+    pub fn rows_len(&self) -> usize {
+        if self.header.kind == HEAP { self.lines.len() } else { self.offsets.len() - 1 }
+    }
+
+    /// Bytes of data so far.
+    pub fn bytes(&self) -> usize {
+        self.data
+    }
+
+    /// Writes what goes with the data. The region is then what [`Input::new`] reads.
+    pub fn finish(self) -> Header {
+        let mut header = self.header;
+        header.rows = self.rows_len() as u32;
+        header.pages = self.blocks.len() as u32;
+        header.data_bytes = self.data as u32;
+        let mut at = align(self.data_at + self.data, ALIGN);
+        let mut write = |bytes: &[u8]| {
+            let start = at;
+            self.region[at..at + bytes.len()].copy_from_slice(bytes);
+            at = align(at + bytes.len(), ALIGN);
+            start as u32
+        };
+        if header.kind == HEAP {
+            header.index_at = write(bytes_of(&self.lines));
+            header.page_rows_at = write(bytes_of(&self.page_rows));
+            header.blocks_at = write(bytes_of(&self.blocks));
+        } else {
+            header.index_at = write(bytes_of(&self.offsets));
+            (header.page_rows_at, header.blocks_at) = (header.index_at, header.index_at);
+        }
+        let written = put(self.region, 0, header);
+        debug_assert!(written, "the attributes behind it have been written");
+        header
+    }
+}
+
+/// Integers as the little-endian host holds them (`wire` refuses others).
+fn bytes_of<T: Copy>(values: &[T]) -> &[u8] {
+    // SAFETY: the slice's own bytes; called for u16 and u32 alone, which have no padding.
+    unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), size_of_val(values)) }
+}
+
+fn u16_at(bytes: &[u8], index: usize) -> Option<u16> {
+    Some(u16::from_le_bytes(*bytes.get(2 * index..)?.first_chunk()?))
+}
+
+fn u32_at(bytes: &[u8], index: usize) -> Option<u32> {
+    Some(u32::from_le_bytes(*bytes.get(4 * index..)?.first_chunk()?))
+}
+
+/// The operation of each column, `Skip` for those that no attribute names.
+fn column_ops(attrs: &[Attr], columns: usize) -> Result<Vec<Op>, String> {
+    let mut ops = vec![Op::Skip; columns];
+    for (number, attr) in attrs.iter().enumerate() {
+        let op = Op::try_from(attr.op).map_err(|error| format!("attribute {number}: {error}"))?;
+        match (op, attr.column) {
+            (Op::Skip, NO_COLUMN) => (),
+            (Op::Skip, _) | (_, NO_COLUMN) => return Err(format!("attribute {number}: column or operation")),
+            (op, column) => match ops.get_mut(column as usize) {
+                Some(free @ Op::Skip) => *free = op,
+                _ => return Err(format!("attribute {number}: column {column} is taken or is not there")),
+            },
+        }
+    }
+    Ok(ops)
+}
+
+/// A checked input region.
+#[derive(Clone, Debug)]
+pub struct Input<'a> {
+    region: &'a [u8],
+    header: Header,
+    attrs: Vec<Attr>,
+    ops: Vec<Op>,
+    data: &'a [u8],
+    index: &'a [u8],
+    page_rows: &'a [u8],
+    blocks: &'a [u8],
+    used: usize,
+}
+
+impl<'a> Input<'a> {
+    /// What is wrong with the region, if it is not in order.
+    pub fn new(region: &'a [u8]) -> Result<Input<'a>, String> {
+        let header: Header = get(region, 0).ok_or("an input region shorter than its header")?;
+        let (rows, pages) = (header.rows as usize, header.pages as usize);
+        let mut used = size_of::<Header>();
+        let mut part = |what: &str, at: u32, bytes: usize, alignment: usize| {
+            let (start, end) = (at as usize, (at as usize).saturating_add(bytes));
+            used = used.max(end);
+            let found = region.get(start..end).filter(|_| start.is_multiple_of(alignment));
+            found.ok_or_else(|| format!("{what} at {at}, {bytes} bytes, in a region of {}", region.len()))
+        };
+        let heap = match header.kind {
+            HEAP => true,
+            COPY_BINARY => false,
+            kind => return Err(format!("slots of kind {kind}")),
+        };
+        let attrs_bytes = header.attrs as usize * size_of::<Attr>();
+        part("attributes", header.attrs_at, attrs_bytes, 4)?;
+        let missing =
+            part("missing values", header.missing_at, header.missing_bytes as usize, MISSING_ALIGN)?;
+        let data = part("data", header.data_at, header.data_bytes as usize, DATA_ALIGN)?;
+        let index_bytes = if heap { 2 * rows } else { 4 * (rows + 1) };
+        let index = part("index", header.index_at, index_bytes, ALIGN)?;
+        let page_rows =
+            part("page_rows", header.page_rows_at, if heap { 4 * (pages + 1) } else { 0 }, ALIGN)?;
+        let blocks = part("blocks", header.blocks_at, if heap { 4 * pages } else { 0 }, ALIGN)?;
+        if header.columns as usize > MAX_COLUMNS {
+            return Err(format!("{} columns", header.columns));
+        }
+        let attrs: Vec<Attr> = (0..header.attrs as usize)
+            .filter_map(|number| get(region, header.attrs_at as usize + number * size_of::<Attr>()))
+            .collect();
+        let missing = header.missing_at as usize..header.missing_at as usize + missing.len();
+        for (number, attr) in attrs.iter().enumerate() {
+            let checked = if heap { heap_attr(attr, &missing) } else { copy_attr(attr, number) };
+            checked.map_err(|what| format!("attribute {number}: {what}"))?;
+        }
+        if !heap && (attrs.len() != header.columns as usize || pages != 0) {
+            return Err("a field is not a column, or there are pages among rows".into());
+        }
+        let ops = column_ops(&attrs, header.columns as usize)?;
+        let input = Input { region, header, attrs, ops, data, index, page_rows, blocks, used };
+        input.check_bounds()?;
+        Ok(input)
+    }
+
+    /// Rows follow each other, and end where the data or the rows end.
+    fn check_bounds(&self) -> Result<(), String> {
+        let (bounds, last) = match self.header.kind {
+            HEAP if self.data.len() != self.pages() * BLOCK => return Err("pages and data differ".into()),
+            HEAP => (self.page_rows, self.header.rows),
+            _ => (self.index, self.header.data_bytes),
+        };
+        let mut before = 0;
+        let mut rising = true;
+        for bound in bounds.as_chunks().0 {
+            let bound = u32::from_le_bytes(*bound);
+            rising &= before <= bound;
+            before = bound;
+        }
+        match rising && u32_at(bounds, 0) == Some(0) && before == last {
+            true => Ok(()),
+            false => Err("rows are out of order".into()),
+        }
+    }
+
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+
+    pub fn is_heap(&self) -> bool {
+        self.header.kind == HEAP
+    }
+
+    pub fn rows(&self) -> usize {
+        self.header.rows as usize
+    }
+
+    pub fn columns(&self) -> usize {
+        self.header.columns as usize
+    }
+
+    pub fn pages(&self) -> usize {
+        self.header.pages as usize
+    }
+
+    pub fn attrs(&self) -> &[Attr] {
+        &self.attrs
+    }
+
+    /// One a column: what `layout::lay_out` takes.
+    pub fn ops(&self) -> &[Op] {
+        &self.ops
+    }
+
+    /// Bytes from the region's start that hold all there is.
+    pub fn used(&self) -> usize {
+        self.used
+    }
+
+    pub fn data(&self) -> &'a [u8] {
+        self.data
+    }
+
+    /// The value of an attribute in tuples older than its column.
+    pub fn missing(&self, attr: &Attr) -> Option<&'a [u8]> {
+        if attr.missing_len == NO_MISSING {
+            return None;
+        }
+        self.region.get(attr.missing_at as usize..attr.missing_at as usize + attr.missing_len as usize)
+    }
+
+    /// copy_binary: where rows start, and lastly where the last one ends.
+    pub fn offsets(&self) -> Vec<u32> {
+        self.index.as_chunks().0.iter().map(|word| u32::from_le_bytes(*word)).collect()
+    }
+
+    pub fn page(&self, page: usize) -> &'a [u8] {
+        self.data.get(page * BLOCK..(page + 1) * BLOCK).unwrap_or_default()
+    }
+
+    /// heap: the rows of a page.
+    pub fn page_rows(&self, page: usize) -> Range<usize> {
+        let row = |index| u32_at(self.page_rows, index).map_or(0, |row| row as usize).min(self.rows());
+        row(page)..row(page + 1)
+    }
+
+    /// heap: a page's tuples and where they are from; `None` where the line pointer leads to no tuple.
+    /// Positions are counted from `base`, the page's place in some arena.
+    pub fn tuples(&self, page: usize, base: usize) -> impl Iterator<Item = (Tid, Option<TupleRef>)> + '_ {
+        let block = u32_at(self.blocks, page).unwrap_or(0);
+        let bytes = self.page(page);
+        self.page_rows(page).map(move |row| {
+            let offset = u16_at(self.index, row).unwrap_or(0);
+            let place = line_pointer(bytes, offset);
+            let tuple = place.map(|(at, len)| TupleRef { pos: (base + usize::from(at)) as u32, len });
+            (Tid { block, offset }, tuple)
+        })
+    }
+
+    /// heap: appends a page and its tuples to a batch that holds whole pages so far, as the scan does. Err:
+    /// a line pointer that leads to no tuple.
+    pub fn append_page(&self, page: usize, batch: &mut Batch) -> Result<(), Tid> {
+        let base = batch.arena.len();
+        batch.arena.extend_from_slice(self.page(page));
+        for (tid, tuple) in self.tuples(page, base) {
+            batch.tuples.push(tuple.ok_or(tid)?);
+            batch.tids.push(tid);
+        }
+        Ok(())
+    }
+
+    /// heap: where a row is from.
+    pub fn tid(&self, row: usize) -> Option<Tid> {
+        let pages = self.page_rows.as_chunks().0;
+        let page =
+            pages.partition_point(|first| u32::from_le_bytes(*first) as usize <= row).checked_sub(1)?;
+        Some(Tid { block: u32_at(self.blocks, page)?, offset: u16_at(self.index, row)? })
+    }
+}
+
+/// What a catalog can describe and an operation can take.
+fn heap_attr(attr: &Attr, missing: &Range<usize>) -> Result<(), String> {
+    if !matches!(attr.align, 1 | 2 | 4 | 8) {
+        return Err(format!("attalign {}", attr.align));
+    }
+    let op = Op::try_from(attr.op)?;
+    let fits = match op {
+        Op::Skip => attr.len > 0 || matches!(attr.len, -1 | -2),
+        Op::Bool | Op::Char => attr.len == 1,
+        Op::Int2 => attr.len == 2,
+        Op::Int4 | Op::Date => attr.len == 4,
+        Op::Int8 | Op::Timestamp => attr.len == 8,
+        Op::Uuid => attr.len == 16,
+        Op::Name => attr.len > 0,
+        Op::Decimal32 | Op::Decimal64 | Op::Decimal128 | Op::Bytes | Op::NumericText => attr.len == -1,
+    };
+    if !fits || attr.strip != 0 {
+        return Err(format!("{op:?} of attlen {}", attr.len));
+    }
+    let value =
+        attr.missing_at as usize..(attr.missing_at as usize).saturating_add(attr.missing_len as usize);
+    let inside = value.start >= missing.start && value.end <= missing.end;
+    if attr.missing_len != NO_MISSING && !(inside && value.start.is_multiple_of(MISSING_ALIGN)) {
+        return Err("missing value".into());
+    }
+    decimal(op, attr)
+}
+
+fn copy_attr(attr: &Attr, number: usize) -> Result<(), String> {
+    let op = Op::try_from(attr.op)?;
+    let stored_only = matches!(op, Op::Skip | Op::Name | Op::Char);
+    if stored_only || attr.column as usize != number || attr.missing_len != NO_MISSING {
+        return Err(format!("{op:?} to column {}", attr.column));
+    }
+    if !(attr.strip == 0 || attr.strip == STRIP_VERSION && op == Op::Bytes) {
+        return Err(format!("strip {}", attr.strip));
+    }
+    decimal(op, attr)
+}
+
+fn decimal(op: Op, attr: &Attr) -> Result<(), String> {
+    let most = match op {
+        Op::Decimal32 => 9,
+        Op::Decimal64 => 18,
+        Op::Decimal128 => 38,
+        _ => return Ok(()),
+    };
+    match attr.precision <= most && attr.scale <= most {
+        true => Ok(()),
+        false => Err(format!("{op:?} of precision {} and scale {}", attr.precision, attr.scale)),
+    }
+}
+
+#[cfg(test)]
+#[path = "input_tests.rs"]
+mod tests;
