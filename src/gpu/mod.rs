@@ -4,6 +4,8 @@
 //! its reach, and when a driver crashes it takes nothing else along. Pure: tested without PostgreSQL and,
 //! through [`fake`], without a GPU.
 
+pub mod cuda;
+
 /// What is known of a device, for `gpu_devices()`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DeviceInfo {

@@ -1,0 +1,111 @@
+//! The device's memory: one allocation, made at start and divided then, so that decoding never allocates.
+
+use std::sync::Arc;
+
+use cudarc::driver::{CudaContext, DriverError, result};
+
+/// What parts start at: pages, so that copies and wide loads are aligned.
+const ALIGN: u64 = 4096;
+
+/// Bytes that one slot in flight takes on the device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Need {
+    pub input: u64,
+    pub output: u64,
+    pub scratch: u64,
+}
+
+/// Where a slot's parts lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Parts {
+    pub input: u64,
+    pub output: u64,
+    pub scratch: u64,
+}
+
+/// How many slots fit into `limit` bytes, at most `depth`, and the bytes that they take.
+pub fn plan(need: Need, depth: usize, limit: u64) -> Result<(usize, u64), String> {
+    let stride = stride(need);
+    let fit = limit.checked_div(stride).unwrap_or(0).min(depth as u64);
+    if fit == 0 {
+        return Err(format!(
+            "{} MB of device memory may be used, and one slot needs {} MB",
+            limit >> 20,
+            stride.div_ceil(1 << 20)
+        ));
+    }
+    Ok((fit as usize, fit * stride))
+}
+
+fn stride(need: Need) -> u64 {
+    [need.input, need.output, need.scratch].map(|bytes| bytes.next_multiple_of(ALIGN)).iter().sum()
+}
+
+/// Device memory, freed when dropped.
+pub struct Arena {
+    context: Arc<CudaContext>,
+    base: u64,
+}
+
+impl Arena {
+    pub fn new(context: &Arc<CudaContext>, bytes: u64) -> Result<Arena, DriverError> {
+        context.bind_to_thread()?;
+        // SAFETY: a context is current; nothing is read before it is written.
+        let base = unsafe { result::malloc_sync(bytes as usize) }?;
+        Ok(Arena { context: context.clone(), base })
+    }
+
+    pub fn start(&self) -> u64 {
+        self.base
+    }
+
+    /// Addresses of slot `index`, one of those that `plan` counted.
+    pub fn parts(&self, need: Need, index: usize) -> Parts {
+        parts(self.base + index as u64 * stride(need), need)
+    }
+}
+
+fn parts(start: u64, need: Need) -> Parts {
+    let output = start + need.input.next_multiple_of(ALIGN);
+    Parts { input: start, output, scratch: output + need.output.next_multiple_of(ALIGN) }
+}
+
+impl Drop for Arena {
+    fn drop(&mut self) {
+        // After a sticky error both fail; the process is about to end then.
+        if self.context.bind_to_thread().is_ok() {
+            // SAFETY: allocated in this context, freed once, and the streams that use it are idle: the
+            // device synchronizes before it drops its arena.
+            let _ = unsafe { result::free_sync(self.base) };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NEED: Need = Need { input: 10_000, output: 4096, scratch: 1 };
+
+    #[test]
+    fn the_limit_bounds_the_depth() {
+        assert_eq!(stride(NEED), 12_288 + 4096 + 4096);
+        assert_eq!(plan(NEED, 4, 1 << 30), Ok((4, 4 * 20_480)));
+        assert_eq!(plan(NEED, 4, 3 * 20_480 - 1), Ok((2, 2 * 20_480)));
+        assert!(plan(NEED, 4, 20_479).unwrap_err().contains("one slot needs 1 MB"));
+        assert!(plan(NEED, 0, 1 << 30).is_err());
+        assert!(plan(Need { input: 0, output: 0, scratch: 0 }, 4, 1).is_err());
+    }
+
+    #[test]
+    fn parts_follow_each_other_and_do_not_meet() {
+        let mut end = 1 << 40;
+        for index in 0..3 {
+            let at = parts((1 << 40) + index * stride(NEED), NEED);
+            assert_eq!(at.input, end);
+            assert!(at.input + NEED.input <= at.output && at.output + NEED.output <= at.scratch);
+            end = at.scratch + ALIGN;
+            assert!(at.output.is_multiple_of(ALIGN) && at.scratch.is_multiple_of(ALIGN));
+        }
+    }
+}

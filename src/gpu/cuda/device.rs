@@ -1,0 +1,394 @@
+//! A CUDA device that decodes slots.
+//!
+//! A slot in flight has a buffer of its own on the device and goes through four streams, so that one slot's
+//! copies run beside another's kernels:
+//!
+//! ```text
+//! submit    copy_in  input region -> device | compute  kernels | report  header, columns, statuses -> host
+//! collect   waits for the report, checks it | copy_out  exactly the bytes in use -> output region
+//! ```
+//!
+//! The report has a stream to itself: behind `copy_out` it would wait for other slots' columns, and on
+//! `compute` it would hold up the next slot's kernels. `submit` is called by the feeder's thread and
+//! `collect` by the drainer's; both bind the context first.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use cudarc::driver::sys::{CUevent_flags, cuMemcpyDtoHAsync_v2, cuMemcpyHtoDAsync_v2};
+use cudarc::driver::{CudaContext, CudaEvent, CudaFunction, CudaStream, DriverError, LaunchConfig};
+
+use super::arena::{Arena, Need, Parts};
+use super::bandwidth::Bandwidth;
+use super::error::{fault, refused};
+use super::launch::Kernels;
+use super::pinned::{Pinned, Registered};
+use crate::gpu::{Device, DeviceInfo, Fault};
+use crate::slot::input::Input;
+use crate::slot::layout::{Header, OutHeader, WANT_COLUMNS, columns_start, get, lay_out};
+
+/// Columns that a report has room for: PostgreSQL's tables have at most 1600.
+const MAX_COLUMNS: usize = 1664;
+
+pub(super) struct Streams {
+    pub copy_in: Arc<CudaStream>,
+    pub compute: Arc<CudaStream>,
+    pub report: Arc<CudaStream>,
+    pub copy_out: Arc<CudaStream>,
+}
+
+impl Streams {
+    pub fn new(context: &Arc<CudaContext>) -> Result<Streams, DriverError> {
+        let stream = || context.new_stream();
+        Ok(Streams { copy_in: stream()?, compute: stream()?, report: stream()?, copy_out: stream()? })
+    }
+}
+
+/// What a slot in flight has on the device and beside it.
+struct Buffer {
+    parts: Parts,
+    report: Pinned,
+    copied: CudaEvent,
+    computed: CudaEvent,
+    reported: CudaEvent,
+    written: CudaEvent,
+    /// What came in; `None` while the buffer is free.
+    header: Mutex<Option<Header>>,
+}
+
+impl Buffer {
+    fn new(context: &Arc<CudaContext>, parts: Parts) -> Result<Buffer, DriverError> {
+        let event = || context.new_event(Some(CUevent_flags::CU_EVENT_BLOCKING_SYNC));
+        Ok(Buffer {
+            parts,
+            report: Pinned::new(context, columns_start(MAX_COLUMNS))?,
+            copied: context.new_event(None)?,
+            computed: context.new_event(None)?,
+            reported: event()?,
+            written: event()?,
+            header: Mutex::new(None),
+        })
+    }
+}
+
+/// A fault on purpose, for tests: the kernel is launched with this slot, counted from 0.
+pub(super) struct Planted {
+    pub slot: u64,
+    pub kernel: CudaFunction,
+}
+
+pub struct CudaDevice {
+    pub(super) info: DeviceInfo,
+    pub(super) bandwidth: Bandwidth,
+    pub(super) context: Arc<CudaContext>,
+    pub(super) streams: Streams,
+    pub(super) kernels: Kernels,
+    pub(super) need: Need,
+    planted: Option<Planted>,
+    buffers: Vec<Buffer>,
+    free: Mutex<Vec<usize>>,
+    freed: Condvar,
+    submitted: AtomicU64,
+    lost: AtomicBool,
+    // Dropped last, in this order.
+    _arena: Arena,
+    _pool: Arc<Registered>,
+}
+
+/// The parts that `open` in the module above has made.
+pub(super) struct Made {
+    pub info: DeviceInfo,
+    pub bandwidth: Bandwidth,
+    pub context: Arc<CudaContext>,
+    pub streams: Streams,
+    pub kernels: Kernels,
+    pub need: Need,
+    pub depth: usize,
+    pub planted: Option<Planted>,
+    pub arena: Arena,
+    pub pool: Arc<Registered>,
+}
+
+impl CudaDevice {
+    pub(super) fn new(made: Made) -> Result<CudaDevice, DriverError> {
+        let Made { info, bandwidth, context, streams, kernels, need, depth, planted, arena, pool } = made;
+        let buffers = (0..depth)
+            .map(|index| Buffer::new(&context, arena.parts(need, index)))
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(CudaDevice {
+            info,
+            bandwidth,
+            context,
+            streams,
+            kernels,
+            need,
+            planted,
+            free: Mutex::new((0..buffers.len()).collect()),
+            buffers,
+            freed: Condvar::new(),
+            submitted: AtomicU64::new(0),
+            lost: AtomicBool::new(false),
+            _arena: arena,
+            _pool: pool,
+        })
+    }
+
+    fn bind(&self) -> Result<(), Fault> {
+        if self.lost.load(Ordering::Relaxed) {
+            return Err(Fault {
+                message: format!("GPU {} is lost since an earlier fault", self.info.ordinal),
+                sticky: true,
+            });
+        }
+        self.context.bind_to_thread().map_err(|error| self.fault("use the device", error))
+    }
+
+    fn fault(&self, doing: &str, error: DriverError) -> Fault {
+        let mut fault = fault(doing, error);
+        fault.message = format!("GPU {}: {}", self.info.ordinal, fault.message);
+        if fault.sticky {
+            self.lost.store(true, Ordering::Relaxed);
+            self.freed.notify_all();
+        }
+        fault
+    }
+
+    /// A free buffer, waited for.
+    fn acquire(&self) -> Result<usize, Fault> {
+        let mut free = lock(&self.free);
+        loop {
+            if let Some(index) = free.pop() {
+                return Ok(index);
+            }
+            if self.lost.load(Ordering::Relaxed) {
+                self.bind()?;
+            }
+            free = self.freed.wait(free).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn release(&self, index: usize) {
+        *lock(&self.buffers[index].header) = None;
+        lock(&self.free).push(index);
+        self.freed.notify_one();
+    }
+
+    /// A buffer of a slot that failed half-way may still be in use by what was started.
+    fn abandon(&self, index: usize, fault: Fault) -> Fault {
+        let fault = match self.context.synchronize() {
+            Err(error) if !fault.sticky => self.fault("finish what was started", error),
+            _ => fault,
+        };
+        self.release(index);
+        fault
+    }
+
+    pub(super) fn parts(&self, index: usize) -> Parts {
+        self.buffers[index].parts
+    }
+
+    /// Copies the parts of the input that the kernels read.
+    pub(super) fn copy_in(&self, region: &[u8], input: &Input, parts: Parts) -> Result<(), DriverError> {
+        for (start, end) in used_ranges(input) {
+            // SAFETY: the range lies in the region, as `Input` has checked, and in the device's buffer, which
+            // is as large. The region stays until the slot is collected.
+            unsafe {
+                cuMemcpyHtoDAsync_v2(
+                    parts.input + start as u64,
+                    region[start..end].as_ptr().cast(),
+                    end - start,
+                    self.streams.copy_in.cu_stream(),
+                )
+            }
+            .result()?;
+        }
+        Ok(())
+    }
+
+    fn start(&self, region: &[u8], input: &Input, index: usize) -> Result<(), DriverError> {
+        let (buffer, streams) = (&self.buffers[index], &self.streams);
+        self.copy_in(region, input, buffer.parts)?;
+        buffer.copied.record(&streams.copy_in)?;
+        streams.compute.wait(&buffer.copied)?;
+        // SAFETY: the input's copy is complete before the kernels run, in stream order, and the buffer is
+        // this slot's alone until it is released.
+        unsafe { self.kernels.launch(&streams.compute, input, buffer.parts, self.need, |_| Ok(()))? };
+        let slot = self.submitted.fetch_add(1, Ordering::Relaxed);
+        if let Some(planted) = self.planted.as_ref().filter(|planted| planted.slot == slot) {
+            // SAFETY: a kernel without arguments. It is meant to fault.
+            unsafe {
+                streams.compute.launch_builder(&planted.kernel).launch(LaunchConfig::for_num_elems(1))?
+            };
+        }
+        buffer.computed.record(&streams.compute)?;
+        streams.report.wait(&buffer.computed)?;
+        // SAFETY: the report has room for as many columns as `submit` lets through.
+        unsafe {
+            cuMemcpyDtoHAsync_v2(
+                buffer.report.address().cast(),
+                buffer.parts.output,
+                columns_start(input.columns()),
+                streams.report.cu_stream(),
+            )
+        }
+        .result()?;
+        buffer.reported.record(&streams.report)
+    }
+
+    /// Bytes of the region that are to come back, by the report.
+    fn check_report(&self, header: &Header, report: &[u8], room: usize) -> Result<usize, Fault> {
+        let found: OutHeader = get(report, 0).unwrap_or_default();
+        let ordinal = self.info.ordinal;
+        if found.statuses == u32::MAX {
+            return Err(refused(format!("GPU {ordinal}: a slot's columns do not fit its output region")));
+        }
+        let report = columns_start(header.columns as usize);
+        if (found.rows, found.columns) != (header.rows, header.columns) || (found.bytes as usize) < report {
+            let message = format!(
+                "GPU {ordinal}: {} rows and {} columns in {} bytes came back for {} and {}",
+                found.rows, found.columns, found.bytes, header.rows, header.columns
+            );
+            return Err(refused(message));
+        }
+        let bytes = if header.flags & WANT_COLUMNS != 0 { found.bytes as usize } else { report };
+        if bytes > room || u64::from(found.bytes) > self.need.output {
+            return Err(refused(format!(
+                "GPU {ordinal}: {} bytes came back for a region of {room}",
+                found.bytes
+            )));
+        }
+        Ok(bytes)
+    }
+
+    fn bring_back(&self, index: usize, header: &Header, output: &mut [u8]) -> Result<(), Fault> {
+        let (buffer, streams) = (&self.buffers[index], &self.streams);
+        buffer.reported.synchronize().map_err(|error| self.fault("decode a slot", error))?;
+        // SAFETY: the one copy to the report is complete.
+        let report = unsafe { buffer.report.get() };
+        let bytes = self.check_report(header, report, output.len())?;
+        if header.flags & WANT_COLUMNS == 0 {
+            output[..bytes].copy_from_slice(&report[..bytes]);
+            return Ok(());
+        }
+        let copied = |error| self.fault("copy columns back", error);
+        // SAFETY: `bytes` of the output region, which is ours until we return, from as many of the buffer.
+        unsafe {
+            let (to, stream) = (output.as_mut_ptr().cast(), streams.copy_out.cu_stream());
+            cuMemcpyDtoHAsync_v2(to, buffer.parts.output, bytes, stream)
+        }
+        .result()
+        .map_err(copied)?;
+        buffer.written.record(&streams.copy_out).map_err(copied)?;
+        buffer.written.synchronize().map_err(copied)
+    }
+}
+
+impl Device for CudaDevice {
+    fn info(&self) -> DeviceInfo {
+        self.info.clone()
+    }
+
+    fn depth(&self) -> usize {
+        self.buffers.len()
+    }
+
+    fn submit(&self, region: &[u8]) -> Result<usize, Fault> {
+        self.bind()?;
+        let input = Input::new(region).map_err(|what| refused(format!("a slot's input: {what}")))?;
+        let fixed = lay_out(input.rows(), input.ops()).1;
+        let fits = input.columns() <= MAX_COLUMNS
+            && input.used() as u64 <= self.need.input
+            && fixed as u64 <= self.need.output
+            && self.kernels.fits(&input, self.need);
+        if !fits {
+            let (columns, used) = (input.columns(), input.used());
+            return Err(refused(format!(
+                "a slot of {columns} columns and {used} bytes does not fit the device's buffers"
+            )));
+        }
+        let index = self.acquire()?;
+        *lock(&self.buffers[index].header) = Some(*input.header());
+        match self.start(region, &input, index) {
+            Ok(()) => Ok(index),
+            Err(error) => Err(self.abandon(index, self.fault("start a slot", error))),
+        }
+    }
+
+    fn collect(&self, ticket: usize, output: &mut [u8]) -> Result<(), Fault> {
+        let header = self.buffers.get(ticket).and_then(|buffer| *lock(&buffer.header));
+        let Some(header) = header else { return Err(refused(format!("no slot has ticket {ticket}"))) };
+        if let Err(fault) = self.bind() {
+            self.release(ticket);
+            return Err(fault);
+        }
+        match self.bring_back(ticket, &header, output) {
+            Ok(()) => {
+                self.release(ticket);
+                Ok(())
+            }
+            Err(fault) => Err(self.abandon(ticket, fault)),
+        }
+    }
+}
+
+impl Drop for CudaDevice {
+    fn drop(&mut self) {
+        // What was started still reads the pool and writes the buffers. After a sticky error this fails at
+        // once, and so does everything that the fields' drops try.
+        let _ = self.context.bind_to_thread();
+        let _ = self.context.synchronize();
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Gaps below this are copied along: a copy costs as much as some ten thousand bytes do.
+const GAP: usize = 64 << 10;
+
+/// What to copy, in order and joined: all that the kernels read, and so not the block numbers.
+fn used_ranges(input: &Input) -> Vec<(usize, usize)> {
+    let header = input.header();
+    let (rows, heap) = (header.rows as usize, input.is_heap());
+    let part = |at: u32, bytes: usize| (at as usize, at as usize + bytes);
+    let index = if heap { 2 * rows } else { 4 * (rows + 1) };
+    let page_rows = if heap { 4 * (header.pages as usize + 1) } else { 0 };
+    join(vec![
+        (0, size_of::<Header>()),
+        part(header.attrs_at, size_of_val(input.attrs())),
+        part(header.missing_at, header.missing_bytes as usize),
+        part(header.data_at, header.data_bytes as usize),
+        part(header.index_at, index),
+        part(header.page_rows_at, page_rows),
+    ])
+}
+
+fn join(mut ranges: Vec<(usize, usize)>) -> Vec<(usize, usize)> {
+    ranges.retain(|(start, end)| start < end);
+    ranges.sort_unstable();
+    let mut joined: Vec<(usize, usize)> = Vec::new();
+    for (start, end) in ranges {
+        match joined.last_mut() {
+            Some(last) if start <= last.1 + GAP => last.1 = last.1.max(end),
+            _ => joined.push((start, end)),
+        }
+    }
+    joined
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn near_ranges_are_one_copy() {
+        assert_eq!(join(vec![(4096, 9000), (0, 64), (64, 100), (50, 50)]), [(0, 9000)]);
+        assert_eq!(join(vec![(0, 64), (64 + GAP, 200_000)]), [(0, 200_000)]);
+        assert_eq!(
+            join(vec![(0, 64), (65 + GAP, 200_000), (70_000, 80_000)]),
+            [(0, 64), (65 + GAP, 200_000)]
+        );
+        assert_eq!(join(vec![(0, 0)]), []);
+    }
+}

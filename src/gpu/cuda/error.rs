@@ -1,0 +1,68 @@
+//! What CUDA's errors mean for the engine.
+
+use cudarc::driver::DriverError;
+use cudarc::driver::sys::CUresult;
+
+use crate::gpu::Fault;
+
+/// The error, with what was being done.
+pub fn fault(doing: &str, error: DriverError) -> Fault {
+    Fault { message: message(doing, error), sticky: sticky(error.0) }
+}
+
+/// Without the number's meaning only where the driver itself does not know it.
+pub fn message(doing: &str, error: DriverError) -> String {
+    let text = error.error_string().ok().and_then(|text| text.to_str().ok()).unwrap_or("unknown");
+    format!("CUDA cannot {doing}: {text} ({:?})", error.0)
+}
+
+/// An input or a result that is not as it should be; the device is well.
+pub fn refused(message: String) -> Fault {
+    Fault { message, sticky: false }
+}
+
+/// Errors after which, as the driver's manual says of each, "the context cannot be used" or the process is
+/// left in an inconsistent state; and those that mean that the device or the context is gone.
+fn sticky(code: CUresult) -> bool {
+    use CUresult::*;
+    matches!(
+        code,
+        CUDA_ERROR_DEINITIALIZED
+            | CUDA_ERROR_NOT_INITIALIZED
+            | CUDA_ERROR_DEVICE_UNAVAILABLE
+            | CUDA_ERROR_NO_DEVICE
+            | CUDA_ERROR_INVALID_CONTEXT
+            | CUDA_ERROR_MAP_FAILED
+            | CUDA_ERROR_UNMAP_FAILED
+            | CUDA_ERROR_ECC_UNCORRECTABLE
+            | CUDA_ERROR_NVLINK_UNCORRECTABLE
+            | CUDA_ERROR_CONTAINED
+            | CUDA_ERROR_ILLEGAL_ADDRESS
+            | CUDA_ERROR_LAUNCH_TIMEOUT
+            | CUDA_ERROR_CONTEXT_IS_DESTROYED
+            | CUDA_ERROR_ASSERT
+            | CUDA_ERROR_HARDWARE_STACK_ERROR
+            | CUDA_ERROR_ILLEGAL_INSTRUCTION
+            | CUDA_ERROR_MISALIGNED_ADDRESS
+            | CUDA_ERROR_INVALID_ADDRESS_SPACE
+            | CUDA_ERROR_INVALID_PC
+            | CUDA_ERROR_LAUNCH_FAILED
+            | CUDA_ERROR_TENSOR_MEMORY_LEAK
+            | CUDA_ERROR_SYSTEM_NOT_READY
+            | CUDA_ERROR_EXTERNAL_DEVICE
+            | CUDA_ERROR_UNKNOWN
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lost_device_is_told_from_a_full_one() {
+        assert!(sticky(CUresult::CUDA_ERROR_ILLEGAL_ADDRESS));
+        assert!(sticky(CUresult::CUDA_ERROR_ECC_UNCORRECTABLE));
+        assert!(!sticky(CUresult::CUDA_ERROR_OUT_OF_MEMORY));
+        assert!(!sticky(CUresult::CUDA_ERROR_INVALID_VALUE));
+    }
+}

@@ -1,0 +1,229 @@
+//! NVIDIA devices, through the CUDA driver that the server may or may not have: nothing here links to it.
+//!
+//! What a server needs: driver 580 or newer (CUDA 13.0), and NVRTC as [`module`] says. All of this runs in
+//! the engine's process, whose threads bind a device's context before they use it.
+//!
+//! [`probe`] says whether CUDA is there, [`devices`] opens the devices: compiles or finds the kernels,
+//! registers the pool, takes the device's memory, measures the bus. Nothing is allocated after that.
+
+mod arena;
+mod bandwidth;
+#[doc(hidden)]
+pub mod bench;
+mod cache;
+mod device;
+mod dynamic;
+mod error;
+mod launch;
+mod module;
+mod nvrtc;
+mod pci;
+mod pinned;
+mod probe;
+
+use std::ffi::c_char;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use cudarc::driver::sys::cuDeviceGetPCIBusId;
+use cudarc::driver::{CudaContext, CudaModule, DriverError};
+use cudarc::nvrtc::Ptx;
+
+use super::{Device, DeviceInfo};
+use arena::Arena;
+use device::{Made, Planted, Streams};
+use error::message;
+use launch::Kernels;
+use nvrtc::Unit;
+use pinned::Registered;
+
+pub use bandwidth::Bandwidth;
+pub use device::CudaDevice;
+pub use nvrtc::VARIABLE as NVRTC_VARIABLE;
+pub use pinned::Pool;
+pub use probe::{Driver, probe};
+
+/// What devices are opened with.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The ordinals to open; empty for all.
+    pub ordinals: Vec<u32>,
+    /// The pool's mapping, from which slots are copied and to which columns return.
+    pub pool: Pool,
+    /// Sizes of a slot's regions.
+    pub input_bytes: usize,
+    pub output_bytes: usize,
+    /// Slots in flight on each device, fewer where the memory's limit says so.
+    pub depth: usize,
+    /// Bytes of each device's memory to take at most; 0: half of what is free.
+    pub memory_limit: u64,
+    /// NVRTC's file or folder; `None`: where it is usually found.
+    pub nvrtc: Option<PathBuf>,
+    /// Where compiled kernels are kept.
+    pub cache: PathBuf,
+    /// Test: each device's slot of this number, from 0, makes a kernel fault.
+    pub fault_after: Option<u64>,
+    /// Test: ask the device for more memory than it has.
+    pub exhaust_memory: bool,
+}
+
+/// Opens the devices that the configuration names; a reason, when one of them cannot be used.
+///
+/// # Safety
+///
+/// `config.pool` is a page-aligned mapping, readable and writable, that outlives the devices.
+pub unsafe fn devices(config: &Config) -> Result<Vec<Box<dyn Device>>, String> {
+    // SAFETY: as the caller says.
+    let opened = unsafe { open_all(config) }?;
+    Ok(opened.into_iter().map(|device| Box::new(device) as Box<dyn Device>).collect())
+}
+
+/// As [`devices`], as they are.
+///
+/// # Safety
+///
+/// As for [`devices`].
+#[doc(hidden)]
+pub unsafe fn open_all(config: &Config) -> Result<Vec<CudaDevice>, String> {
+    let driver = probe()?;
+    let ordinals: Vec<u32> =
+        if config.ordinals.is_empty() { (0..driver.devices).collect() } else { config.ordinals.clone() };
+    let mut pool = None;
+    let mut opened = Vec::new();
+    for ordinal in ordinals {
+        if ordinal >= driver.devices {
+            return Err(format!("GPU {ordinal} is not there: the driver sees {} of them", driver.devices));
+        }
+        // SAFETY: as the caller says.
+        opened.push(
+            unsafe { open(config, ordinal, &mut pool) }
+                .map_err(|reason| format!("GPU {ordinal}: {reason}"))?,
+        );
+    }
+    Ok(opened)
+}
+
+/// # Safety
+///
+/// As for [`devices`].
+unsafe fn open(
+    config: &Config,
+    ordinal: u32,
+    pool: &mut Option<Arc<Registered>>,
+) -> Result<CudaDevice, String> {
+    let failed = |doing: &'static str| move |error: DriverError| message(doing, error);
+    let context = CudaContext::new(ordinal as usize).map_err(failed("open the device"))?;
+    context.set_blocking_synchronize().map_err(failed("set how to wait"))?;
+    // SAFETY: what orders the streams is recorded by hand, and no `CudaSlice` is used.
+    unsafe { context.disable_event_tracking() };
+    let mut info = describe(&context, ordinal).map_err(failed("describe the device"))?;
+    let architecture = 10 * info.capability.0 + info.capability.1;
+    let decode = load(config, &context, &module::DECODE, architecture)?;
+    let kernels = Kernels::load(&context, &decode).map_err(failed("load the kernels"))?;
+    let planted = match config.fault_after {
+        None => None,
+        Some(slot) => {
+            let module = load(config, &context, &module::FAULT, architecture)?;
+            Some(Planted { slot, kernel: module.load_function("fault").map_err(failed("load the fault"))? })
+        }
+    };
+    let registered = match pool {
+        Some(registered) => registered.clone(),
+        None => {
+            // SAFETY: as the caller says.
+            let new = unsafe { Registered::new(&context, config.pool) };
+            let new = Arc::new(new.map_err(failed("register the slots' shared memory"))?);
+            pool.insert(new).clone()
+        }
+    };
+    let streams = Streams::new(&context).map_err(failed("make streams"))?;
+    let bandwidth = bandwidth::measure(&context, &streams.copy_in, &streams.copy_out, config.pool)
+        .map_err(failed("measure the bus"))?;
+    (info.h2d, info.d2h) = (bandwidth.h2d, bandwidth.d2h);
+    let need = launch::need(config.input_bytes, config.output_bytes);
+    let (free, total) = context.mem_get_info().map_err(failed("read the free memory"))?;
+    let limit = if config.memory_limit == 0 { free as u64 / 2 } else { config.memory_limit };
+    let (depth, bytes) = arena::plan(need, config.depth, limit)?;
+    let bytes = if config.exhaust_memory { 2 * total as u64 } else { bytes };
+    let arena = Arena::new(&context, bytes).map_err(|error| {
+        format!(
+            "{}; {} MB were asked for, {} MB are free",
+            message("allocate memory", error),
+            bytes >> 20,
+            free >> 20
+        )
+    })?;
+    let made =
+        Made { info, bandwidth, context, streams, kernels, need, depth, planted, arena, pool: registered };
+    CudaDevice::new(made).map_err(failed("prepare buffers"))
+}
+
+/// The unit's module: what the cache holds is compiled anew when the driver refuses it.
+fn load(
+    config: &Config,
+    context: &Arc<CudaContext>,
+    unit: &Unit,
+    architecture: u32,
+) -> Result<Arc<CudaModule>, String> {
+    let code = |fresh| module::code(unit, architecture, config.nvrtc.as_deref(), &config.cache, fresh);
+    let first = code(false)?;
+    match context.load_module(Ptx::from_binary(first.cubin)) {
+        Ok(module) => Ok(module),
+        Err(error) if first.cached && !error::fault("", error).sticky => context
+            .load_module(Ptx::from_binary(code(true)?.cubin))
+            .map_err(|error| message(&format!("load {}", unit.name), error)),
+        Err(error) => Err(format!("{} ({})", message(&format!("load {}", unit.name), error), first.origin)),
+    }
+}
+
+fn describe(context: &Arc<CudaContext>, ordinal: u32) -> Result<DeviceInfo, DriverError> {
+    let (major, minor) = context.compute_capability()?;
+    let mut bus_id = [0 as c_char; 32];
+    // SAFETY: writes at most as many bytes as told, a NUL last.
+    unsafe { cuDeviceGetPCIBusId(bus_id.as_mut_ptr(), bus_id.len() as i32, context.cu_device()) }.result()?;
+    let bus_id: String = bus_id
+        .iter()
+        .take_while(|byte| **byte != 0)
+        .map(|byte| (*byte as u8 as char).to_ascii_lowercase())
+        .collect();
+    let (pci_link, numa_node) = pci::place(&bus_id);
+    Ok(DeviceInfo {
+        ordinal,
+        name: context.name()?,
+        memory: context.total_mem()? as u64,
+        capability: (major as u32, minor as u32),
+        pci_bus_id: bus_id,
+        pci_link,
+        numa_node,
+        ..DeviceInfo::default()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Where there is no GPU there is a reason, and no panic.
+    #[test]
+    fn devices_or_a_reason() {
+        if probe().is_ok() {
+            eprintln!("skipped: there is a GPU");
+            return;
+        }
+        let config = Config {
+            ordinals: Vec::new(),
+            pool: Pool { start: std::ptr::null(), bytes: 0 },
+            input_bytes: 1 << 20,
+            output_bytes: 1 << 20,
+            depth: 3,
+            memory_limit: 0,
+            nvrtc: None,
+            cache: std::env::temp_dir(),
+            fault_after: None,
+            exhaust_memory: false,
+        };
+        // SAFETY: without a driver nothing is registered.
+        let reason = unsafe { devices(&config) }.err().unwrap();
+        assert!(reason.contains("NVIDIA driver"), "{reason}");
+    }
+}

@@ -1,0 +1,147 @@
+//! The kernels' machine code: from the cache, or compiled now.
+//!
+//! What a server needs: driver 580 or newer, and once, for each architecture and version of the extension,
+//! libnvrtc.so.13 of CUDA 13 with its libnvrtc-builtins beside it (package cuda-nvrtc-13-0, or pip's
+//! nvidia-cuda-nvrtc). A filled cache serves without.
+
+use std::path::Path;
+
+use super::cache;
+use super::nvrtc::{Nvrtc, Unit};
+
+/// A source of `kernels/` with the headers that it includes, in any order.
+macro_rules! unit {
+    ($source:literal: $($header:literal)*) => {
+        Unit {
+            name: $source,
+            source: include_str!(concat!("../../../kernels/", $source)),
+            headers: &[$(($header, include_str!(concat!("../../../kernels/", $header)))),*],
+        }
+    };
+}
+
+pub static DECODE: Unit = unit!("decode.cu": "types.cuh" "slot.cuh" "bytes.cuh" "varlena.cuh" "tuple.cuh" "copy_binary.cuh" "numeric.cuh" "plan.cuh" "value.cuh" "emit.cuh" "gather.cuh" "warp.cuh");
+
+/// Writes where nothing is, for the tests of what comes after.
+pub static FAULT: Unit = Unit { name: "fault.cu", source: include_str!("fault.cu"), headers: &[] };
+
+pub struct Code {
+    pub cubin: Vec<u8>,
+    /// "compiled by NVRTC 13.0" or "cached", and what went wrong without harm.
+    pub origin: String,
+    /// The cache's key and NVRTC, to compile anew what the driver refuses.
+    pub cached: bool,
+}
+
+/// What the kernels are compiled with, for compute capability 9.0 (90), say. `-default-device`: functions
+/// without an annotation are the device's; `--device-int128`: numerics; line info: for sanitizer and profiler.
+pub fn options(architecture: u32) -> Vec<String> {
+    ["--std=c++17", "--device-int128", "-default-device", "--generate-line-info"]
+        .into_iter()
+        .map(String::from)
+        .chain([format!("--gpu-architecture=sm_{architecture}")])
+        .collect()
+}
+
+/// `nvrtc`: where NVRTC is, if the administrator says. `fresh`: not from the cache.
+pub fn code(
+    unit: &Unit,
+    architecture: u32,
+    nvrtc: Option<&Path>,
+    folder: &Path,
+    fresh: bool,
+) -> Result<Code, String> {
+    let options = options(architecture);
+    let key = cache::key(unit, &options);
+    let compiler = Nvrtc::open(nvrtc);
+    let version = compiler.as_ref().ok().map(|compiler| compiler.version);
+    if !fresh && let Some(cubin) = cache::get(folder, &key, version) {
+        return Ok(Code { cubin, origin: "cached".into(), cached: true });
+    }
+    let compiler = compiler.map_err(|reason| {
+        format!("{reason}; nor is {} compiled for sm_{architecture} in {}", unit.name, folder.display())
+    })?;
+    let (cubin, _) = compiler.compile(unit, &options)?;
+    let mut origin = format!(
+        "compiled by NVRTC {}.{} ({})",
+        compiler.version.0,
+        compiler.version.1,
+        compiler.file.display()
+    );
+    if let Err(error) = cache::put(folder, &key, compiler.version, &cubin) {
+        origin += &format!("; cannot be cached in {}: {error}", folder.display());
+    }
+    Ok(Code { cubin, origin, cached: false })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a unit's texts include is all there, or NVRTC would miss it on a server. What the host's build
+    /// includes lies in a folder.
+    #[test]
+    fn every_include_is_embedded() {
+        let unit = &DECODE;
+        let texts = unit.headers.iter().map(|(_, text)| *text).chain([unit.source]);
+        for line in texts.flat_map(str::lines) {
+            if let Some(name) =
+                line.trim().strip_prefix("#include \"").and_then(|rest| rest.strip_suffix('"'))
+            {
+                assert!(
+                    name.contains('/') || unit.headers.iter().any(|(header, _)| *header == name),
+                    "{name}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn without_compiler_and_cache_there_is_a_reason() {
+        let nowhere = Path::new("/no/such/folder");
+        let reason = code(&DECODE, 90, Some(nowhere), nowhere, false).err().unwrap();
+        assert!(
+            reason.contains("NVRTC") && reason.contains("sm_90") && reason.contains("/no/such/folder"),
+            "{reason}"
+        );
+    }
+
+    #[test]
+    fn without_compiler_the_cache_serves() {
+        let folder = std::env::temp_dir().join(format!("pg_strata_module_{}", std::process::id()));
+        cache::put(&folder, &cache::key(&DECODE, &options(90)), (13, 9), b"code").unwrap();
+        let found = code(&DECODE, 90, Some(Path::new("/no/such/folder")), &folder, false);
+        let other = code(&DECODE, 80, Some(Path::new("/no/such/folder")), &folder, false);
+        std::fs::remove_dir_all(&folder).unwrap();
+        assert_eq!(found.unwrap().cubin, b"code");
+        assert!(other.is_err());
+    }
+
+    /// With NVRTC (CI's step sets the variable to the wheel's folder) everything compiles, caches, and is
+    /// compiled again when the cache is damaged.
+    #[test]
+    fn compiled_then_cached_then_compiled_again() {
+        if Nvrtc::open(None).is_err() {
+            eprintln!("skipped: no NVRTC");
+            return;
+        }
+        let folder = std::env::temp_dir().join(format!("pg_strata_compiled_{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&folder);
+        for unit in [&DECODE, &FAULT] {
+            let first = code(unit, 90, None, &folder, false).unwrap();
+            assert!(!first.cached && first.cubin.starts_with(b"\x7fELF"), "{}", first.origin);
+            let second = code(unit, 90, None, &folder, false).unwrap();
+            assert!(second.cached && second.cubin == first.cubin);
+        }
+        for entry in folder.read_dir().unwrap() {
+            std::fs::write(entry.unwrap().path(), b"PGSTRCU1 damaged").unwrap();
+        }
+        assert!(!code(&FAULT, 90, None, &folder, false).unwrap().cached);
+        assert!(code(&FAULT, 90, None, &folder, false).unwrap().cached);
+        assert!(!code(&FAULT, 90, None, &folder, true).unwrap().cached);
+        std::fs::remove_dir_all(&folder).unwrap();
+        let broken = Unit { name: "broken.cu", source: "__global__ void f() { nonsense(); }", headers: &[] };
+        let reason = Nvrtc::open(None).unwrap().compile(&broken, &options(90)).err().unwrap();
+        assert!(reason.contains("nonsense"), "{reason}");
+    }
+}
