@@ -50,6 +50,9 @@ pub const STATUSES: usize = 1024;
 pub const HEAP: u32 = 0;
 pub const COPY_BINARY: u32 = 1;
 
+/// In `OutHeader::statuses`: the output has no room for what the rows make, and means nothing.
+pub const FAILED: u32 = u32::MAX;
+
 /// Flag: the columns are wanted; without it only `OutHeader`, `OutColumn`s and statuses come back.
 pub const WANT_COLUMNS: u32 = 1;
 
