@@ -1,8 +1,10 @@
 """What can be named: partitions, inheritance, views, temporary tables, the caller's own rows."""
 
+import json
+
 import pytest
 
-from .support import SCANS, export, export_and_check, raises
+from .support import SCANS, entries, export, export_and_check, raises
 
 WORKERS = pytest.mark.parametrize("workers", [0, 2])
 ON_EACH_SCAN = pytest.mark.parametrize("scan", SCANS)
@@ -147,14 +149,35 @@ def test_other_encodings(server, out, encoding, scan):
     name = f"db_{encoding.lower()}_{scan}"
     with server.connect() as connection:
         connection.execute(f"CREATE DATABASE {name} ENCODING '{encoding}' TEMPLATE template0 LOCALE 'C'")
-    text = {"LATIN1": "éàüß", "SQL_ASCII": "ascii", "EUC_JP": "漢字"}[encoding]
+    text = {"LATIN1": "éàüß", "SQL_ASCII": "ascii é", "EUC_JP": "漢字"}[encoding]
     with server.connect(name) as connection:
         connection.execute("CREATE EXTENSION pg_strata")
         connection.execute("SET client_encoding = 'UTF8'")
         connection.execute(f"""CREATE TYPE e AS ENUM ('{text}'); CREATE TABLE "{text}" AS SELECT i, '{text}'::text AS "{text}",
             '{text}'::char(8) AS c, ARRAY['{text}'] AS a, '{text}'::e AS e, ROW('{text}')::text AS r, '"{text}"'::json AS j
             FROM generate_series(1, 2000) i""")
-        export_and_check(connection, f'"{text}"', out / "t.parquet", scan=scan, workers=2)
+        path = out / f"{text}.parquet"
+        result = export_and_check(connection, f'"{text}"', path, scan=scan, workers=2, columns=["c", text, "a", "e", "r", "j"])
+        assert result.path == str(path)
+        assert entries(out) == [f"{text}.parquet"]
+        export_and_check(connection, f'"{text}"', out / text, ordered=False, scan=scan, workers=2)
+        manifest = json.loads((out / text / "_SUCCESS").read_text())
+        assert manifest["table"] == connection.execute("SELECT quote_ident('public') || '.' || quote_ident(%s)", (text,)).fetchone()[0]
+        with raises("42703") as caught:
+            export(connection, f'"{text}"', out / "no.parquet", columns=[text + "!"])
+        shown = text if encoding == "SQL_ASCII" else "".join(f"\\u{{{ord(c):x}}}" for c in text)
+        assert f'"{shown}!"' in caught.value.diag.message_primary
+        connection.execute(f"""CREATE TABLE bad AS SELECT 'NaN'::numeric AS "{text}" """)
+        for workers in (0, 2):
+            with raises("22003") as caught:
+                export(connection, "bad", out / "no.parquet", workers=workers)
+            assert f'"{shown}"' in caught.value.diag.message_detail
+        with raises("22023"):
+            export(connection, f'"{text}"', out / "no.parquet", compression=text)
+        connection.execute("SELECT set_config('pg_strata.export_directories', %s, false)", (str(out / text),))
+        assert export(connection, f'"{text}"', out / text / "inside.parquet").rows == 2000
+        with raises("42501"):
+            export(connection, f'"{text}"', out / "outside.parquet")
     with server.connect() as connection:
         connection.execute(f"DROP DATABASE {name}")
 

@@ -1,9 +1,10 @@
 //! The SQL functions: arguments checked for form, results as rows.
 //!
 //! The signatures are written by hand because pgrx has no argument of type regclass that is not opened
-//! for us, before the caller's rights are known.
+//! for us, before the caller's rights are known. Texts come and go as bytes in the database's encoding:
+//! pgrx takes them for UTF-8.
 
-use std::path::PathBuf;
+use std::borrow::Cow;
 
 use pgrx::datum::Interval;
 use pgrx::pg_sys::Oid;
@@ -11,6 +12,7 @@ use pgrx::prelude::*;
 
 use crate::encode::{Codec, CodecError};
 use crate::export::{self, Exported, Request};
+use crate::pg::encoding::{from_utf8, to_utf8};
 use crate::pg::error::{Code, Error, error};
 use crate::plan::ScanKind;
 
@@ -31,19 +33,19 @@ VOLATILE PARALLEL UNSAFE LANGUAGE c AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
 #[allow(clippy::too_many_arguments)] // the SQL function has them
 fn export_table_parquet(
     table: Option<Oid>,
-    path: Option<String>,
-    columns: Option<Vec<Option<String>>>,
-    compression: Option<String>,
+    path: Option<&[u8]>,
+    columns: Option<Array<&[u8]>>,
+    compression: Option<&[u8]>,
     row_group_rows: Option<i64>,
     row_group_bytes: Option<i64>,
     workers: Option<i32>,
-    scan: Option<String>,
+    scan: Option<&[u8]>,
     overwrite: Option<bool>,
 ) -> Result<
     TableIterator<
         'static,
         (
-            name!(path, String),
+            name!(path, Vec<u8>),
             name!(files, i32),
             name!(row_groups, i64),
             name!(rows, i64),
@@ -56,31 +58,28 @@ fn export_table_parquet(
     >,
     Error,
 > {
-    let compression = compression.unwrap_or_else(|| "zstd".into());
+    let compression = text(compression)?.unwrap_or_else(|| "zstd".into());
     check_compression(&compression)?;
     let request = Request {
         table: required(table, "table")?,
-        path: required(path, "path")?,
+        path: required(text(path)?, "path")?,
         columns: column_names(columns)?,
         compression,
         row_group_rows: positive(row_group_rows, "row_group_rows", 1_000_000)?,
         row_group_bytes: positive(row_group_bytes, "row_group_bytes", 128 << 20)?,
         workers: worker_count(workers)?,
-        scan: scan_kind(scan.as_deref())?,
+        scan: scan_kind(text(scan)?.as_deref())?,
         overwrite: overwrite.unwrap_or(false),
     };
     let done = export::export(&request)?;
-    Ok(TableIterator::once(result_row(request.path, done)?))
+    Ok(TableIterator::once(result_row(&request.path, done)))
 }
 
 #[allow(clippy::type_complexity)] // the result row
-fn result_row(
-    path: String,
-    done: Exported,
-) -> Result<(String, i32, i64, i64, i64, String, String, i32, Interval), Error> {
+fn result_row(path: &str, done: Exported) -> (Vec<u8>, i32, i64, i64, i64, String, String, i32, Interval) {
     let micros = i64::try_from(done.elapsed.as_micros()).unwrap_or(i64::MAX);
-    Ok((
-        path,
+    (
+        from_utf8(path),
         done.files as i32,
         done.row_groups as i64,
         done.rows as i64,
@@ -89,7 +88,7 @@ fn result_row(
         "cpu".to_owned(),
         done.workers as i32,
         Interval::from_micros(micros),
-    ))
+    )
 }
 
 /// Writes the COPY BINARY stream of a table, or counts its bytes when `path` is NULL.
@@ -103,18 +102,21 @@ VOLATILE PARALLEL UNSAFE LANGUAGE c AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
 "#)]
 fn copy_binary_dump(
     table: Option<Oid>,
-    path: Option<String>,
+    path: Option<&[u8]>,
     workers: Option<i32>,
     overwrite: Option<bool>,
 ) -> Result<TableIterator<'static, (name!(rows, i64), name!(bytes, i64))>, Error> {
-    let path: Option<PathBuf> = path.map(PathBuf::from);
     let done = export::dump(
         required(table, "table")?,
-        path.as_ref().and_then(|path| path.to_str()),
+        text(path)?.as_deref(),
         worker_count(workers)?,
         overwrite.unwrap_or(false),
     )?;
     Ok(TableIterator::once((done.rows as i64, done.bytes as i64)))
+}
+
+fn text(bytes: Option<&[u8]>) -> Result<Option<String>, Error> {
+    bytes.map(|bytes| to_utf8(bytes).map(Cow::into_owned)).transpose()
 }
 
 fn invalid(message: String, hint: &str) -> Error {
@@ -172,13 +174,15 @@ fn check_compression(text: &str) -> Result<(), Error> {
     })
 }
 
-fn column_names(columns: Option<Vec<Option<String>>>) -> Result<Option<Vec<String>>, Error> {
+fn column_names(columns: Option<Array<&[u8]>>) -> Result<Option<Vec<String>>, Error> {
     let Some(columns) = columns else { return Ok(None) };
-    let names = columns.into_iter().collect::<Option<Vec<String>>>();
-    names.map(Some).ok_or_else(|| {
-        error(Code::ERRCODE_NULL_VALUE_NOT_ALLOWED, "columns must not contain null")
-            .set_hint("Leave columns out to export all of them.")
-    })
+    let name = |name| {
+        text(name)?.ok_or_else(|| {
+            error(Code::ERRCODE_NULL_VALUE_NOT_ALLOWED, "columns must not contain null")
+                .set_hint("Leave columns out to export all of them.")
+        })
+    };
+    columns.iter().map(name).collect::<Result<_, Error>>().map(Some)
 }
 
 extension_sql!(

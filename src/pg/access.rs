@@ -3,6 +3,7 @@
 use pgrx::pg_sys;
 use pgrx::pg_sys::Oid;
 
+use super::encoding::in_message;
 use super::error::{Code, Error, Result, error};
 
 /// The caller may write files on the server.
@@ -50,7 +51,7 @@ pub fn check_select(table: Oid, table_name: &str, columns: &[(i16, String)]) -> 
 
 fn denied_error(table: &str, detail: String) -> Error {
     error(Code::ERRCODE_INSUFFICIENT_PRIVILEGE, format!("permission denied for table {table}"))
-        .set_detail(detail)
+        .set_detail(in_message(detail))
         .set_hint("Ask for SELECT on it, or name the columns you may read in columns => array[...].")
 }
 

@@ -5,6 +5,7 @@ use std::ffi::CStr;
 use pgrx::pg_sys;
 use pgrx::pg_sys::Oid;
 
+use super::encoding::name_to_utf8;
 use super::error::{Code, Result, error};
 
 /// A relation, open and locked. Dropping it keeps the lock until the transaction ends, as COPY does.
@@ -108,7 +109,7 @@ impl Table {
         unsafe {
             let schema = pg_sys::get_namespace_name(form.relnamespace);
             let name = pg_sys::quote_qualified_identifier(schema, form.relname.data.as_ptr());
-            CStr::from_ptr(name).to_string_lossy().into_owned()
+            name_to_utf8(name)
         }
     }
 
@@ -261,13 +262,8 @@ fn align_bytes(code: u8) -> u8 {
 }
 
 fn name_text(name: &pg_sys::NameData) -> String {
-    // SAFETY: NameData is NUL-terminated; a conversion's result is palloc'd.
-    unsafe {
-        let length = CStr::from_ptr(name.data.as_ptr()).count_bytes();
-        let utf8 = pg_sys::pg_enc::PG_UTF8 as i32;
-        let text = pg_sys::pg_server_to_any(name.data.as_ptr(), length as i32, utf8);
-        CStr::from_ptr(text).to_string_lossy().into_owned()
-    }
+    // SAFETY: NameData is NUL-terminated.
+    unsafe { name_to_utf8(name.data.as_ptr()) }
 }
 
 /// What a type is, domains seen through.
@@ -323,10 +319,7 @@ unsafe fn composite_fields(base: Oid) -> Vec<(String, Oid, i32)> {
 pub fn type_name(type_oid: Oid, typmod: i32) -> String {
     let flags = (pg_sys::FORMAT_TYPE_TYPEMOD_GIVEN) as u16;
     // SAFETY: the result is a palloc'd C string.
-    unsafe {
-        let text = pg_sys::format_type_extended(type_oid, typmod, flags.into());
-        CStr::from_ptr(text).to_string_lossy().into_owned()
-    }
+    unsafe { name_to_utf8(pg_sys::format_type_extended(type_oid, typmod, flags.into())) }
 }
 
 /// OID of the type's output function.

@@ -6,11 +6,13 @@ use std::path::Path;
 pub use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use pgrx::pg_sys::panic::ErrorReport;
 
+use super::encoding::in_message;
+
 pub type Error = ErrorReport;
 pub type Result<T> = std::result::Result<T, Error>;
 
 pub fn error(code: Code, message: impl Into<String>) -> Error {
-    ErrorReport::new(code, message.into(), "pg_strata")
+    ErrorReport::new(code, in_message(message.into()), "pg_strata")
 }
 
 /// An I/O error on a file of the server, with the SQLSTATE that PostgreSQL's own file errors have

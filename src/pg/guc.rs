@@ -1,8 +1,12 @@
 //! Configuration parameters.
 
+use std::borrow::Cow;
 use std::ffi::CString;
 
+use pgrx::pg_sys::panic::ErrorReportable;
 use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
+
+use super::encoding;
 
 static EXPORT_DIRECTORIES: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
 
@@ -23,6 +27,11 @@ pub fn register() {
 /// The directories an export is confined to; empty means no limit.
 pub fn export_directories() -> Vec<String> {
     let setting = EXPORT_DIRECTORIES.get().unwrap_or_default();
-    let text = setting.to_string_lossy();
+    // SET gives the database's encoding, a configuration file most likely UTF-8.
+    let bytes = setting.to_bytes();
+    let text = match std::str::from_utf8(bytes) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => encoding::to_utf8(bytes).unwrap_or_report(),
+    };
     text.split(',').map(str::trim).filter(|dir| !dir.is_empty()).map(str::to_owned).collect()
 }

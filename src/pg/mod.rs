@@ -3,6 +3,7 @@
 
 pub mod access;
 pub mod catalog;
+pub mod encoding;
 pub mod error;
 pub mod guc;
 pub mod heap;

@@ -3,12 +3,14 @@
 //! A fixup names a value by its place in the batch's arena; the bytes found are appended to the arena
 //! and the cell is pointed at them. Main thread only.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ffi::CStr;
 
 use pgrx::pg_sys;
 use pgrx::pg_sys::{Datum, Oid};
 
+use super::encoding;
 use super::error::{Code, Error, Result, error};
 use crate::types::Cell;
 
@@ -227,34 +229,9 @@ fn out_of_memory(bytes: usize) -> Error {
 
 /// Text of a database that is not UTF-8, as UTF-8 at the arena's end. Plain ASCII stays where it is.
 pub fn to_utf8(cell: Cell, arena: &mut Vec<u8>) -> Result<Cell> {
-    let bytes = cell.of(arena);
-    if bytes.is_ascii() {
-        return Ok(cell);
-    }
-    // SAFETY: conversion procedures are SQL functions of the server; the result is palloc'd, or the
-    // input itself when no conversion is needed.
-    let converted = unsafe {
-        let encoding = pg_sys::GetDatabaseEncoding();
-        if encoding == pg_sys::pg_enc::PG_SQL_ASCII as i32 {
-            std::str::from_utf8(bytes).map_err(|_| not_utf8())?;
-            return Ok(cell);
-        }
-        let text = pg_sys::pg_server_to_any(
-            bytes.as_ptr().cast(),
-            bytes.len() as i32,
-            pg_sys::pg_enc::PG_UTF8 as i32,
-        );
-        if std::ptr::eq(text.cast::<u8>(), bytes.as_ptr()) {
-            return Ok(cell);
-        }
-        let copy = CStr::from_ptr(text).to_bytes().to_vec();
-        pg_sys::pfree(text.cast());
-        copy
+    let converted = match encoding::to_utf8(cell.of(arena))? {
+        Cow::Borrowed(_) => return Ok(cell),
+        Cow::Owned(text) => text,
     };
-    push(&converted, arena)
-}
-
-fn not_utf8() -> Error {
-    error(Code::ERRCODE_CHARACTER_NOT_IN_REPERTOIRE, "text of an SQL_ASCII database is not valid UTF-8")
-        .set_hint("Parquet text is UTF-8. Export the column as bytea, or convert it with convert_from().")
+    push(converted.as_bytes(), arena)
 }

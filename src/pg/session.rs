@@ -88,9 +88,3 @@ impl Drop for Utf8Client {
         }
     }
 }
-
-/// Whether text of this database is UTF-8 already.
-pub fn database_is_utf8() -> bool {
-    // SAFETY: reads a process-wide setting.
-    unsafe { pg_sys::GetDatabaseEncoding() == pg_sys::pg_enc::PG_UTF8 as i32 }
-}

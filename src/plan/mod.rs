@@ -75,7 +75,7 @@ impl Job {
 
     /// Text goes into the file as UTF-8, and into the COPY BINARY stream as the database has it.
     pub fn converts_text(&self) -> bool {
-        !matches!(self.output, Output::Stream { .. }) && !crate::pg::session::database_is_utf8()
+        !matches!(self.output, Output::Stream { .. }) && !crate::pg::encoding::database_is_utf8()
     }
 
     /// The file that process `number` (0: the leader) writes to.

@@ -12,6 +12,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use crate::pg::encoding::in_message;
 use crate::pg::error::{Code, Error, Result, error, file_error};
 use crate::pg::xact::TempPath;
 use crate::pg::{check_for_interrupts, guc};
@@ -70,7 +71,7 @@ impl Target {
             Code::ERRCODE_INSUFFICIENT_PRIVILEGE,
             format!("path \"{}\" is outside pg_strata.export_directories", self.path.display()),
         )
-        .set_hint(format!("Export below one of: {}.", allowed.join(", "))))
+        .set_hint(in_message(format!("Export below one of: {}.", allowed.join(", ")))))
     }
 
     fn check_existing(&self) -> Result<()> {
@@ -111,7 +112,9 @@ impl Target {
                 Code::ERRCODE_DUPLICATE_FILE,
                 format!("directory \"{}\" holds more than an earlier export", self.path.display()),
             )
-            .set_detail(format!("\"{other}\" was not written by an export, and would be removed."))
+            .set_detail(in_message(format!(
+                "\"{other}\" was not written by an export, and would be removed."
+            )))
             .set_hint("Move it away, or export to another directory.")),
         }
     }

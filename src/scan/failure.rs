@@ -1,6 +1,7 @@
 //! Errors that name the value: table, column and ctid.
 
 use super::Place;
+use crate::pg::encoding::in_message;
 use crate::pg::error::{Code, Error, error};
 use crate::types::Reason;
 
@@ -31,8 +32,8 @@ const POLICY_HINT: &str = "The option special_values => 'null' or 'text' will al
 pub fn place_text(place: Place, row: usize, column: Option<&str>) -> String {
     let at =
         place.tids.get(row).map_or_else(String::new, |tid| format!(", ctid ({},{})", tid.block, tid.offset));
-    match column {
+    in_message(match column {
         Some(column) => format!("Table {}, column \"{column}\"{at}.", place.table),
         None => format!("Table {}{at}.", place.table),
-    }
+    })
 }

@@ -1,0 +1,78 @@
+//! Text between the database's encoding and UTF-8, which all of Rust's text and every file's is.
+
+use std::borrow::Cow;
+use std::ffi::CStr;
+
+use pgrx::pg_sys;
+use pgrx::pg_sys::panic::ErrorReportable;
+
+use super::error::{Code, Error, Result, error};
+
+const UTF8: i32 = pg_sys::pg_enc::PG_UTF8 as i32;
+
+fn database_encoding() -> i32 {
+    // SAFETY: reads a process-wide setting.
+    unsafe { pg_sys::GetDatabaseEncoding() }
+}
+
+/// Whether text of this database is UTF-8 already.
+pub fn database_is_utf8() -> bool {
+    database_encoding() == UTF8
+}
+
+/// Whether UTF-8 needs no conversion: SQL_ASCII takes any bytes.
+fn takes_utf8() -> bool {
+    database_is_utf8() || database_encoding() == pg_sys::pg_enc::PG_SQL_ASCII as i32
+}
+
+/// Text of the database. SQL_ASCII says nothing of its bytes: they have to be UTF-8 as they are.
+pub fn to_utf8(bytes: &[u8]) -> Result<Cow<'_, str>> {
+    if bytes.is_ascii() || takes_utf8() {
+        return std::str::from_utf8(bytes).map(Cow::Borrowed).map_err(|_| not_utf8());
+    }
+    // SAFETY: conversion procedures are SQL functions of the server; between two encodings that differ
+    // the result is a new C string. PostgreSQL's values are shorter than 1 GiB, so `len` does not overflow.
+    unsafe {
+        let converted = pg_sys::pg_server_to_any(bytes.as_ptr().cast(), bytes.len() as i32, UTF8);
+        let text = CStr::from_ptr(converted).to_string_lossy().into_owned();
+        pg_sys::pfree(converted.cast());
+        Ok(Cow::Owned(text))
+    }
+}
+
+/// A C string of the server's: a name, or what a function prints of names.
+///
+/// # Safety
+/// `text` ends with NUL.
+pub unsafe fn name_to_utf8(text: *const std::ffi::c_char) -> String {
+    // SAFETY: as the caller says.
+    let bytes = unsafe { CStr::from_ptr(text) }.to_bytes();
+    to_utf8(bytes).unwrap_or_report().into_owned()
+}
+
+/// Text for the database; PostgreSQL's own error where its encoding lacks a character.
+pub fn from_utf8(text: &str) -> Vec<u8> {
+    if text.is_ascii() || takes_utf8() {
+        return text.as_bytes().to_vec();
+    }
+    // SAFETY: between two encodings that differ the result is a new C string.
+    unsafe {
+        let converted = pg_sys::pg_any_to_server(text.as_ptr().cast(), text.len() as i32, UTF8);
+        CStr::from_ptr(converted).to_bytes().to_vec()
+    }
+}
+
+/// Text for an error's message or detail. pgrx hands these on as UTF-8, which another encoding may take
+/// for invalid, and then that is the error: what is not ASCII is escaped there.
+pub fn in_message(text: String) -> String {
+    if text.is_ascii() || takes_utf8() {
+        return text;
+    }
+    let escape = |c: char| if c.is_ascii() { c.to_string() } else { c.escape_unicode().to_string() };
+    text.chars().map(escape).collect()
+}
+
+fn not_utf8() -> Error {
+    error(Code::ERRCODE_CHARACTER_NOT_IN_REPERTOIRE, "text of an SQL_ASCII database is not valid UTF-8")
+        .set_hint("Parquet text is UTF-8. Export the column as bytea, or convert it with convert_from().")
+}
