@@ -1,6 +1,6 @@
 //! Dictionaries of byte strings.
 
-use super::dict::{FIRST_SLOTS, Found, Full, K1, K2, MAX_BYTES, MAX_PROBES, fold};
+use super::dict::{FIRST_SLOTS, Found, Full, K1, K2, MAX_BYTES, Probed, fold, probe};
 use super::{Result, reserve};
 use crate::types::Cell;
 
@@ -153,31 +153,21 @@ impl BytesDict {
         arena: &[u8],
     ) -> Found<(Cell, u64, &'a mut u32)> {
         let (slots, entries) = (&self.slots[..], &self.entries[..]);
-        let mask = slots.len() - 1;
         for (cell, index) in pairs {
             let (head, bytes) = head(cell, arena);
             let hash = hash_bytes(head, bytes);
-            let mut at = hash as usize & mask;
-            let mut probes = MAX_PROBES;
-            *index = loop {
-                let slot = slots[at];
-                if slot == 0 {
-                    return Found::None((cell, hash, index), at);
-                }
-                if slot >> 32 == hash >> 32 {
+            let is_key = |slot: u64| {
+                slot >> 32 == hash >> 32 && {
                     let entry = &entries[slot as u32 as usize - 1];
-                    if entry.head == head
+                    entry.head == head
                         && entry.len as usize == bytes.len()
                         && (bytes.len() <= 16 || entry.cell.of(&self.page) == bytes)
-                    {
-                        break slot as u32 - 1;
-                    }
                 }
-                if probes == 0 {
-                    return Found::Collisions;
-                }
-                probes -= 1;
-                at = (at + 1) & mask;
+            };
+            *index = match probe(slots, hash, is_key) {
+                Probed::At(slot) => slot as u32 - 1,
+                Probed::Empty(at) => return Found::None((cell, hash, index), at),
+                Probed::TooFar => return Found::Collisions,
             };
         }
         Found::All

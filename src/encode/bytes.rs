@@ -34,8 +34,6 @@ pub struct BytesColumn {
     /// Bytes of the pending page's values, either way.
     page_bytes: usize,
     dict: BytesDict,
-    /// Whether an index page has been written, so that the dictionary has to be.
-    dict_used: bool,
     /// Entries that the dictionary had when the pending page began.
     dict_known: usize,
     lengths: Vec<i32>,
@@ -55,7 +53,6 @@ impl BytesColumn {
             indices: Vec::new(),
             page_bytes: 0,
             dict: BytesDict::new(),
-            dict_used: false,
             dict_known: 0,
             lengths: Vec::new(),
             stats: Vec::new(),
@@ -105,12 +102,8 @@ impl BytesColumn {
         Ok(total)
     }
 
-    fn values(&self) -> usize {
-        self.levels.rows() - self.levels.nulls()
-    }
-
     fn plain_len(&self) -> usize {
-        self.page_bytes + 4 * self.values()
+        self.page_bytes + 4 * self.levels.values()
     }
 
     /// How much of the rows the pending page takes: rows, values and their bytes. A page closes with the
@@ -217,20 +210,15 @@ impl BytesColumn {
                 self.sample(dictionary, last, scratch)?;
             }
         }
-        let encoding = scratch.decide()?;
-        self.mode.settle(encoding, self.values());
-        if encoding == Encoding::RLE_DICTIONARY {
-            self.dict_used = true;
-        } else if !self.dict_used {
+        self.mode.close_page(&mut self.levels, &mut self.chunk, scratch)?;
+        if !self.chunk.uses_dictionary() {
             self.dict.clear();
         }
         self.dict_known = self.dict.len();
-        self.chunk.put_page(scratch, self.levels.rows(), encoding)?;
         self.cells.clear();
         self.bytes.clear();
         self.indices.clear();
         self.page_bytes = 0;
-        self.levels.clear();
         Ok(())
     }
 
@@ -301,7 +289,7 @@ impl BytesColumn {
         if self.levels.rows() > 0 {
             self.flush(true, scratch)?;
         }
-        if self.dict_used {
+        if self.chunk.uses_dictionary() {
             self.chunk.put_dictionary(scratch, self.dict.page(), self.dict.len())?;
         }
         let nullable = self.levels.nullable();
@@ -326,7 +314,6 @@ impl BytesColumn {
         let index = column_index(PhysicalType::BYTE_ARRAY, &self.stats, Vec::cmp, Vec::clone, nullable)?;
         let chunk = self.chunk.finish(metadata, index, &self.unencoded);
         self.dict.clear();
-        self.dict_used = false;
         self.dict_known = 0;
         self.mode = Mode::start();
         self.stats.clear();

@@ -49,6 +49,11 @@ impl Levels {
         self.nulls
     }
 
+    /// Rows that have a value.
+    pub fn values(&self) -> usize {
+        self.rows - self.nulls
+    }
+
     pub fn clear(&mut self) {
         self.rows = 0;
         self.nulls = 0;
@@ -238,6 +243,11 @@ impl ChunkWriter {
         self.rows.push(rows);
         self.count(PageType::DATA_PAGE, encoding);
         Ok(())
+    }
+
+    /// Whether a page was written that the dictionary has to be there for.
+    pub fn uses_dictionary(&self) -> bool {
+        self.encodings.iter().any(|known| known.encoding == Encoding::RLE_DICTIONARY)
     }
 
     /// Writes the dictionary page, `raw` in PLAIN encoding; it comes before the data pages.

@@ -4,7 +4,7 @@ use parquet::basic::{Compression, Encoding};
 use parquet::schema::types::ColumnDescPtr;
 
 use super::bytes::BytesColumn;
-use super::chunk::{ChunkWriter, EncodedChunk, Scratch};
+use super::chunk::{ChunkWriter, EncodedChunk, Levels, Scratch};
 use super::fixed::{FixedColumn, count_valid};
 use super::stats::PageStats;
 use super::{Result, invalid};
@@ -35,14 +35,23 @@ impl Mode {
         last || values >= SAMPLE_VALUES
     }
 
-    /// Follows the decision on a page of so many values.
-    pub fn settle(&mut self, encoding: Encoding, values: usize) {
-        if matches!(self, Mode::Sampling { .. }) && values >= SAMPLE_VALUES {
+    /// Closes the pending page in the cheapest of the encodings tried; those after it follow.
+    pub fn close_page(
+        &mut self,
+        levels: &mut Levels,
+        chunk: &mut ChunkWriter,
+        scratch: &mut Scratch,
+    ) -> Result<()> {
+        let encoding = scratch.decide()?;
+        if matches!(self, Mode::Sampling { .. }) && levels.values() >= SAMPLE_VALUES {
             *self = match encoding {
                 Encoding::RLE_DICTIONARY => Mode::Dictionary,
                 other => Mode::Values(other),
             };
         }
+        chunk.put_page(scratch, levels.rows(), encoding)?;
+        levels.clear();
+        Ok(())
     }
 }
 

@@ -14,7 +14,7 @@ pub const FIRST_SLOTS: usize = 1 << 10;
 
 /// Probes that one lookup may take. At a load of one half, the longest cluster of the largest dictionary
 /// is expected to be about half as long.
-pub const MAX_PROBES: usize = 128;
+const MAX_PROBES: usize = 128;
 
 pub const K1: u64 = 0x9e37_79b9_7f4a_7c15;
 pub const K2: u64 = 0xe703_7ed1_a0b4_28db;
@@ -41,6 +41,32 @@ pub struct FixedDict<K> {
 /// The dictionary did not take all values: too many entries, or too many collisions.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Full;
+
+/// Where one lookup ended.
+pub enum Probed<S> {
+    At(S),
+    /// The key is not there, and belongs here.
+    Empty(usize),
+    TooFar,
+}
+
+/// Looks one key up among `slots`, whose number is a power of two and whose empty ones are 0.
+#[inline(always)]
+pub fn probe<S: Copy + Default + PartialEq>(slots: &[S], hash: u64, is_key: impl Fn(S) -> bool) -> Probed<S> {
+    let mask = slots.len() - 1;
+    let mut at = hash as usize & mask;
+    for _ in 0..=MAX_PROBES {
+        let slot = slots[at];
+        if slot == S::default() {
+            return Probed::Empty(at);
+        }
+        if is_key(slot) {
+            return Probed::At(slot);
+        }
+        at = (at + 1) & mask;
+    }
+    Probed::TooFar
+}
 
 /// How a row of lookups ended: at a key that belongs into an empty slot, or at one with too many probes.
 pub enum Found<K> {
@@ -127,23 +153,11 @@ impl<K: DictKey> FixedDict<K> {
     #[inline(always)]
     fn find_each<'a>(&self, pairs: &mut impl Iterator<Item = (K, &'a mut u32)>) -> Found<(K, &'a mut u32)> {
         let (slots, entries) = (&self.slots[..], &self.entries[..]);
-        let mask = slots.len() - 1;
         for (key, index) in pairs {
-            let mut at = key.hash() as usize & mask;
-            let mut probes = MAX_PROBES;
-            *index = loop {
-                let slot = slots[at];
-                if slot == 0 {
-                    return Found::None((key, index), at);
-                }
-                if entries[slot as usize - 1] == key {
-                    break slot - 1;
-                }
-                if probes == 0 {
-                    return Found::Collisions;
-                }
-                probes -= 1;
-                at = (at + 1) & mask;
+            *index = match probe(slots, key.hash(), |slot| entries[slot as usize - 1] == key) {
+                Probed::At(slot) => slot - 1,
+                Probed::Empty(at) => return Found::None((key, index), at),
+                Probed::TooFar => return Found::Collisions,
             };
         }
         Found::All

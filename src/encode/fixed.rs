@@ -224,8 +224,6 @@ pub struct FixedColumn<T: Fixed> {
     values: Vec<T>,
     indices: Vec<u32>,
     dict: FixedDict<T::Key>,
-    /// Whether an index page has been written, so that the dictionary has to be.
-    dict_used: bool,
     mode: Mode,
     stats: Vec<PageStats<T>>,
     chunk: ChunkWriter,
@@ -239,7 +237,6 @@ impl<T: Fixed> FixedColumn<T> {
             values: Vec::new(),
             indices: Vec::new(),
             dict: FixedDict::new(),
-            dict_used: false,
             mode: Mode::start(),
             stats: Vec::new(),
             chunk: ChunkWriter::default(),
@@ -298,16 +295,11 @@ impl<T: Fixed> FixedColumn<T> {
         if let Mode::Sampling { dictionary } = self.mode {
             self.sample(dictionary, last, scratch)?;
         }
-        let encoding = scratch.decide()?;
-        self.mode.settle(encoding, self.values.len());
-        if encoding == Encoding::RLE_DICTIONARY {
-            self.dict_used = true;
-        } else if !self.dict_used {
+        self.mode.close_page(&mut self.levels, &mut self.chunk, scratch)?;
+        if !self.chunk.uses_dictionary() {
             self.dict.clear();
         }
-        self.chunk.put_page(scratch, rows, encoding)?;
         self.values.clear();
-        self.levels.clear();
         Ok(())
     }
 
@@ -371,7 +363,7 @@ impl<T: Fixed> FixedColumn<T> {
         if self.levels.rows() > 0 {
             self.flush(true, scratch)?;
         }
-        if self.dict_used {
+        if self.chunk.uses_dictionary() {
             let entries: Vec<T> = self.dict.entries().iter().map(|&k| T::of_key(k)).collect();
             let mut page = Vec::new();
             T::put_plain(&entries, &mut page);
@@ -396,7 +388,6 @@ impl<T: Fixed> FixedColumn<T> {
         let index = column_index(T::PHYSICAL, &self.stats, order, plain, nullable)?;
         let chunk = self.chunk.finish(metadata, index, &[]);
         self.dict.clear();
-        self.dict_used = false;
         self.mode = Mode::start();
         self.stats.clear();
         Ok(chunk)
