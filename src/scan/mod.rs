@@ -13,7 +13,8 @@ use crate::pg::virtual_columns::VirtualColumns;
 use crate::plan::{Job, ScanKind};
 use crate::slot::{Batch, TARGET_BYTES, Tid};
 use crate::types::{Cell, Repr};
-use crate::wire::tuple::{Fixup, TupleLayout, deform};
+use crate::wire::deform::deform;
+use crate::wire::tuple::{Fixup, TupleLayout};
 
 mod failure;
 mod layout;

@@ -9,6 +9,7 @@ compile_error!(
 );
 
 pub mod copy_binary;
+pub mod deform;
 pub mod numeric;
 mod numeric_text;
 pub mod page;
