@@ -159,7 +159,7 @@ impl Decimal {
         Decimal { precision, scale, digits: precision, slot: Some(0) }
     }
 
-    /// The unscaled value of a cell, when the decimal holds it.
+    /// The unscaled value of a numeric, when the decimal holds it.
     pub(super) fn unscaled<const WIRE: bool>(&self, bytes: &[u8]) -> Result<i128, Reason> {
         let limit = pow10(u32::from(self.digits)).ok_or(Reason::OutOfRange)?;
         let num = Numeric::<WIRE>::read(bytes)?.finite()?;
@@ -195,17 +195,11 @@ fn decode_decimal<const WIRE: bool>(
     let (scale, max_dscale) = (decimal.scale, decimal.max_dscale());
     // Below 2^63 for the precisions that are read as `i64`.
     let limit = 10u64.checked_pow(u32::from(decimal.digits)).unwrap_or(u64::MAX);
-    let narrow = |bytes: &[u8]| {
-        let num = Numeric::<WIRE>::read(bytes)?.finite()?;
-        match num.to_i64_at(scale) {
-            Some(value) if value.unsigned_abs() < limit && num.dscale() <= max_dscale => Ok(value),
-            _ => Err(decimal.refusal(&num)),
-        }
-    };
     // A scale between two groups of four digits is reached from the next one by an exact division.
     let groups = (i32::from(scale) + 3) / 4;
-    let short = |cell: Cell| {
-        let found = if WIRE { None } else { ShortNumeric::read(batch.arena, cell) };
+    let narrow = |cell: Cell| {
+        let read = if WIRE { ShortNumeric::read_wire } else { ShortNumeric::read };
+        let found = read(batch.arena, cell);
         let value = found.filter(|num| num.dscale <= max_dscale).and_then(|num| num.at(groups));
         let value = match 4 * groups - i32::from(scale) {
             0 => value,
@@ -215,12 +209,13 @@ fn decode_decimal<const WIRE: bool>(
         };
         match value {
             Some(value) if value.unsigned_abs() < limit => Ok(value),
-            _ => narrow(cell.of(batch.arena)),
+            // Below 10^18, as the physical type says.
+            _ => decimal.unscaled::<WIRE>(cell.of(batch.arena)).map(|value| value as i64),
         }
     };
     let filled = match physical {
-        Physical::I32 => fill_cells(batch, values, |cell| short(cell).map(|value| value as i32)),
-        Physical::I64 => fill_cells(batch, values, short),
+        Physical::I32 => fill_cells(batch, values, |cell| narrow(cell).map(|value| value as i32)),
+        Physical::I64 => fill_cells(batch, values, narrow),
         _ => fill(batch, values, |bytes| Ok(decimal.unscaled::<WIRE>(bytes)?.to_be_bytes())),
     };
     filled.map_err(|error| match error.reason {

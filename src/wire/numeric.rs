@@ -139,10 +139,6 @@ const POW10: [u64; 20] = {
     table
 };
 
-/// The units of four digits, after as many as any first digit's unit may be skipped; those below the
-/// result's unit count for nothing, and `to_i64_at` has made sure that no digit is there.
-const UNITS: [u64; 7] = [1_000_000_000_000, 100_000_000, 10_000, 1, 0, 0, 0];
-
 /// 10 to the power `exponent`; `None` beyond 38, the most that an `i128` holds.
 #[inline]
 pub fn pow10(exponent: u32) -> Option<i128> {
@@ -205,50 +201,6 @@ impl<const WIRE: bool> Num<'_, WIRE> {
         Shape::numeric(saturate(whole), saturate(stored).max(self.dscale))
     }
 
-    /// The first four digits, zeros after those stored, lowest 16 bits first. There are at most four.
-    ///
-    /// Two loads that may overlap, rather than a loop whose count no branch predictor knows.
-    #[inline]
-    fn first_four(&self) -> [u16; 4] {
-        let bytes = self.digits.as_flattened();
-        let packed = match (bytes.first_chunk(), bytes.last_chunk()) {
-            (Some(&first), Some(&last)) => {
-                let (first, last) = (u32::from_le_bytes(first), u32::from_le_bytes(last));
-                u64::from(first) | u64::from(last) << ((bytes.len() - 4) * 8 % 64)
-            }
-            _ => self.digits.first().map_or(0, |&pair| u64::from(u16::from_le_bytes(pair))),
-        };
-        [0, 16, 32, 48].map(|shift| Self::order(((packed >> shift) as u16).to_le_bytes()))
-    }
-
-    /// The value times `10 ^ scale`; `None` when that is not an integer or not an `i64`.
-    #[inline]
-    pub fn to_i64_at(&self, scale: u8) -> Option<i64> {
-        // Computed at the next scale that is a multiple of 4, where every digit's unit is a power of
-        // 10000, and brought down by a divisor that is the same for a whole column.
-        let spare = u32::from(scale).wrapping_neg() % DEC_DIGITS as u32;
-        let top = self.weight + (i32::from(scale) + spare as i32) / DEC_DIGITS;
-        if !(0..4).contains(&top) || self.digits.len() > top as usize + 1 {
-            return wide_i64(self, scale);
-        }
-        let digits = self.first_four();
-        let mut value = 0;
-        for (digit, unit) in digits.iter().zip(&UNITS[3 - top as usize..]) {
-            value += u64::from(*digit) * unit;
-        }
-        // Four digits below 10000 make less than 2^54.
-        if digits.iter().any(|&digit| digit >= NBASE) {
-            return None;
-        }
-        let value = match spare {
-            0 => value,
-            1 => exact(value, 10)?,
-            2 => exact(value, 100)?,
-            _ => exact(value, 1000)?,
-        } as i64;
-        Some(if self.negative { -value } else { value })
-    }
-
     /// The value times `10 ^ scale`; `None` when that is not an integer or not below 10^38.
     pub fn to_i128_at(&self, scale: u8) -> Option<i128> {
         self.check().ok()?;
@@ -273,12 +225,6 @@ impl<const WIRE: bool> Num<'_, WIRE> {
         let value = high.checked_add(last).filter(|&value| pow10(38).is_some_and(|limit| value < limit))?;
         Some(if self.negative { -value } else { value })
     }
-}
-
-/// `to_i64_at` for more digits, or higher ones, than its sum has room for.
-#[cold]
-fn wide_i64<const WIRE: bool>(num: &Num<'_, WIRE>, scale: u8) -> Option<i64> {
-    i64::try_from(num.to_i128_at(scale)?).ok()
 }
 
 /// `value / divisor` when that leaves no remainder.

@@ -108,9 +108,9 @@ fn short_form_by_hand() {
     // 123.45: digits 0123 4500, weight 0, dscale 2. 0x8000 | 2 << 7 = 0x8100; 4500 = 0x1194.
     let payload = [0x00, 0x81, 0x7B, 0x00, 0x94, 0x11];
     assert_eq!(text::<false>(&payload), "123.45");
-    assert_eq!(num::<false>(&payload).to_i64_at(2), Some(12345));
-    assert_eq!(num::<false>(&payload).to_i64_at(4), Some(1234500));
-    assert_eq!(num::<false>(&payload).to_i64_at(1), None, "rescaling never rounds");
+    assert_eq!(num::<false>(&payload).to_i128_at(2), Some(12345));
+    assert_eq!(num::<false>(&payload).to_i128_at(4), Some(1234500));
+    assert_eq!(num::<false>(&payload).to_i128_at(1), None, "rescaling never rounds");
     assert_eq!(num::<false>(&payload).shape(), Shape::numeric(3, 2));
     // int16 ndigits 2, weight 0, sign 0, dscale 2, 123, 4500.
     assert_eq!(sent(&payload), [0, 2, 0, 0, 0, 0, 0, 2, 0, 0x7B, 0x11, 0x94]);
@@ -121,8 +121,8 @@ fn negative_weight_by_hand() {
     // -0.00005: the digit 5000 has weight -2, dscale 5. 0x8000 | 0x2000 | 5 << 7 | 0x7E = 0xA2FE.
     let payload = [0xFE, 0xA2, 0x88, 0x13];
     assert_eq!(text::<false>(&payload), "-0.00005");
-    assert_eq!(num::<false>(&payload).to_i64_at(5), Some(-5));
-    assert_eq!(num::<false>(&payload).to_i64_at(4), None);
+    assert_eq!(num::<false>(&payload).to_i128_at(5), Some(-5));
+    assert_eq!(num::<false>(&payload).to_i128_at(4), None);
     assert_eq!(num::<false>(&payload).shape(), Shape::numeric(0, 5));
     assert_eq!(sent(&payload), [0, 1, 0xFF, 0xFE, 0x40, 0, 0, 5, 0x13, 0x88]);
 }
@@ -132,12 +132,12 @@ fn stripped_groups_by_hand() {
     // 100000000.00: the digit 1 has weight 2 and the zero groups are not stored. 0x8000 | 2 << 7 | 2.
     let payload = [0x02, 0x81, 0x01, 0x00];
     assert_eq!(text::<false>(&payload), "100000000.00");
-    assert_eq!(num::<false>(&payload).to_i64_at(2), Some(10_000_000_000));
+    assert_eq!(num::<false>(&payload).to_i128_at(2), Some(10_000_000_000));
     assert_eq!(num::<false>(&payload).shape(), Shape::numeric(9, 2));
     // 0.000: no digits, dscale 3.
     let zero = [0x80, 0x81];
     assert_eq!(text::<false>(&zero), "0.000");
-    assert_eq!(num::<false>(&zero).to_i64_at(0), Some(0));
+    assert_eq!(num::<false>(&zero).to_i128_at(0), Some(0));
     assert_eq!(num::<false>(&zero).shape(), Shape::numeric(0, 3));
 }
 
@@ -148,7 +148,6 @@ fn long_form_by_hand() {
     assert_eq!(text::<false>(&payload), format!("1{}", "0".repeat(400)));
     assert_eq!(num::<false>(&payload).shape(), Shape::numeric(401, 0));
     assert_eq!(num::<false>(&payload).to_i128_at(0), None);
-    assert_eq!(num::<false>(&payload).to_i64_at(0), None);
 }
 
 #[test]
@@ -178,7 +177,6 @@ fn refuses_what_numeric_never_writes() {
     // A digit of 10000.
     let digit = [0x00, 0x80, 0x10, 0x27];
     assert!(num::<false>(&digit).check().is_err());
-    assert_eq!(num::<false>(&digit).to_i64_at(0), None);
     assert_eq!(num::<false>(&digit).to_i128_at(0), None);
 }
 
@@ -186,10 +184,7 @@ fn refuses_what_numeric_never_writes() {
 fn integer_boundaries() {
     for value in [i64::MAX, i64::MIN, 0, 1, -1, 9999, 10_000, 99_999_999, 999_999_999_999_999_999] {
         let model = Model::new(&value.to_string());
-        assert_eq!(num::<false>(&model.heap(false)).to_i64_at(0), Some(value));
-    }
-    for text in ["9223372036854775808", "-9223372036854775809", "92233720368547758080"] {
-        assert_eq!(num::<false>(&Model::new(text).heap(false)).to_i64_at(0), None);
+        assert_eq!(num::<false>(&model.heap(false)).to_i128_at(0), Some(value.into()));
     }
     let nines = "9".repeat(38);
     let model = Model::new(&nines);
@@ -235,19 +230,16 @@ proptest! {
         let exact = model.at(scale);
         prop_assert_eq!(heap.to_i128_at(scale as u8), exact);
         prop_assert_eq!(wire.to_i128_at(scale as u8), exact);
-        let exact = exact.and_then(|value| i64::try_from(value).ok());
-        prop_assert_eq!(heap.to_i64_at(scale as u8), exact);
-        prop_assert_eq!(wire.to_i64_at(scale as u8), exact);
     }
 
     #[test]
     fn survives_any_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..40), scale: u8) {
         let _ = write_wire(&bytes, &mut Vec::new());
         if let Ok(Numeric::Finite(num)) = HeapNumeric::read(&bytes) {
-            let _ = (num.shape(), num.to_i64_at(scale), num.to_i128_at(scale), num.write_text(&mut Vec::new()));
+            let _ = (num.shape(), num.to_i128_at(scale), num.write_text(&mut Vec::new()));
         }
         if let Ok(Numeric::Finite(num)) = WireNumeric::read(&bytes) {
-            let _ = (num.shape(), num.to_i64_at(scale), num.to_i128_at(scale), num.write_text(&mut Vec::new()));
+            let _ = (num.shape(), num.to_i128_at(scale), num.write_text(&mut Vec::new()));
         }
     }
 

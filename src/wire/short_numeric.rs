@@ -1,5 +1,5 @@
-//! The numerics that nearly every value is: a short header and at most four digits, read without a
-//! branch that depends on how many digits there are.
+//! The numerics that nearly every value is, at most four digits behind a short header or a sent one, read
+//! without a branch that depends on how many digits there are.
 //!
 //! Everything else, malformed bytes included, is left to `numeric`, which says what is wrong.
 
@@ -7,6 +7,10 @@ use crate::types::Cell;
 
 /// `NumericShort`'s header and four digits.
 const WINDOW: usize = 10;
+/// `numeric_send`'s header and four digits.
+const WIRE_WINDOW: usize = 16;
+const WIRE_NEGATIVE: u16 = 0x4000;
+const WIRE_DSCALE_MAX: u16 = 0x3FFF;
 /// The lowest bit that a 16-bit lane above 9999 carries into when this is added to it: its highest.
 const ABOVE_9999: u64 = 0x58F0_58F0_58F0_58F0;
 const LANE_TOPS: u64 = 0x8000_8000_8000_8000;
@@ -34,19 +38,33 @@ impl ShortNumeric {
             return None;
         }
         let [_, _, lanes @ ..] = *window;
-        // Two shifts: one by 64 is not defined.
-        let digits = u64::from_le_bytes(lanes) << (32 - 4 * bytes) << (32 - 4 * bytes);
-        let digits = digits >> (32 - 4 * bytes) >> (32 - 4 * bytes);
-        if ((digits.wrapping_add(ABOVE_9999)) | digits) & LANE_TOPS != 0 {
-            return None;
-        }
         Some(ShortNumeric {
-            digits,
+            digits: digits(u64::from_le_bytes(lanes), bytes)?,
             count: bytes / 2,
             // Seven bits in two's complement.
             weight: i32::from(((header << 9) as i16) >> 9),
             dscale: (header & 0x1F80) >> 7,
             negative: header & 0x2000 != 0,
+        })
+    }
+
+    /// The same of a cell that `numeric_send` wrote.
+    #[inline(always)]
+    pub fn read_wire(arena: &[u8], cell: Cell) -> Option<ShortNumeric> {
+        let window = arena.get(cell.pos as usize..)?.first_chunk::<WIRE_WINDOW>()?;
+        let word = |at: usize| u16::from_be_bytes([window[at], window[at + 1]]);
+        let (count, weight, sign, dscale) = (usize::from(word(0)), word(2) as i16, word(4), word(6));
+        if count > 4 || cell.len() != 8 + 2 * count || sign & !WIRE_NEGATIVE != 0 || dscale > WIRE_DSCALE_MAX
+        {
+            return None;
+        }
+        let [_, _, _, _, _, _, _, _, lanes @ ..] = *window;
+        Some(ShortNumeric {
+            digits: digits(swap_lanes(u64::from_le_bytes(lanes)), 2 * count)?,
+            count,
+            weight: i32::from(weight),
+            dscale,
+            negative: sign == WIRE_NEGATIVE,
         })
     }
 
@@ -67,18 +85,31 @@ impl ShortNumeric {
     /// The fields of `numeric_send`'s header, and the digits in network order, zeros after the last.
     #[inline(always)]
     pub fn wire(&self) -> ([u8; 8], [u8; 8]) {
-        let sign = if self.negative { 0x4000 } else { 0 };
+        let sign = if self.negative { WIRE_NEGATIVE } else { 0 };
         let words = [self.count as u16, self.weight as u16, sign, self.dscale];
         let header = words.iter().fold(0u64, |header, word| header << 16 | u64::from(*word));
-        let swapped = (self.digits & 0x00FF_00FF_00FF_00FF) << 8 | (self.digits >> 8 & 0x00FF_00FF_00FF_00FF);
-        (header.to_be_bytes(), swapped.to_le_bytes())
+        (header.to_be_bytes(), swap_lanes(self.digits).to_le_bytes())
     }
+}
+
+/// The lanes of the first `bytes` bytes, at most 8; `None` when one is above 9999.
+#[inline(always)]
+fn digits(lanes: u64, bytes: usize) -> Option<u64> {
+    // Two shifts: one by 64 is not defined.
+    let half = 32 - 4 * bytes;
+    let digits = lanes << half << half >> half >> half;
+    ((digits.wrapping_add(ABOVE_9999) | digits) & LANE_TOPS == 0).then_some(digits)
+}
+
+#[inline(always)]
+fn swap_lanes(lanes: u64) -> u64 {
+    (lanes & 0x00FF_00FF_00FF_00FF) << 8 | (lanes >> 8 & 0x00FF_00FF_00FF_00FF)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::numeric::{HeapNumeric, write_wire};
+    use crate::wire::numeric::{HeapNumeric, WireNumeric, write_wire};
     use proptest::prelude::*;
 
     proptest! {
@@ -101,15 +132,47 @@ mod tests {
                 prop_assert!(num.check().is_ok());
                 prop_assert_eq!(num.dscale(), short.dscale);
                 if (0..=4).contains(&groups) && let Some(value) = short.at(groups) {
-                    prop_assert_eq!(num.to_i64_at(4 * groups as u8), Some(value));
+                    prop_assert_eq!(num.to_i128_at(4 * groups as u8), Some(value.into()));
                 }
                 let (mut sent, (head, lanes)) = (Vec::new(), short.wire());
                 write_wire(&payload, &mut sent).unwrap();
                 prop_assert_eq!(&sent[..8], &head);
                 prop_assert_eq!(&sent[8..], &lanes[..2 * short.count]);
+                let cell = Cell::new(0, sent.len());
+                sent.extend(tail);
+                prop_assert_eq!(ShortNumeric::read_wire(&sent, cell), Some(short));
             } else {
                 let plain = header & 0xC000 == 0x8000 && digits.len() <= 4;
                 prop_assert!(!plain || digits.iter().any(|&digit| digit > 9999));
+            }
+        }
+    }
+
+    proptest! {
+        /// Whatever header was sent, what is read is what the general reader reads.
+        #[test]
+        fn agrees_on_sent_headers(
+            count_off in prop_oneof![4 => Just(0u16), 1 => 1u16..3],
+            weight in prop_oneof![(-4i16..5).prop_map(|weight| weight as u16), any::<u16>()],
+            sign in prop_oneof![Just(0u16), Just(0x4000), Just(0xC000), any::<u16>()],
+            dscale in prop_oneof![0u16..0x4000, any::<u16>()],
+            digits in prop::collection::vec(0u16..12_000, 0..6),
+        ) {
+            let head = [digits.len() as u16 + count_off, weight, sign, dscale];
+            let mut arena: Vec<u8> = head.iter().chain(&digits).flat_map(|word| word.to_be_bytes()).collect();
+            let cell = Cell::new(0, arena.len());
+            let sent = arena.clone();
+            let general = WireNumeric::read(&sent).and_then(WireNumeric::finite).ok();
+            let general = general.filter(|num| num.check().is_ok() && digits.len() <= 4);
+            arena.extend([7; WIRE_WINDOW]);
+            let short = ShortNumeric::read_wire(&arena, cell);
+            prop_assert_eq!(short.is_some(), general.is_some());
+            if let (Some(short), Some(num)) = (short, general) {
+                prop_assert_eq!(&short.wire().0[..], &sent[..8]);
+                prop_assert_eq!(short.dscale, num.dscale());
+                if let Some(value) = short.at(2) {
+                    prop_assert_eq!(num.to_i128_at(8), Some(value.into()));
+                }
             }
         }
     }
@@ -118,5 +181,6 @@ mod tests {
     fn the_end_of_the_arena_is_left_to_the_general_reader() {
         let arena = [0x00, 0x80, 0x01, 0x00];
         assert_eq!(ShortNumeric::read(&arena, Cell::new(0, 4)), None);
+        assert_eq!(ShortNumeric::read_wire(&[0, 1, 0, 0, 0, 0, 0, 0, 0, 5], Cell::new(0, 10)), None);
     }
 }
