@@ -13,7 +13,8 @@ use crate::slot::layout::{
 };
 use crate::types::{Cell, Reason};
 use crate::wire::copy_binary;
-use crate::wire::tuple::{self, Fixup, FixupKind, Take, TupleLayout, TupleRef, deform};
+use crate::wire::deform::deform;
+use crate::wire::tuple::{self, Fixup, FixupKind, Take, TupleLayout, TupleRef};
 
 /// Rows walked together; one that is malformed makes these walk one by one.
 const CHUNK: usize = 1024;
