@@ -22,7 +22,7 @@
 //     plan        1                           256     0                       never
 //     walk_heap   tiles                       256     `shared`                rows == 0 or kind is COPY_BINARY
 //     walk_copy   tiles                       256     `shared`                rows == 0 or kind is HEAP
-//     scan        varying                     1024    0                       varying == 0
+//     scan        varying                     256     0                       varying == 0
 //     offsets     (tiles, varying)            256     0                       rows == 0 or varying == 0
 //     gather      (tiles, varying, splits)    256     0                       rows == 0 or varying == 0
 //
@@ -245,9 +245,9 @@ DEVICE void place_columns(const Slot &slot, u64 *warps, u32 output_bytes) {
     }
 }
 
-// registers: 40
-KERNEL BOUNDS(1024, 1) scan(PARAMETERS) {
-    SHARED(u64, warps, 33);
+// registers: 48
+KERNEL BOUNDS(256, 1) scan(PARAMETERS) {
+    SHARED(u64, warps, WARPS + 1);
     SHARED(u32, arrived, 1);
     const Slot slot{input, output, scratch};
     const u32 rows = slot.header().rows;
@@ -256,14 +256,23 @@ KERNEL BOUNDS(1024, 1) scan(PARAMETERS) {
 
     // Step 1: this column's sums, each to the bytes before it.
     u32 *sums = slot.sums(block_x());
+    constexpr u32 EACH = 4;
     const u32 count = slot.tiles() * WARPS;
     u64 bytes = 0;
-    for (u32 first = 0; first < count; first += threads()) {
-        u32 i = first + thread();
-        u64 sum = i < count && i * 32 < rows ? sums[i] : 0, all;
+    for (u32 first = 0; first < count; first += ROWS * EACH) {
+        u32 own[EACH], start = first + thread() * EACH;
+        u64 sum = 0, all;
+        for (u32 i = 0; i < EACH; i++) {
+            // Warps behind the last row have not written theirs.
+            own[i] = u64(start + i) * 32 < rows ? sums[start + i] : 0;
+            sum += own[i];
+        }
         u64 before = bytes + block_scan(sum, warps, all);
         bytes += all;
-        if (i < count) sums[i] = static_cast<u32>(before);
+        for (u32 i = 0; i < EACH; i++) {
+            if (start + i < count) sums[start + i] = static_cast<u32>(before);
+            before += own[i];
+        }
     }
     const Column &column = slot.columns()[slot.columns()[block_x()].column];
     if (thread() == 0) {

@@ -94,7 +94,7 @@ template <bool WIRE> DEVICE void emit(const Slot &slot, const Step &step, const 
     case DECIMAL64:
     case DECIMAL128: emit_decimal<WIRE>(slot, step, found, code); break;
     case NUMERIC_TEXT:
-        if (code == OK) code = SERVER;
+        if (code == OK || code == COMPRESSED || code == EXTERNAL) code = SERVER;
         emit_varying(slot, step, found, 0);
         break;
     default: emit_varying(slot, step, found, code == OK ? found.len : 0);

@@ -5,6 +5,9 @@
 //! through [`fake`], without a GPU.
 
 pub mod cuda;
+#[cfg(test)]
+mod host_kernels_tests;
+pub mod specimens;
 
 /// What is known of a device, for `gpu_devices()`.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -1,0 +1,203 @@
+//! The kernels, built for the host with sanitizers, against the CPU's decode: byte for byte.
+//!
+//! A C++ compiler is needed ($CXX, else `c++`). What is built lies beside the test's own executable and is
+//! built again when a kernel source changes.
+
+use super::specimens::{self, Specimen, Wish, faults};
+use crate::decode::slot::decode_slot;
+use crate::slot::layout::{Header, STATUSES, Status, WANT_COLUMNS, columns_start, get, put, statuses_at};
+use proptest::prelude::*;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+
+const FLAGS: [&str; 10] = [
+    "-std=c++17",
+    "-O1",
+    "-g",
+    "-DHOST_BUILD",
+    "-fno-strict-aliasing",
+    "-fsanitize=address,undefined",
+    "-fno-sanitize-recover=all",
+    "-Wall",
+    "-Wextra",
+    "-Wno-unused-parameter",
+];
+
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).expect("kernels/") {
+        let path = entry.expect("kernels/").path();
+        if path.is_dir() { sources(&path, found) } else { found.push(path) }
+    }
+}
+
+/// The program, built when no earlier run has.
+fn program() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        let kernels = Path::new(env!("CARGO_MANIFEST_DIR")).join("kernels");
+        let mut files = Vec::new();
+        sources(&kernels, &mut files);
+        files.sort();
+        let mut hash = DefaultHasher::new();
+        FLAGS.hash(&mut hash);
+        files.iter().for_each(|file| std::fs::read(file).expect("a kernel source").hash(&mut hash));
+        let here = std::env::current_exe().expect("a test has an executable");
+        let built = here.with_file_name(format!("host_kernels-{:016x}", hash.finish()));
+        if !built.exists() {
+            build(&kernels.join("host/main.cpp"), &built);
+        }
+        built
+    })
+}
+
+fn build(source: &Path, built: &Path) {
+    let compiler = std::env::var("CXX").unwrap_or_else(|_| "c++".into());
+    let part = built.with_extension(std::process::id().to_string());
+    let made = Command::new(&compiler).args(FLAGS).arg(source).arg("-o").arg(&part).output();
+    let made = made.unwrap_or_else(|error| {
+        panic!("the kernels' tests need a C++ compiler with sanitizers: {compiler}: {error}")
+    });
+    assert!(made.status.success(), "{compiler}: {}", String::from_utf8_lossy(&made.stderr));
+    std::fs::rename(&part, built).expect("a place for the program");
+}
+
+/// The program, running; it ends when its standard input does.
+struct Host(Child);
+
+impl Host {
+    fn start() -> Host {
+        let mut command = Command::new(program());
+        Host(command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the kernels' program"))
+    }
+
+    /// As many bytes of the output region as are in use.
+    fn decode(&mut self, specimen: &Specimen, shared: u32, seed: u32) -> Vec<u8> {
+        let sizes = [specimen.input.len() as u32, specimen.output_bytes as u32, shared, seed];
+        let request: Vec<u8> = sizes.iter().flat_map(|size| size.to_le_bytes()).collect();
+        let (input, output) = (self.0.stdin.as_mut(), self.0.stdout.as_mut());
+        let (input, output) = input.zip(output).expect("piped above");
+        let mut answer = || {
+            input.write_all(&request)?;
+            input.write_all(&specimen.input)?;
+            input.flush()?;
+            let mut size = [0; 4];
+            output.read_exact(&mut size)?;
+            let mut region = vec![0; u32::from_le_bytes(size) as usize];
+            output.read_exact(&mut region)?;
+            Ok(region)
+        };
+        let answered: std::io::Result<Vec<u8>> = answer();
+        answered.unwrap_or_else(|error| panic!("{error}: see above, {}", specimen.name))
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        let status = self.0.wait().expect("a child of this process");
+        if !std::thread::panicking() {
+            assert!(status.success(), "{status}");
+        }
+    }
+}
+
+/// The statuses, sorted; how many there are when not all are listed. They are cleared in the region.
+fn take_statuses(region: &mut [u8]) -> (usize, Vec<Status>) {
+    let header: crate::slot::layout::OutHeader = get(region, 0).unwrap();
+    let (at, total) = (statuses_at(header.columns as usize), header.statuses as usize);
+    let listed = total.min(STATUSES);
+    let mut statuses: Vec<Status> = (0..listed).map(|i| get(region, at + 12 * i).unwrap()).collect();
+    statuses.sort_by_key(|status| (status.row, status.column, status.code));
+    region[at..at + 12 * listed].fill(0);
+    if total > STATUSES { (total, Vec::new()) } else { (total, statuses) }
+}
+
+fn reference(specimen: &Specimen) -> Vec<u8> {
+    let mut output = vec![0xEE; specimen.output_bytes];
+    decode_slot(&specimen.input, &mut output).expect(&specimen.name);
+    let header: crate::slot::layout::OutHeader = get(&output, 0).unwrap();
+    output.truncate(header.bytes as usize);
+    output
+}
+
+/// What the two make of a slot is the same; gives the number of statuses.
+fn check(host: &mut Host, specimen: &Specimen, shared: u32, seed: u32) -> usize {
+    let mut want = reference(specimen);
+    let mut have = host.decode(specimen, shared, seed);
+    let (wanted, got) = (take_statuses(&mut want), take_statuses(&mut have));
+    assert_eq!(got, wanted, "statuses: {}", specimen.name);
+    assert_eq!(have.len(), want.len(), "bytes: {}", specimen.name);
+    if let Some(at) = have.iter().zip(&want).position(|(have, want)| have != want) {
+        panic!("byte {at}: {}: {}", specimens::place(&specimen.input, &want, at), specimen.name);
+    }
+    wanted.0
+}
+
+const SHARED: [u32; 4] = [0, 8192, 24_576, 65_536];
+
+fn wish() -> impl Strategy<Value = Wish> {
+    let rows = prop_oneof![4 => 0usize..80, 2 => 200usize..600, 1 => 900usize..1100];
+    let columns = prop_oneof![6 => 1usize..24, 1 => 24usize..80];
+    (any::<u64>(), rows, columns, prop_oneof![Just(0), Just(10), Just(95)], prop_oneof![Just(0), Just(3)])
+        .prop_map(|(seed, rows, columns, nulls, trouble)| Wish { seed, rows, columns, nulls, trouble })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    #[test]
+    fn heap(wishes in prop::collection::vec(wish(), 1..4), shared in prop::sample::select(&SHARED[..]), seed: u32) {
+        let mut host = Host::start();
+        for wish in wishes {
+            check(&mut host, &specimens::heap(wish), shared, seed);
+        }
+    }
+
+    #[test]
+    fn copy_binary(wishes in prop::collection::vec(wish(), 1..4), shared in prop::sample::select(&SHARED[..]), seed: u32) {
+        let mut host = Host::start();
+        for wish in wishes {
+            check(&mut host, &specimens::copy_binary(wish), shared, seed);
+        }
+    }
+
+    #[test]
+    fn noise(wishes in prop::collection::vec(wish(), 1..4), shared in prop::sample::select(&SHARED[..]), seed: u32) {
+        let mut host = Host::start();
+        for wish in wishes {
+            check(&mut host, &specimens::noise(wish), shared, seed);
+        }
+    }
+}
+
+#[test]
+fn what_has_gone_wrong_elsewhere() {
+    let mut host = Host::start();
+    for (number, (specimen, statuses)) in faults::all().into_iter().enumerate() {
+        let found = check(&mut host, &specimen, SHARED[number % 4], number as u32);
+        if let Some(statuses) = statuses {
+            assert_eq!(found, statuses, "{}", specimen.name);
+        }
+    }
+}
+
+/// Columns that nobody wants are the same up to the statuses.
+#[test]
+fn without_columns() {
+    let mut host = Host::start();
+    let wish = Wish { seed: 5, rows: 700, columns: 9, nulls: 10, trouble: 3 };
+    for mut specimen in [specimens::heap(wish), specimens::copy_binary(wish)] {
+        let mut header: Header = get(&specimen.input, 0).unwrap();
+        header.flags &= !WANT_COLUMNS;
+        assert!(put(&mut specimen.input, 0, header));
+        let mut have = host.decode(&specimen, 0, 1);
+        let mut want = vec![0xEE; specimen.output_bytes];
+        decode_slot(&specimen.input, &mut want).unwrap();
+        assert_eq!(take_statuses(&mut have), take_statuses(&mut want));
+        let head = columns_start(9);
+        assert_eq!(have[..head], want[..head]);
+    }
+}
