@@ -9,23 +9,7 @@ pub mod cuda;
 mod host_kernels_tests;
 pub mod specimens;
 
-/// What is known of a device, for `gpu_devices()`.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct DeviceInfo {
-    pub ordinal: u32,
-    pub name: String,
-    pub memory: u64,
-    /// Compute capability, major and minor.
-    pub capability: (u32, u32),
-    /// As in "0000:18:00.0".
-    pub pci_bus_id: String,
-    /// As in "gen5 x16", empty when it cannot be told.
-    pub pci_link: String,
-    pub numa_node: Option<u32>,
-    /// Host to device and back, measured at start from the pool itself, bytes a second.
-    pub h2d: u64,
-    pub d2h: u64,
-}
+pub use crate::slot::board::DeviceInfo;
 
 /// A device could not do what it was asked.
 #[derive(Clone, Debug, PartialEq)]

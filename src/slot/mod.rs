@@ -6,9 +6,15 @@
 use crate::types::Cell;
 use crate::wire::tuple::TupleRef;
 
+pub mod board;
+mod control;
+mod futex;
+mod handle;
 pub mod input;
 pub mod layout;
+mod memory;
 pub mod output;
+pub mod pool;
 
 /// A batch is decoded once it holds this many bytes, so that what is read twice is still in the cache.
 pub const TARGET_BYTES: usize = 256 << 10;

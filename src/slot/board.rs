@@ -1,0 +1,306 @@
+//! What a pool tells people: the devices that work for it, and a ring of log lines.
+//!
+//! Any process that has the pool mapped writes lines and reads both; the engine writes devices. All of it is
+//! made of atomic words, and every entry has a version that is odd while it is written: a reader that meets a
+//! writer reads again or leaves the entry out, and waits for nobody.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+
+use serde::{Deserialize, Serialize};
+
+/// What is known of a device, for `gpu_devices()`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct DeviceInfo {
+    pub ordinal: u32,
+    pub name: String,
+    pub memory: u64,
+    /// Compute capability, major and minor.
+    pub capability: (u32, u32),
+    /// As in "0000:18:00.0".
+    pub pci_bus_id: String,
+    /// As in "gen5 x16", empty when it cannot be told.
+    pub pci_link: String,
+    pub numa_node: Option<u32>,
+    /// Host to device and back, measured at start from the pool itself, bytes a second.
+    pub h2d: u64,
+    pub d2h: u64,
+}
+
+pub const DEVICES: usize = 32;
+pub const LINES: u64 = 512;
+/// Bytes of a line, and how many of them its source and its length may take.
+const LINE: usize = 224;
+const SOURCE: usize = 16;
+const RECORD: usize = 480;
+
+/// Text in shared memory: its length, and bytes in words.
+#[repr(C)]
+struct Text<const WORDS: usize>([AtomicU64; WORDS]);
+
+impl<const WORDS: usize> Text<WORDS> {
+    fn write(&self, bytes: &[u8]) {
+        let bytes = &bytes[..bytes.len().min(8 * (WORDS - 1))];
+        self.0[0].store(bytes.len() as u64, Ordering::Relaxed);
+        for (word, chunk) in self.0[1..].iter().zip(bytes.chunks(8)) {
+            let mut value = [0; 8];
+            value[..chunk.len()].copy_from_slice(chunk);
+            word.store(u64::from_le_bytes(value), Ordering::Relaxed);
+        }
+    }
+
+    fn read(&self) -> Vec<u8> {
+        let len = (self.0[0].load(Ordering::Relaxed) as usize).min(8 * (WORDS - 1));
+        let words = self.0[1..].iter().take(len.div_ceil(8));
+        let mut bytes: Vec<u8> = words.flat_map(|word| word.load(Ordering::Relaxed).to_le_bytes()).collect();
+        bytes.truncate(len);
+        bytes
+    }
+}
+
+/// The message of a slot that failed.
+#[repr(C)]
+pub(super) struct Message(Text<24>);
+
+impl Message {
+    pub(super) fn write(&self, text: &str) {
+        self.0.write(text.as_bytes());
+    }
+
+    pub(super) fn read(&self) -> String {
+        String::from_utf8_lossy(&self.0.read()).trim_end_matches('\u{FFFD}').to_owned()
+    }
+}
+
+/// Of line `n` of all that were ever written, the version is 2 n + 1 while it is written and 2 n + 2 then.
+#[repr(C, align(64))]
+struct Line {
+    version: AtomicU64,
+    micros: AtomicU64,
+    source: Text<{ SOURCE / 8 + 1 }>,
+    text: Text<{ LINE / 8 + 1 }>,
+}
+
+#[repr(C, align(64))]
+struct Device {
+    /// Slots that it was given and that have not come back.
+    queued: AtomicU32,
+    finished: AtomicU64,
+    info: Text<{ RECORD / 8 + 1 }>,
+}
+
+/// A device and what it has done.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeviceRecord {
+    pub info: DeviceInfo,
+    /// Slots that it was given and that have not come back.
+    pub queued: usize,
+    /// Slots that it has decoded.
+    pub finished: u64,
+}
+
+/// A log line.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LogLine {
+    /// Since 1970.
+    pub micros: i64,
+    pub source: String,
+    pub message: String,
+}
+
+/// All zeros is an empty board.
+#[repr(C, align(64))]
+pub(super) struct Board {
+    /// Lines ever begun.
+    next: AtomicU64,
+    /// Odd while the engine lists its devices.
+    version: AtomicU64,
+    devices: AtomicU32,
+    lines: [Line; LINES as usize],
+    records: [Device; DEVICES],
+}
+
+impl Board {
+    pub(super) fn log(&self, source: &str, message: &str) {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let line = &self.lines[(number % LINES) as usize];
+        let before = line.version.load(Ordering::Relaxed);
+        // A writer of the lap before that has not finished either has died, or is overtaken by 511 lines.
+        let stuck = before % 2 == 1 && before / 2 + LINES >= number;
+        if stuck || before > 2 * number {
+            return;
+        }
+        let taken =
+            line.version.compare_exchange(before, 2 * number + 1, Ordering::Acquire, Ordering::Relaxed);
+        if taken.is_err() {
+            return;
+        }
+        fence(Ordering::Release);
+        line.micros.store(now_micros() as u64, Ordering::Relaxed);
+        line.source.write(source.as_bytes());
+        line.text.write(message.as_bytes());
+        line.version.store(2 * number + 2, Ordering::Release);
+    }
+
+    /// The lines that are there, oldest first.
+    pub(super) fn lines(&self) -> Vec<LogLine> {
+        let end = self.next.load(Ordering::Relaxed);
+        (end.saturating_sub(LINES)..end).filter_map(|number| self.line(number)).collect()
+    }
+
+    fn line(&self, number: u64) -> Option<LogLine> {
+        let line = &self.lines[(number % LINES) as usize];
+        if line.version.load(Ordering::Acquire) != 2 * number + 2 {
+            return None;
+        }
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).trim_end_matches('\u{FFFD}').to_owned();
+        let found = LogLine {
+            micros: line.micros.load(Ordering::Relaxed) as i64,
+            source: text(line.source.read()),
+            message: text(line.text.read()),
+        };
+        fence(Ordering::Acquire);
+        (line.version.load(Ordering::Relaxed) == 2 * number + 2).then_some(found)
+    }
+
+    /// Engine, one at a time: lists the devices.
+    pub(super) fn set_devices(&self, devices: &[DeviceInfo]) {
+        let version = self.version.load(Ordering::Relaxed) | 1;
+        self.version.store(version, Ordering::Relaxed);
+        fence(Ordering::Release);
+        let count = devices.len().min(DEVICES);
+        for (info, record) in devices.iter().zip(&self.records) {
+            record.info.write(&described(info));
+            record.queued.store(0, Ordering::Relaxed);
+            record.finished.store(0, Ordering::Relaxed);
+        }
+        self.devices.store(count as u32, Ordering::Relaxed);
+        self.version.store(version + 1, Ordering::Release);
+    }
+
+    /// Engine: what the device at `place` of the list has to do, and `more` that it has done.
+    pub(super) fn set_load(&self, place: usize, queued: usize, more: u64) {
+        if let Some(record) = self.records.get(place) {
+            record.queued.store(queued as u32, Ordering::Relaxed);
+            record.finished.fetch_add(more, Ordering::Relaxed);
+        }
+    }
+
+    /// None while the engine lists them.
+    pub(super) fn devices(&self) -> Vec<DeviceRecord> {
+        let version = self.version.load(Ordering::Acquire);
+        let count = (self.devices.load(Ordering::Relaxed) as usize).min(DEVICES);
+        let read = |record: &Device| {
+            Some(DeviceRecord {
+                info: serde_json::from_slice(&record.info.read()).ok()?,
+                queued: record.queued.load(Ordering::Relaxed) as usize,
+                finished: record.finished.load(Ordering::Relaxed),
+            })
+        };
+        let found = self.records[..count].iter().filter_map(read).collect();
+        fence(Ordering::Acquire);
+        match version.is_multiple_of(2) && self.version.load(Ordering::Relaxed) == version {
+            true => found,
+            false => Vec::new(),
+        }
+    }
+}
+
+/// The record's text; of a name that is too long, as much as there is room for.
+fn described(info: &DeviceInfo) -> Vec<u8> {
+    let mut info = info.clone();
+    for text in [&mut info.name, &mut info.pci_bus_id, &mut info.pci_link] {
+        *text = text.chars().filter(char::is_ascii).take(64).collect();
+    }
+    serde_json::to_vec(&info).unwrap_or_default()
+}
+
+fn now_micros() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_micros() as i64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn board() -> Box<Board> {
+        // SAFETY: integers alone; zeros are an empty board.
+        unsafe { Box::new_zeroed().assume_init() }
+    }
+
+    #[test]
+    fn the_last_lines_are_kept() {
+        let board = board();
+        assert_eq!(board.lines(), []);
+        let long = "ä".repeat(LINE);
+        for number in 0..LINES + 10 {
+            board.log("engine", &format!("line {number}"));
+        }
+        board.log("a source that is too long", &long);
+        let lines = board.lines();
+        assert_eq!(lines.len(), LINES as usize);
+        assert_eq!((lines[0].message.as_str(), lines[0].source.as_str()), ("line 11", "engine"));
+        let last = lines.last().unwrap();
+        assert_eq!((last.message.len(), last.source.len()), (LINE, SOURCE));
+        assert!(last.micros > 1_600_000_000_000_000);
+    }
+
+    #[test]
+    fn lines_written_at_once_are_whole() {
+        let board = board();
+        std::thread::scope(|scope| {
+            for writer in 0..4 {
+                let board = &board;
+                scope.spawn(move || {
+                    (0..5000).for_each(|n| board.log("w", &format!("{writer} {}", "x".repeat(n % 100))));
+                });
+            }
+            for _ in 0..200 {
+                for line in board.lines() {
+                    let (writer, text) = line.message.split_once(' ').unwrap();
+                    assert!(writer.len() == 1 && text.bytes().all(|byte| byte == b'x'), "{line:?}");
+                }
+            }
+        });
+        assert!(board.lines().len() > LINES as usize / 2);
+    }
+
+    #[test]
+    fn a_writer_that_died_holds_its_line_for_one_lap() {
+        let board = board();
+        board.lines[3].version.store(2 * 3 + 1, Ordering::Relaxed);
+        let has_third = || board.lines().iter().any(|line| line.message.starts_with('3'));
+        for number in 0..LINES {
+            board.log("", if number == 3 { "3" } else { "other" });
+        }
+        assert!(!has_third());
+        (0..LINES).for_each(|_| board.log("", "3"));
+        assert_eq!(board.lines().len(), LINES as usize - 1);
+        (0..LINES).for_each(|_| board.log("", "3"));
+        assert_eq!(board.lines().len(), LINES as usize);
+    }
+
+    #[test]
+    fn devices_come_back() {
+        let board = board();
+        let info = |ordinal| DeviceInfo {
+            ordinal,
+            name: "a device".repeat(20),
+            numa_node: Some(1),
+            pci_link: "gen5 x16".into(),
+            memory: u64::MAX,
+            h2d: 1 << 40,
+            ..DeviceInfo::default()
+        };
+        board.set_devices(&[info(0), info(3)]);
+        board.set_load(1, 5, 2);
+        board.set_load(1, 4, 1);
+        let found = board.devices();
+        assert_eq!((found[0].queued, found[0].finished, found[0].info.ordinal), (0, 0, 0));
+        assert_eq!((found[1].queued, found[1].finished, found[1].info.ordinal), (4, 3, 3));
+        assert_eq!(found[1].info.name, "a device".repeat(8));
+        assert_eq!((found[1].info.memory, found[1].info.numa_node), (u64::MAX, Some(1)));
+        board.set_devices(&vec![info(1); 40]);
+        assert_eq!((board.devices().len(), board.devices()[1].finished), (DEVICES, 0));
+    }
+}

@@ -1,0 +1,27 @@
+//! Waiting for a word of shared memory to change: the kernel's futex, between processes.
+//!
+//! Runs in whichever process calls it. A wait may end early, and for no reason.
+
+use std::sync::atomic::AtomicU32;
+use std::time::Duration;
+
+/// Waits while `word` is `expected`, at most for `timeout`.
+pub fn wait(word: &AtomicU32, expected: u32, timeout: Duration) {
+    let time = libc::timespec {
+        tv_sec: timeout.as_secs().min(i32::MAX as u64) as libc::time_t,
+        tv_nsec: timeout.subsec_nanos() as libc::c_long,
+    };
+    // SAFETY: the word is aligned and mapped for as long as it is borrowed; the kernel only reads it. Not
+    // FUTEX_PRIVATE_FLAG: others wake through mappings of their own.
+    unsafe {
+        libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAIT, expected, &raw const time);
+    }
+}
+
+/// Wakes everyone who waits for the word.
+pub fn wake(word: &AtomicU32) {
+    // SAFETY: as above; nothing is read or written.
+    unsafe {
+        libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, i32::MAX);
+    }
+}

@@ -1,0 +1,430 @@
+//! The pool of slots: shared memory through which exporters have slots decoded by the engine.
+//!
+//! Three kinds of process use it. The **supervisor** (the GPU service's main thread) makes it, cleans up behind
+//! the dead and counts the engine's generations. The **engine**, which the supervisor forks, inherits the
+//! mapping, takes slots and finishes them. **Exporters** (backends and parallel workers) attach, claim slots,
+//! fill and submit them, wait and read; when something goes wrong they still have the input. What may be done
+//! with a slot when is written in `control`.
+//!
+//! ```text
+//! Shared (header, generation, status, doorbell, board) | Control[slots] | { input region | output region }[slots]
+//! ```
+//!
+//! The header never changes after the pool is made; the memory is sealed against shrinking, so that no access
+//! to a mapping fails. Whoever attaches checks magic, generation and sizes.
+//!
+//! An exporter that sees its engine gone ([`Pool::gone`]) decodes its slots itself. The supervisor calls, in
+//! this order and only once the engine's process has been waited for: [`Pool::new_generation`] and
+//! [`Pool::fail_running`]; from then on the next engine may be forked. The pool itself, and what exporters have
+//! mapped, stays.
+
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use super::board::{Board, DeviceInfo, DeviceRecord, LogLine};
+use super::control::{Control, NO_DEVICE, Word};
+use super::memory::{self, Mapping};
+use super::{futex, layout};
+
+pub use super::control::State;
+pub use super::handle::{Running, Slot};
+
+/// "strata" and the layout's number: another build's pool is not for this one.
+const MAGIC: u64 = 0x0001_6174_6172_7473 ^ ((size_of::<Shared>() as u64) << 40);
+const PAGE: usize = 4096;
+/// The longest that anyone waits without looking around.
+pub const LONGEST_WAIT: Duration = Duration::from_millis(10);
+const MAX_SLOTS: usize = 1 << 16;
+
+/// Sizes of a pool. Regions are rounded up to pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Config {
+    pub slots: usize,
+    pub input_bytes: usize,
+    pub output_bytes: usize,
+}
+
+/// What is written often by some and read by others: a cache line of its own.
+#[repr(C, align(64))]
+struct Apart<T>(T);
+
+#[repr(C, align(64))]
+struct Header {
+    magic: u64,
+    slots: u64,
+    input_bytes: u64,
+    output_bytes: u64,
+    bytes: u64,
+}
+
+/// In `Shared::status`: no engine, or one that opens its devices; one that takes slots; one that ends.
+const STARTING: u32 = 0;
+const READY: u32 = 1;
+const CLOSED: u32 = 2;
+
+#[repr(C)]
+struct Shared {
+    header: Header,
+    generation: Apart<AtomicU64>,
+    status: Apart<AtomicU32>,
+    engine: AtomicI32,
+    /// Rung when a slot is submitted: the engine waits for it.
+    doorbell: Apart<AtomicU32>,
+    tickets: Apart<AtomicU64>,
+    board: Board,
+}
+
+impl Config {
+    fn rounded(self) -> Option<Config> {
+        let Config { slots, input_bytes, output_bytes } = self;
+        let sane = (1..=MAX_SLOTS).contains(&slots)
+            && (PAGE..1 << 32).contains(&input_bytes)
+            && (PAGE..1 << 32).contains(&output_bytes);
+        sane.then(|| Config {
+            slots,
+            input_bytes: layout::align(input_bytes, PAGE),
+            output_bytes: layout::align(output_bytes, PAGE),
+        })
+    }
+
+    fn regions_at(&self) -> usize {
+        layout::align(size_of::<Shared>() + self.slots * size_of::<Control>(), PAGE)
+    }
+
+    fn bytes(&self) -> Option<usize> {
+        let regions = (self.input_bytes + self.output_bytes).checked_mul(self.slots)?;
+        self.regions_at().checked_add(regions)
+    }
+}
+
+/// A mapping of a pool. Slots keep it mapped.
+#[derive(Debug)]
+pub(super) struct Mapped {
+    mapping: Mapping,
+    config: Config,
+    /// What the exporter that attached counts on.
+    generation: AtomicU64,
+    /// Where the next claim starts to look.
+    next: AtomicUsize,
+}
+
+impl Mapped {
+    fn shared(&self) -> &Shared {
+        // SAFETY: the mapping starts with it, page-aligned, and outlives the borrow. The header is written
+        // before anyone else can map it, and everything else is atomic.
+        unsafe { &*self.mapping.start().cast::<Shared>() }
+    }
+
+    pub(super) fn controls(&self) -> &[Control] {
+        // SAFETY: `config` has been checked against the mapping's size; controls are atomic throughout, and
+        // the size of `Shared` is a multiple of their alignment.
+        unsafe {
+            let first = self.mapping.start().add(size_of::<Shared>()).cast::<Control>();
+            std::slice::from_raw_parts(first, self.config.slots)
+        }
+    }
+
+    /// A slot's input and output region: start and length. The caller sees to it that they are its own.
+    pub(super) fn regions(&self, slot: usize) -> (*mut [u8], *mut [u8]) {
+        let Config { input_bytes, output_bytes, slots } = self.config;
+        assert!(slot < slots);
+        let at = self.config.regions_at() + slot * (input_bytes + output_bytes);
+        let input = self.mapping.start().wrapping_add(at);
+        let output = input.wrapping_add(input_bytes);
+        (
+            std::ptr::slice_from_raw_parts_mut(input, input_bytes),
+            std::ptr::slice_from_raw_parts_mut(output, output_bytes),
+        )
+    }
+
+    /// Puts a slot in order of submission.
+    pub(super) fn next_ticket(&self) -> u64 {
+        self.shared().tickets.0.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(super) fn ring(&self) {
+        let bell = &self.shared().doorbell.0;
+        bell.fetch_add(1, Ordering::Release);
+        futex::wake(bell);
+    }
+}
+
+/// A pool, mapped into this process.
+#[derive(Clone, Debug)]
+pub struct Pool {
+    mapped: Arc<Mapped>,
+    /// The maker's.
+    descriptor: Option<Arc<OwnedFd>>,
+}
+
+impl Pool {
+    /// Supervisor: makes a pool, or says what there is too little of.
+    pub fn create(config: Config) -> Result<Pool, String> {
+        let config = config.rounded().ok_or_else(|| format!("a pool of {config:?}"))?;
+        let bytes = config.bytes().ok_or_else(|| format!("a pool of {config:?}"))?;
+        let (descriptor, mapping) = memory::create(bytes)?;
+        let header = Header {
+            magic: MAGIC,
+            slots: config.slots as u64,
+            input_bytes: config.input_bytes as u64,
+            output_bytes: config.output_bytes as u64,
+            bytes: bytes as u64,
+        };
+        // SAFETY: the mapping is this large and nobody else's yet. Zeros are what the rest starts with.
+        unsafe { mapping.start().cast::<Header>().write(header) };
+        let pool = Pool::of(mapping, config, Some(Arc::new(descriptor)));
+        pool.new_generation();
+        Ok(pool)
+    }
+
+    /// Supervisor: makes a pool of as many slots as there is memory for, halving their number.
+    pub fn create_at_most(mut config: Config) -> Result<Pool, String> {
+        loop {
+            match Pool::create(config) {
+                Err(_) if config.slots > 1 => config.slots /= 2,
+                made => return made,
+            }
+        }
+    }
+
+    /// Exporter: maps the pool that process `pid` has as `descriptor`, if it is that generation's still.
+    pub fn attach(pid: i32, descriptor: i32, generation: u64) -> Result<Pool, String> {
+        let mapping = memory::attach(pid, descriptor)?;
+        if mapping.len() < size_of::<Shared>() {
+            return Err("too small for a pool".into());
+        }
+        // SAFETY: the mapping is this large, and nobody changes the header.
+        let header = unsafe { &*mapping.start().cast::<Header>() };
+        if header.magic != MAGIC {
+            return Err("not a pool, or another version's".into());
+        }
+        let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+        let config = Config {
+            slots: size(header.slots),
+            input_bytes: size(header.input_bytes),
+            output_bytes: size(header.output_bytes),
+        };
+        let in_order = config.rounded() == Some(config) && config.bytes() == Some(mapping.len());
+        if !in_order || header.bytes != mapping.len() as u64 {
+            return Err(format!("a pool of {} bytes says {config:?}", mapping.len()));
+        }
+        let pool = Pool::of(mapping, config, None);
+        let found = pool.generation();
+        pool.mapped.generation.store(generation, Ordering::Relaxed);
+        match found == generation {
+            true => Ok(pool),
+            false => Err(format!("the GPU service has restarted: generation {found}, not {generation}")),
+        }
+    }
+
+    fn of(mapping: Mapping, config: Config, descriptor: Option<Arc<OwnedFd>>) -> Pool {
+        let next = AtomicUsize::new(std::process::id() as usize % config.slots);
+        let mapped = Mapped { mapping, config, generation: AtomicU64::new(0), next };
+        Pool { mapped: Arc::new(mapped), descriptor }
+    }
+
+    fn shared(&self) -> &Shared {
+        self.mapped.shared()
+    }
+
+    /// The maker's descriptor, by which others attach; -1 elsewhere.
+    pub fn descriptor(&self) -> i32 {
+        self.descriptor.as_ref().map_or(-1, |descriptor| descriptor.as_raw_fd())
+    }
+
+    pub fn generation(&self) -> u64 {
+        self.shared().generation.0.load(Ordering::Acquire)
+    }
+
+    pub fn input_bytes(&self) -> usize {
+        self.mapped.config.input_bytes
+    }
+
+    pub fn output_bytes(&self) -> usize {
+        self.mapped.config.output_bytes
+    }
+
+    /// All slots, and those that are free.
+    pub fn slots(&self) -> (usize, usize) {
+        let free = self.mapped.controls().iter().filter(|control| control.load() == Word::FREE).count();
+        (self.mapped.config.slots, free)
+    }
+
+    /// Nobody has a slot.
+    pub fn is_idle(&self) -> bool {
+        let (all, free) = self.slots();
+        all == free
+    }
+
+    /// The engine takes slots.
+    pub fn is_ready(&self) -> bool {
+        self.shared().status.0.load(Ordering::Acquire) == READY
+    }
+
+    /// The whole mapping, for CUDA to register: page-aligned, and mapped as long as the pool or one of its
+    /// slots lives.
+    pub fn memory(&self) -> (*const u8, usize) {
+        (self.mapped.mapping.start(), self.mapped.mapping.len())
+    }
+
+    /// The NUMA node that holds the slots, when it is one.
+    pub fn numa_node(&self) -> Option<u32> {
+        let places = (0..16).map(|part| self.mapped.mapping.len() / 16 * part);
+        let mut nodes = places.map(|at| self.mapped.mapping.node(at));
+        let first = nodes.next()??;
+        nodes.all(|node| node == Some(first)).then_some(first)
+    }
+
+    /// Any process: a line for `gpu_status()`, cut at 224 bytes.
+    pub fn log(&self, source: &str, message: &str) {
+        self.shared().board.log(source, message);
+    }
+
+    /// The last lines, oldest first.
+    pub fn log_lines(&self) -> Vec<LogLine> {
+        self.shared().board.lines()
+    }
+
+    pub fn devices(&self) -> Vec<DeviceRecord> {
+        self.shared().board.devices()
+    }
+}
+
+/// For exporters.
+impl Pool {
+    /// A free slot, to be filled with rows of `group`; `None` when there is none, or the engine has gone.
+    pub fn claim(&self, group: u64) -> Option<Slot> {
+        if !self.is_ready() || self.generation() != self.mapped.generation.load(Ordering::Relaxed) {
+            return None;
+        }
+        let owner = std::process::id() as i32;
+        let controls = self.mapped.controls();
+        let start = self.mapped.next.load(Ordering::Relaxed);
+        for step in 0..controls.len() {
+            let index = (start + step) % controls.len();
+            let control = &controls[index];
+            let free = control.load() == Word::FREE;
+            if free && control.change(Word::FREE, Word::new(State::Filling, owner)) {
+                self.mapped.next.store(index + 1, Ordering::Relaxed);
+                control.group.store(group, Ordering::Relaxed);
+                control.device.store(NO_DEVICE, Ordering::Relaxed);
+                return Some(Slot::new(self.mapped.clone(), index, owner));
+            }
+        }
+        None
+    }
+
+    /// Why no slot will come back any more, if so: the engine that this process counted on has gone.
+    pub fn gone(&self) -> Option<String> {
+        let shared = self.shared();
+        if self.generation() != self.mapped.generation.load(Ordering::Relaxed) {
+            return Some("the GPU engine has ended".into());
+        }
+        if shared.status.0.load(Ordering::Acquire) == CLOSED {
+            return Some("the GPU engine is ending".into());
+        }
+        let engine = shared.engine.load(Ordering::Relaxed);
+        // SAFETY: signal 0 only asks whether there is such a process.
+        let failed = engine > 0 && unsafe { libc::kill(engine, 0) } != 0;
+        let missing = failed && std::io::Error::last_os_error().raw_os_error() == Some(libc::ESRCH);
+        missing.then(|| format!("the GPU engine, process {engine}, has died"))
+    }
+}
+
+/// For the engine.
+impl Pool {
+    /// The devices are open: slots are taken from now on.
+    pub fn set_ready(&self, devices: &[DeviceInfo]) {
+        let shared = self.shared();
+        shared.board.set_devices(devices);
+        shared.engine.store(std::process::id() as i32, Ordering::Relaxed);
+        shared.status.0.store(READY, Ordering::Release);
+    }
+
+    /// No slots are taken any more.
+    pub fn close(&self) {
+        self.shared().status.0.store(CLOSED, Ordering::Release);
+    }
+
+    /// Takes every slot that was submitted, in that order.
+    pub fn take_ready(&self, taken: &mut Vec<Running>) {
+        let from = taken.len();
+        for (index, control) in self.mapped.controls().iter().enumerate() {
+            let word = control.load();
+            if word.state() == State::Ready && control.change(word, word.with(State::Running)) {
+                taken.push(Running::new(self.mapped.clone(), index));
+            }
+        }
+        taken[from..].sort_unstable_by_key(Running::ticket);
+    }
+
+    /// What [`Pool::wait_bell`] is to be told, read before looking for work.
+    pub fn bell(&self) -> u32 {
+        self.shared().doorbell.0.load(Ordering::Acquire)
+    }
+
+    /// Waits until the bell is rung that was `seen` last, at most for [`LONGEST_WAIT`].
+    pub fn wait_bell(&self, seen: u32) {
+        futex::wait(&self.shared().doorbell.0, seen, LONGEST_WAIT);
+    }
+
+    /// Wakes the engine's dispatcher.
+    pub fn ring(&self) {
+        self.mapped.ring();
+    }
+
+    /// What the device at `place` of `set_ready`'s list has before it, and `finished` more behind it.
+    pub fn set_load(&self, place: usize, queued: usize, finished: u64) {
+        self.shared().board.set_load(place, queued, finished);
+    }
+}
+
+/// For the supervisor.
+impl Pool {
+    /// Whoever counts on the engine that was there learns that it is gone, and claims no more.
+    pub fn new_generation(&self) {
+        let shared = self.shared();
+        shared.status.0.store(STARTING, Ordering::Relaxed);
+        shared.engine.store(0, Ordering::Relaxed);
+        let new = shared.generation.0.fetch_add(1, Ordering::AcqRel) + 1;
+        shared.board.set_devices(&[]);
+        self.mapped.generation.store(new, Ordering::Relaxed);
+    }
+
+    /// Fails what the engine had and what it was to get. Only when its process has been waited for: until
+    /// then its devices may still write to the slots.
+    pub fn fail_running(&self) {
+        for control in self.mapped.controls() {
+            let word = control.load();
+            let taken = match word.state() {
+                // Its owner may give it up meanwhile.
+                State::Ready => control.change(word, word.with(State::Running)),
+                State::Running | State::Abandoned => true,
+                _ => false,
+            };
+            if taken {
+                control.fail("the GPU engine has ended");
+            }
+        }
+    }
+
+    /// Frees the slots of processes that are no longer alive; how many.
+    pub fn reap_dead_owners(&self, alive: impl Fn(i32) -> bool) -> usize {
+        let mut freed = 0;
+        for control in self.mapped.controls() {
+            let word = control.load();
+            let owned = !matches!(word.state(), State::Free | State::Abandoned);
+            if owned && !alive(word.owner()) {
+                control.release(word.owner());
+                freed += 1;
+            }
+        }
+        freed
+    }
+}
+
+#[cfg(test)]
+#[path = "pool_tests.rs"]
+mod tests;
