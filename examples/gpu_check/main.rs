@@ -52,7 +52,7 @@ fn options() -> Result<Options, String> {
         nvrtc: None,
         slots: None,
         rounds: 4,
-        gigabytes: 8,
+        gigabytes: 16,
         small: false,
     };
     let mut arguments = std::env::args().skip(1);
@@ -126,6 +126,7 @@ fn config(options: &Options, memory: &Memory, depth: usize) -> Config {
         cache: options.cache.clone(),
         fault_after: None,
         exhaust_memory: false,
+        scatter_memory: false,
     }
 }
 
@@ -197,7 +198,9 @@ fn golden(options: &Options, small: bool, table: &mut Table) -> Result<(), Strin
     let (input, output) = if small { (2 * MIB, 8 * MIB) } else { (8 * MIB, 24 * MIB) };
     let depth = if small { 2 } else { 4 };
     let mut memory = Memory::new(depth, input, output);
-    let devices = open(&config(options, &memory, depth))?;
+    let mut config = config(options, &memory, depth);
+    config.scatter_memory = small;
+    let devices = open(&config)?;
     for device in &devices {
         let start = Instant::now();
         let rounds = if small { 1 } else { options.rounds };
@@ -223,7 +226,7 @@ fn golden(options: &Options, small: bool, table: &mut Table) -> Result<(), Strin
 fn rates(options: &Options, table: &mut Table) -> Result<(), String> {
     // Slot sizes with how many slots, and how many in flight: resident ones are to be larger than the L2 cache.
     let sizes: &[(usize, usize, usize)] =
-        if options.small { &[(8, 8, 4)] } else { &[(8, 128, 16), (16, 64, 8), (32, 64, 8), (64, 64, 8)] };
+        if options.small { &[(8, 8, 4)] } else { &[(8, 128, 16), (16, 64, 8), (32, 32, 8), (64, 32, 8)] };
     for kind in [HEAP, COPY_BINARY] {
         for &(size, slots, depth) in sizes {
             let memory = Memory::new(slots, size * MIB, size * MIB * 3 / 2);

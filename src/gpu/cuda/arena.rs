@@ -44,24 +44,46 @@ fn stride(need: Need) -> u64 {
 /// Device memory, freed when dropped.
 pub struct Arena {
     context: Arc<CudaContext>,
-    base: u64,
+    blocks: Vec<u64>,
+    parts: Vec<Parts>,
 }
 
 impl Arena {
-    pub fn new(context: &Arc<CudaContext>, bytes: u64) -> Result<Arena, DriverError> {
-        context.bind_to_thread()?;
+    /// One allocation for `depth` slots; `bytes` of it, if that is more than they need.
+    pub fn new(
+        context: &Arc<CudaContext>,
+        need: Need,
+        depth: usize,
+        bytes: u64,
+    ) -> Result<Arena, DriverError> {
+        let mut arena = Arena { context: context.clone(), blocks: Vec::new(), parts: Vec::new() };
+        let start = arena.take(bytes.max(depth as u64 * stride(need)))?;
+        arena.parts = (0..depth as u64).map(|index| parts(start + index * stride(need), need)).collect();
+        Ok(arena)
+    }
+
+    /// An allocation for each part: a sanitizer then sees an access that leaves it.
+    pub fn scattered(context: &Arc<CudaContext>, need: Need, depth: usize) -> Result<Arena, DriverError> {
+        let mut arena = Arena { context: context.clone(), blocks: Vec::new(), parts: Vec::new() };
+        for _ in 0..depth {
+            let (input, output) = (arena.take(need.input)?, arena.take(need.output)?);
+            let parts = Parts { input, output, scratch: arena.take(need.scratch)? };
+            arena.parts.push(parts);
+        }
+        Ok(arena)
+    }
+
+    fn take(&mut self, bytes: u64) -> Result<u64, DriverError> {
+        self.context.bind_to_thread()?;
         // SAFETY: a context is current; nothing is read before it is written.
         let base = unsafe { result::malloc_sync(bytes as usize) }?;
-        Ok(Arena { context: context.clone(), base })
+        self.blocks.push(base);
+        Ok(base)
     }
 
-    pub fn start(&self) -> u64 {
-        self.base
-    }
-
-    /// Addresses of slot `index`, one of those that `plan` counted.
-    pub fn parts(&self, need: Need, index: usize) -> Parts {
-        parts(self.base + index as u64 * stride(need), need)
+    /// One for each slot in flight.
+    pub fn parts(&self) -> &[Parts] {
+        &self.parts
     }
 }
 
@@ -74,9 +96,11 @@ impl Drop for Arena {
     fn drop(&mut self) {
         // After a sticky error both fail; the process is about to end then.
         if self.context.bind_to_thread().is_ok() {
-            // SAFETY: allocated in this context, freed once, and the streams that use it are idle: the
-            // device synchronizes before it drops its arena.
-            let _ = unsafe { result::free_sync(self.base) };
+            for base in &self.blocks {
+                // SAFETY: allocated in this context, freed once, and the streams that use it are idle: the
+                // device synchronizes before it drops its arena.
+                let _ = unsafe { result::free_sync(*base) };
+            }
         }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use cudarc::driver::sys::{CUevent_flags, cuMemcpyDtoHAsync_v2, cuMemcpyHtoDAsync_v2};
 use cudarc::driver::{CudaContext, CudaStream, DriverError};
 
-use super::arena::Arena;
+use super::arena::{Arena, Need, Parts};
 use super::pinned::{Pinned, Pool};
 
 const BYTES: usize = 64 << 20;
@@ -28,9 +28,10 @@ pub fn measure(
     pool: Pool,
 ) -> Result<Bandwidth, DriverError> {
     let bytes = BYTES.min(pool.bytes);
-    let device = Arena::new(context, 2 * bytes as u64)?;
+    let half = Need { input: bytes as u64, output: bytes as u64, scratch: 0 };
+    let device = Arena::new(context, half, 1, 0)?;
+    let Parts { input: target, output: source, .. } = device.parts()[0];
     let host = Pinned::new(context, bytes)?;
-    let (source, target) = (device.start(), device.start() + bytes as u64);
     let h2d = || {
         // SAFETY: `bytes` of the pool, registered and mapped, into as many of the arena.
         unsafe { cuMemcpyHtoDAsync_v2(target, pool.start.cast(), bytes, up.cu_stream()) }.result()

@@ -103,7 +103,6 @@ pub(super) struct Made {
     pub streams: Streams,
     pub kernels: Kernels,
     pub need: Need,
-    pub depth: usize,
     pub planted: Option<Planted>,
     pub arena: Arena,
     pub pool: Arc<Registered>,
@@ -111,10 +110,9 @@ pub(super) struct Made {
 
 impl CudaDevice {
     pub(super) fn new(made: Made) -> Result<CudaDevice, DriverError> {
-        let Made { info, bandwidth, context, streams, kernels, need, depth, planted, arena, pool } = made;
-        let buffers = (0..depth)
-            .map(|index| Buffer::new(&context, arena.parts(need, index)))
-            .collect::<Result<Vec<_>, _>>()?;
+        let Made { info, bandwidth, context, streams, kernels, need, planted, arena, pool } = made;
+        let buffers =
+            arena.parts().iter().map(|parts| Buffer::new(&context, *parts)).collect::<Result<Vec<_>, _>>()?;
         Ok(CudaDevice {
             info,
             bandwidth,

@@ -65,6 +65,8 @@ pub struct Config {
     pub fault_after: Option<u64>,
     /// Test: ask the device for more memory than it has.
     pub exhaust_memory: bool,
+    /// Test: allocate every buffer by itself, for the sanitizers.
+    pub scatter_memory: bool,
 }
 
 /// Opens the devices that the configuration names; a reason, when one of them cannot be used.
@@ -145,16 +147,15 @@ unsafe fn open(
     let limit = if config.memory_limit == 0 { free as u64 / 2 } else { config.memory_limit };
     let (depth, bytes) = arena::plan(need, config.depth, limit)?;
     let bytes = if config.exhaust_memory { 2 * total as u64 } else { bytes };
-    let arena = Arena::new(&context, bytes).map_err(|error| {
-        format!(
-            "{}; {} MB were asked for, {} MB are free",
-            message("allocate memory", error),
-            bytes >> 20,
-            free >> 20
-        )
+    let arena = match config.scatter_memory {
+        true => Arena::scattered(&context, need, depth),
+        false => Arena::new(&context, need, depth, bytes),
+    };
+    let arena = arena.map_err(|error| {
+        let (asked, free) = (bytes >> 20, free >> 20);
+        format!("{}; {asked} MB were asked for, {free} MB are free", message("allocate memory", error))
     })?;
-    let made =
-        Made { info, bandwidth, context, streams, kernels, need, depth, planted, arena, pool: registered };
+    let made = Made { info, bandwidth, context, streams, kernels, need, planted, arena, pool: registered };
     CudaDevice::new(made).map_err(failed("prepare buffers"))
 }
 
@@ -221,6 +222,7 @@ mod tests {
             cache: std::env::temp_dir(),
             fault_after: None,
             exhaust_memory: false,
+            scatter_memory: false,
         };
         // SAFETY: without a driver nothing is registered.
         let reason = unsafe { devices(&config) }.err().unwrap();
