@@ -5,6 +5,7 @@ use std::path::Path;
 
 use pg_strata::decode::slot::decode_slot;
 use pg_strata::gpu::Device;
+use pg_strata::gpu::specimens::{self, Specimen, Wish, faults};
 use pg_strata::slot::input::Input;
 use pg_strata::slot::layout::{OutHeader, STATUSES, Status, WANT_COLUMNS, columns_start, get, statuses_at};
 
@@ -63,6 +64,13 @@ pub fn run(
             });
         }
     }
+    for Specimen { name, input: bytes, output_bytes } in specimens(small, rounds) {
+        if bytes.len() <= memory.input_bytes() && output_bytes <= memory.output_bytes() {
+            fly(name, memory, &mut |input, _| input[..bytes.len()].copy_from_slice(&bytes));
+        } else if !small {
+            println!("skipped {name}: {} bytes", bytes.len());
+        }
+    }
     for path in files.into_iter().flat_map(slot_files) {
         match std::fs::read(&path) {
             Ok(bytes) if bytes.len() <= memory.input_bytes() => {
@@ -78,6 +86,28 @@ pub fn run(
         land(device, flying.pop_front(), memory, &mut expected, &mut tally);
     }
     tally
+}
+
+/// What the kernels' tests on the host take: made-up tables and rows, noise, and known mistakes.
+fn specimens(small: bool, rounds: u64) -> Vec<Specimen> {
+    let mut found: Vec<Specimen> = faults::all().into_iter().map(|(specimen, _)| specimen).collect();
+    let wishes = if small { 6 } else { 40 * rounds };
+    for seed in 0..wishes {
+        let mut chance = Chance(seed * 31 + 17);
+        let wish = Wish {
+            seed,
+            rows: if small {
+                chance.below(600)
+            } else {
+                chance.of(&[3, 80, 300, 1100, 9000]) + chance.below(100)
+            },
+            columns: 1 + chance.below(if seed % 8 == 7 { 80 } else { 24 }),
+            nulls: chance.of(&[0, 10, 95]),
+            trouble: chance.of(&[0, 3]),
+        };
+        found.extend([specimens::heap(wish), specimens::copy_binary(wish), specimens::noise(wish)]);
+    }
+    found
 }
 
 /// Makes the cases and decodes them without a device: slots, rows, statuses.

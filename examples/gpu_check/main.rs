@@ -9,6 +9,7 @@
 //!   faults   a kernel that faults, memory that is not there: each in a process of its own
 //!   all      the four above (default)
 //!   cases    no device: makes the generated slots and decodes them on the CPU
+//!   host     golden, against the program that kernels/host/main.cpp makes: --program PATH
 //!   small    golden with few and small slots on buffers to match, for compute-sanitizer
 //! ```
 //!
@@ -17,6 +18,7 @@
 mod build;
 mod cases;
 mod golden;
+mod host;
 mod lineorder;
 mod pool;
 mod rates;
@@ -40,6 +42,7 @@ struct Options {
     cache: PathBuf,
     nvrtc: Option<PathBuf>,
     slots: Option<PathBuf>,
+    program: Option<PathBuf>,
     rounds: u64,
     gigabytes: usize,
     small: bool,
@@ -51,6 +54,7 @@ fn options() -> Result<Options, String> {
         cache: std::env::temp_dir().join("gpu_check_cache"),
         nvrtc: None,
         slots: None,
+        program: None,
         rounds: 4,
         gigabytes: 16,
         small: false,
@@ -61,6 +65,7 @@ fn options() -> Result<Options, String> {
         match argument.as_str() {
             "--cache" => options.cache = value()?.into(),
             "--nvrtc" => options.nvrtc = Some(value()?.into()),
+            "--program" => options.program = Some(value()?.into()),
             "--slots" => options.slots = Some(value()?.into()),
             "--rounds" => options.rounds = value()?.parse().map_err(|_| "--rounds takes a number")?,
             "--gigabytes" => {
@@ -201,26 +206,36 @@ fn golden(options: &Options, small: bool, table: &mut Table) -> Result<(), Strin
     let mut config = config(options, &memory, depth);
     config.scatter_memory = small;
     let devices = open(&config)?;
-    for device in &devices {
-        let start = Instant::now();
-        let rounds = if small { 1 } else { options.rounds };
-        let tally = golden::run(device, &mut memory, small, rounds, options.slots.as_deref());
-        table.check(
-            &format!("GPU {}: output equals the CPU's, byte for byte", device.info().ordinal),
-            tally.differ == 0 && tally.slots > 0,
-            format!(
-                "{} slots, {} rows, {:.2} GB, {} statuses, {} refused by both, {} differ, {:.1} s",
-                tally.slots,
-                tally.rows,
-                tally.bytes as f64 / 1e9,
-                tally.statuses,
-                tally.refused,
-                tally.differ,
-                start.elapsed().as_secs_f64()
-            ),
-        );
-    }
+    devices.iter().for_each(|device| compare(device, &mut memory, small, options, table));
     Ok(())
+}
+
+fn on_the_host(options: &Options, table: &mut Table) -> Result<(), String> {
+    let mut memory = Memory::new(2, 8 * MIB, 24 * MIB);
+    let program = options.program.as_deref().ok_or("--program is missing")?;
+    let host = host::Host::start(program, memory.output_bytes()).map_err(|error| error.to_string())?;
+    compare(&host, &mut memory, options.small, options, table);
+    Ok(())
+}
+
+fn compare(device: &dyn Device, memory: &mut Memory, small: bool, options: &Options, table: &mut Table) {
+    let start = Instant::now();
+    let rounds = if small { 1 } else { options.rounds };
+    let tally = golden::run(device, memory, small, rounds, options.slots.as_deref());
+    table.check(
+        &format!("GPU {}: output equals the CPU's, byte for byte", device.info().ordinal),
+        tally.differ == 0 && tally.slots > 0,
+        format!(
+            "{} slots, {} rows, {:.2} GB, {} statuses, {} refused by both, {} differ, {:.1} s",
+            tally.slots,
+            tally.rows,
+            tally.bytes as f64 / 1e9,
+            tally.statuses,
+            tally.refused,
+            tally.differ,
+            start.elapsed().as_secs_f64()
+        ),
+    );
 }
 
 fn rates(options: &Options, table: &mut Table) -> Result<(), String> {
@@ -353,6 +368,7 @@ fn run(mode: &str, options: &Options, table: &mut Table) -> Result<(), String> {
             );
             Ok(())
         }
+        "host" => on_the_host(options, table),
         "rates" => rates(options, table),
         "faults" => {
             ["kernel-fault", "no-memory", "refused"].iter().for_each(|part| child(part, options, table));
