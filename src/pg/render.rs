@@ -153,13 +153,14 @@ impl Column {
         unsafe {
             let previous = pg_sys::MemoryContextSwitchTo(scratch);
             let bytes = self.call_function(datum);
-            let cell = push(bytes, arena)?;
+            let cell = push(bytes, arena);
             if cached {
                 self.cache.insert(datum.value() as u64, bytes.into());
             }
+            // On an error too: it is reported from the caller's context, after `scratch` is gone.
             pg_sys::MemoryContextSwitchTo(previous);
             pg_sys::MemoryContextReset(scratch);
-            Ok(cell)
+            cell
         }
     }
 
@@ -205,7 +206,8 @@ unsafe fn payload<'a>(value: *mut pg_sys::varlena) -> &'a [u8] {
     }
 }
 
-fn push(bytes: &[u8], arena: &mut Vec<u8>) -> Result<Cell> {
+/// Appends a value, if the arena's positions and the memory suffice.
+pub(super) fn push(bytes: &[u8], arena: &mut Vec<u8>) -> Result<Cell> {
     if arena.len() + bytes.len() > ARENA_LIMIT {
         return Err(error(Code::ERRCODE_PROGRAM_LIMIT_EXCEEDED, "the values of one row exceed 4 gigabytes")
             .set_hint("Export some of the columns in another file."));

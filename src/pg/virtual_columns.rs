@@ -12,7 +12,7 @@ mod real {
 
     use crate::pg::catalog::Table;
     use crate::pg::error::Result;
-    use crate::pg::render::Renderer;
+    use crate::pg::render::{Renderer, push};
     use crate::slot::Batch;
     use crate::types::Cell;
 
@@ -101,9 +101,7 @@ mod real {
             let mut aside = Vec::new();
             // SAFETY: as the caller says.
             unsafe { renderer.resolve_datum(column, datum, &mut aside)? };
-            let pos = batch.arena.len();
-            batch.arena.extend_from_slice(&aside);
-            Ok(Cell::new(pos, aside.len()))
+            push(&aside, &mut batch.arena)
         }
     }
 
