@@ -20,7 +20,6 @@ use std::sync::Arc;
 /// Builds the Arrow array of a nested column, whose type is `arrow_type` of the field's kind.
 pub struct NestedBuilder {
     root: Node,
-    rows: usize,
 }
 
 /// The values of a batch that could not be taken.
@@ -61,7 +60,7 @@ impl NestedBuilder {
     /// A builder under the shapes known now; the column must not be one that is written as text.
     pub fn new(field: &Field, shapes: &Shapes) -> NestedBuilder {
         debug_assert!(!field.kind.nested_as_text(shapes));
-        NestedBuilder { root: Node::new(field, shapes), rows: 0 }
+        NestedBuilder { root: Node::new(field, shapes) }
     }
 
     /// Appends one batch's rows. After an error the builder is to be dropped.
@@ -74,17 +73,7 @@ impl NestedBuilder {
                 break;
             }
         }
-        self.rows += cells.len();
         refused.into_result()
-    }
-
-    /// Rows appended.
-    pub fn len(&self) -> usize {
-        self.rows
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.rows == 0
     }
 
     pub fn finish(self) -> ArrayRef {

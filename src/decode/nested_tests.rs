@@ -64,8 +64,8 @@ fn build(field: &Field, shapes: &Shapes, rows: &[Option<Vec<u8>>]) -> Result<Arr
     let (first, second) = cells.split_at(cells.len() / 2);
     builder.append(first, &arena)?;
     builder.append(second, &arena)?;
-    assert_eq!(builder.len(), rows.len());
     let array = builder.finish();
+    assert_eq!(array.len(), rows.len());
     assert_eq!(array.data_type(), &arrow_type(&field.kind, shapes));
     array.to_data().validate_full().expect("a valid array");
     Ok(array)

@@ -1,7 +1,8 @@
 //! One export: the leader plans, samples, runs passes with its workers, and publishes.
 //!
 //! A pass reads every chunk once. A value that needs a wider shape than the pass assumed ends it, and
-//! another begins with what is now known; shapes only widen, so this ends.
+//! another begins with what is now known; shapes only widen, so this ends. A value that only text can
+//! hold ends it too while its column may still become text: then all the data are surveyed first.
 
 mod dump;
 mod leader;
