@@ -34,9 +34,10 @@ pub fn head(cell: Cell, arena: &[u8]) -> (u128, &[u8]) {
     (word & LOW_BYTES[bytes.len().min(16)], bytes)
 }
 
+/// The length turns a constant: added to the first byte as it is, "\1\0" would meet "\0\0\0".
 #[inline(always)]
 fn hash_bytes(head: u128, bytes: &[u8]) -> u64 {
-    let hash = fold(head as u64 ^ bytes.len() as u64 ^ K1, (head >> 64) as u64 ^ K2);
+    let hash = fold(head as u64 ^ K1.rotate_left(bytes.len() as u32), (head >> 64) as u64 ^ K2);
     if bytes.len() <= 16 { hash } else { hash_tail(hash, bytes) }
 }
 
@@ -212,6 +213,16 @@ impl BytesDict {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn zeros_at_the_end_count() {
+        let hash = |bytes: &[u8]| {
+            let (head, value) = head(Cell::new(0, bytes.len()), bytes);
+            hash_bytes(head, value)
+        };
+        assert_ne!(hash(&[1, 0]), hash(&[0, 0, 0]));
+        assert_ne!(hash(&[]), hash(&[0]));
+    }
 
     proptest! {
         #[test]
