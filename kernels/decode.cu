@@ -111,7 +111,9 @@ KERNEL BOUNDS(256, 1) plan(PARAMETERS) {
     block_sync();
 
     // Step 4: the attributes with where their columns are, and what the other kernels share.
-    for (u32 a = thread(); a < *steps; a += ROWS) plan_step(slot.attrs()[a], columns, count, slot.steps()[a]);
+    for (u32 a = thread(); a < *steps; a += ROWS) {
+        plan_step(slot, slot.attrs()[a], static_cast<u32>(varying), slot.steps()[a]);
+    }
     for (u32 c = 0; c < count && fits && *unnamed; c++) {
         if (!columns[c].named) clear_column(slot, columns[c]);
     }
@@ -170,13 +172,13 @@ KERNEL BOUNDS(256, 4) walk_heap(PARAMETERS) {
     bool pending = found.inside && !walking;
     const u32 steps = slot.plan().steps;
     for (u32 number = 0; number < steps; number++) {
-        const Step &step = slot.steps()[number];
+        const Step step = load_shared_by_all(slot.steps()[number].step);
         if (walking && !find_attribute(slot, step, number, tile, tuple, found)) {
             walking = false;
             pending = true;
         }
         if (step.column == NO_COLUMN) continue;
-        emit_or_stop<false>(slot, step, found, walking, pending);
+        emit_or_stop<false>(slot, step, slot.steps()[number], found, walking, pending);
     }
     if (pending) add_status(slot, found.row, NO_COLUMN, MALFORMED);
 }
@@ -208,13 +210,13 @@ KERNEL BOUNDS(256, 4) walk_copy(PARAMETERS) {
     // Step 3: its fields, and that the next row starts where it ends.
     bool pending = found.inside && !walking;
     for (u32 number = 0; number < steps; number++) {
-        const Step &step = slot.steps()[number];
+        const Step step = load_shared_by_all(slot.steps()[number].step);
         if (walking && !find_field(step, tile.base, pos, end, found)) {
             walking = false;
             pending = true;
         }
         if (step.column == NO_COLUMN) continue;
-        emit_or_stop<true>(slot, step, found, walking, pending);
+        emit_or_stop<true>(slot, step, slot.steps()[number], found, walking, pending);
     }
     pending = pending || (walking && pos != end);
     if (pending) add_status(slot, found.row, NO_COLUMN, MALFORMED);
@@ -228,7 +230,7 @@ DEVICE void place_columns(const Slot &slot, u64 *warps, u32 output_bytes) {
     for (u32 first = 0; first < plan.varying; first += threads()) {
         u32 number = first + thread();
         u64 bytes = 0, all;
-        if (number < plan.varying) bytes = slot.out_columns()[slot.columns()[number].column].bytes;
+        if (number < plan.varying) bytes = load_published(&slot.out_columns()[slot.columns()[number].column].bytes);
         u64 start = at + block_scan(align_up(bytes, ALIGN), warps, all);
         at += all;
         fits = fits && at <= output_bytes && bytes <= MAX_BYTES;
@@ -255,7 +257,7 @@ KERNEL BOUNDS(256, 1) scan(PARAMETERS) {
     if (plan.failed) return;
 
     // Step 1: this column's sums, each to the bytes before it.
-    u32 *sums = slot.sums(block_x());
+    u32 *sums = slot.words(slot.sums_at(block_x(), plan.varying));
     constexpr u32 EACH = 4;
     const u32 count = slot.tiles() * WARPS;
     u64 bytes = 0;
@@ -298,7 +300,7 @@ KERNEL BOUNDS(256, 4) offsets(PARAMETERS) {
     const Column &column = slot.columns()[slot.columns()[block_y()].column];
     u32 *offsets = reinterpret_cast<u32 *>(slot.output + column.values_at);
     u32 before = warp_scan(row < rows ? offsets[row] : 0);
-    if (row < rows) offsets[row] = slot.sums(block_y())[row / 32] + before;
+    if (row < rows) offsets[row] = slot.words(slot.sums_at(block_y(), slot.plan().varying))[row / 32] + before;
 }
 
 // registers: 48
@@ -313,7 +315,7 @@ KERNEL BOUNDS(256, 4) gather(PARAMETERS) {
     const OutColumn &column = slot.out_columns()[slot.columns()[block_y()].column];
     const u32 *ends = reinterpret_cast<const u32 *>(output + column.values_at) + first;
     for (u32 i = thread(); i <= rows; i += ROWS) offsets[i] = ends[i];
-    if (thread() < rows) sources[thread()] = slot.sources(block_y())[first + thread()];
+    if (thread() < rows) sources[thread()] = slot.words(slot.sources_at(block_y()))[first + thread()];
     block_sync();
     const u32 begin = offsets[0], end = offsets[rows];
 

@@ -24,20 +24,23 @@ DEVICE void store_bits(const Slot &slot, u32 at, const Found &found, u32 bits) {
 }
 
 // Lengths, for `offsets` to sum up, and places, for `gather`.
-DEVICE void emit_varying(const Slot &slot, const Step &step, const Found &found, u32 len) {
+DEVICE void emit_varying(const Slot &slot, const Step &step, const Places &places, const Found &found, u32 len) {
     if (found.inside) {
         store32(slot, step.values_at, found.row, len);
-        slot.sources(step.varying)[found.row] = found.origin + found.pos;
+        slot.words(places.sources)[found.row] = found.origin + found.pos;
     }
-    u64 before = warp_scan(u64(len)), sum = before + len;
+    // Halves, as the sum may be above 32 bits.
+    u64 sum = u64(warp_sum(len >> 16)) << 16;
+    sum += warp_sum(len & 0xFFFF);
     // Too much for a column of any slot: `scan` will see that.
-    if (lane() == 31) slot.sums(step.varying)[(found.row - 31) / 32] = sum > ~0u ? ~0u : static_cast<u32>(sum);
+    if (lane() == 0) slot.words(places.sums)[found.row / 32] = sum > ~0u ? ~0u : static_cast<u32>(sum);
 }
 
-template <bool WIRE> DEVICE void emit_decimal(const Slot &slot, const Step &step, const Found &found, u32 &code) {
+template <bool WIRE>
+DEVICE void emit_decimal(const Slot &slot, const Step &step, const Bounds &bounds, const Found &found, u32 &code) {
     u64 low = 0, high = 0;
     if (found.inside && code == OK) {
-        code = decimal<WIRE>(found.base, found.pos, found.len, step, low, high);
+        code = decimal<WIRE>(found.base, found.pos, found.len, step, bounds, low, high);
         if (code != OK) low = high = 0;
     }
     if (!found.inside) return;
@@ -63,7 +66,9 @@ DEVICE void emit_fixed(const Slot &slot, const Step &step, const Found &found, u
     if (found.inside) reinterpret_cast<T *>(slot.output + step.values_at)[found.row] = value;
 }
 
-template <bool WIRE> DEVICE void emit(const Slot &slot, const Step &step, const Found &found) {
+// `step` is the entry's, in registers.
+template <bool WIRE>
+DEVICE void emit(const Slot &slot, const Step &step, const Entry &entry, const Found &found) {
     bool valid = found.inside && !found.null;
     u32 bits = ballot(valid), rows = ballot(found.inside);
     store_bits(slot, step.valid_at, found, bits);
@@ -92,23 +97,23 @@ template <bool WIRE> DEVICE void emit(const Slot &slot, const Step &step, const 
     }
     case DECIMAL32:
     case DECIMAL64:
-    case DECIMAL128: emit_decimal<WIRE>(slot, step, found, code); break;
-    case NUMERIC_TEXT:
-        if (code == OK || code == COMPRESSED || code == EXTERNAL) code = SERVER;
-        emit_varying(slot, step, found, 0);
-        break;
-    default: emit_varying(slot, step, found, code == OK ? found.len : 0);
+    case DECIMAL128: emit_decimal<WIRE>(slot, step, entry.bounds, found, code); break;
+    default:
+        // What only the server can write, it writes from any form.
+        if (step.op == NUMERIC_TEXT && (code == OK || code == COMPRESSED || code == EXTERNAL)) code = SERVER;
+        emit_varying(slot, step, entry.places, found, code == OK ? found.len : 0);
     }
     if (code != OK && code != QUIET) add_status(slot, found.row, step.column, code);
 }
 
 // `emit`, or what it comes to where the row's walk has stopped: no value, and once a status.
 template <bool WIRE>
-DEVICE void emit_or_stop(const Slot &slot, const Step &step, Found &found, bool walking, bool &pending) {
+DEVICE void emit_or_stop(const Slot &slot, const Step &step, const Entry &entry, Found &found, bool walking,
+                         bool &pending) {
     if (!walking) {
         found.null = false;
         found.code = pending ? MALFORMED : QUIET;
     }
-    emit<WIRE>(slot, step, found);
+    emit<WIRE>(slot, step, entry, found);
     pending = false;
 }

@@ -119,7 +119,8 @@ DEVICE bool all_digits(u64 digits) {
 // The numerics that nearly all are: a short header and at most four digits, read as one window and without
 // a loop. False for every other, malformed ones included.
 template <bool WIRE>
-DEVICE bool few_digits(const u8 *base, u32 pos, u32 len, const Step &step, u64 &value, u32 &code) {
+DEVICE bool few_digits(const u8 *base, u32 pos, u32 len, const Step &step, const Bounds &bounds, u64 &value,
+                       u32 &code) {
     constexpr u32 HEADER = WIRE ? WIRE_HEADER : 2;
     u32 size = len - HEADER;
     if (size > 8 || size % 2) return false;
@@ -154,18 +155,18 @@ DEVICE bool few_digits(const u8 *base, u32 pos, u32 len, const Step &step, u64 &
     upper = (upper & 0xFFFF) * NBASE + (upper >> 16);
     lower = (lower & 0xFFFF) * NBASE + (lower >> 16);
     u64 sum = static_cast<u64>(upper) * (NBASE * NBASE) + lower;
-    sum *= step.inverse;
+    sum *= bounds.inverse;
     if (step.spare != 0) sum = sum >> step.spare | sum << (64 - step.spare);
-    code = sum > step.limit || dscale > step.scale ? MISFIT : OK;
+    code = sum > bounds.limit || dscale > step.scale ? MISFIT : OK;
     value = negative ? 0 - sum : sum;
     return true;
 }
 
 // A decimal's 128 bits, two's complement.
 template <bool WIRE>
-DEVICE u32 decimal(const u8 *base, u32 pos, u32 len, const Step &step, u64 &low, u64 &high) {
+DEVICE u32 decimal(const u8 *base, u32 pos, u32 len, const Step &step, const Bounds &bounds, u64 &low, u64 &high) {
     u32 code;
-    if (few_digits<WIRE>(base, pos, len, step, low, code)) {
+    if (few_digits<WIRE>(base, pos, len, step, bounds, low, code)) {
         high = static_cast<u64>(static_cast<i64>(low) >> 63);
         return code;
     }
@@ -173,7 +174,7 @@ DEVICE u32 decimal(const u8 *base, u32 pos, u32 len, const Step &step, u64 &low,
     if (found.code != OK) return found.code;
     low = found.low;
     high = found.high;
-    if (high > step.bound_high || (high == step.bound_high && low >= step.bound_low)) return MISFIT;
+    if (high > bounds.high || (high == bounds.high && low >= bounds.low)) return MISFIT;
     if (found.negative) {
         low = 0 - low;
         high = ~high + (low == 0);

@@ -1,6 +1,6 @@
 // What the kernels of one slot share: the slot's regions, and the scratch memory that `plan` fills.
 //
-//     scratch    Plan | Step[attrs] | Column[columns] | sources | sums           each entry 64 bytes
+//     scratch    Plan | Entry[attrs] | Column[columns] | sources | sums           each entry 64 bytes
 //     sources    u32[varying][tiles * ROWS]: where each value's bytes are, from the input region's start
 //     sums       u32[varying][tiles * WARPS]: the bytes of 32 rows each, later of all rows before them
 #pragma once
@@ -22,28 +22,45 @@ struct alignas(64) Plan {
     u32 bytes_at;
 };
 
-// An attribute as the walk wants it. Every lane of a warp reads the same one.
-struct alignas(64) Step {
+// What only decimals want of a step; of few digits: see `few_digits`.
+struct alignas(16) Bounds {
+    u64 inverse, limit;
+    // 10 to the power of the precision.
+    u64 low, high;
+};
+
+// An attribute as the walk wants it. Every lane of a warp reads the same one, by `load_step`.
+struct alignas(32) Step {
     i16 len;
     // Of the alignment, less one.
     u8 mask;
     u8 op;
     u32 column, valid_at, values_at;
-    // The column's number among those of varying length.
-    u32 varying;
     u32 missing_at, missing_len;
     u8 scale;
     // Groups of four digits behind the point, and by how many digits they are more than `scale`.
     u8 groups, spare;
     u8 strip;
-    // Decimals of few digits: see `few_digits`.
-    u64 inverse, limit;
-    // 10 to the power of the precision.
-    u64 bound_low, bound_high;
+    u32 reserved;
+};
+
+// What only columns of varying length want: where the column's sources and sums start in scratch.
+struct alignas(16) Places {
+    u64 sources, sums;
+};
+
+struct alignas(64) Entry {
+    Step step;
+    union {
+        Bounds bounds;
+        Places places;
+    };
 };
 
 struct alignas(64) Column {
-    u32 op, named, valid_at, values_at, varying;
+    u32 op, named, valid_at, values_at;
+    // Its number among those of varying length.
+    u32 varying;
     // Of the column of varying length that has this entry's number.
     u32 column;
 };
@@ -64,18 +81,20 @@ struct Slot {
     }
 
     DEVICE Plan &plan() const { return *reinterpret_cast<Plan *>(scratch); }
-    DEVICE Step *steps() const { return reinterpret_cast<Step *>(scratch + 256); }
+    DEVICE Entry *steps() const { return reinterpret_cast<Entry *>(scratch + 256); }
     DEVICE Column *columns() const { return reinterpret_cast<Column *>(steps() + header().attrs); }
-    DEVICE u32 *sources(u32 varying) const {
-        u32 *all = reinterpret_cast<u32 *>(columns() + header().columns);
-        return all + u64(varying) * tiles() * ROWS;
+    DEVICE u64 sources_at(u32 varying) const {
+        u64 head = 256 + sizeof(Entry) * u64(header().attrs) + sizeof(Column) * u64(header().columns);
+        return head + sizeof(u32) * ROWS * u64(varying) * tiles();
     }
-    DEVICE u32 *sums(u32 varying) const {
-        return sources(plan().varying) + u64(varying) * tiles() * WARPS;
+    // `all`: columns of varying length.
+    DEVICE u64 sums_at(u32 varying, u32 all) const {
+        return sources_at(all) + sizeof(u32) * WARPS * u64(varying) * tiles();
     }
+    DEVICE u32 *words(u64 at) const { return reinterpret_cast<u32 *>(scratch + at); }
 };
 
-static_assert(sizeof(Step) == 64 && sizeof(Column) == 64 && sizeof(Plan) == 64, "the scratch size in decode.cu");
+static_assert(sizeof(Step) == 32 && sizeof(Entry) == 64 && sizeof(Column) == 64 && sizeof(Plan) == 64, "the scratch size in decode.cu");
 
 // Bytes of a value in the column's buffer: 0 for a bitmap, `VARYING` for offsets.
 constexpr u32 VARYING = ~0u;
@@ -106,34 +125,39 @@ DEVICE u128 power10(u32 power) {
 
 // What `few_digits` needs of a decimal: division by 10^spare as a product with the inverse of 5^spare and a
 // rotation, after which a quotient is below `limit` when, and only when, nothing was left over.
-DEVICE void plan_decimal(const Attr &attr, Step &step) {
+DEVICE void plan_decimal(const Attr &attr, Step &step, Bounds &bounds) {
     constexpr u64 FIFTH = 0xCCCCCCCCCCCCCCCD;
     step.scale = attr.scale;
     step.groups = (attr.scale + 3) / 4;
     step.spare = 4 * step.groups - attr.scale;
-    step.inverse = 1;
-    for (u32 i = 0; i < step.spare; i++) step.inverse *= FIFTH;
+    bounds.inverse = 1;
+    for (u32 i = 0; i < step.spare; i++) bounds.inverse *= FIFTH;
     u64 quotients = ~0ull / static_cast<u64>(power10(step.spare));
     u128 bound = power10(attr.precision);
-    step.bound_low = static_cast<u64>(bound);
-    step.bound_high = static_cast<u64>(bound >> 64);
-    step.limit = bound - 1 < quotients ? static_cast<u64>(bound - 1) : quotients;
+    bounds.low = static_cast<u64>(bound);
+    bounds.high = static_cast<u64>(bound >> 64);
+    bounds.limit = bound - 1 < quotients ? static_cast<u64>(bound - 1) : quotients;
 }
 
-DEVICE void plan_step(const Attr &attr, const Column *columns, u32 count, Step &step) {
+// `all`: columns of varying length.
+DEVICE void plan_step(const Slot &slot, const Attr &attr, u32 all, Entry &entry) {
+    Step &step = entry.step;
     step.len = attr.len;
     step.mask = attr.align == 0 ? 0 : attr.align - 1;
     step.op = attr.op;
     step.strip = attr.strip;
-    step.column = attr.op == SKIP || attr.column >= count ? NO_COLUMN : attr.column;
+    step.column = attr.op == SKIP || attr.column >= slot.header().columns ? NO_COLUMN : attr.column;
     step.missing_at = attr.missing_at;
     step.missing_len = attr.missing_len;
     if (step.column == NO_COLUMN) return;
-    const Column &column = columns[attr.column];
+    const Column &column = slot.columns()[attr.column];
     step.valid_at = column.valid_at;
     step.values_at = column.values_at;
-    step.varying = column.varying;
-    plan_decimal(attr, step);
+    if (width(attr.op) == VARYING) {
+        entry.places = Places{slot.sources_at(column.varying), slot.sums_at(column.varying, all)};
+    } else {
+        plan_decimal(attr, step, entry.bounds);
+    }
 }
 
 // Lays out a column, whose parts start at `valid_at` and `values_at`, and clears what no row will write.
@@ -147,4 +171,18 @@ DEVICE void plan_column(const Slot &slot, u32 number, u32 valid_at, u32 values_a
     u32 *words = reinterpret_cast<u32 *>(slot.output);
     for (u64 i = bitmap_bytes(rows); i % ALIGN != 0; i += 4) words[(valid_at + i) / 4] = 0;
     for (u64 i = values_bytes(column.op, rows); i % ALIGN != 0; i += 4) words[(values_at + i) / 4] = 0;
+}
+
+// Reads what no thread writes meanwhile, 16 bytes at a time.
+template <class T> DEVICE T load_shared_by_all(const T &from) {
+#ifdef HOST_BUILD
+    return from;
+#else
+    union {
+        uint4 parts[sizeof(T) / 16];
+        T whole;
+    };
+    for (u32 i = 0; i < sizeof(T) / 16; i++) parts[i] = __ldg(reinterpret_cast<const uint4 *>(&from) + i);
+    return whole;
+#endif
 }

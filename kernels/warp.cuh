@@ -28,10 +28,21 @@ DEVICE u32 ballot(bool vote) { return __ballot_sync(~0u, vote); }
 DEVICE u32 shuffle_up(u32 value, u32 by) { return __shfl_up_sync(~0u, value, by); }
 DEVICE u64 shuffle_up(u64 value, u32 by) { return __shfl_up_sync(~0u, value, by); }
 
+DEVICE u32 warp_sum(u32 value) {
+#if __CUDA_ARCH__ >= 800
+    return __reduce_add_sync(~0u, value);
+#else
+    for (u32 by = 16; by > 0; by /= 2) value += __shfl_xor_sync(~0u, value, by);
+    return value;
+#endif
+}
+
 DEVICE u32 count_bits(u32 bits) { return __popc(bits); }
 DEVICE u32 atomic_add(u32 *at, u32 value) { return atomicAdd(at, value); }
 DEVICE void atomic_max(u32 *at, u32 value) { atomicMax(at, value); }
 DEVICE void publish() { __threadfence(); }
+// What another block wrote before its `publish`, past this multiprocessor's cache.
+DEVICE u32 load_published(const u32 *at) { return __ldcg(at); }
 
 // Bytes of shared memory that the launch gave for SHARED_DYNAMIC.
 DEVICE u32 dynamic_bytes() {

@@ -253,6 +253,13 @@ template <class T> DEVICE T shuffle_up(T value, u32 by) {
     return static_cast<T>(values[lane >= by ? lane - by : lane]);
 }
 
+DEVICE u32 warp_sum(u32 value) {
+    const u64 *values = emulate::meet_warp(value, "sum").met;
+    u32 sum = 0;
+    for (u32 i = 0; i < emulate::LANES; i++) sum += static_cast<u32>(values[i]);
+    return sum;
+}
+
 DEVICE u32 count_bits(u32 bits) { return static_cast<u32>(__builtin_popcount(bits)); }
 DEVICE u32 atomic_add(u32 *at, u32 value) {
     u32 before = *at;
@@ -261,6 +268,7 @@ DEVICE u32 atomic_add(u32 *at, u32 value) {
 }
 DEVICE void atomic_max(u32 *at, u32 value) { *at = std::max(*at, value); }
 DEVICE void publish() {}
+DEVICE u32 load_published(const u32 *at) { return *at; }
 DEVICE void copies_done() {}
 DEVICE void copy16(u8 *shared, const u8 *global) { std::memcpy(shared, global, 16); }
 DEVICE void store16(u8 *to, u64 low, u64 high) {

@@ -146,7 +146,7 @@ fn wish() -> impl Strategy<Value = Wish> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
 
     #[test]
     fn heap(wishes in prop::collection::vec(wish(), 1..4), shared in prop::sample::select(&SHARED[..]), seed: u32) {

@@ -21,6 +21,7 @@ pub fn all() -> Vec<Fault> {
     numerics(&mut found);
     found.push((infinite_dates(), Some(9)));
     found.push((more_statuses_than_listed(), Some(1500)));
+    found.push((varlenas_that_are_never_stored(), Some(6)));
     found
 }
 
@@ -229,4 +230,16 @@ fn more_statuses_than_listed() -> Specimen {
     let attrs = [attr(Op::Bytes, -1, 4, 0)];
     let rows = vec![vec![Datum::External([1; 16])]; 1500];
     table("all out of line", &attrs, 1, &rows)
+}
+
+/// Headers of 4 bytes with a length below their own, compressed or not, and a pointer into memory. The first
+/// is the shortest plain value and has no status, the second the shortest compressed one.
+fn varlenas_that_are_never_stored() -> Specimen {
+    let attrs = [attr(Op::Bytes, -1, 4, 0), attr(Op::Int4, 4, 4, 1)];
+    let header = |len: u32, bits: u32| Datum::Fixed((len << 2 | bits).to_le_bytes().to_vec());
+    let mut values = vec![header(4, 0), header(8, 2), header(0, 0), header(3, 0)];
+    values.extend([4, 7].map(|len| header(len, 2)));
+    values.push(Datum::Fixed(vec![1, 1, 0, 0]));
+    let rows: Vec<_> = values.into_iter().map(|value| vec![value, Datum::Fixed(vec![5; 8])]).collect();
+    table("varlenas that are never stored", &attrs, 2, &rows)
 }
