@@ -261,6 +261,9 @@ fn rates(options: &Options, table: &mut Table) -> Result<(), String> {
             let least = options.gigabytes * 1_000_000_000;
             add(table, rates::overlapped(device, &memory, kind, least, false)?);
             add(table, rates::overlapped(device, &memory, kind, least, true)?);
+            if devices.len() > 1 && size == 16 {
+                add(table, rates::together(&devices, &memory, kind, least)?);
+            }
         }
     }
     Ok(())

@@ -144,6 +144,30 @@ pub fn overlapped(
     })
 }
 
+/// All devices at once, each over all the slots; nothing is copied back, so that outputs do not meet.
+pub fn together(devices: &[CudaDevice], memory: &Memory, kind: u32, least: usize) -> Result<Line, String> {
+    want(memory, false);
+    let bytes: usize = (0..memory.slots())
+        .filter_map(|index| get::<Header>(memory.input(index), 0))
+        .map(|header| header.data_bytes as usize)
+        .sum();
+    let passes = least.div_ceil(bytes).max(1);
+    let start = Instant::now();
+    std::thread::scope(|scope| {
+        let running: Vec<_> = devices
+            .iter()
+            .map(|device| scope.spawn(move || pass(device, memory, passes * memory.slots())))
+            .collect();
+        running.into_iter().try_for_each(|thread| thread.join().map_err(|_| "a thread panicked")?.map(drop))
+    })?;
+    let (seconds, total) = (start.elapsed().as_secs_f64(), bytes * passes * devices.len());
+    Ok(Line {
+        what: format!("{} GPUs together, {}, on the devices", devices.len(), kind_name(kind)),
+        rate: total as f64 / seconds / 1e9,
+        note: format!("{:.1} GB in, {seconds:.3} s", total as f64 / 1e9),
+    })
+}
+
 /// Bytes of Arrow made.
 fn pass(device: &CudaDevice, memory: &Memory, slots: usize) -> Result<usize, String> {
     let (send, receive) = sync_channel::<(usize, usize)>(2 * device.depth());
@@ -160,9 +184,12 @@ fn pass(device: &CudaDevice, memory: &Memory, slots: usize) -> Result<usize, Str
         });
         let mut made = 0;
         let mut failed = None;
+        let mut report = vec![0; 64 << 10];
         for (ticket, index) in receive {
-            // SAFETY: this thread alone takes outputs, one after the other.
-            let output = unsafe { memory.output(index) };
+            let back =
+                get::<Header>(memory.input(index), 0).is_some_and(|header| header.flags & WANT_COLUMNS != 0);
+            // SAFETY: with columns, one device runs at a time, and this thread alone takes its outputs.
+            let output = if back { unsafe { memory.output(index) } } else { &mut report };
             match device.collect(ticket, output) {
                 Ok(()) => made += get::<OutHeader>(output, 0).map_or(0, |header| header.bytes as usize),
                 Err(fault) => failed = failed.or(Some(fault.message)),
