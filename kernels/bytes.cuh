@@ -64,3 +64,14 @@ template <bool WIRE> DEVICE u32 load16(const u8 *base, u32 at) {
     u32 first = base[at], second = base[at + 1];
     return WIRE ? first << 8 | second : second << 8 | first;
 }
+
+// The last of `count` ascending numbers from `from` that is at most `wanted`; `from` when none is.
+DEVICE u32 last_at_most(const u32 *numbers, u32 from, u32 count, u32 wanted) {
+    while (count > 1) {
+        u32 half = count / 2;
+        bool upper = numbers[from + half] <= wanted;
+        from = upper ? from + half : from;
+        count = upper ? count - half : half;
+    }
+    return from;
+}

@@ -14,21 +14,22 @@
 //     u8 *scratch         256-byte aligned; it need not be cleared.
 //     u32 output_bytes    bytes of the output region, a multiple of 16
 //
-//     tiles   = ceil(rows / 256)        varying = columns whose Op has no fixed width (Bytes, Name, Char, NumericText)
+//     tiles   = ceil(rows / 256)
+//     varying = columns whose Op has no fixed width: Bytes, Name, Char, NumericText
 //     splits  = clamp(data_bytes / 65536 / max(tiles, 1), 1, 64)
 //     scratch = 256 + 64 * (attrs + columns) + 1056 * tiles * varying      bytes
 //
 //     kernel      grid                        block   dynamic shared memory   left out when
 //     plan        1                           256     0                       never
-//     walk_heap   tiles                       256     `shared`                rows == 0 or kind is COPY_BINARY
-//     walk_copy   tiles                       256     `shared`                rows == 0 or kind is HEAP
+//     walk_heap   tiles                       256     `shared`                no rows, or COPY BINARY
+//     walk_copy   tiles                       256     `shared`                no rows, or heap
 //     scan        varying                     256     0                       varying == 0
-//     offsets     (tiles, varying)            256     0                       rows == 0 or varying == 0
-//     gather      (tiles, varying, splits)    256     0                       rows == 0 or varying == 0
+//     offsets     (tiles, varying)            256     0                       no rows, or varying == 0
+//     gather      (tiles, varying, splits)    256     0                       no rows, or varying == 0
 //
-// `shared`: where a tile's pages or rows are staged; a multiple of 16, any size is right (0 too: then, or when a
-// tile needs more, the tile is read from global memory). Best: what most tiles need, as long as three blocks
-// fit on a multiprocessor:
+// `shared`: where a tile's pages or rows are staged; a multiple of 16, any size is right (0 too: then, or
+// when a tile needs more, the tile is read from global memory). Best: what most tiles need, as long as three
+// blocks fit on a multiprocessor:
 //
 //     heap           8192 * (min(ceil(256 * pages / rows), pages - 1) + 1)
 //     copy_binary    (data_bytes * 256 / rows) * 9 / 8 + 32, rounded up to 16
@@ -38,11 +39,11 @@
 //
 // # Result
 //
-// `OutHeader.bytes` bytes of the output region, byte for byte what `decode::slot` makes, statuses' order apart.
-// The kernels take no notice of WANT_COLUMNS: without it, copy back only what lies before the fixed-size
-// parts (`slot::layout::columns_start`). A slot whose output does not fit the region, or with a column of more
-// than i32::MAX bytes, comes back with `OutHeader.statuses == u32::MAX`: the host redoes it, and everything
-// behind `OutHeader` means nothing.
+// `OutHeader.bytes` bytes of the output region, byte for byte what `decode::slot` makes, statuses' order
+// apart. The kernels take no notice of WANT_COLUMNS: without it, copy back only what lies before the
+// fixed-size parts (`slot::layout::columns_start`). A slot whose output does not fit the region, or with a
+// column of more than i32::MAX bytes, comes back with `OutHeader.statuses == u32::MAX`: the host redoes it,
+// and everything behind `OutHeader` means nothing.
 #include "copy_binary.cuh"
 #include "emit.cuh"
 #include "gather.cuh"
@@ -58,6 +59,25 @@ DEVICE void clear_column(const Slot &slot, const Column &column) {
     }
 }
 
+// The attributes name their columns; `steps`: as many of them as are walked. All threads take part.
+DEVICE void name_columns(const Slot &slot, u32 *steps) {
+    const Header &header = slot.header();
+    Column *columns = slot.columns();
+    for (u32 c = thread(); c < header.columns; c += ROWS) columns[c] = Column{SKIP, 0, 0, 0, 0, 0};
+    block_sync();
+    for (u32 a = thread(); a < header.attrs; a += ROWS) {
+        const Attr &attr = slot.attrs()[a];
+        bool named = attr.op != SKIP && attr.column < header.columns;
+        if (named) {
+            columns[attr.column].op = attr.op;
+            columns[attr.column].named = 1;
+        }
+        // A heap tuple is walked up to the last attribute that is wanted, a COPY BINARY row to its end.
+        if (named || header.kind == COPY_BINARY) atomic_max(steps, a + 1);
+    }
+    block_sync();
+}
+
 // registers: 64
 KERNEL BOUNDS(256, 1) plan(PARAMETERS) {
     SHARED(u64, warps, WARPS + 1);
@@ -68,58 +88,45 @@ KERNEL BOUNDS(256, 1) plan(PARAMETERS) {
     const u32 rows = header.rows, count = header.columns;
     Column *columns = slot.columns();
 
-    // Step 1: nothing is known of any column.
-    u64 head = align_up(sizeof(OutHeader) + u64(count) * sizeof(OutColumn) + STATUSES * sizeof(Status), ALIGN);
-    bool fits = head <= output_bytes;
-    for (u64 i = thread(); fits && i < head / 4; i += ROWS) reinterpret_cast<u32 *>(output)[i] = 0;
-    for (u32 c = thread(); c < count; c += ROWS) columns[c] = Column{SKIP, 0, 0, 0, 0, 0};
+    // Step 1: an empty head, and what the columns are.
+    u64 head = sizeof(OutHeader) + u64(count) * sizeof(OutColumn) + STATUSES * sizeof(Status), varying = 0;
+    u64 at = align_up(head, ALIGN);
+    bool fits = at <= output_bytes;
+    for (u64 i = thread(); fits && i < at / 4; i += ROWS) store32(slot, 0, i, 0);
     if (thread() == 0) *steps = *unnamed = 0;
     block_sync();
+    name_columns(slot, steps);
 
-    // Step 2: the attributes name theirs.
-    for (u32 a = thread(); a < header.attrs; a += ROWS) {
-        const Attr &attr = slot.attrs()[a];
-        bool named = attr.op != SKIP && attr.column < count;
-        if (named) {
-            columns[attr.column].op = attr.op;
-            columns[attr.column].named = 1;
-        }
-        // A heap tuple is walked up to the last attribute that is wanted, a COPY BINARY row to its end.
-        if (named || header.kind == COPY_BINARY) atomic_max(steps, a + 1);
-    }
-    block_sync();
-
-    // Step 3: the parts whose size the rows tell, column by column.
-    u64 at = head, varying = 0;
+    // Step 2: the parts whose size the rows tell, column by column.
+    const u64 bitmap = align_up(bitmap_bytes(rows), ALIGN);
     for (u32 first = 0; first < count; first += ROWS) {
         u32 c = first + thread();
-        u64 bitmap = align_up(bitmap_bytes(rows), ALIGN), size = 0, is_varying = 0, all, all_varying;
+        u64 size = 0, is_varying = 0, all, all_varying;
         if (c < count) {
             size = bitmap + align_up(values_bytes(columns[c].op, rows), ALIGN);
             is_varying = width(columns[c].op) == VARYING;
-            if (!columns[c].named) *unnamed = 1;
+            if (!columns[c].named) atomic_max(unnamed, 1);
         }
-        u64 start = at + block_scan(size, warps, all), number = varying + block_scan(is_varying, warps, all_varying);
+        u64 start = at + block_scan(size, warps, all);
+        u64 number = varying + block_scan(is_varying, warps, all_varying);
         at += all;
         varying += all_varying;
         fits = fits && at <= output_bytes;
-        if (c < count && fits) {
-            plan_column(slot, c, static_cast<u32>(start), static_cast<u32>(start + bitmap), static_cast<u32>(number));
-        }
+        if (c < count && fits) plan_column(slot, c, u32(start), u32(start + bitmap), u32(number));
         if (is_varying) columns[number].column = c;
     }
     block_sync();
 
-    // Step 4: the attributes with where their columns are, and what the other kernels share.
+    // Step 3: the attributes with where their columns are, and what the other kernels share.
     for (u32 a = thread(); a < *steps; a += ROWS) {
-        plan_step(slot, slot.attrs()[a], static_cast<u32>(varying), slot.steps()[a]);
+        plan_step(slot, slot.attrs()[a], u32(varying), slot.steps()[a]);
     }
     for (u32 c = 0; c < count && fits && *unnamed; c++) {
         if (!columns[c].named) clear_column(slot, columns[c]);
     }
     if (thread() == 0) {
-        slot.plan() = Plan{!fits, 0, *steps, static_cast<u32>(varying), static_cast<u32>(at)};
-        slot.out() = OutHeader{rows, count, fits ? 0 : FAILED, fits ? static_cast<u32>(at) : 0};
+        slot.plan() = Plan{!fits, 0, *steps, u32(varying), u32(at)};
+        slot.out() = OutHeader{rows, count, fits ? 0 : FAILED, fits ? u32(at) : 0};
     }
 }
 
@@ -130,17 +137,6 @@ DEVICE Tile stage(const u8 *input, u32 from, u64 bytes, u8 *shared) {
     copies_done();
     block_sync();
     return Tile{shared, from};
-}
-
-// The last of `count` ascending numbers from `from` that is at most `wanted`; `from` when none is.
-DEVICE u32 last_at_most(const u32 *numbers, u32 from, u32 count, u32 wanted) {
-    while (count > 1) {
-        u32 half = count / 2;
-        bool upper = numbers[from + half] <= wanted;
-        from = upper ? from + half : from;
-        count = upper ? count - half : half;
-    }
-    return from;
 }
 
 // registers: 64
@@ -230,12 +226,12 @@ DEVICE void place_columns(const Slot &slot, u64 *warps, u32 output_bytes) {
     for (u32 first = 0; first < plan.varying; first += threads()) {
         u32 number = first + thread();
         u64 bytes = 0, all;
-        if (number < plan.varying) bytes = load_published(&slot.out_columns()[slot.columns()[number].column].bytes);
+        if (number < plan.varying) bytes = load_published(&slot.out_column(number).bytes);
         u64 start = at + block_scan(align_up(bytes, ALIGN), warps, all);
         at += all;
         fits = fits && at <= output_bytes && bytes <= MAX_BYTES;
         if (number < plan.varying && fits) {
-            slot.out_columns()[slot.columns()[number].column].bytes_at = static_cast<u32>(start);
+            slot.out_column(number).bytes_at = static_cast<u32>(start);
             for (u64 i = start + bytes; i % ALIGN != 0; i++) slot.output[i] = 0;
         }
     }
@@ -276,10 +272,9 @@ KERNEL BOUNDS(256, 1) scan(PARAMETERS) {
             before += own[i];
         }
     }
-    const Column &column = slot.columns()[slot.columns()[block_x()].column];
     if (thread() == 0) {
-        store32(slot, column.values_at, rows, static_cast<u32>(bytes));
-        slot.out_columns()[slot.columns()[block_x()].column].bytes =
+        store32(slot, slot.column(block_x()).values_at, rows, static_cast<u32>(bytes));
+        slot.out_column(block_x()).bytes =
             bytes > MAX_BYTES ? FAILED : static_cast<u32>(bytes);
         publish();
         *arrived = atomic_add(&plan.scanned, 1) + 1;
@@ -297,10 +292,10 @@ KERNEL BOUNDS(256, 4) offsets(PARAMETERS) {
     const Slot slot{input, output, scratch};
     if (slot.plan().failed) return;
     const u32 row = block_x() * ROWS + thread(), rows = slot.header().rows;
-    const Column &column = slot.columns()[slot.columns()[block_y()].column];
-    u32 *offsets = reinterpret_cast<u32 *>(slot.output + column.values_at);
+    const u32 *sums = slot.words(slot.sums_at(block_y(), slot.plan().varying));
+    u32 *offsets = reinterpret_cast<u32 *>(slot.output + slot.column(block_y()).values_at);
     u32 before = warp_scan(row < rows ? offsets[row] : 0);
-    if (row < rows) offsets[row] = slot.words(slot.sums_at(block_y(), slot.plan().varying))[row / 32] + before;
+    if (row < rows) offsets[row] = sums[row / 32] + before;
 }
 
 // registers: 48
@@ -312,7 +307,7 @@ KERNEL BOUNDS(256, 4) gather(PARAMETERS) {
 
     // Step 1: the tile's values, and the bytes of the column that they are.
     const u32 first = block_x() * ROWS, rows = least(ROWS, slot.header().rows - first);
-    const OutColumn &column = slot.out_columns()[slot.columns()[block_y()].column];
+    const OutColumn &column = slot.out_column(block_y());
     const u32 *ends = reinterpret_cast<const u32 *>(output + column.values_at) + first;
     for (u32 i = thread(); i <= rows; i += ROWS) offsets[i] = ends[i];
     if (thread() < rows) sources[thread()] = slot.words(slot.sources_at(block_y()))[first + thread()];

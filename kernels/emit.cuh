@@ -24,7 +24,8 @@ DEVICE void store_bits(const Slot &slot, u32 at, const Found &found, u32 bits) {
 }
 
 // Lengths, for `offsets` to sum up, and places, for `gather`.
-DEVICE void emit_varying(const Slot &slot, const Step &step, const Places &places, const Found &found, u32 len) {
+DEVICE void emit_varying(const Slot &slot, const Step &step, const Places &places, const Found &found,
+                         u32 len) {
     if (found.inside) {
         store32(slot, step.values_at, found.row, len);
         slot.words(places.sources)[found.row] = found.origin + found.pos;
@@ -37,7 +38,8 @@ DEVICE void emit_varying(const Slot &slot, const Step &step, const Places &place
 }
 
 template <bool WIRE>
-DEVICE void emit_decimal(const Slot &slot, const Step &step, const Bounds &bounds, const Found &found, u32 &code) {
+DEVICE void emit_decimal(const Slot &slot, const Step &step, const Bounds &bounds, const Found &found,
+                         u32 &code) {
     u64 low = 0, high = 0;
     if (found.inside && code == OK) {
         code = decimal<WIRE>(found.base, found.pos, found.len, step, bounds, low, high);

@@ -4,18 +4,6 @@
 #include "bytes.cuh"
 #include "warp.cuh"
 
-// The last of `rows` values that starts at or before `at`, a byte of one of them.
-DEVICE u32 value_at(const u32 *offsets, u32 rows, u32 at) {
-    u32 row = 0;
-    while (rows > 1) {
-        u32 half = rows / 2;
-        bool upper = offsets[row + half] <= at;
-        row = upper ? row + half : row;
-        rows = upper ? rows - half : half;
-    }
-    return row;
-}
-
 // Puts the first `bytes` (1 to 16) of `from_high : from_low` into `high : low`, from byte `place` on.
 DEVICE void place_bytes(u64 from_low, u64 from_high, u32 bytes, u32 place, u64 &low, u64 &high) {
     if (bytes < 8) {
@@ -41,7 +29,7 @@ DEVICE void gather16(const u8 *input, u8 *to, const u32 *offsets, const u32 *sou
                      u32 begin, u32 end) {
     const u32 first = at < begin ? begin : at, stop = least(end - at, 16) + at;
     u64 low = 0, high = 0;
-    u32 row = value_at(offsets, rows, first);
+    u32 row = last_at_most(offsets, 0, rows, first);
     for (u32 next = first; next < stop; row++) {
         u32 part = least(offsets[row + 1], stop) - next;
         if (part == 0) continue;
@@ -55,5 +43,5 @@ DEVICE void gather16(const u8 *input, u8 *to, const u32 *offsets, const u32 *sou
         store16(to + at, low, high);
         return;
     }
-    for (u32 i = first; i < stop; i++) to[i] = static_cast<u8>((i - at < 8 ? low : high) >> 8 * (i - at) % 64);
+    for (u32 i = first; i < stop; i++) to[i] = u8((i - at < 8 ? low : high) >> 8 * (i - at) % 64);
 }

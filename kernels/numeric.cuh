@@ -164,7 +164,8 @@ DEVICE bool few_digits(const u8 *base, u32 pos, u32 len, const Step &step, const
 
 // A decimal's 128 bits, two's complement.
 template <bool WIRE>
-DEVICE u32 decimal(const u8 *base, u32 pos, u32 len, const Step &step, const Bounds &bounds, u64 &low, u64 &high) {
+DEVICE u32 decimal(const u8 *base, u32 pos, u32 len, const Step &step, const Bounds &bounds, u64 &low,
+                   u64 &high) {
     u32 code;
     if (few_digits<WIRE>(base, pos, len, step, bounds, low, code)) {
         high = static_cast<u64>(static_cast<i64>(low) >> 63);

@@ -75,14 +75,19 @@ struct Slot {
     DEVICE u32 tiles() const { return header().rows / ROWS + (header().rows % ROWS != 0); }
 
     DEVICE OutHeader &out() const { return *reinterpret_cast<OutHeader *>(output); }
-    DEVICE OutColumn *out_columns() const { return reinterpret_cast<OutColumn *>(output + sizeof(OutHeader)); }
+    DEVICE OutColumn *out_columns() const {
+        return reinterpret_cast<OutColumn *>(output + sizeof(OutHeader));
+    }
     DEVICE Status *statuses() const {
-        return reinterpret_cast<Status *>(output + sizeof(OutHeader) + sizeof(OutColumn) * u64(header().columns));
+        return reinterpret_cast<Status *>(out_columns() + header().columns);
     }
 
     DEVICE Plan &plan() const { return *reinterpret_cast<Plan *>(scratch); }
     DEVICE Entry *steps() const { return reinterpret_cast<Entry *>(scratch + 256); }
     DEVICE Column *columns() const { return reinterpret_cast<Column *>(steps() + header().attrs); }
+    // Of varying length, by its number among those.
+    DEVICE const Column &column(u32 varying) const { return columns()[columns()[varying].column]; }
+    DEVICE OutColumn &out_column(u32 varying) const { return out_columns()[columns()[varying].column]; }
     DEVICE u64 sources_at(u32 varying) const {
         u64 head = 256 + sizeof(Entry) * u64(header().attrs) + sizeof(Column) * u64(header().columns);
         return head + sizeof(u32) * ROWS * u64(varying) * tiles();
@@ -94,7 +99,8 @@ struct Slot {
     DEVICE u32 *words(u64 at) const { return reinterpret_cast<u32 *>(scratch + at); }
 };
 
-static_assert(sizeof(Step) == 32 && sizeof(Entry) == 64 && sizeof(Column) == 64 && sizeof(Plan) == 64, "the scratch size in decode.cu");
+static_assert(sizeof(Entry) == 64 && sizeof(Column) == 64 && sizeof(Plan) == 64, "scratch, see decode.cu");
+static_assert(sizeof(Step) == 32, "two loads");
 
 // Bytes of a value in the column's buffer: 0 for a bitmap, `VARYING` for offsets.
 constexpr u32 VARYING = ~0u;

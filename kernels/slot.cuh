@@ -26,7 +26,9 @@ enum Op : u8 {
     NUMERIC_TEXT
 };
 
-enum Code : u32 { OK, MALFORMED, COMPRESSED, EXTERNAL, NUMERIC_NAN, INFINITE, MISFIT, OUT_OF_RANGE, CHAR_HIGH, SERVER };
+enum Code : u32 {
+    OK, MALFORMED, COMPRESSED, EXTERNAL, NUMERIC_NAN, INFINITE, MISFIT, OUT_OF_RANGE, CHAR_HIGH, SERVER
+};
 
 struct Status { u32 row, column, code; };
 struct OutHeader { u32 rows, columns, statuses, bytes; };

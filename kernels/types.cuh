@@ -1,4 +1,4 @@
-// Integer names for every kernel source. NVRTC has no <cstdint>; the host build (HOST_BUILD) uses the same names.
+// Integer names for every kernel source. NVRTC has no <cstdint>; the host build (HOST_BUILD) uses the same.
 #pragma once
 using i8 = signed char;
 using u8 = unsigned char;

@@ -19,7 +19,7 @@ constexpr u32 VARTAG_ONDISK = 18, TOAST_POINTER = 18;
 DEVICE bool varlena(const u8 *base, u32 pos, u32 end, u32 mask, Datum &datum) {
     if (pos >= end) return false;
     u32 head = load32(base, pos, end - 1);
-    // att_align_pointer: zero is padding, or the start of an aligned long header, which aligning does not move.
+    // att_align_pointer: zero is padding, or the start of a long header, which aligning does not move.
     if ((head & 0xFF) == 0 && (pos & mask) != 0) {
         pos = (pos + mask) & ~mask;
         if (pos >= end) return false;

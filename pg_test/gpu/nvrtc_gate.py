@@ -108,7 +108,8 @@ def over_budget(source, found):
     """What is wrong with the kernels of a source, a line each."""
     text, limits = source.read_text(), budgets(source)
     named = {first or second for first, second in KERNEL.findall(text)}
-    wrong = [f"{name}: not in the compiler's log" for name in sorted(named - {kernel.name for kernel in found})]
+    absent = named - {kernel.name for kernel in found}
+    wrong = [f"{name}: not in the compiler's log" for name in sorted(absent)]
     for kernel in found:
         # A source without any budget holds no kernels that matter, such as the one that is made to fault.
         limit = limits.get(kernel.name, 16 if not limits else 0)

@@ -145,11 +145,19 @@ fn wish() -> impl Strategy<Value = Wish> {
         .prop_map(|(seed, rows, columns, nulls, trouble)| Wish { seed, rows, columns, nulls, trouble })
 }
 
+fn wishes() -> impl Strategy<Value = Vec<Wish>> {
+    prop::collection::vec(wish(), 1..4)
+}
+
+fn shared() -> impl Strategy<Value = u32> {
+    prop::sample::select(&SHARED[..])
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
 
     #[test]
-    fn heap(wishes in prop::collection::vec(wish(), 1..4), shared in prop::sample::select(&SHARED[..]), seed: u32) {
+    fn heap(wishes in wishes(), shared in shared(), seed: u32) {
         let mut host = Host::start();
         for wish in wishes {
             check(&mut host, &specimens::heap(wish), shared, seed);
@@ -157,7 +165,7 @@ proptest! {
     }
 
     #[test]
-    fn copy_binary(wishes in prop::collection::vec(wish(), 1..4), shared in prop::sample::select(&SHARED[..]), seed: u32) {
+    fn copy_binary(wishes in wishes(), shared in shared(), seed: u32) {
         let mut host = Host::start();
         for wish in wishes {
             check(&mut host, &specimens::copy_binary(wish), shared, seed);
@@ -165,7 +173,7 @@ proptest! {
     }
 
     #[test]
-    fn noise(wishes in prop::collection::vec(wish(), 1..4), shared in prop::sample::select(&SHARED[..]), seed: u32) {
+    fn noise(wishes in wishes(), shared in shared(), seed: u32) {
         let mut host = Host::start();
         for wish in wishes {
             check(&mut host, &specimens::noise(wish), shared, seed);

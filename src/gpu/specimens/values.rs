@@ -156,7 +156,7 @@ pub struct Number {
 }
 
 impl Number {
-    /// `unscaled` divided by 10 to the power `scale`, as PostgreSQL stores it: without zero groups at the ends.
+    /// `unscaled` divided by 10 to the power `scale`, as it is stored: without zero groups at either end.
     pub fn of(mut unscaled: u128, negative: bool, scale: u16) -> Number {
         let mut digits = Vec::new();
         let spare = u32::from(scale).wrapping_neg() % 4;
