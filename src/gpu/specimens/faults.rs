@@ -5,7 +5,7 @@ use super::{
     Page, Random, Specimen, Wish, copy_binary, copy_slot, form_row, form_tuple, heap, heap_slot, noise,
 };
 use crate::slot::input::AttrSpec;
-use crate::slot::layout::{Attr, BLOCK, NO_COLUMN, Op};
+use crate::slot::layout::{Attr, BLOCK, NO_COLUMN, Op, STRIP_VERSION};
 
 /// A slot, and how many statuses it has to have where that is known.
 pub type Fault = (Specimen, Option<usize>);
@@ -22,6 +22,9 @@ pub fn all() -> Vec<Fault> {
     found.push((infinite_dates(), Some(9)));
     found.push((more_statuses_than_listed(), Some(1500)));
     found.push((varlenas_that_are_never_stored(), Some(6)));
+    found.push((versions_that_are_not_there(), Some(2)));
+    let wish = Wish { seed: 8, rows: 300, columns: 0, nulls: 0, trouble: 30 };
+    found.extend([heap(wish), copy_binary(wish), noise(wish)].map(|specimen| (specimen, None)));
     found
 }
 
@@ -242,4 +245,16 @@ fn varlenas_that_are_never_stored() -> Specimen {
     values.push(Datum::Fixed(vec![1, 1, 0, 0]));
     let rows: Vec<_> = values.into_iter().map(|value| vec![value, Datum::Fixed(vec![5; 8])]).collect();
     table("varlenas that are never stored", &attrs, 2, &rows)
+}
+
+/// Empty values where a version byte has to be, with a 1 behind them: 257 fields start with the bytes 1, 1.
+fn versions_that_are_not_there() -> Specimen {
+    let mut attrs: Vec<_> = (0..257).map(|column| attr(Op::Bytes, 0, 0, column)).collect();
+    attrs[256].attr.strip = STRIP_VERSION;
+    let mut fields = vec![None; 257];
+    fields[256] = Some(vec![]);
+    let mut rows = vec![form_row(&fields); 2];
+    fields[256] = Some(vec![1, b'{', b'}']);
+    rows.push(form_row(&fields));
+    copy_slot("empty values of jsonb".into(), &attrs, &rows)
 }
