@@ -5,8 +5,11 @@
 //! through [`fake`], without a GPU.
 
 pub mod cuda;
+pub mod engine;
+pub mod fake;
 #[cfg(test)]
 mod host_kernels_tests;
+pub mod schedule;
 pub mod specimens;
 
 pub use crate::slot::board::DeviceInfo;
@@ -20,6 +23,8 @@ pub struct Fault {
 }
 
 /// What decodes slots. A feeder thread calls `submit`, a drainer thread `collect`, in the same order.
+///
+/// After a sticky fault both return at once, with another one: every ticket is collected all the same.
 pub trait Device: Send + Sync {
     fn info(&self) -> DeviceInfo;
 

@@ -1,0 +1,318 @@
+//! The engine: takes slots from the pool and has devices decode them.
+//!
+//! Runs in a process of its own, which the GPU service forks; `run` is its main thread.
+//!
+//! ```text
+//! pool --READY--> dispatcher --bounded--> feeder --bounded--> drainer --> DONE | FAILED
+//!                     ^                   (submit)            (collect)        |
+//!                     +-------------------- finished, doorbell ----------------+
+//! ```
+//!
+//! The dispatcher (the calling thread) takes what is ready in the order of submission, assigns it
+//! (`schedule`) and passes on as much as each device's channel holds; the rest waits in one queue a device, so
+//! that a busy device holds nobody else up. Queues are bounded by the pool: a slot is in one place at a time.
+//! Exporters that submit at once share a device in the order of their tickets; none can overtake.
+//!
+//! Every slot that was taken is finished exactly once, by whoever has its handle when it is dropped at the
+//! latest. A fault fails its slot. After a sticky one, or a panic, nothing is submitted any more, everything
+//! that is queued fails, other devices finish what they have, and `run` returns for the process to end: only a
+//! new process gets a working driver; when threads do not return from a driver that has lost its device, the
+//! process ends at once. The pool is closed first, so that no slot whose output the lost device
+//! might still write is used again before this process has ended.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+
+use super::schedule::{Policy, Schedule, allowed};
+use super::{Device, Fault};
+use crate::slot::pool::{Pool, Running};
+
+/// Why the engine returned. Either way its process is to end.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Exit {
+    /// It was told to.
+    Stopped,
+    /// A device is lost, for this reason: a new engine is needed.
+    Restart(String),
+}
+
+/// Slots in a device's channel beyond those that it can have in flight: while the dispatcher looks elsewhere.
+const AHEAD: usize = 2;
+/// What threads get to return after a device was lost.
+const LAST_CHANCE: Duration = Duration::from_secs(5);
+
+/// A slot on its way, with what it was counted as.
+struct Work {
+    running: Running,
+    group: u64,
+    bytes: u64,
+}
+
+struct Finished {
+    place: usize,
+    group: u64,
+    bytes: u64,
+    done: bool,
+}
+
+/// What all threads share.
+struct Engine<'a> {
+    pool: &'a Pool,
+    log: &'a (dyn Fn(&str) + Sync),
+    /// Nothing is submitted to a device any more.
+    ending: AtomicBool,
+    /// The first sticky fault.
+    lost: Mutex<Option<String>>,
+    returned: Arc<AtomicBool>,
+}
+
+/// Takes and decodes slots until `stop` is set or a device is lost. `log` gets lines for people.
+pub fn run(
+    pool: &Pool,
+    devices: Vec<Box<dyn Device>>,
+    policy: Policy,
+    stop: &AtomicBool,
+    log: &(dyn Fn(&str) + Sync),
+) -> Exit {
+    let ending = AtomicBool::new(false);
+    let engine = Engine { pool, log, ending, lost: Mutex::new(None), returned: Arc::default() };
+    if devices.is_empty() {
+        return Exit::Restart("there is no device".into());
+    }
+    let infos: Vec<_> = devices.iter().map(|device| device.info()).collect();
+    let near = pool.numa_node();
+    let places = allowed(policy, &infos, near);
+    engine.say(&format!(
+        "engine {}: {} of {} devices are used, policy {policy:?}, pool on NUMA node {}",
+        std::process::id(),
+        places.len(),
+        devices.len(),
+        near.map_or("unknown".into(), |node| node.to_string()),
+    ));
+    let ordinals: Vec<u32> = infos.iter().map(|info| info.ordinal).collect();
+    pool.set_ready(&infos);
+    thread::scope(|scope| {
+        let (finished, results) = bounded(2 * pool.slots().0);
+        let mut feeds = Vec::new();
+        for (place, device) in devices.iter().enumerate() {
+            let (feed, work) = bounded::<Work>(device.depth() + AHEAD);
+            let (flown, flights) = bounded(device.depth());
+            feeds.push(feed);
+            let (device, engine) = (device.as_ref(), &engine);
+            let hand = Hand { engine, device, place, ordinal: ordinals[place], finished: finished.clone() };
+            let other = hand.clone();
+            scope.spawn(move || hand.guard(|hand| hand.feed(&work, &flown)));
+            scope.spawn(move || other.guard(|hand| hand.drain(&flights)));
+        }
+        drop(finished);
+        let queues = feeds.iter().map(|_| VecDeque::new()).collect();
+        let schedule = Schedule::new(devices.len(), places);
+        Dispatcher { engine: &engine, schedule, feeds, queues, results }.run(stop);
+        // Here the channels' ends are dropped, by which the threads learn that there is no more.
+    });
+    engine.returned.store(true, Ordering::Release);
+    engine.fail_rest();
+    match engine.reason() {
+        Some(reason) => Exit::Restart(reason),
+        None => Exit::Stopped,
+    }
+}
+
+impl Engine<'_> {
+    fn say(&self, line: &str) {
+        self.pool.log("engine", line);
+        (self.log)(line);
+    }
+
+    fn reason(&self) -> Option<String> {
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn is_ending(&self) -> bool {
+        self.ending.load(Ordering::Acquire)
+    }
+
+    fn end(&self) {
+        self.pool.close();
+        self.ending.store(true, Ordering::Release);
+    }
+
+    fn lose(&self, reason: &str) {
+        self.end();
+        let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
+        if lost.is_none() {
+            *lost = Some(reason.to_owned());
+            self.say(&format!("the engine ends: {reason}"));
+            let returned = self.returned.clone();
+            thread::spawn(move || end_anyway(&returned));
+        }
+        drop(lost);
+        self.pool.ring();
+    }
+
+    /// The message for slots that fail with the engine.
+    fn farewell(&self) -> String {
+        self.reason().unwrap_or_else(|| "the GPU engine was stopped".into())
+    }
+
+    /// Fails what was submitted meanwhile. What comes later still, the supervisor fails.
+    fn fail_rest(&self) {
+        let mut rest = Vec::new();
+        self.pool.take_ready(&mut rest);
+        let why = self.farewell();
+        rest.into_iter().for_each(|running| running.fail(&why));
+    }
+}
+
+/// A driver that has lost its device may keep its threads for good: then the process ends without them.
+fn end_anyway(returned: &AtomicBool) {
+    thread::sleep(LAST_CHANCE);
+    if !returned.load(Ordering::Acquire) {
+        // SAFETY: nothing in this process is needed any more, and its threads are not to be waited for.
+        unsafe { libc::_exit(libc::EXIT_FAILURE) }
+    }
+}
+
+/// The calling thread.
+struct Dispatcher<'a> {
+    engine: &'a Engine<'a>,
+    schedule: Schedule,
+    feeds: Vec<Sender<Work>>,
+    queues: Vec<VecDeque<Work>>,
+    results: Receiver<Finished>,
+}
+
+impl Dispatcher<'_> {
+    fn run(mut self, stop: &AtomicBool) {
+        let pool = self.engine.pool;
+        let mut taken = Vec::new();
+        while !self.engine.is_ending() {
+            // Read before looking: what is rung from here on ends the wait below at once.
+            let bell = pool.bell();
+            if stop.load(Ordering::Relaxed) {
+                self.engine.end();
+                break;
+            }
+            self.settle();
+            pool.take_ready(&mut taken);
+            let idle = taken.is_empty();
+            for running in taken.drain(..) {
+                self.assign(running);
+            }
+            self.pass_on();
+            if idle && self.results.is_empty() {
+                pool.wait_bell(bell);
+            }
+        }
+        let why = self.engine.farewell();
+        for work in self.queues.drain(..).flatten() {
+            work.running.fail(&why);
+        }
+    }
+
+    fn settle(&mut self) {
+        while let Ok(Finished { place, group, bytes, done }) = self.results.try_recv() {
+            self.schedule.finished(place, group, bytes);
+            self.engine.pool.set_load(place, self.schedule.load(place).slots, u64::from(done));
+        }
+    }
+
+    fn assign(&mut self, running: Running) {
+        let (group, bytes) = (running.group(), running.bytes());
+        let place = self.schedule.assign(group, bytes);
+        self.engine.pool.set_load(place, self.schedule.load(place).slots, 0);
+        self.queues[place].push_back(Work { running, group, bytes });
+    }
+
+    /// Fills the devices' channels. There is room again when one of a device's slots has come back, which
+    /// rings the bell.
+    fn pass_on(&mut self) {
+        for (feed, queue) in self.feeds.iter().zip(&mut self.queues) {
+            while let Some(work) = queue.pop_front() {
+                match feed.try_send(work) {
+                    Ok(()) => (),
+                    Err(TrySendError::Full(work)) => {
+                        queue.push_front(work);
+                        break;
+                    }
+                    // Its thread has panicked, and the engine ends. The slot fails as it is dropped.
+                    Err(TrySendError::Disconnected(_)) => break,
+                }
+            }
+        }
+    }
+}
+
+/// One device's feeder or drainer.
+#[derive(Clone)]
+struct Hand<'a> {
+    engine: &'a Engine<'a>,
+    device: &'a dyn Device,
+    place: usize,
+    ordinal: u32,
+    finished: Sender<Finished>,
+}
+
+impl Hand<'_> {
+    /// A panic in a device is the device's loss.
+    fn guard(self, body: impl FnOnce(&Self)) {
+        if catch_unwind(AssertUnwindSafe(|| body(&self))).is_err() {
+            self.engine.lose(&format!("GPU {}: a thread panicked", self.ordinal));
+        }
+    }
+
+    /// Feeder.
+    fn feed(&self, work: &Receiver<Work>, flown: &Sender<(usize, Work)>) {
+        for work in work {
+            if self.engine.is_ending() || work.running.is_abandoned() {
+                let why = self.engine.farewell();
+                self.finish(work, |running| running.fail(&why), false);
+                continue;
+            }
+            match self.device.submit(work.running.input()) {
+                // When the drainer has panicked, the slot fails as it is dropped.
+                Ok(ticket) => drop(flown.send((ticket, work))),
+                Err(fault) => self.fault(work, &fault),
+            }
+        }
+    }
+
+    /// Drainer.
+    fn drain(&self, flights: &Receiver<(usize, Work)>) {
+        // From a device that is lost too: the feeder may wait for it to have room.
+        for (ticket, mut work) in flights {
+            match self.device.collect(ticket, work.running.output_mut()) {
+                Ok(()) => self.finish(work, |running| running.complete(self.ordinal), true),
+                Err(fault) => self.fault(work, &fault),
+            }
+        }
+    }
+
+    fn fault(&self, work: Work, fault: &Fault) {
+        // Before the slot can be used again.
+        if fault.sticky {
+            self.engine.lose(&fault.message);
+        } else {
+            self.engine.say(&format!("a slot failed: {}", fault.message));
+        }
+        self.finish(work, |running| running.fail(&fault.message), false);
+    }
+
+    fn finish(&self, work: Work, end: impl FnOnce(Running), done: bool) {
+        let Work { running, group, bytes } = work;
+        end(running);
+        // Nobody listens any more when the engine ends.
+        let _ = self.finished.send(Finished { place: self.place, group, bytes, done });
+        self.engine.pool.ring();
+    }
+}
+
+#[cfg(test)]
+#[path = "engine_tests.rs"]
+mod tests;
