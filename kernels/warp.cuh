@@ -27,6 +27,11 @@ DEVICE void block_sync() { __syncthreads(); }
 DEVICE u32 ballot(bool vote) { return __ballot_sync(~0u, vote); }
 DEVICE u32 shuffle_up(u32 value, u32 by) { return __shfl_up_sync(~0u, value, by); }
 DEVICE u64 shuffle_up(u64 value, u32 by) { return __shfl_up_sync(~0u, value, by); }
+DEVICE u32 shuffle(u32 value, u32 from) { return __shfl_sync(~0u, value, static_cast<int>(from)); }
+// The lanes whose value is the same as this one's.
+DEVICE u32 match(u32 value) { return __match_any_sync(~0u, value); }
+// What the lanes wrote before it, all of them see behind it.
+DEVICE void warp_sync() { __syncwarp(); }
 
 DEVICE u32 warp_sum(u32 value) {
 #if __CUDA_ARCH__ >= 800
@@ -38,6 +43,10 @@ DEVICE u32 warp_sum(u32 value) {
 }
 
 DEVICE u32 count_bits(u32 bits) { return __popc(bits); }
+// Of a number that is not 0.
+DEVICE u32 trailing_zeros(u32 bits) { return static_cast<u32>(__ffs(static_cast<int>(bits))) - 1; }
+DEVICE u32 trailing_zeros(u64 bits) { return static_cast<u32>(__ffsll(static_cast<i64>(bits))) - 1; }
+DEVICE u32 leading_zeros(u32 bits) { return static_cast<u32>(__clz(static_cast<int>(bits))); }
 DEVICE u32 atomic_add(u32 *at, u32 value) { return atomicAdd(at, value); }
 DEVICE void atomic_max(u32 *at, u32 value) { atomicMax(at, value); }
 DEVICE void publish() { __threadfence(); }

@@ -1,4 +1,4 @@
-//! The kernels as a program on the host (kernels/host/main.cpp) in a device's place: the comparison can
+//! The kernels as a program on the host (kernels/host/decode.cpp) in a device's place: the comparison can
 //! then be tried where there is no GPU.
 
 use std::io::{Read, Write};

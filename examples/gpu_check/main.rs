@@ -6,10 +6,11 @@
 //!   probe    the driver, the devices, their buses and kernels; the kernels' cache
 //!   golden   generated slots, and files *.slot in DIR (input regions), on the device and on the CPU
 //!   rates    kernels alone; slots from registered memory, with copies overlapped
+//!   snappy   compressed pages: golden bytes, read back; snappy alone
 //!   faults   a kernel that faults, memory that is not there: each in a process of its own
-//!   all      the four above (default)
+//!   all      the five above (default)
 //!   cases    no device: makes the generated slots and decodes them on the CPU
-//!   host     golden, against the program that kernels/host/main.cpp makes: --program PATH
+//!   host     golden, against the program that kernels/host/decode.cpp makes: --program PATH
 //!   small    golden with few and small slots on buffers to match, for compute-sanitizer
 //! ```
 //!
@@ -22,6 +23,7 @@ mod host;
 mod lineorder;
 mod pool;
 mod rates;
+mod snappy;
 mod values;
 
 use std::path::{Path, PathBuf};
@@ -29,6 +31,7 @@ use std::process::{Command, ExitCode};
 use std::time::Instant;
 
 use pg_strata::gpu::Device;
+use pg_strata::gpu::cuda::compress_bench::Compress;
 use pg_strata::gpu::cuda::{Config, CudaDevice, open_all, probe};
 use pg_strata::slot::layout::{COPY_BINARY, HEAP};
 
@@ -77,7 +80,7 @@ fn options() -> Result<Options, String> {
         }
     }
     if options.modes.is_empty() || options.modes == ["all"] {
-        options.modes = ["probe", "golden", "rates", "faults"].map(String::from).to_vec();
+        options.modes = ["probe", "golden", "rates", "snappy", "faults"].map(String::from).to_vec();
     }
     Ok(options)
 }
@@ -269,6 +272,21 @@ fn rates(options: &Options, table: &mut Table) -> Result<(), String> {
     Ok(())
 }
 
+fn compressed(options: &Options, small: bool, table: &mut Table) -> Result<(), String> {
+    let device = Compress::open(0, options.nvrtc.as_deref(), &options.cache)?;
+    let what = "snappy: streams equal the host's and are read back";
+    match snappy::check(&device, small) {
+        Ok(note) => table.ok(what, "ok", note),
+        Err(why) => table.fail(what, why),
+    }
+    if !small {
+        for (what, rate, note) in snappy::rates(&device, 256 * MIB, 9)? {
+            table.ok(what, format!("{rate:.1} GB/s"), note);
+        }
+    }
+    Ok(())
+}
+
 /// Runs a part of `faults` in a process of its own, since its device is lost afterwards.
 fn child(part: &str, options: &Options, table: &mut Table) {
     let program = std::env::current_exe().unwrap_or_else(|_| "gpu_check".into());
@@ -361,7 +379,8 @@ fn run(mode: &str, options: &Options, table: &mut Table) -> Result<(), String> {
     match mode {
         "probe" => describe(options, table),
         "golden" => golden(options, options.small, table),
-        "small" => golden(options, true, table),
+        "small" => golden(options, true, table).and_then(|()| compressed(options, true, table)),
+        "snappy" => compressed(options, options.small, table),
         "cases" => {
             let (slots, rows, statuses) = golden::on_the_cpu(options.small);
             table.check(

@@ -253,6 +253,19 @@ template <class T> DEVICE T shuffle_up(T value, u32 by) {
     return static_cast<T>(values[lane >= by ? lane - by : lane]);
 }
 
+DEVICE u32 shuffle(u32 value, u32 from) {
+    return static_cast<u32>(emulate::meet_warp(value, "shuffle from").met[from % emulate::LANES]);
+}
+
+DEVICE u32 match(u32 value) {
+    const u64 *values = emulate::meet_warp(value, "match").met;
+    u32 bits = 0;
+    for (u32 i = 0; i < emulate::LANES; i++) bits |= static_cast<u32>(values[i] == value) << i;
+    return bits;
+}
+
+DEVICE void warp_sync() { emulate::meet_warp(0, "warp barrier"); }
+
 DEVICE u32 warp_sum(u32 value) {
     const u64 *values = emulate::meet_warp(value, "sum").met;
     u32 sum = 0;
@@ -261,6 +274,9 @@ DEVICE u32 warp_sum(u32 value) {
 }
 
 DEVICE u32 count_bits(u32 bits) { return static_cast<u32>(__builtin_popcount(bits)); }
+DEVICE u32 trailing_zeros(u32 bits) { return static_cast<u32>(__builtin_ctz(bits)); }
+DEVICE u32 trailing_zeros(u64 bits) { return static_cast<u32>(__builtin_ctzll(bits)); }
+DEVICE u32 leading_zeros(u32 bits) { return static_cast<u32>(__builtin_clz(bits)); }
 DEVICE u32 atomic_add(u32 *at, u32 value) {
     u32 before = *at;
     *at += value;

@@ -1,106 +1,31 @@
 //! The kernels, built for the host with sanitizers, against the CPU's decode: byte for byte.
-//!
-//! A C++ compiler is needed ($CXX, else `c++`). What is built lies beside the test's own executable and is
-//! built again when a kernel source changes.
 
+use super::host_program::HostProgram;
 use super::specimens::{self, Specimen, Wish, faults};
 use crate::decode::slot::decode_slot;
 use crate::slot::layout::{Header, STATUSES, Status, WANT_COLUMNS, columns_start, get, put, statuses_at};
 use proptest::prelude::*;
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::{Read, Write};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
 
-const FLAGS: [&str; 10] = [
-    "-std=c++17",
-    "-O1",
-    "-g",
-    "-DHOST_BUILD",
-    "-fno-strict-aliasing",
-    "-fsanitize=address,undefined",
-    "-fno-sanitize-recover=all",
-    "-Wall",
-    "-Wextra",
-    "-Wno-unused-parameter",
-];
-
-fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
-    for entry in std::fs::read_dir(folder).expect("kernels/") {
-        let path = entry.expect("kernels/").path();
-        if path.is_dir() { sources(&path, found) } else { found.push(path) }
-    }
-}
-
-/// The program, built when no earlier run has.
-fn program() -> &'static Path {
-    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| {
-        let kernels = Path::new(env!("CARGO_MANIFEST_DIR")).join("kernels");
-        let mut files = Vec::new();
-        sources(&kernels, &mut files);
-        files.sort();
-        let mut hash = DefaultHasher::new();
-        FLAGS.hash(&mut hash);
-        files.iter().for_each(|file| std::fs::read(file).expect("a kernel source").hash(&mut hash));
-        let here = std::env::current_exe().expect("a test has an executable");
-        let built = here.with_file_name(format!("host_kernels-{:016x}", hash.finish()));
-        if !built.exists() {
-            build(&kernels.join("host/main.cpp"), &built);
-        }
-        built
-    })
-}
-
-fn build(source: &Path, built: &Path) {
-    let compiler = std::env::var("CXX").unwrap_or_else(|_| "c++".into());
-    let part = built.with_extension(std::process::id().to_string());
-    let made = Command::new(&compiler).args(FLAGS).arg(source).arg("-o").arg(&part).output();
-    let made = made.unwrap_or_else(|error| {
-        panic!("the kernels' tests need a C++ compiler with sanitizers: {compiler}: {error}")
-    });
-    assert!(made.status.success(), "{compiler}: {}", String::from_utf8_lossy(&made.stderr));
-    std::fs::rename(&part, built).expect("a place for the program");
-}
-
-/// The program, running; it ends when its standard input does.
-struct Host(Child);
+/// The decode kernels' program.
+struct Host(HostProgram);
 
 impl Host {
     fn start() -> Host {
-        let mut command = Command::new(program());
-        Host(command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the kernels' program"))
+        Host(HostProgram::start("decode"))
     }
 
     /// As many bytes of the output region as are in use.
     fn decode(&mut self, specimen: &Specimen, shared: u32, seed: u32) -> Vec<u8> {
         let sizes = [specimen.input.len() as u32, specimen.output_bytes as u32, shared, seed];
-        let request: Vec<u8> = sizes.iter().flat_map(|size| size.to_le_bytes()).collect();
-        let (input, output) = (self.0.stdin.as_mut(), self.0.stdout.as_mut());
-        let (input, output) = input.zip(output).expect("piped above");
+        let mut request: Vec<u8> = sizes.iter().flat_map(|size| size.to_le_bytes()).collect();
+        request.extend(&specimen.input);
         let mut answer = || {
-            input.write_all(&request)?;
-            input.write_all(&specimen.input)?;
-            input.flush()?;
-            let mut size = [0; 4];
-            output.read_exact(&mut size)?;
-            let mut region = vec![0; u32::from_le_bytes(size) as usize];
-            output.read_exact(&mut region)?;
-            Ok(region)
+            self.0.ask(&request)?;
+            let size = self.0.answer_words(1)?[0];
+            self.0.answer(size as usize)
         };
         let answered: std::io::Result<Vec<u8>> = answer();
         answered.unwrap_or_else(|error| panic!("{error}: see above, {}", specimen.name))
-    }
-}
-
-impl Drop for Host {
-    fn drop(&mut self) {
-        drop(self.0.stdin.take());
-        let status = self.0.wait().expect("a child of this process");
-        if !std::thread::panicking() {
-            assert!(status.success(), "{status}");
-        }
     }
 }
 

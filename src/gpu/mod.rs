@@ -9,6 +9,10 @@ pub mod engine;
 pub mod fake;
 #[cfg(test)]
 mod host_kernels_tests;
+#[cfg(test)]
+mod host_program;
+#[cfg(test)]
+mod host_snappy_tests;
 pub mod schedule;
 pub mod specimens;
 

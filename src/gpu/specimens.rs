@@ -10,6 +10,7 @@ use crate::slot::layout::{
 };
 
 pub mod faults;
+pub mod pages;
 mod values;
 use values::{Datum, heap_datum, heap_payload, wire_field};
 

@@ -11,6 +11,9 @@ mod bandwidth;
 #[doc(hidden)]
 pub mod bench;
 mod cache;
+mod compress;
+#[doc(hidden)]
+pub mod compress_bench;
 mod device;
 mod dynamic;
 mod error;
@@ -22,7 +25,7 @@ mod pinned;
 mod probe;
 
 use std::ffi::c_char;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use cudarc::driver::sys::cuDeviceGetPCIBusId;
@@ -120,12 +123,13 @@ unsafe fn open(
     unsafe { context.disable_event_tracking() };
     let mut info = describe(&context, ordinal).map_err(failed("describe the device"))?;
     let architecture = 10 * info.capability.0 + info.capability.1;
-    let decode = load(config, &context, &module::DECODE, architecture)?;
+    let load = |unit| load(&context, unit, architecture, config.nvrtc.as_deref(), &config.cache);
+    let decode = load(&module::DECODE)?;
     let kernels = Kernels::load(&context, &decode).map_err(failed("load the kernels"))?;
     let planted = match config.fault_after {
         None => None,
         Some(slot) => {
-            let module = load(config, &context, &module::FAULT, architecture)?;
+            let module = load(&module::FAULT)?;
             Some(Planted { slot, kernel: module.load_function("fault").map_err(failed("load the fault"))? })
         }
     };
@@ -161,12 +165,13 @@ unsafe fn open(
 
 /// The unit's module: what the cache holds is compiled anew when the driver refuses it.
 fn load(
-    config: &Config,
     context: &Arc<CudaContext>,
     unit: &Unit,
     architecture: u32,
+    nvrtc: Option<&Path>,
+    cache: &Path,
 ) -> Result<Arc<CudaModule>, String> {
-    let code = |fresh| module::code(unit, architecture, config.nvrtc.as_deref(), &config.cache, fresh);
+    let code = |fresh| module::code(unit, architecture, nvrtc, cache, fresh);
     let first = code(false)?;
     match context.load_module(Ptx::from_binary(first.cubin)) {
         Ok(module) => Ok(module),

@@ -4,24 +4,9 @@
 // stdout: u32 bytes, and as many of the output region. Input, output and scratch are just as large as
 // decode.cu says, so that the sanitizers see what is read or written outside of them.
 #include "../decode.cu"
-#include <memory>
+#include "areas.hpp"
 
 namespace {
-
-struct Free {
-    void operator()(u8 *area) const { std::free(area); }
-};
-using Area = std::unique_ptr<u8, Free>;
-
-// `bytes` bytes of garbage, aligned as cuMemAlloc does.
-Area area(size_t bytes) {
-    void *found = nullptr;
-    if (posix_memalign(&found, 256, bytes) != 0) emulate::fail("no memory");
-    std::memset(found, emulate::GARBAGE, bytes);
-    return Area(static_cast<u8 *>(found));
-}
-
-bool read_all(void *to, size_t bytes) { return std::fread(to, 1, bytes, stdin) == bytes; }
 
 // The region with its data moved to the end: what is read behind the data is then behind the region.
 Area data_last(const u8 *region, size_t bytes) {

@@ -1,0 +1,179 @@
+// Compress: many buffers, such as a row group's pages, to Snappy streams end to end.
+//
+// Built as decode.cu is. What an element is, is in snappy.cuh; here: segments, and how they are joined.
+//
+// # Launches
+//
+// In this order, on one stream. Every kernel takes the same eight parameters:
+//
+//     const u8 *input     what the pages lie in: 256-byte aligned
+//     const Page *pages   `count` of them
+//     u8 *output          256-byte aligned; it need not be cleared
+//     Body *bodies        `count + 1` of them, written
+//     u8 *scratch         256-byte aligned; it need not be cleared
+//     u64 output_bytes    bytes of `output`
+//     u32 count           pages
+//     u32 bound           segments that there is room for: at least the sum of max(1, ceil(bytes / 65536))
+//                         over the pages, which the host need not know exactly
+//
+//     scratch = 256 + align(4 * (count + 1), 64) + align(4 * bound, 64) + align(8 * (bound + 1), 64)
+//               + 66576 * bound                                                      bytes
+//
+//     kernel      grid     block   dynamic shared memory   left out when
+//     divide      1        256     0                       never
+//     compress    bound    32      0                       bound == 0
+//     place       1        256     0                       never
+//     join        bound    256     0                       bound == 0
+//
+// # Result
+//
+// bodies[i]: where in `output` the stream of page i is, at no alignment, and its bytes. bodies[count].at:
+// bytes of `output` in use; bodies[count].bytes: 0, or FAILED when `output` or `bound` is too small, and then
+// nothing else means anything. The bytes depend on the pages alone.
+#include "snappy.cuh"
+
+#define PARAMETERS                                                                                     \
+    const u8 *input, const Page *pages, u8 *output, Body *bodies, u8 *scratch, u64 output_bytes, u32 count, \
+        u32 bound
+
+constexpr u32 FAILED = ~0u, WIDE = 256;
+
+// `at`: a multiple of 16. The page is read up to its length rounded up to 4.
+struct Page {
+    u64 at;
+    u32 bytes, reserved;
+};
+
+struct Body {
+    u64 at;
+    u32 bytes, reserved;
+};
+
+struct Plan {
+    u32 failed, segments;
+};
+
+struct Work {
+    const Page *pages;
+    u8 *scratch;
+    u32 count, bound;
+
+    DEVICE Plan &plan() const { return *reinterpret_cast<Plan *>(scratch); }
+    // The first segment of each page, and one more.
+    DEVICE u32 *firsts() const { return reinterpret_cast<u32 *>(scratch + 256); }
+    DEVICE u64 sizes_at() const { return 256 + align_up(4 * (u64(count) + 1), 64); }
+    // What each segment adds to its page's stream.
+    DEVICE u32 *sizes() const { return reinterpret_cast<u32 *>(scratch + sizes_at()); }
+    DEVICE u64 starts_at() const { return sizes_at() + align_up(4 * u64(bound), 64); }
+    // Where in the output, and where the last ends.
+    DEVICE u64 *starts() const { return reinterpret_cast<u64 *>(scratch + starts_at()); }
+    DEVICE u8 *slot(u32 segment) const {
+        return scratch + starts_at() + align_up(8 * (u64(bound) + 1), 64) + u64(segment) * SLOT;
+    }
+};
+
+// A segment's place in its page.
+struct Part {
+    u32 page, at, bytes;
+};
+
+DEVICE Part find_part(const Work &work, u32 segment) {
+    const u32 page = last_at_most(work.firsts(), 0, work.count, segment);
+    const u32 at = (segment - work.firsts()[page]) * SEGMENT;
+    return Part{page, at, least(SEGMENT, work.pages[page].bytes - at)};
+}
+
+// Bytes of the page's length at its stream's start.
+DEVICE u32 head_size(u32 bytes) {
+    return 1 + u32(bytes >= 1 << 7) + u32(bytes >= 1 << 14) + u32(bytes >= 1 << 21) + u32(bytes >= 1 << 28);
+}
+
+DEVICE void put_head(u8 *to, u32 bytes) {
+    for (; bytes >= 0x80; bytes >>= 7) *to++ = u8(bytes | 0x80);
+    *to = u8(bytes);
+}
+
+// registers: 40
+KERNEL BOUNDS(256, 1) divide(PARAMETERS) {
+    SHARED(u64, warps, WIDE / 32 + 1);
+    const Work work{pages, scratch, count, bound};
+    u64 segments = 0;
+    for (u32 first = 0; first < count; first += WIDE) {
+        const u32 page = first + thread();
+        u64 own = 0, all;
+        // An empty page has a segment too: its stream is the length alone.
+        if (page < count) own = pages[page].bytes == 0 ? 1 : (u64(pages[page].bytes) + SEGMENT - 1) / SEGMENT;
+        const u64 before = segments + block_scan(own, warps, all);
+        if (page < count) work.firsts()[page] = u32(before);
+        segments += all;
+    }
+    if (thread() != 0) return;
+    work.firsts()[count] = u32(segments);
+    work.plan() = Plan{segments > bound ? 1u : 0u, segments > bound ? 0 : u32(segments)};
+}
+
+// registers: 72
+KERNEL BOUNDS(32, 16) compress(PARAMETERS) {
+    SHARED(u32, table, TABLE / 2);
+    const Work work{pages, scratch, count, bound};
+    if (block_x() >= work.plan().segments) return;
+    const Part part = find_part(work, block_x());
+    const Page &page = pages[part.page];
+    const Segment segment{input + page.at + part.at, part.bytes, work.slot(block_x())};
+    u32 bytes = compress(segment, reinterpret_cast<u16 *>(table));
+    if (part.at == 0) bytes += head_size(page.bytes);
+    if (lane() == 0) work.sizes()[block_x()] = bytes;
+}
+
+// registers: 40
+KERNEL BOUNDS(256, 1) place(PARAMETERS) {
+    SHARED(u64, warps, WIDE / 32 + 1);
+    const Work work{pages, scratch, count, bound};
+
+    // Step 1: where the segments go.
+    const u32 segments = work.plan().segments;
+    u64 bytes = 0;
+    for (u32 first = 0; first < segments; first += WIDE) {
+        const u32 segment = first + thread();
+        u64 own = segment < segments ? work.sizes()[segment] : 0, all;
+        const u64 before = bytes + block_scan(own, warps, all);
+        if (segment < segments) work.starts()[segment] = before;
+        bytes += all;
+    }
+    if (thread() == 0) work.starts()[segments] = bytes;
+    block_sync();
+
+    // Step 2: where the pages are, then.
+    const bool failed = work.plan().failed != 0 || bytes > output_bytes;
+    for (u32 page = thread(); page < count && !failed; page += WIDE) {
+        const u64 at = work.starts()[work.firsts()[page]], end = work.starts()[work.firsts()[page + 1]];
+        bodies[page] = Body{at, u32(end - at), 0};
+    }
+    block_sync();
+    if (thread() != 0) return;
+    bodies[count] = Body{failed ? 0 : bytes, failed ? FAILED : 0, 0};
+    work.plan().failed = failed;
+}
+
+// Puts `bytes` bytes of `from`, 16 at a time, to where they are in the output. All threads take part.
+DEVICE void join_part(const u8 *from, u32 bytes, u8 *to) {
+    const u32 head = least(u32(-reinterpret_cast<u64>(to)) & 15, bytes), wide = (bytes - head) / 16;
+    if (thread() < head) to[thread()] = from[thread()];
+    for (u32 i = thread(); i < wide; i += threads()) {
+        u64 low, high;
+        load128(from, head + 16 * i, head + 16 * i + 15, low, high);
+        store16(to + head + 16 * i, low, high);
+    }
+    for (u32 i = head + 16 * wide + thread(); i < bytes; i += threads()) to[i] = from[i];
+}
+
+// registers: 40
+KERNEL BOUNDS(256, 4) join(PARAMETERS) {
+    const Work work{pages, scratch, count, bound};
+    if (block_x() >= work.plan().segments || work.plan().failed) return;
+    const Part part = find_part(work, block_x());
+    const u32 page_bytes = pages[part.page].bytes, head = part.at == 0 ? head_size(page_bytes) : 0;
+    u8 *to = output + work.starts()[block_x()];
+    if (head != 0 && thread() == 0) put_head(to, page_bytes);
+    join_part(work.slot(block_x()), work.sizes()[block_x()] - head, to + head);
+}

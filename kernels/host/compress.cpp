@@ -1,0 +1,54 @@
+// The compress kernels as a program on the host, for tests: see src/gpu/host_snappy_tests.rs.
+//
+// Each request on stdin: u32 pages, output bytes, seed; each page's u32 bytes, then the pages end to end.
+// Each answer on stdout: u32 1 when the kernels failed, else 0, each page's u32 bytes, and the streams end to
+// end. Buffers are just as large as compress.cu says, so that the sanitizers see what is read or written
+// outside of them; between the pages lies garbage.
+#include "../compress.cu"
+#include "areas.hpp"
+
+int main() {
+    u32 request[3];
+    while (read_all(request, sizeof request)) {
+        const auto [count, output_bytes, seed] = request;
+        std::vector<Page> pages(count);
+        u64 at = 0;
+        u32 bound = 0;
+        for (Page &page : pages) {
+            if (!read_all(&page.bytes, 4)) return 1;
+            page.at = at;
+            at = align_up(at + page.bytes, 16);
+            bound += std::max(1u, (page.bytes + SEGMENT - 1) / SEGMENT);
+        }
+        // The last page may be read up to a multiple of 4, no further.
+        if (count > 0) at = pages.back().at + align_up(pages.back().bytes, 4);
+        const Area input = area(at), output = area(output_bytes);
+        for (const Page &page : pages) {
+            if (!read_all(input.get() + page.at, page.bytes)) return 1;
+        }
+        const u64 room = 256 + align_up(4 * (u64(count) + 1), 64) + align_up(4 * u64(bound), 64) +
+                         align_up(8 * (u64(bound) + 1), 64) + u64(SLOT) * bound;
+        const Area scratch = area(room);
+        std::vector<Body> bodies(count + 1);
+        auto run = [&](auto kernel, u32 blocks, u32 threads) {
+            emulate::launch({blocks}, threads, 0, seed, [&, kernel] {
+                kernel(input.get(), pages.data(), output.get(), bodies.data(), scratch.get(), output_bytes, count,
+                       bound);
+            });
+        };
+        // Blocks beyond the last segment do nothing.
+        const u32 blocks = bound + 1;
+        run(divide, 1, 256);
+        run(static_cast<void (*)(PARAMETERS)>(compress), blocks, 32);
+        run(place, 1, 256);
+        run(join, blocks, 256);
+        const u32 failed = bodies[count].bytes != 0;
+        std::fwrite(&failed, 4, 1, stdout);
+        if (!failed) {
+            for (u32 i = 0; i < count; i++) std::fwrite(&bodies[i].bytes, 4, 1, stdout);
+            std::fwrite(output.get(), 1, bodies[count].at, stdout);
+        }
+        std::fflush(stdout);
+    }
+    return 0;
+}
