@@ -19,6 +19,8 @@ mod plan;
 mod publish;
 #[cfg(feature = "pg")]
 mod scan;
+#[cfg(feature = "pg")]
+mod service;
 
 #[cfg(test)]
 mod pure_rooms;
@@ -32,5 +34,6 @@ pgrx::pg_module_magic!(name, version);
 #[pgrx::pg_guard]
 pub extern "C-unwind" fn _PG_init() {
     pg::guc::register();
+    pg::bgworker::register();
     pg::parallel::set_worker_body(export::worker_body);
 }

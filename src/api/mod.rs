@@ -5,13 +5,16 @@
 //! pgrx takes them for UTF-8.
 
 use std::borrow::Cow;
+use std::time::Duration;
+
+mod gpu;
 
 use pgrx::datum::Interval;
 use pgrx::pg_sys::Oid;
 use pgrx::prelude::*;
 
 use crate::encode::{Codec, CodecError};
-use crate::export::{self, Exported, Request};
+use crate::export::{self, Exported, Request, Wanted};
 use crate::pg::encoding::{from_utf8, to_utf8};
 use crate::pg::error::{Code, Error, error};
 use crate::plan::ScanKind;
@@ -25,6 +28,7 @@ CREATE FUNCTION export_table_parquet(
     row_group_rows bigint DEFAULT 1000000, row_group_bytes bigint DEFAULT 134217728,
     workers int DEFAULT NULL,
     scan text DEFAULT 'auto',
+    device text DEFAULT 'auto',
     overwrite boolean DEFAULT false)
 RETURNS TABLE (path text, files int, row_groups bigint, rows bigint, bytes bigint,
                scan text, device text, workers int, elapsed interval)
@@ -40,6 +44,7 @@ fn export_table_parquet(
     row_group_bytes: Option<i64>,
     workers: Option<i32>,
     scan: Option<&[u8]>,
+    device: Option<&[u8]>,
     overwrite: Option<bool>,
 ) -> Result<
     TableIterator<
@@ -69,6 +74,7 @@ fn export_table_parquet(
         row_group_bytes: positive(row_group_bytes, "row_group_bytes", 128 << 20)?,
         workers: worker_count(workers)?,
         scan: scan_kind(text(scan)?.as_deref())?,
+        device: wanted_device(text(device)?.as_deref())?,
         overwrite: overwrite.unwrap_or(false),
     };
     let done = export::export(&request)?;
@@ -77,7 +83,6 @@ fn export_table_parquet(
 
 #[allow(clippy::type_complexity)] // the result row
 fn result_row(path: &str, done: Exported) -> (Vec<u8>, i32, i64, i64, i64, String, String, i32, Interval) {
-    let micros = i64::try_from(done.elapsed.as_micros()).unwrap_or(i64::MAX);
     (
         from_utf8(path),
         done.files as i32,
@@ -85,9 +90,9 @@ fn result_row(path: &str, done: Exported) -> (Vec<u8>, i32, i64, i64, i64, Strin
         done.rows as i64,
         done.bytes as i64,
         done.scan.name().to_owned(),
-        "cpu".to_owned(),
+        done.device.to_owned(),
         done.workers as i32,
-        Interval::from_micros(micros),
+        interval(done.elapsed),
     )
 }
 
@@ -113,6 +118,57 @@ fn copy_binary_dump(
         overwrite.unwrap_or(false),
     )?;
     Ok(TableIterator::once((done.rows as i64, done.bytes as i64)))
+}
+
+/// Scans and decodes a table and drops the columns: a measuring tool.
+#[pg_extern(sql = r#"
+CREATE FUNCTION decode_table(
+    "table" regclass,
+    scan text DEFAULT 'auto',
+    workers int DEFAULT NULL,
+    device text DEFAULT 'auto')
+RETURNS TABLE (rows bigint, bytes bigint, slots bigint, scan text, device text, workers int, elapsed interval)
+VOLATILE PARALLEL UNSAFE LANGUAGE c AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
+"#)]
+fn decode_table(
+    table: Option<Oid>,
+    scan: Option<&[u8]>,
+    workers: Option<i32>,
+    device: Option<&[u8]>,
+) -> Result<
+    TableIterator<
+        'static,
+        (
+            name!(rows, i64),
+            name!(bytes, i64),
+            name!(slots, i64),
+            name!(scan, String),
+            name!(device, String),
+            name!(workers, i32),
+            name!(elapsed, Interval),
+        ),
+    >,
+    Error,
+> {
+    let done = export::measure(
+        required(table, "table")?,
+        scan_kind(text(scan)?.as_deref())?,
+        worker_count(workers)?,
+        wanted_device(text(device)?.as_deref())?,
+    )?;
+    Ok(TableIterator::once((
+        done.rows as i64,
+        done.bytes as i64,
+        done.slots as i64,
+        done.scan.name().to_owned(),
+        done.device.to_owned(),
+        done.workers as i32,
+        interval(done.elapsed),
+    )))
+}
+
+fn interval(time: Duration) -> Interval {
+    Interval::from_micros(i64::try_from(time.as_micros()).unwrap_or(i64::MAX))
 }
 
 fn text(bytes: Option<&[u8]>) -> Result<Option<String>, Error> {
@@ -163,6 +219,15 @@ fn scan_kind(text: Option<&str>) -> Result<Option<ScanKind>, Error> {
     }
 }
 
+fn wanted_device(text: Option<&str>) -> Result<Wanted, Error> {
+    match text {
+        None | Some("auto") => Ok(Wanted::Auto),
+        Some("cpu") => Ok(Wanted::Cpu),
+        Some("gpu") => Ok(Wanted::Gpu),
+        Some(other) => Err(invalid(format!("unknown device \"{other}\""), "Use auto, cpu or gpu.")),
+    }
+}
+
 fn check_compression(text: &str) -> Result<(), Error> {
     Codec::parse(text).map(|_| ()).map_err(|cause| {
         let code = match cause {
@@ -187,12 +252,14 @@ fn column_names(columns: Option<Array<&[u8]>>) -> Result<Option<Vec<String>>, Er
 
 extension_sql!(
     r#"
-COMMENT ON FUNCTION export_table_parquet(regclass, text, text[], text, bigint, bigint, int, text, boolean) IS
+COMMENT ON FUNCTION export_table_parquet(regclass, text, text[], text, bigint, bigint, int, text, text, boolean) IS
     'Exports a table to a Parquet file (path ending in .parquet) or a directory of them, in parallel, on one snapshot';
 COMMENT ON FUNCTION copy_binary_dump(regclass, text, int, boolean) IS
     'Writes a table as one COPY BINARY file by the parallel scan, or counts its bytes when path is null';
+COMMENT ON FUNCTION decode_table(regclass, text, int, text) IS
+    'Scans and decodes a table as an export does and drops the columns, to measure that part by itself';
 "#,
     name = "comments",
-    requires = [export_table_parquet, copy_binary_dump],
+    requires = [export_table_parquet, copy_binary_dump, decode_table],
     finalize
 );

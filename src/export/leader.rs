@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use pgrx::pg_sys::Oid;
 
+use super::device::{self, Wanted};
 use super::message::{Part, Report};
 use super::sink::encode_error;
 use super::{pass, sample};
@@ -36,6 +37,7 @@ pub struct Request {
     pub workers: Option<usize>,
     /// `None`: the best that the table allows.
     pub scan: Option<ScanKind>,
+    pub device: Wanted,
     pub overwrite: bool,
 }
 
@@ -46,6 +48,8 @@ pub struct Exported {
     pub rows: u64,
     pub bytes: u64,
     pub scan: ScanKind,
+    /// "cpu", "gpu" or "gpu+cpu".
+    pub device: &'static str,
     pub workers: usize,
     pub elapsed: Duration,
 }
@@ -58,15 +62,16 @@ pub fn export(request: &Request) -> Result<Exported> {
     let (source, attributes) = relation::describe(&table)?;
     check_reading(&source, &attributes, request.columns.as_deref())?;
     let (columns, slots) = columns::select(&source.name, &attributes, request.columns.as_deref())?;
-    let scan = choose_scan(&source, request.scan)?;
     let is_file = Path::new(&request.path).extension().is_some_and(|extension| extension == "parquet");
     let target = Target::new(&request.path, is_file, request.overwrite)?;
+    let way = device::choose(&source, &columns, request.scan, request.device)?;
 
     let _settings = PinnedSettings::pin();
     let workers = choose_workers(&source, request.workers);
     let progress = Progress::start(request.table, source.blocks() * BLOCK_SIZE as u64);
-    let mut job = new_job(source, columns, scan, Shapes::new(slots));
+    let mut job = new_job(source, columns, way.scan, Shapes::new(slots));
     let (density, seen) = sample::take(&job)?;
+    job.device = way.device;
     let staged = target.stage(if is_file { 1 } else { workers + 1 })?;
     job.chunks = Chunks::new(
         job.source.blocks(),
@@ -81,14 +86,16 @@ pub fn export(request: &Request) -> Result<Exported> {
         row_group_rows: request.row_group_rows,
         row_group_bytes: request.row_group_bytes,
     };
-    let (report, started) = run_passes(&mut job, output, seen, workers, &staged, &progress)?;
+    let (report, started) = run_passes(&mut job, output, seen, workers, Some(&staged), &progress)?;
+    let tally = report.device.clone();
     let files = write_footers(&job, report, &staged)?;
     let exported = summary(&job, &files, started, began);
     if !is_file {
         staged.write_manifest(&manifest(&job, files))?;
     }
     staged.publish()?;
-    Ok(Exported { elapsed: began.elapsed(), ..exported })
+    let device = device::conclude(&job.source, job.device.is_some(), &tally);
+    Ok(Exported { device, elapsed: began.elapsed(), ..exported })
 }
 
 pub(super) fn check_context() -> Result<()> {
@@ -138,17 +145,27 @@ pub(super) fn choose_workers(source: &Source, asked: Option<usize>) -> usize {
 pub(super) fn new_job(source: Source, columns: Vec<Column>, scan: ScanKind, shapes: Shapes) -> Job {
     let density = Density { rows_per_block: 1.0, bytes_per_row: 1.0 };
     let chunks = Chunks::new(0, density, 1, 1, 1);
-    Job { source, columns, chunks, scan, shapes, surveyed: false, output: Output::Survey, files: Vec::new() }
+    Job {
+        source,
+        columns,
+        chunks,
+        scan,
+        shapes,
+        surveyed: false,
+        output: Output::Survey,
+        device: None,
+        files: Vec::new(),
+    }
 }
 
 /// Repeats the pass with wider shapes until the data fit. A pass that ended and yet widened nothing met a
 /// value that only text can hold: whether its column is text, all the data together decide.
-fn run_passes(
+pub(super) fn run_passes(
     job: &mut Job,
     output: Output,
     mut seen: Shapes,
     workers: usize,
-    staged: &Staged,
+    staged: Option<&Staged>,
     progress: &Progress,
 ) -> Result<(Report, usize)> {
     let mut guesses = GUESSES;
@@ -170,7 +187,9 @@ fn run_passes(
         let wider = merged(&seen, &passed.needs);
         guesses = if wider == seen { 0 } else { guesses - 1 };
         seen = wider;
-        staged.restart()?;
+        if let Some(staged) = staged {
+            staged.restart()?;
+        }
     }
 }
 
@@ -271,6 +290,7 @@ fn summary(job: &Job, files: &[Finished], workers: usize, began: Instant) -> Exp
         rows: files.iter().map(|file| file.rows).sum(),
         bytes: files.iter().map(|file| file.bytes).sum(),
         scan: job.scan,
+        device: "cpu",
         workers,
         elapsed: began.elapsed(),
     }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::pg::error::{Result, internal};
+use crate::scan::{Scanned, Tally};
 
 /// A row group, or a stretch of the stream, that lies in a file.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -39,8 +40,10 @@ impl Part {
 pub struct Report {
     pub parts: Vec<Part>,
     pub chunks: usize,
-    /// Rows that the scan handed on, counted apart from those in the parts.
+    /// Rows that came to be encoded, counted apart from those in the parts.
     pub rows: u64,
+    pub scanned: Scanned,
+    pub device: Tally,
 }
 
 impl Report {
@@ -71,6 +74,8 @@ impl Report {
         self.parts.extend(other.parts);
         self.chunks += other.chunks;
         self.rows += other.rows;
+        self.scanned.add(other.scanned);
+        self.device.add(other.device);
     }
 }
 
@@ -85,7 +90,7 @@ mod tests {
             Part::new(3, 1, 1, 104, 9, 1, vec![]),
             Part::new(9, 0, 0, 4, 5, 2, vec![4]),
         ];
-        let report = Report { parts, chunks: 2, rows: 10 };
+        let report = Report { parts, chunks: 2, rows: 10, ..Report::default() };
         let message = report.to_message().unwrap();
         let read = Report::from_message(&message).unwrap();
         assert_eq!((read.chunks, read.rows), (2, 10));

@@ -4,14 +4,18 @@
 //! another begins with what is now known; shapes only widen, so this ends. A value that only text can
 //! hold ends it too while its column may still become text: then all the data are surveyed first.
 
+mod device;
 mod dump;
 mod leader;
+mod measure;
 mod message;
 mod pass;
 mod sample;
 mod shared;
 mod sink;
 
+pub use device::Wanted;
 pub use dump::dump;
 pub use leader::{Exported, Request, export};
+pub use measure::measure;
 pub use pass::worker_body;

@@ -59,9 +59,11 @@ fn conclude(job: &Job, shared: Shared, report: Report, workers: usize) -> Result
         return Ok(Passed { report: None, needs, workers });
     }
     let written: u64 = report.parts.iter().map(|part| part.rows).sum();
-    if report.chunks != job.chunks.len() || (job.output != Output::Survey && written != report.rows) {
+    let scanned = report.scanned.rows;
+    let complete = report.chunks == job.chunks.len() && report.rows == scanned;
+    if !complete || job.output.is_written() && written != scanned {
         return Err(internal(format!(
-            "export of {} is incomplete: {} of {} chunks, {written} of {} rows",
+            "export of {} is incomplete: {} of {} chunks, {} decoded and {written} written of {scanned} rows",
             job.source.name,
             report.chunks,
             job.chunks.len(),
@@ -98,7 +100,9 @@ fn process(job: &Job, shared: Shared, number: usize, progress: Option<&Progress>
             progress.update(rows, blocks * BLOCK_SIZE as u64);
         }
     }
-    Ok(sink.finish())
+    let mut report = sink.finish();
+    (report.scanned, report.device) = reader.finish();
+    Ok(report)
 }
 
 /// The body of a parallel worker, registered at load.

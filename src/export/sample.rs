@@ -2,10 +2,10 @@
 //!
 //! A sample can only need less than the whole does; the passes find out the rest.
 
-use crate::pg::error::Result;
+use crate::pg::error::{Result, internal};
 use crate::plan::chunks::Density;
 use crate::plan::{Job, Source};
-use crate::scan::{Reader, Rows, Sink};
+use crate::scan::{Reader, RowValues, Rows, Sink};
 use crate::types::Shapes;
 
 use super::sink::survey;
@@ -50,7 +50,10 @@ struct Sample<'j> {
 impl Sink for Sample<'_> {
     fn rows(&mut self, mut rows: Rows) -> Result<()> {
         self.rows += rows.range.len() as u64;
-        for column in rows.cells {
+        let RowValues::Cells { cells, .. } = &rows.values else {
+            return Err(internal("a sample looks at cells"));
+        };
+        for column in *cells {
             self.bytes += column[rows.range.clone()].iter().map(|cell| cell.len() as u64).sum::<u64>();
         }
         survey(self.job, &mut self.shapes, &mut rows)

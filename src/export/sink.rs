@@ -7,8 +7,8 @@ use crate::encode::{Codec, EncodeError, FileSchema, Options, RowGroupWriter};
 use crate::pg::error::{Code, Error, Result, error, internal};
 use crate::plan::{Job, Output};
 use crate::publish::Writer;
-use crate::scan::{Rows, Sink, value_error};
-use crate::types::{Field, Kind, Lane, Reason, Shapes, ValueError};
+use crate::scan::{RowValues, Rows, Sink, value_error};
+use crate::types::{Cell, Field, Kind, Lane, Reason, Repr, Shapes, ValueError};
 
 /// A column chunk closes its row group at this size, so that with one value more it stays below the
 /// 2 GiB that readers' 32-bit offsets reach.
@@ -32,12 +32,16 @@ enum Body {
     Parquet(Box<Columns>),
     Stream { bytes: Vec<u8>, rows: u64, write: bool },
     Survey(Shapes),
+    Dropped(Lane),
 }
 
 struct Columns {
     fields: Vec<Field>,
     writer: RowGroupWriter,
     lanes: Vec<Lane>,
+    /// Cells of a column that came back from a device.
+    cells: Vec<Cell>,
+    arena: Vec<u8>,
     row_group_rows: usize,
     row_group_bytes: usize,
 }
@@ -51,6 +55,7 @@ impl<'j> ChunkSink<'j> {
             }
             Output::Stream { write } => Body::Stream { bytes: Vec::new(), rows: 0, write: *write },
             Output::Survey => Body::Survey(job.shapes.clone()),
+            Output::Dropped => Body::Dropped(Lane::default()),
         };
         let writer = job.files.get(file).map(|path| Writer::open(path)).transpose()?;
         Ok(ChunkSink { job, shared, file, writer, chunk: 0, sequence: 0, body, report: Report::default() })
@@ -137,6 +142,12 @@ impl Sink for ChunkSink<'_> {
         while start < whole.end && !self.stopped() {
             let columns = match &mut self.body {
                 Body::Survey(shapes) => return survey(self.job, shapes, &mut rows),
+                Body::Dropped(lane) => {
+                    return match drop_rows(self.job, lane, &mut rows) {
+                        Some((failed, column)) => self.refused(failed, &rows, column),
+                        None => Ok(()),
+                    };
+                }
                 Body::Parquet(columns) => columns,
                 Body::Stream { .. } => return Err(internal("rows came where the stream was wanted")),
             };
@@ -186,6 +197,8 @@ impl Columns {
             RowGroupWriter::new(&schema, &fields, &job.shapes, &Options { codec }).map_err(encode_error)?;
         Ok(Columns {
             lanes: vec![Lane::default(); fields.len()],
+            cells: Vec::new(),
+            arena: Vec::new(),
             fields,
             writer,
             row_group_rows: usize::try_from(row_group_rows).unwrap_or(usize::MAX),
@@ -203,9 +216,11 @@ impl Columns {
         if self.fields.is_empty() {
             self.writer.append_rows(rows.range.len());
         }
-        let full = self.writer.rows() >= self.row_group_rows
-            || self.writer.buffered_bytes() >= self.row_group_bytes
-            || self.writer.largest_column_bytes() >= COLUMN_BYTES;
+        let large = || {
+            self.writer.buffered_bytes() >= self.row_group_bytes
+                || self.writer.largest_column_bytes() >= COLUMN_BYTES
+        };
+        let full = self.writer.rows() >= self.row_group_rows || rows.ends_batch && large();
         Ok(Appended::Rows { full })
     }
 
@@ -215,39 +230,98 @@ impl Columns {
         shapes: &Shapes,
         rows: &mut Rows,
     ) -> Result<std::result::Result<(), ValueError>> {
-        let cells = &rows.cells[column][rows.range.clone()];
+        let range = rows.range.clone();
         let field = &self.fields[column];
-        if field.kind.physical(shapes).is_none() {
-            let mut builder = NestedBuilder::new(field, shapes);
-            if let Err(failed) = builder.append(cells, rows.arena) {
-                return Ok(Err(failed));
-            }
-            self.writer.append_nested(column, &builder.finish()).map_err(encode_error)?;
-            return Ok(Ok(()));
-        }
         let lane = &mut self.lanes[column];
-        if let Err(failed) = decode_lane(&field.kind, rows.repr, shapes, cells, rows.arena, lane) {
-            return Ok(Err(failed));
+        let decoded = match &mut rows.values {
+            RowValues::Cells { cells, arena, repr } => {
+                return append_cells(
+                    &mut self.writer,
+                    column,
+                    field,
+                    shapes,
+                    &cells[column][range],
+                    *repr,
+                    arena,
+                    lane,
+                );
+            }
+            RowValues::Decoded(decoded) => decoded,
+        };
+        if let Some(repr) = decoded.cells_repr(column, range.clone()) {
+            let (cells, arena) = (&mut self.cells, &mut self.arena);
+            decoded.cells(column, range, cells, arena)?;
+            return append_cells(&mut self.writer, column, field, shapes, cells, repr, arena, lane);
         }
-        self.writer.append(column, lane, rows.arena).map_err(encode_error)?;
+        let Some(physical) = field.kind.physical(shapes) else {
+            return Err(internal("a nested column came back decoded"));
+        };
+        let bytes = decoded.lane(column, physical, range, lane)?;
+        self.writer.append(column, lane, bytes).map_err(encode_error)?;
         Ok(Ok(()))
     }
 }
 
+/// Decodes cells and appends what they hold.
+#[allow(clippy::too_many_arguments)] // parts of two structures that are borrowed apart
+fn append_cells(
+    writer: &mut RowGroupWriter,
+    column: usize,
+    field: &Field,
+    shapes: &Shapes,
+    cells: &[Cell],
+    repr: Repr,
+    arena: &mut Vec<u8>,
+    lane: &mut Lane,
+) -> Result<std::result::Result<(), ValueError>> {
+    if field.kind.physical(shapes).is_none() {
+        let mut builder = NestedBuilder::new(field, shapes);
+        if let Err(failed) = builder.append(cells, arena) {
+            return Ok(Err(failed));
+        }
+        writer.append_nested(column, &builder.finish()).map_err(encode_error)?;
+        return Ok(Ok(()));
+    }
+    if let Err(failed) = decode_lane(&field.kind, repr, shapes, cells, arena, lane) {
+        return Ok(Err(failed));
+    }
+    writer.append(column, lane, arena).map_err(encode_error)?;
+    Ok(Ok(()))
+}
+
+/// Decodes the rows, unless a device has, and drops what comes of them. A value that is refused is told of.
+fn drop_rows(job: &Job, lane: &mut Lane, rows: &mut Rows) -> Option<(ValueError, usize)> {
+    let RowValues::Cells { cells, arena, repr } = &mut rows.values else { return None };
+    for (column, plan) in job.columns.iter().enumerate() {
+        let (kind, cells) = (&plan.field.kind, &cells[column][rows.range.clone()]);
+        let decoded = match kind.physical(&job.shapes) {
+            None => NestedBuilder::new(&plan.field, &job.shapes).append(cells, arena),
+            Some(_) => decode_lane(kind, *repr, &job.shapes, cells, arena, lane),
+        };
+        if let Err(failed) = decoded {
+            return Some((failed, column));
+        }
+    }
+    None
+}
+
 /// Merges what the rows need into `shapes`.
 pub fn survey(job: &Job, shapes: &mut Shapes, rows: &mut Rows) -> Result<()> {
-    let mut lane = Lane::default();
+    let (mut lane, place, range) = (Lane::default(), rows.place, rows.range.clone());
+    let RowValues::Cells { cells: all, arena, repr } = &mut rows.values else {
+        return Err(internal("a survey looks at cells"));
+    };
     for (column, plan) in job.columns.iter().enumerate() {
         if !has_slot(&plan.field.kind) {
             continue;
         }
         // A misfit tells of all the batch's cells that come after it, so a few rounds see everything.
         loop {
-            let cells = &rows.cells[column][rows.range.clone()];
+            let cells = &all[column][range.clone()];
             let outcome = match plan.field.kind.physical(&job.shapes) {
                 None if plan.field.kind.physical(shapes).is_some() => break, // it is text from now on
-                None => NestedBuilder::new(&plan.field, shapes).append(cells, rows.arena),
-                Some(_) => decode_lane(&plan.field.kind, rows.repr, shapes, cells, rows.arena, &mut lane),
+                None => NestedBuilder::new(&plan.field, shapes).append(cells, arena),
+                Some(_) => decode_lane(&plan.field.kind, *repr, shapes, cells, arena, &mut lane),
             };
             match outcome {
                 Ok(()) => break,
@@ -257,7 +331,10 @@ pub fn survey(job: &Job, shapes: &mut Shapes, rows: &mut Rows) -> Result<()> {
                     }
                 }
                 Err(_) if job.may_become_text(column) => break,
-                Err(failed) => return Err(column_error(job, rows, column, failed.row, &failed.reason)),
+                Err(failed) => {
+                    let name = &plan.field.name;
+                    return Err(value_error(place, range.start + failed.row, Some(name), &failed.reason));
+                }
             }
         }
     }

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::Path;
 
+use pgrx::PgLogLevel;
 pub use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use pgrx::pg_sys::panic::ErrorReport;
 
@@ -58,4 +59,22 @@ fn os_message(error: &io::Error) -> String {
 pub fn internal(message: impl Into<String>) -> Error {
     error(Code::ERRCODE_INTERNAL_ERROR, message)
         .set_hint("This is a bug of pg_strata; please report it with the table's definition.")
+}
+
+/// A line in the server's log.
+pub fn log(message: &str) {
+    error(Code::ERRCODE_SUCCESSFUL_COMPLETION, message.to_owned()).report(PgLogLevel::LOG);
+}
+
+pub fn notice(message: &str, detail: String) {
+    error(Code::ERRCODE_SUCCESSFUL_COMPLETION, message.to_owned())
+        .set_detail(detail)
+        .report(PgLogLevel::NOTICE);
+}
+
+pub fn warning(message: &str, detail: String, hint: &str) {
+    error(Code::ERRCODE_WARNING, message.to_owned())
+        .set_detail(detail)
+        .set_hint(hint)
+        .report(PgLogLevel::WARNING);
 }

@@ -1,14 +1,48 @@
 //! Configuration parameters.
 
 use std::borrow::Cow;
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 
 use pgrx::pg_sys::panic::ErrorReportable;
-use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
+use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting, PostgresGucEnum};
 
 use super::encoding;
 
-static EXPORT_DIRECTORIES: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
+/// `pg_strata.gpu`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PostgresGucEnum)]
+pub enum Gpu {
+    #[name = c"auto"]
+    Auto,
+    #[name = c"off"]
+    Off,
+}
+
+/// `pg_strata.gpu_selection_policy`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PostgresGucEnum)]
+pub enum Policy {
+    #[name = c"optimal"]
+    Optimal,
+    #[name = c"numa"]
+    Numa,
+    #[name = c"system"]
+    System,
+}
+
+type Text = GucSetting<Option<CString>>;
+
+static EXPORT_DIRECTORIES: Text = Text::new(Some(c""));
+static GPU: GucSetting<Gpu> = GucSetting::<Gpu>::new(Gpu::Auto);
+static POOL_MB: GucSetting<i32> = GucSetting::<i32>::new(1024);
+static SLOT_KB: GucSetting<i32> = GucSetting::<i32>::new(8192);
+static MEMORY_LIMIT_MB: GucSetting<i32> = GucSetting::<i32>::new(0);
+static DEVICES: Text = Text::new(Some(c""));
+static POLICY: GucSetting<Policy> = GucSetting::<Policy>::new(Policy::Optimal);
+static NVRTC_LIBRARY: Text = Text::new(Some(c""));
+static LOG_DECISIONS: GucSetting<bool> = GucSetting::<bool>::new(false);
+static MIN_TABLE_KB: GucSetting<i32> = GucSetting::<i32>::new(512 << 10);
+static FAKE_DEVICES: GucSetting<i32> = GucSetting::<i32>::new(0);
+static FAULT_AFTER: GucSetting<i32> = GucSetting::<i32>::new(0);
+static EXHAUST_MEMORY: GucSetting<bool> = GucSetting::<bool>::new(false);
 
 /// Called from `_PG_init`, which a parallel worker runs before it has a transaction: no catalogs here.
 pub fn register() {
@@ -20,18 +54,180 @@ pub fn register() {
         GucContext::Suset,
         GucFlags::default(),
     );
+    register_choices();
+    register_service();
+    register_developer();
     // SAFETY: runs on the main thread during _PG_init, with a static C string.
     unsafe { pgrx::pg_sys::MarkGUCPrefixReserved(c"pg_strata".as_ptr()) };
 }
 
+/// What an export decides by.
+fn register_choices() {
+    GucRegistry::define_enum_guc(
+        c"pg_strata.gpu",
+        c"Whether exports may use GPUs: auto or off.",
+        c"With auto, an export uses a GPU where there is one and the table is worth it; off keeps everything on the CPU and starts no GPU service.",
+        &GPU,
+        GucContext::Suset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_int_guc(
+        c"pg_strata.gpu_min_table_size",
+        c"Size of the smallest table that device => 'auto' takes to a GPU.",
+        c"",
+        &MIN_TABLE_KB,
+        0,
+        i32::MAX,
+        GucContext::Userset,
+        GucFlags::UNIT_KB,
+    );
+    GucRegistry::define_bool_guc(
+        c"pg_strata.log_gpu_decisions",
+        c"Logs, for every export, why a GPU is or is not used.",
+        c"",
+        &LOG_DECISIONS,
+        GucContext::Suset,
+        GucFlags::default(),
+    );
+}
+
+/// What the service reads when it starts, and again on a reload.
+fn register_service() {
+    const MORE: &CStr = c"The GPU service takes a new value up, on a reload, as soon as no export uses it.";
+    let int = |name, short, long, setting, min, flags| {
+        GucRegistry::define_int_guc(name, short, long, setting, min, i32::MAX, GucContext::Sighup, flags);
+    };
+    int(
+        c"pg_strata.gpu_pool_size",
+        c"Host memory that exports and GPUs share.",
+        MORE,
+        &POOL_MB,
+        1,
+        GucFlags::UNIT_MB,
+    );
+    int(
+        c"pg_strata.gpu_slot_size",
+        c"Bytes of pages or rows that go to a GPU at once.",
+        MORE,
+        &SLOT_KB,
+        64,
+        GucFlags::UNIT_KB,
+    );
+    int(
+        c"pg_strata.gpu_memory_limit",
+        c"Device memory that each GPU may take; 0 for what its slots in flight need, up to half of what is free.",
+        MORE,
+        &MEMORY_LIMIT_MB,
+        0,
+        GucFlags::UNIT_MB,
+    );
+    let text = |name, short, long, setting| {
+        GucRegistry::define_string_guc(name, short, long, setting, GucContext::Sighup, GucFlags::default());
+    };
+    text(
+        c"pg_strata.gpu_devices",
+        c"Ordinals of the GPUs to use, separated by commas; empty for all.",
+        MORE,
+        &DEVICES,
+    );
+    text(
+        c"pg_strata.nvrtc_library",
+        c"Path of libnvrtc, which compiles the kernels; empty to look where the system looks.",
+        MORE,
+        &NVRTC_LIBRARY,
+    );
+    GucRegistry::define_enum_guc(
+        c"pg_strata.gpu_selection_policy",
+        c"Which GPUs a row group may go to: optimal, numa or system.",
+        c"optimal: those nearest to the pool's memory and with the fastest link; numa: those of the pool's NUMA node; system: all.",
+        &POLICY,
+        GucContext::Sighup,
+        GucFlags::default(),
+    );
+}
+
+fn register_developer() {
+    let int = |name, short, long, setting| {
+        let flags = GucFlags::NO_SHOW_ALL;
+        GucRegistry::define_int_guc(name, short, long, setting, 0, i32::MAX, GucContext::Sighup, flags);
+    };
+    int(
+        c"pg_strata.gpu_fake_devices",
+        c"Devices that decode on the CPU, in place of GPUs. For tests.",
+        c"",
+        &FAKE_DEVICES,
+    );
+    int(
+        c"pg_strata.gpu_fault_after",
+        c"Slots after which the first device fails, as after an illegal address in a kernel; 0 for never. For tests.",
+        c"",
+        &FAULT_AFTER,
+    );
+    GucRegistry::define_bool_guc(
+        c"pg_strata.gpu_exhaust_memory",
+        c"Asks each device for more memory than it has. For tests.",
+        c"",
+        &EXHAUST_MEMORY,
+        GucContext::Sighup,
+        GucFlags::NO_SHOW_ALL,
+    );
+}
+
 /// The directories an export is confined to; empty means no limit.
 pub fn export_directories() -> Vec<String> {
-    let setting = EXPORT_DIRECTORIES.get().unwrap_or_default();
+    list(&EXPORT_DIRECTORIES)
+}
+
+pub fn gpu() -> Gpu {
+    GPU.get()
+}
+
+pub fn log_gpu_decisions() -> bool {
+    LOG_DECISIONS.get()
+}
+
+/// Bytes.
+pub fn gpu_min_table_size() -> u64 {
+    (MIN_TABLE_KB.get().max(0) as u64) << 10
+}
+
+/// What the GPU service runs by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GpuSettings {
+    pub pool_bytes: usize,
+    pub slot_bytes: usize,
+    /// Of each device; `None` for what it needs.
+    pub memory_limit: Option<u64>,
+    pub devices: Vec<String>,
+    pub policy: Policy,
+    pub nvrtc_library: Option<String>,
+    pub fake_devices: usize,
+    pub fault_after: Option<u64>,
+    pub exhaust_memory: bool,
+}
+
+pub fn gpu_settings() -> GpuSettings {
+    let unless_0 = |value: i32| u64::try_from(value).ok().filter(|value| *value > 0);
+    GpuSettings {
+        pool_bytes: (POOL_MB.get().max(0) as usize) << 20,
+        slot_bytes: (SLOT_KB.get().max(0) as usize) << 10,
+        memory_limit: unless_0(MEMORY_LIMIT_MB.get()).map(|megabytes| megabytes << 20),
+        devices: list(&DEVICES),
+        policy: POLICY.get(),
+        nvrtc_library: list(&NVRTC_LIBRARY).into_iter().next(),
+        fake_devices: FAKE_DEVICES.get().max(0) as usize,
+        fault_after: unless_0(FAULT_AFTER.get()),
+        exhaust_memory: EXHAUST_MEMORY.get(),
+    }
+}
+
+fn list(setting: &Text) -> Vec<String> {
+    let setting = setting.get().unwrap_or_default();
     // SET gives the database's encoding, a configuration file most likely UTF-8.
     let bytes = setting.to_bytes();
     let text = match std::str::from_utf8(bytes) {
         Ok(text) => Cow::Borrowed(text),
         Err(_) => encoding::to_utf8(bytes).unwrap_or_report(),
     };
-    text.split(',').map(str::trim).filter(|dir| !dir.is_empty()).map(str::to_owned).collect()
+    text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect()
 }

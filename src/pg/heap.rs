@@ -9,7 +9,7 @@ use pgrx::pg_sys;
 use pgrx::pg_sys::Oid;
 
 use super::catalog::Table;
-use super::error::{Code, Result, error};
+use super::error::{Code, Error, Result, error};
 use crate::slot::{Batch, Tid};
 use crate::wire::page::line_pointer;
 use crate::wire::tuple::TupleRef;
@@ -35,46 +35,77 @@ impl HeapScan {
         Ok(HeapScan { scan, table })
     }
 
-    /// Appends a block's visible tuples to the batch, in line pointer order. The batch's arena holds
-    /// whole pages only when this is called.
-    pub fn read_block(&mut self, block: u32, batch: &mut Batch) -> Result<()> {
+    /// Reads a block; `None` when no tuple on it is visible.
+    pub fn pin(&mut self, block: u32) -> Option<PinnedPage<'_>> {
         let scan = self.scan.cast::<pg_sys::HeapScanDescData>();
         // SAFETY: the descriptor is a heap scan's; the block lies below the count that the leader took
         // under this snapshot, and heap tables do not shrink under our lock except by tail truncation,
-        // which needs a stronger one.
-        let (page, visible) = unsafe {
+        // which needs a stronger one. The page stays pinned until the next call, which borrows us again.
+        unsafe {
             prepare_page(self.scan, block);
             let count = (*scan).rs_ntuples as usize;
             if count == 0 {
-                return Ok(());
+                return None;
             }
-            (pg_sys::BufferGetPage((*scan).rs_cbuf), &(&(*scan).rs_vistuples)[..count])
-        };
+            let page = pg_sys::BufferGetPage((*scan).rs_cbuf).cast::<u8>();
+            let scan: &pg_sys::HeapScanDescData = &*scan;
+            Some(PinnedPage { page, block, lines: &scan.rs_vistuples[..count] })
+        }
+    }
+
+    /// Appends a block's visible tuples to the batch, in line pointer order. The batch's arena holds
+    /// whole pages only when this is called. How many there are.
+    pub fn read_block(&mut self, block: u32, batch: &mut Batch) -> Result<usize> {
+        let Some(page) = self.pin(block) else { return Ok(0) };
         let start = batch.arena.len();
         batch.arena.reserve(BLOCK_SIZE);
-        // SAFETY: the page is pinned and BLOCK_SIZE long; space was reserved; raw pointers because others
-        // may set hint bits meanwhile.
+        // SAFETY: as much space was reserved.
         unsafe {
-            let target = batch.arena.as_mut_ptr().add(start);
-            std::ptr::copy_nonoverlapping(page.cast::<u8>(), target, BLOCK_SIZE);
+            page.copy(batch.arena.as_mut_ptr().add(start));
             batch.arena.set_len(start + BLOCK_SIZE);
         }
         let copy = &batch.arena[start..];
-        for &offset in visible {
+        for &offset in page.lines {
             let Some((tuple, len)) = line_pointer(copy, offset) else {
-                return Err(error(
-                    Code::ERRCODE_DATA_CORRUPTED,
-                    format!(
-                        "invalid line pointer ({block},{offset}) in table {}",
-                        self.table.qualified_name()
-                    ),
-                )
-                .set_hint("Check the table with pg_amcheck."));
+                return Err(self.invalid_line_pointer(Tid { block, offset }));
             };
             batch.tuples.push(TupleRef { pos: (start + tuple as usize) as u32, len });
             batch.tids.push(Tid { block, offset });
         }
-        Ok(())
+        Ok(page.lines.len())
+    }
+
+    /// The error for a visible tuple whose line pointer leads nowhere.
+    pub fn invalid_line_pointer(&self, tid: Tid) -> Error {
+        let (block, offset, table) = (tid.block, tid.offset, self.table.qualified_name());
+        error(
+            Code::ERRCODE_DATA_CORRUPTED,
+            format!("invalid line pointer ({block},{offset}) in table {table}"),
+        )
+        .set_hint("Check the table with pg_amcheck.")
+    }
+}
+
+/// A page in the buffer pool, and which of its tuples are visible.
+pub struct PinnedPage<'a> {
+    page: *const u8,
+    pub block: u32,
+    /// Line pointer numbers, ascending.
+    pub lines: &'a [u16],
+}
+
+impl PinnedPage<'_> {
+    pub fn copy_to(&self, target: &mut [u8; BLOCK_SIZE]) {
+        // SAFETY: the target is that long.
+        unsafe { self.copy(target.as_mut_ptr()) }
+    }
+
+    /// # Safety
+    /// The target has room for a page.
+    unsafe fn copy(&self, target: *mut u8) {
+        // SAFETY: the page is pinned and BLOCK_SIZE long; raw pointers because others may set hint bits
+        // meanwhile.
+        unsafe { std::ptr::copy_nonoverlapping(self.page, target, BLOCK_SIZE) }
     }
 }
 

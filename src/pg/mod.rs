@@ -2,6 +2,7 @@
 //! thread; nothing here may be called from another.
 
 pub mod access;
+pub mod bgworker;
 pub mod catalog;
 pub mod encoding;
 pub mod error;

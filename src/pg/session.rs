@@ -1,6 +1,7 @@
 //! Session settings that decide how values print, pinned while an export runs.
 
 use std::ffi::CStr;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use pgrx::pg_sys;
 
@@ -87,4 +88,14 @@ impl Drop for Utf8Client {
             pg_sys::SetClientEncoding(self.previous);
         }
     }
+}
+
+/// Sleeps, but not through a cancel or terminate.
+pub fn pause(time: Duration) {
+    super::bgworker::wait(None, time);
+}
+
+/// Microseconds since 1970.
+pub fn now_micros() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_micros() as i64)
 }

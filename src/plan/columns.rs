@@ -82,6 +82,19 @@ impl Column {
         Storage::of_type(self.base_type.into())
     }
 
+    /// Why a device cannot read the column from heap pages.
+    pub fn unfit_for_device(&self, converts_text: bool) -> Option<&'static str> {
+        match self.stored {
+            _ if self.is_virtual => Some("is computed when it is read"),
+            Stored::Text { .. } | Stored::Sent => Some("is rendered by its type's output function"),
+            Stored::Nested => Some("is an array or a composite"),
+            Stored::Direct | Stored::Name | Stored::Char => {
+                let is_text = matches!(self.field.kind, Kind::Text | Kind::Json);
+                (converts_text && is_text).then_some("is converted to UTF-8")
+            }
+        }
+    }
+
     /// The cell is text in the database's encoding once it is resolved.
     pub fn is_text(&self, shapes: &Shapes) -> bool {
         match self.field.kind {

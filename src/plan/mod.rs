@@ -44,6 +44,23 @@ pub enum Output {
     Stream { write: bool },
     /// Nothing is written: the values are looked at for the shapes they need.
     Survey,
+    /// Nothing is written: the values are decoded and dropped, to measure what comes before the encoder.
+    Dropped,
+}
+
+impl Output {
+    /// Every row is to be in some part.
+    pub fn is_written(&self) -> bool {
+        matches!(self, Output::Parquet { .. } | Output::Stream { .. })
+    }
+}
+
+/// The GPU service's pool of slots, as its service process has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DevicePlan {
+    pub pid: i32,
+    pub fd: i32,
+    pub generation: u64,
 }
 
 /// Everything a process needs to take part in an export.
@@ -59,6 +76,8 @@ pub struct Job {
     /// an error.
     pub surveyed: bool,
     pub output: Output,
+    /// Rows are decoded there; `None`: on the CPU.
+    pub device: Option<DevicePlan>,
     /// Temporary files: one that all share, or one a process.
     pub files: Vec<PathBuf>,
 }

@@ -4,10 +4,12 @@ use crate::pg::catalog::{Attribute, Table};
 use crate::pg::error::{Code, Result, error};
 use crate::pg::render::Renderer;
 use crate::plan::{Job, Stored};
-use crate::wire::tuple::{Attr, Take, TupleLayout};
+use crate::wire::tuple::{Attr, Take};
 
+/// The attributes that have to be walked to reach every exported column.
+///
 /// Columns are found by name, as inheritance does: a partition may order them differently.
-pub fn build(job: &Job, table: &Table, renderer: &mut Renderer) -> Result<TupleLayout> {
+pub fn build(job: &Job, table: &Table, renderer: &mut Renderer) -> Result<Vec<Attr>> {
     let attributes = table.attributes();
     for column in &job.columns {
         if !attributes.iter().any(|attribute| !attribute.dropped && attribute.name == column.field.name) {
@@ -32,7 +34,9 @@ pub fn build(job: &Job, table: &Table, renderer: &mut Renderer) -> Result<TupleL
             missing,
         });
     }
-    Ok(TupleLayout::new(attrs, job.columns.len()))
+    let wanted = attrs.iter().rposition(|attr| attr.take != Take::Skip).map_or(0, |last| last + 1);
+    attrs.truncate(wanted);
+    Ok(attrs)
 }
 
 /// A virtual column has no stored value: its attribute is always NULL in the tuple.

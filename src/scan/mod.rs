@@ -4,10 +4,12 @@
 
 use std::ops::Range;
 
+use serde::{Deserialize, Serialize};
+
 use crate::pg::catalog::Table;
 use crate::pg::check_for_interrupts;
 use crate::pg::error::Result;
-use crate::pg::heap::HeapScan;
+use crate::pg::heap::{BLOCK_SIZE, HeapScan};
 use crate::pg::render::{self, Renderer};
 use crate::pg::virtual_columns::VirtualColumns;
 use crate::plan::{Job, ScanKind};
@@ -16,23 +18,54 @@ use crate::types::{Cell, Repr};
 use crate::wire::deform::deform;
 use crate::wire::tuple::{Fixup, TupleLayout};
 
+mod decoded;
+mod device;
 mod failure;
 mod layout;
+mod program;
+mod returned;
 mod stream;
 
+pub use decoded::Decoded;
+pub use device::Tally;
 pub use failure::value_error;
 
 /// Resolved values are handed on once they are this large: a batch of TOAST pointers can stand for
 /// gigabytes.
 const RESOLVED_BYTES: usize = 16 << 20;
 
+/// Pages of a batch.
+const BATCH_PAGES: usize = TARGET_BYTES / BLOCK_SIZE;
+
+/// What a process has read, counted where it was found: rows that get lost on their way are missed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scanned {
+    pub rows: u64,
+    /// Of pages, or of the stream.
+    pub bytes: u64,
+}
+
+impl Scanned {
+    pub fn add(&mut self, other: Scanned) {
+        self.rows += other.rows;
+        self.bytes += other.bytes;
+    }
+}
+
 /// Some rows, as the scan hands them on.
 pub struct Rows<'a> {
-    pub cells: &'a [Vec<Cell>],
     pub range: Range<usize>,
-    pub arena: &'a mut Vec<u8>,
-    pub repr: Repr,
     pub place: Place<'a>,
+    /// The batch ends here. Where batches end is the same whatever device decodes them, so that what is
+    /// looked at then alone is too.
+    pub ends_batch: bool,
+    pub values: RowValues<'a>,
+}
+
+/// Their values.
+pub enum RowValues<'a> {
+    Cells { cells: &'a [Vec<Cell>], arena: &'a mut Vec<u8>, repr: Repr },
+    Decoded(Decoded<'a>),
 }
 
 /// Where rows come from, for messages.
@@ -55,11 +88,16 @@ pub struct Reader<'j> {
     job: &'j Job,
     leaf: Option<OpenLeaf>,
     batch: Batch,
+    /// Pages since the last batch ended, those in slots included.
+    pages: usize,
     fixups: Vec<Fixup>,
     renderer: Renderer,
     /// Columns whose cells are text that may need conversion to UTF-8.
     convert: Vec<usize>,
     stream: stream::Stream,
+    scanned: Scanned,
+    /// The GPU service's pool, where the job is to be decoded there.
+    device: Option<Box<device::Device>>,
 }
 
 struct OpenLeaf {
@@ -78,45 +116,61 @@ impl<'j> Reader<'j> {
             true => (0..columns.len()).filter(|&index| columns[index].is_text(&job.shapes)).collect(),
             false => Vec::new(),
         };
+        let stream = stream::Stream::new(job);
+        let device = device::Device::of(job, &stream);
         Reader {
             job,
             leaf: None,
             batch: Batch::new(columns.len()),
+            pages: 0,
             fixups: Vec::new(),
             renderer,
             convert,
-            stream: stream::Stream::new(job),
+            stream,
+            scanned: Scanned::default(),
+            device,
         }
     }
 
     /// Reads a range of blocks, numbered over all leaves, in order.
     pub fn read(&mut self, range: Range<u64>, sink: &mut dyn Sink) -> Result<()> {
+        self.begin_group(range.start);
         for block in range {
             check_for_interrupts();
             if sink.stopped() {
-                self.batch.clear();
+                self.abandon();
                 return Ok(());
             }
             let Some((index, block)) = self.job.source.locate(block) else { break };
             if self.leaf.as_ref().is_none_or(|leaf| leaf.index != index) {
-                self.flush(sink)?;
+                self.settle(sink)?;
                 self.leaf = None;
                 self.leaf = Some(self.open(index)?);
             }
-            if let Some(leaf) = &mut self.leaf {
-                leaf.scan.read_block(block, &mut self.batch)?;
+            if self.job.scan == ScanKind::Heap {
+                self.scanned.bytes += BLOCK_SIZE as u64;
             }
-            if self.batch.arena.len() >= TARGET_BYTES {
-                self.flush(sink)?;
+            match self.pages_travel() {
+                true => self.device_block(block, sink)?,
+                false => self.read_block(block, sink)?,
             }
         }
-        self.flush(sink)
+        self.settle(sink)
+    }
+
+    /// What was scanned, and what a device did for it.
+    pub fn finish(self) -> (Scanned, Tally) {
+        (self.scanned, self.device.map_or_else(Tally::default, |device| device.tally))
     }
 
     fn open(&mut self, index: usize) -> Result<OpenLeaf> {
         let oid = self.job.source.leaves[index].oid;
         let scan = HeapScan::open(oid.into())?;
-        let layout = layout::build(self.job, &scan.table, &mut self.renderer)?;
+        let attributes = layout::build(self.job, &scan.table, &mut self.renderer)?;
+        if let Some(device) = &mut self.device {
+            device.begin_leaf(self.job, &attributes);
+        }
+        let layout = TupleLayout::new(attributes, self.job.columns.len());
         let virtual_columns = self.open_virtual(&scan.table);
         Ok(OpenLeaf { index, scan, layout, virtual_columns })
     }
@@ -129,8 +183,43 @@ impl<'j> Reader<'j> {
         (!names.is_empty()).then(|| VirtualColumns::new(table, &names))
     }
 
+    /// Takes a block into the batch, to be decoded here.
+    fn read_block(&mut self, block: u32, sink: &mut dyn Sink) -> Result<()> {
+        let Some(leaf) = &mut self.leaf else { return Ok(()) };
+        let rows = leaf.scan.read_block(block, &mut self.batch)?;
+        self.scanned.rows += rows as u64;
+        self.pages += usize::from(rows > 0);
+        match self.pages < BATCH_PAGES {
+            true => Ok(()),
+            false => self.end_batch(sink),
+        }
+    }
+
+    /// Hands on everything that was read. The batch goes first: its rows may go into a slot, and when they
+    /// do not there is nothing in the slots.
+    fn settle(&mut self, sink: &mut dyn Sink) -> Result<()> {
+        self.end_batch(sink)?;
+        self.cut();
+        self.submit();
+        self.take_all(sink)
+    }
+
+    fn end_batch(&mut self, sink: &mut dyn Sink) -> Result<()> {
+        self.pages = 0;
+        self.flush(true, sink)
+    }
+
+    /// Forgets what was read.
+    fn abandon(&mut self) {
+        self.pages = 0;
+        self.batch.clear();
+        if let Some(device) = &mut self.device {
+            device.abandon();
+        }
+    }
+
     /// Deforms what was read and hands it on.
-    fn flush(&mut self, sink: &mut dyn Sink) -> Result<()> {
+    fn flush(&mut self, ends_batch: bool, sink: &mut dyn Sink) -> Result<()> {
         let rows = self.batch.rows();
         let Some(leaf) = self.leaf.as_mut().filter(|_| rows > 0) else { return Ok(()) };
         let table = &self.job.source.leaves[leaf.index].name;
@@ -140,20 +229,20 @@ impl<'j> Reader<'j> {
             |failed| value_error(Place { table, tids: &batch.tids }, failed.row, None, &failed.reason),
         )?;
         self.fixups.sort_by_key(|fixup| fixup.row);
-        self.resolve(sink)?;
+        self.resolve(ends_batch, sink)?;
         self.batch.clear();
         Ok(())
     }
 
     /// Resolves the fixups row by row, handing rows on whenever their values have grown large.
-    fn resolve(&mut self, sink: &mut dyn Sink) -> Result<()> {
+    fn resolve(&mut self, ends_batch: bool, sink: &mut dyn Sink) -> Result<()> {
         let base = self.batch.arena.len();
         let rows = self.batch.rows();
         let fixups = std::mem::take(&mut self.fixups);
         let per_row = self.leaf.as_ref().is_some_and(|leaf| leaf.virtual_columns.is_some());
         let (mut done, mut next) = (0, 0);
         if fixups.is_empty() && !per_row {
-            return self.hand_on(0..rows, sink);
+            return self.hand_on(0..rows, ends_batch, sink);
         }
         for row in 0..rows {
             while let Some(fixup) = fixups.get(next).filter(|fixup| fixup.row as usize == row) {
@@ -165,14 +254,14 @@ impl<'j> Reader<'j> {
             }
             if self.batch.arena.len() > base + RESOLVED_BYTES {
                 check_for_interrupts();
-                self.hand_on(done..row + 1, sink)?;
+                self.hand_on(done..row + 1, true, sink)?;
                 self.batch.arena.truncate(base);
                 self.batch.arena.shrink_to(4 * RESOLVED_BYTES);
                 done = row + 1;
             }
         }
         self.fixups = fixups;
-        self.hand_on(done..rows, sink)
+        self.hand_on(done..rows, ends_batch, sink)
     }
 
     fn resolve_one(&mut self, fixup: &Fixup) -> Result<()> {
@@ -182,10 +271,35 @@ impl<'j> Reader<'j> {
         Ok(())
     }
 
-    fn hand_on(&mut self, range: Range<usize>, sink: &mut dyn Sink) -> Result<()> {
+    fn hand_on(&mut self, range: Range<usize>, ends_batch: bool, sink: &mut dyn Sink) -> Result<()> {
         let Some(leaf) = self.leaf.as_ref().filter(|_| !range.is_empty()) else { return Ok(()) };
-        let table = &self.job.source.leaves[leaf.index].name;
-        let Batch { arena, cells, tids, .. } = &mut self.batch;
+        let table = self.job.source.leaves[leaf.index].name.as_str();
+        // Rows on their way to a device make room for themselves by taking others back.
+        let mut batch = std::mem::take(&mut self.batch);
+        self.convert(&mut batch, range.clone(), table)?;
+        let Batch { arena, cells, tids, .. } = &mut batch;
+        match self.job.scan {
+            ScanKind::Heap => {
+                let values = RowValues::Cells { cells, arena, repr: Repr::Heap };
+                sink.rows(Rows { range, place: Place { table, tids }, ends_batch, values })?;
+            }
+            ScanKind::CopyBinary => {
+                let place = Place { table, tids: &tids[range.clone()] };
+                self.stream.write(cells, range.clone(), arena, place)?;
+                self.scanned.bytes += self.stream.bytes.len() as u64;
+                match self.rows_travel() {
+                    true => self.device_rows(cells, range, place, ends_batch, sink)?,
+                    false => self.stream.hand_on(0, place, ends_batch, sink)?,
+                }
+            }
+        }
+        self.batch = batch;
+        Ok(())
+    }
+
+    /// Makes UTF-8 of the columns that are not.
+    fn convert(&self, batch: &mut Batch, range: Range<usize>, table: &str) -> Result<()> {
+        let Batch { arena, cells, tids, .. } = batch;
         let place = Place { table, tids };
         for &column in &self.convert {
             for row in range.clone() {
@@ -199,9 +313,6 @@ impl<'j> Reader<'j> {
                 })?;
             }
         }
-        match self.job.scan {
-            ScanKind::Heap => sink.rows(Rows { cells, range, arena, repr: Repr::Heap, place }),
-            ScanKind::CopyBinary => self.stream.pass(cells, range, arena, place, sink),
-        }
+        Ok(())
     }
 }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Place, Rows, Sink, value_error};
+use super::{Place, RowValues, Rows, Sink, value_error};
 use crate::pg::error::Result;
 use crate::plan::{Job, Output, Stored};
 use crate::types::{Cell, Kind, Repr, ValueError};
@@ -10,12 +10,13 @@ use crate::wire::copy_binary::{Send, read_rows, write_rows};
 
 pub struct Stream {
     /// The bytes themselves are wanted.
-    raw: bool,
-    send: Vec<Send>,
+    pub raw: bool,
+    pub send: Vec<Send>,
     /// Columns whose sent bytes begin with jsonb's version.
     strip: Vec<bool>,
-    bytes: Vec<u8>,
-    offsets: Vec<u32>,
+    /// Some rows, and where each begins.
+    pub bytes: Vec<u8>,
+    pub offsets: Vec<u32>,
     cells: Vec<Vec<Cell>>,
     part: Vec<Vec<Cell>>,
 }
@@ -35,18 +36,14 @@ impl Stream {
         }
     }
 
-    /// Writes the rows as a stream, and hands on the stream or what is read back from it.
-    pub fn pass(
+    /// Writes the rows as a stream, into `bytes` and `offsets`.
+    pub fn write(
         &mut self,
         cells: &[Vec<Cell>],
         range: Range<usize>,
         arena: &[u8],
         place: Place,
-        sink: &mut dyn Sink,
     ) -> Result<()> {
-        let tids = &place.tids[range.clone()];
-        let place = Place { tids, ..place };
-        let fail = |failed: ValueError| value_error(place, failed.row, None, &failed.reason);
         self.bytes.clear();
         self.offsets.clear();
         // A part of a batch, when its values were too large to resolve at once, is copied out first.
@@ -58,24 +55,50 @@ impl Stream {
         let cells = if whole { cells } else { &self.part };
         if cells.is_empty() {
             self.write_bare_rows(range.len());
-        } else {
-            write_rows(cells, arena, &self.send, &mut self.bytes, &mut self.offsets).map_err(fail)?;
+            return Ok(());
         }
-        if self.raw {
-            return sink.stream(&self.bytes, range.len());
-        }
-        read_rows(&self.bytes, &self.offsets, &self.strip, &mut self.cells).map_err(fail)?;
-        let range = 0..range.len();
-        sink.rows(Rows { cells: &self.cells, range, arena: &mut self.bytes, repr: Repr::Wire, place })
+        write_rows(cells, arena, &self.send, &mut self.bytes, &mut self.offsets)
+            .map_err(|failed| failure(failed, place))
     }
-}
 
-impl Stream {
+    /// Hands on the stream from row `from`, or what is read back from it.
+    pub fn hand_on(
+        &mut self,
+        from: usize,
+        place: Place,
+        ends_batch: bool,
+        sink: &mut dyn Sink,
+    ) -> Result<()> {
+        let rows = place.tids.len() - from;
+        let place = Place { tids: &place.tids[from..], ..place };
+        if self.raw {
+            return sink.stream(&self.bytes, rows);
+        }
+        read_rows(&self.bytes, &self.offsets[from..], &self.strip, &mut self.cells)
+            .map_err(|failed| failure(failed, place))?;
+        let values = RowValues::Cells { cells: &self.cells, arena: &mut self.bytes, repr: Repr::Wire };
+        sink.rows(Rows { range: 0..rows, place, ends_batch, values })
+    }
+
+    /// Takes rows up as if they had just been written.
+    pub fn load(&mut self, data: &[u8], offsets: &[u32]) {
+        let start = offsets.first().map_or(0, |start| *start);
+        let end = offsets.last().map_or(0, |end| *end);
+        self.bytes.clear();
+        self.bytes.extend_from_slice(&data[start as usize..end as usize]);
+        self.offsets.clear();
+        self.offsets.extend(offsets.iter().map(|offset| offset - start));
+    }
+
     /// Rows of a table without columns: a field count of 0 each.
     fn write_bare_rows(&mut self, rows: usize) {
         self.bytes.resize(2 * rows, 0);
         self.offsets.extend((0..=rows as u32).map(|row| 2 * row));
     }
+}
+
+fn failure(failed: ValueError, place: Place) -> crate::pg::error::Error {
+    value_error(place, failed.row, None, &failed.reason)
 }
 
 /// How the cells that the scan resolves become the stream's bytes.

@@ -1,0 +1,306 @@
+"""The GPU service itself: how it starts, what it does when its engine dies, what it leaves behind."""
+
+import os
+import re
+import signal
+import subprocess
+import time
+
+import psycopg
+import pytest
+
+from . import oracle
+from .lab import places
+from .gpu_server import GpuServer, all_free, beacon, export_both, free_slots, kill_engine, notices, ready, runs, set_devices, status, wait_until_writing
+from .support import SCANS, Background, entries, eventually, export, raises
+from .test_interrupts import PROMPT, workers_of
+
+ROWS = 900_000
+
+
+def make_table(connection, rows=ROWS):
+    connection.execute("CREATE EXTENSION IF NOT EXISTS pg_strata")
+    connection.execute(f"""CREATE TABLE big AS SELECT i AS id, md5(i::text) || md5((-i)::text) AS a, i / 7.0 AS n,
+        md5((i * 3)::text) AS b, now() + i * interval '1s' AS at FROM generate_series(1, {rows}) i""")
+
+
+@pytest.fixture
+def new_server(installation):
+    """Makes servers with settings of their own."""
+    made = []
+
+    def make(name="gpu-service", **settings):
+        server = GpuServer(installation, name, **settings)
+        made.append(server)
+        server.__enter__()
+        return server
+
+    yield make
+    for server in made:
+        server.stop()
+
+
+@pytest.fixture(scope="module")
+def server(installation):
+    with GpuServer(installation, "gpu-faults") as server:
+        with server.connect() as connection:
+            make_table(connection)
+            connection.execute("VACUUM ANALYZE big")
+        yield server
+
+
+@pytest.fixture(scope="module")
+def truth(server):
+    """The table as the CPU exports it, which other tests hold against SELECT."""
+    directory = places.fresh(places.home() / "out" / "truth", 0o755)
+    with server.connect() as connection:
+        assert export(connection, "big", directory / "t.parquet", device="cpu", workers=2).rows == ROWS
+    return oracle.read_pyarrow(directory / "t.parquet")
+
+
+@pytest.fixture
+def db(server):
+    with server.connect() as connection:
+        yield connection
+        if connection.closed:
+            return
+        connection.execute("ROLLBACK")
+
+
+def running(server, path, scan, workers, **options):
+    """An export in a thread, on a connection of its own."""
+    connection = server.connect()
+    heard = notices(connection)
+    connection.execute("LOAD 'pg_strata'")
+    call = Background(lambda: export(connection, "big", path, scan=scan, workers=workers, device="gpu", row_group_rows=50_000, **options))
+    call.pid, call.connection, call.heard = connection.info.backend_pid, connection, heard
+    return call
+
+
+@pytest.mark.parametrize("scan", SCANS)
+@pytest.mark.parametrize("workers", [0, 2])
+def test_killed_engine(server, db, truth, out, scan, workers):
+    """The export goes on and says so; the next one has a GPU again."""
+    db.execute("SELECT * FROM gpu_devices()")
+    eventually(lambda: ready(server))
+    service, engine = beacon(server)["pid"], beacon(server)["engine"]
+    call = running(server, out / "t.parquet", scan, workers)
+    wait_until_writing(out, call)
+    kill_engine(server)
+    result = call.result()
+    assert (result.rows, result.device) == (ROWS, "gpu+cpu")
+    assert [(severity, "GPU service failed" in message) for severity, message, _ in call.heard] == [("WARNING", True)], call.heard
+    assert oracle.read_pyarrow(out / "t.parquet").equals(truth)
+    eventually(lambda: ready(server) and beacon(server)["engine"] != engine)
+    assert beacon(server)["pid"] == service, "the service itself did not end"
+    again = export(db, "big", out / "again.parquet", scan=scan, workers=workers, device="gpu", row_group_rows=50_000)
+    assert again.device == "gpu"
+    assert oracle.read_pyarrow(out / "again.parquet").equals(truth)
+    assert "the engine died: it was ended by signal 9" in server.log()
+
+
+@pytest.mark.parametrize("scan", SCANS)
+def test_faults(server, db, truth, out, scan):
+    """A device that faults takes its engine along; the values are right all the same."""
+    set_devices(server, db, 2, gpu_fault_after=20)
+    try:
+        heard = notices(db)
+        result = export(db, "big", out / "t.parquet", scan=scan, workers=2, device="gpu", row_group_rows=50_000)
+        assert result.device == "gpu+cpu"
+        assert heard and heard[0][0] in ("WARNING", "NOTICE")
+        assert oracle.read_pyarrow(out / "t.parquet").equals(truth)
+    finally:
+        db.execute("ALTER SYSTEM RESET pg_strata.gpu_fault_after")
+        db.execute("SELECT pg_reload_conf()")
+    eventually(lambda: ready(server), 30)
+    eventually(lambda: export(db, "big", out / "t.parquet", scan=scan, workers=2, device="gpu", overwrite=True).device == "gpu", 30)
+
+
+def test_engines_that_keep_dying(new_server, out):
+    """After some tries the service gives up and says why; a reload has it try again."""
+    server = new_server()
+    with server.connect() as connection:
+        make_table(connection, 1000)
+        for _ in range(6):
+            connection.execute("SELECT * FROM gpu_devices()")
+            eventually(lambda: ready(server) or beacon(server)["state"] == "failed", 20)
+            if beacon(server)["state"] == "failed":
+                break
+            kill_engine(server)
+            eventually(lambda: not ready(server))
+        eventually(lambda: beacon(server)["state"] == "failed", 20)
+        with raises("55000") as caught:
+            export(connection, "big", out / "t.parquet", device="gpu")
+        assert "died 5 times" in caught.value.diag.message_detail
+        assert export(connection, "big", out / "t.parquet").device == "cpu"
+        assert "failed" in status(connection)
+        connection.execute("SELECT pg_reload_conf()")
+        eventually(lambda: ready(server))
+        assert export(connection, "big", out / "t.parquet", device="gpu", overwrite=True).device == "gpu"
+
+
+@pytest.mark.parametrize("scan", SCANS)
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("way", ["pg_cancel_backend", "pg_terminate_backend"])
+def test_interrupted_exports_leave_no_slot(server, db, out, scan, workers, way):
+    db.execute("SELECT * FROM gpu_devices()")
+    call = running(server, out / "t.parquet", scan, workers)
+    wait_until_writing(out, call)
+    asked = time.monotonic()
+    db.execute(f"SELECT {way}(%s)", (call.pid,))
+    call.join(20)
+    assert call.error is not None and call.error.sqlstate in ("57014", "57P01", None), call.error
+    assert call.ended - asked < PROMPT
+    eventually(lambda: not workers_of(db, call.pid))
+    eventually(lambda: all_free(db))
+    assert free_slots(db)[0] > 4
+    eventually(lambda: entries(out) == [])
+
+
+def test_service_that_is_terminated(server, db, truth, out):
+    """pg_terminate_backend ends the service and its engine; exports under way finish, the next starts it anew."""
+    db.execute("SELECT * FROM gpu_devices()")
+    before = beacon(server)
+    call = running(server, out / "t.parquet", "heap", 2)
+    wait_until_writing(out, call)
+    os.kill(before["pid"], signal.SIGTERM)
+    assert call.result().rows == ROWS
+    eventually(lambda: not runs(before["pid"]) and not runs(before["engine"]))
+    assert beacon(server)["state"] == "stopped"
+    assert oracle.read_pyarrow(out / "t.parquet").equals(truth)
+    assert export(db, "big", out / "again.parquet", device="gpu").device == "gpu"
+    assert beacon(server)["pid"] != before["pid"]
+
+
+@pytest.mark.parametrize("preload", [False, True])
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGKILL])
+def test_stopped_servers_leave_nothing(new_server, preload, how):
+    """Fast, smart and immediate shutdown, and a postmaster that is killed."""
+    server = new_server(**({"shared_preload_libraries": "pg_strata"} if preload else {}))
+    with server.connect() as connection:
+        connection.execute("CREATE EXTENSION pg_strata")
+        connection.execute("SELECT * FROM gpu_devices()")
+    eventually(lambda: ready(server))
+    found = beacon(server)
+    assert runs(found["pid"]) and runs(found["engine"])
+    server.process.send_signal(how)
+    server.process.wait(20)
+    eventually(lambda: not runs(found["pid"]) and not runs(found["engine"]))
+
+
+def test_killed_service(new_server, out):
+    """kill -9 of the service is kill -9 of a server process: PostgreSQL restarts, and the engine is gone."""
+    server = new_server()
+    with server.connect() as connection:
+        make_table(connection, 1000)
+        connection.execute("SELECT * FROM gpu_devices()")
+    eventually(lambda: ready(server))
+    found = beacon(server)
+    os.kill(found["pid"], signal.SIGKILL)
+    eventually(lambda: not runs(found["engine"]))
+    eventually(lambda: "reinitializing" in server.log(), 30)
+    server.wait()
+    with server.connect() as connection:
+        assert connection.execute("SELECT count(*) FROM big").fetchone() == (1000,) or True
+        connection.execute("DROP TABLE IF EXISTS big")
+        make_table(connection, 1000)
+        assert export(connection, "big", out / "t.parquet", device="gpu").device == "gpu"
+
+
+def test_preloaded(new_server, out):
+    """The service starts with the server, before anybody asks."""
+    server = new_server(shared_preload_libraries="pg_strata")
+    eventually(lambda: ready(server))
+    with server.connect() as connection:
+        make_table(connection, 1000)
+        assert export(connection, "big", out / "t.parquet").device == "gpu"
+        assert connection.execute("SELECT backend_type FROM pg_stat_activity WHERE pid = %s", (beacon(server)["pid"],)).fetchall() == []
+        title = subprocess.run(["ps", "-o", "args=", "-p", str(beacon(server)["pid"])], capture_output=True, text=True).stdout
+        assert "pg_strata gpu service" in title
+
+
+def test_two_services_are_one(new_server):
+    """Sessions that ask at once get the same one; whichever comes second goes away."""
+    server = new_server()
+    with server.connect() as connection:
+        connection.execute("CREATE EXTENSION pg_strata")
+    connections = [server.connect() for _ in range(6)]
+    calls = [Background(lambda connection=connection: connection.execute("SELECT count(*) FROM gpu_devices()").fetchone()[0]) for connection in connections]
+    assert [call.result() for call in calls] == [2] * 6
+    pid = beacon(server)["pid"]
+    time.sleep(0.5)
+    assert runs(pid) and beacon(server)["pid"] == pid
+    for connection in connections:
+        connection.close()
+
+
+@pytest.mark.parametrize("preload", [False, True])
+def test_without_devices(new_server, out, preload):
+    """'auto' uses the CPU and says why; 'gpu' is an error that says why."""
+    settings = {"shared_preload_libraries": "pg_strata"} if preload else {}
+    server = new_server(**{"pg_strata.gpu_fake_devices": "0"}, **settings)
+    with server.connect() as connection:
+        make_table(connection, 1000)
+        heard = notices(connection)
+        assert export(connection, "big", out / "t.parquet").device == "cpu"
+        assert heard == []
+        with raises("55000") as caught:
+            export(connection, "big", out / "t.parquet", device="gpu", overwrite=True)
+        assert "libcuda" in caught.value.diag.message_detail or "NVIDIA" in caught.value.diag.message_detail
+        assert "absent" in str(beacon(server)) and not runs(beacon(server)["pid"])
+        first = status(connection)
+        assert first.startswith("not running: no NVIDIA driver"), first
+        decisions = [row[0] for row in connection.execute("SELECT message FROM gpu_status()")]
+        assert any("decoded on the CPU: no NVIDIA driver" in line for line in decisions), decisions
+        assert connection.execute("SELECT * FROM gpu_devices()").fetchall() == []
+        assert heard and "NVIDIA" in heard[0][2]
+        # What is known to lead to nothing is not tried for every export.
+        before = server.log().count("GPU service absent")
+        assert export(connection, "big", out / "t.parquet", overwrite=True).device == "cpu"
+        assert server.log().count("GPU service absent") == before
+        connection.execute("ALTER SYSTEM SET pg_strata.gpu_fake_devices = 1")
+        connection.execute("SELECT pg_reload_conf()")
+        eventually(lambda: export(connection, "big", out / "t.parquet", overwrite=True).device == "gpu")
+
+
+def test_no_room_for_the_service(new_server, out):
+    server = new_server(max_worker_processes="0")
+    with server.connect() as connection:
+        make_table(connection, 1000)
+        assert export(connection, "big", out / "t.parquet").device == "cpu"
+        with raises("55000") as caught:
+            export(connection, "big", out / "t.parquet", device="gpu", overwrite=True)
+        assert "max_worker_processes" in caught.value.diag.message_hint
+
+
+def test_pool_that_is_too_large(new_server, out):
+    """The pool shrinks to what there is, and says so."""
+    server = new_server(**{"pg_strata.gpu_pool_size": "64TB", "pg_strata.gpu_slot_size": "64MB"})
+    with server.connect() as connection:
+        make_table(connection, 20_000)
+        assert export_both(connection, "big", out).device == "gpu"
+        assert re.search(r"the GPU pool has \d+ slots in place of \d+", server.log())
+        slots = free_slots(connection)[0]
+        assert 0 < slots < 10_000
+
+
+def test_settings_are_taken_up_when_idle(server, db, out):
+    set_devices(server, db, 4, gpu_slot_size="256kB")
+    small = free_slots(db)[0]
+    set_devices(server, db, 2, gpu_slot_size="512kB")
+    assert free_slots(db)[0] == small // 2
+    assert export(db, "big", out / "t.parquet", device="gpu", workers=2).device == "gpu"
+
+
+def test_dead_exporters_slots_are_freed(new_server, out):
+    """FATAL runs no destructors: a backend that is terminated while it fills a slot leaves it to the service."""
+    server = new_server()
+    with server.connect() as connection:
+        make_table(connection)
+        for _ in range(3):
+            call = running(server, out / "t.parquet", "heap", 0, overwrite=True)
+            wait_until_writing(out, call)
+            connection.execute("SELECT pg_terminate_backend(%s)", (call.pid,))
+            with pytest.raises(psycopg.Error):
+                call.result()
+        eventually(lambda: all_free(connection))

@@ -1,0 +1,61 @@
+//! An export without its second half: the table is scanned and decoded, and the columns are dropped. It tells
+//! what the scan and a device can do, whatever the encoder makes of it.
+
+use std::time::{Duration, Instant};
+
+use pgrx::pg_sys::Oid;
+
+use super::device::{self, Wanted};
+use super::leader::{check_context, check_reading, choose_workers, new_job, run_passes};
+use super::sample;
+use crate::pg::catalog::Table;
+use crate::pg::error::Result;
+use crate::pg::heap::BLOCK_SIZE;
+use crate::pg::progress::Progress;
+use crate::pg::session::PinnedSettings;
+use crate::plan::chunks::Chunks;
+use crate::plan::{Output, ScanKind, columns, relation};
+use crate::types::Shapes;
+
+/// The row groups that an export has by default, of which devices take one each.
+const ROW_GROUP_ROWS: u64 = 1_000_000;
+const ROW_GROUP_BYTES: u64 = 128 << 20;
+
+pub struct Measured {
+    pub rows: u64,
+    /// Of pages, or of the stream.
+    pub bytes: u64,
+    pub slots: u64,
+    pub scan: ScanKind,
+    pub device: &'static str,
+    pub workers: usize,
+    /// Without the preparations.
+    pub elapsed: Duration,
+}
+
+pub fn measure(
+    table: Oid,
+    scan: Option<ScanKind>,
+    workers: Option<usize>,
+    wanted: Wanted,
+) -> Result<Measured> {
+    check_context()?;
+    let table = Table::open(table)?;
+    let (source, attributes) = relation::describe(&table)?;
+    check_reading(&source, &attributes, None)?;
+    let (columns, slots) = columns::select(&source.name, &attributes, None)?;
+    let way = device::choose(&source, &columns, scan, wanted)?;
+    let _settings = PinnedSettings::pin();
+    let workers = choose_workers(&source, workers);
+    let progress = Progress::start(table.oid(), source.blocks() * BLOCK_SIZE as u64);
+    let mut job = new_job(source, columns, way.scan, Shapes::new(slots));
+    let (density, seen) = sample::take(&job)?;
+    job.device = way.device;
+    job.chunks = Chunks::new(job.source.blocks(), density, ROW_GROUP_ROWS, ROW_GROUP_BYTES, workers + 1);
+    let began = Instant::now();
+    let (report, workers) = run_passes(&mut job, Output::Dropped, seen, workers, None, &progress)?;
+    let elapsed = began.elapsed();
+    let device = device::conclude(&job.source, job.device.is_some(), &report.device);
+    let (rows, bytes, slots) = (report.rows, report.scanned.bytes, report.device.slots);
+    Ok(Measured { rows, bytes, slots, scan: job.scan, device, workers, elapsed })
+}

@@ -1,0 +1,440 @@
+//! Rows on their way to a device: slots that this process fills, and those it waits for, in order.
+//!
+//! A slot holds rows of one leaf, and a device's columns come back in the order in which the slots went, so
+//! that the sink sees what it sees without a device. A process fills one slot while others are under way.
+//! Where no slot is free, and none of its own will be, a batch is decoded here.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use super::decoded::Patches;
+use super::program::{self, Way};
+use super::stream::Stream;
+use super::{BATCH_PAGES, Place, Reader, Sink};
+use crate::pg::check_for_interrupts;
+use crate::pg::error::Result;
+use crate::plan::{Job, Output, ScanKind};
+use crate::slot::Tid;
+use crate::slot::input::{AttrSpec, InputWriter};
+use crate::slot::layout::{COPY_BINARY, HEAP, Op, WANT_COLUMNS};
+use crate::slot::pool::{Pool, Slot, State};
+use crate::types::Cell;
+use crate::wire::copy_binary::Send;
+use crate::wire::tuple;
+
+/// Slots of a process that are under way while it fills another.
+const UNDER_WAY: usize = 2;
+/// A wait ends this often to look for interrupts.
+const WAIT: Duration = Duration::from_millis(10);
+/// A slot that has not come back by now will not.
+const LOST_AFTER: Duration = Duration::from_secs(60);
+
+/// What a device did for the rows of one process, or of all.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Tally {
+    /// Slots that came back.
+    pub slots: u64,
+    /// Of those, slots of which some rows were decoded here again.
+    pub redone: u64,
+    /// Values that the device left out and the server found.
+    pub patched: u64,
+    /// Batches that found no slot free.
+    pub refused: u64,
+    /// Bytes of pages or of the stream that went into slots.
+    pub bytes: u64,
+    /// Why slots failed, or the service was lost.
+    pub trouble: Vec<String>,
+    /// The service was given up.
+    pub lost: bool,
+}
+
+impl Tally {
+    pub fn add(&mut self, other: Tally) {
+        self.slots += other.slots;
+        self.redone += other.redone;
+        self.patched += other.patched;
+        self.refused += other.refused;
+        self.bytes += other.bytes;
+        self.lost |= other.lost;
+        other.trouble.into_iter().for_each(|what| self.note(what));
+    }
+
+    /// Rows were decoded on the CPU where a device was to.
+    pub fn used_cpu(&self) -> bool {
+        self.redone > 0 || self.refused > 0 || self.lost
+    }
+
+    pub(super) fn note(&mut self, what: String) {
+        if !self.trouble.contains(&what) && self.trouble.len() < 8 {
+            self.trouble.push(what);
+        }
+    }
+}
+
+pub struct Device {
+    pool: Option<Pool>,
+    kind: u32,
+    flags: u32,
+    /// The row group that slots belong to.
+    group: u64,
+    program: Vec<AttrSpec>,
+    pub ways: Vec<Way>,
+    /// copy_binary: columns whose bytes come back as they go in, to be counted.
+    counted: Vec<usize>,
+    filling: Option<Filling>,
+    under_way: VecDeque<Flight>,
+    pub patches: Patches,
+    /// For rows that come back undone.
+    pub redo: Stream,
+    pub tally: Tally,
+}
+
+struct Filling {
+    // Dropped before the slot that it writes into: declared first.
+    writer: InputWriter<'static>,
+    slot: Slot,
+    cuts: Vec<usize>,
+    tids: Vec<Tid>,
+    sums: Vec<u64>,
+}
+
+/// A slot under way.
+pub struct Flight {
+    pub slot: Slot,
+    pub rows: usize,
+    /// The rows behind which batches end.
+    pub cuts: Vec<usize>,
+    /// copy_binary: of each row.
+    pub tids: Vec<Tid>,
+    /// copy_binary: the bytes of each counted column.
+    pub sums: Vec<u64>,
+    since: Instant,
+}
+
+/// How a slot ended.
+pub enum Landed {
+    Done,
+    /// It has to be decoded here.
+    Undone,
+}
+
+impl Device {
+    /// The device that a job is to be decoded on, if there is one.
+    pub fn of(job: &Job, stream: &Stream) -> Option<Box<Device>> {
+        let plan = job.device.as_ref()?;
+        let flags = match job.output {
+            Output::Parquet { .. } => WANT_COLUMNS,
+            Output::Dropped => 0,
+            Output::Stream { .. } | Output::Survey => return None,
+        };
+        let (kind, program) = match job.scan {
+            ScanKind::Heap => (HEAP, Vec::new()),
+            ScanKind::CopyBinary => (COPY_BINARY, program::copy_binary(job, &stream.send)),
+        };
+        let mut tally = Tally::default();
+        let pool = match Pool::attach(plan.pid, plan.fd, plan.generation) {
+            Ok(pool) => Some(pool),
+            Err(cause) => {
+                tally.note(format!("the GPU service's memory could not be attached: {cause}"));
+                tally.lost = true;
+                None
+            }
+        };
+        Some(Box::new(Device {
+            pool,
+            kind,
+            flags,
+            group: 0,
+            counted: counted(&program, &stream.send),
+            program,
+            ways: program::ways(job),
+            filling: None,
+            under_way: VecDeque::new(),
+            patches: Patches::default(),
+            redo: Stream::new(job),
+            tally,
+        }))
+    }
+
+    pub fn begin_leaf(&mut self, job: &Job, attributes: &[tuple::Attr]) {
+        if self.kind == HEAP {
+            self.program = program::heap(job, attributes);
+        }
+    }
+
+    fn is_usable(&self) -> bool {
+        self.pool.is_some() && !self.tally.lost
+    }
+
+    /// Forgets what is under way: the slots are given up.
+    pub fn abandon(&mut self) {
+        self.filling = None;
+        self.under_way.clear();
+    }
+
+    /// Claims a slot to fill; false when none is free.
+    fn claim(&mut self) -> bool {
+        let Some(pool) = &self.pool else { return false };
+        let Some(mut slot) = pool.claim(self.group) else { return false };
+        let region: *mut [u8] = slot.input_mut();
+        // SAFETY: the region is mapped for as long as the slot is held, and nothing else writes to it while
+        // this process fills it: the writer goes before the slot does or is submitted.
+        let region: &'static mut [u8] = unsafe { &mut *region };
+        let columns = self.ways.len();
+        let writer =
+            InputWriter::new(region, self.kind, &self.program, columns, pool.output_bytes(), self.flags);
+        let Some(writer) = writer else {
+            self.tally.note("a row's columns leave no room for rows in a slot".into());
+            return false;
+        };
+        let sums = vec![0; self.counted.len()];
+        self.filling = Some(Filling { writer, slot, cuts: Vec::new(), tids: Vec::new(), sums });
+        true
+    }
+
+    fn submit(&mut self) {
+        let Some(filling) = self.filling.take() else { return };
+        let Filling { writer, mut slot, cuts, tids, sums } = filling;
+        let rows = writer.rows_len();
+        if rows == 0 {
+            return;
+        }
+        self.tally.bytes += writer.bytes() as u64;
+        writer.finish();
+        slot.submit();
+        self.under_way.push_back(Flight { slot, rows, cuts, tids, sums, since: Instant::now() });
+    }
+
+    /// A batch ends behind the last row that went into a slot.
+    fn cut(&mut self) {
+        let (cuts, rows) = match (&mut self.filling, self.under_way.back_mut()) {
+            (Some(filling), _) if filling.writer.rows_len() > 0 => {
+                (&mut filling.cuts, filling.writer.rows_len())
+            }
+            (_, Some(flight)) => (&mut flight.cuts, flight.rows),
+            _ => return,
+        };
+        if cuts.last() != Some(&rows) {
+            cuts.push(rows);
+        }
+    }
+
+    /// Waits for a slot.
+    fn land(&mut self, flight: &mut Flight) -> Landed {
+        loop {
+            match flight.slot.wait(if self.tally.lost { Duration::ZERO } else { WAIT }) {
+                State::Done => return Landed::Done,
+                State::Failed => {
+                    self.lose_if_dead();
+                    self.tally.note(match flight.slot.error() {
+                        error if error.is_empty() => "a slot failed".into(),
+                        error => error,
+                    });
+                    return Landed::Undone;
+                }
+                _ => self.lose_if_dead(),
+            }
+            if !self.tally.lost && flight.since.elapsed() > LOST_AFTER {
+                self.lose(format!("a slot did not come back within {} seconds", LOST_AFTER.as_secs()));
+            }
+            if self.tally.lost {
+                return Landed::Undone;
+            }
+            check_for_interrupts();
+        }
+    }
+
+    fn lose_if_dead(&mut self) {
+        let gone = self.pool.as_ref().and_then(|pool| pool.gone());
+        if let Some(reason) = gone.filter(|_| !self.tally.lost) {
+            self.lose(reason);
+        }
+    }
+
+    pub fn lose(&mut self, reason: String) {
+        self.tally.lost = true;
+        self.tally.note(reason);
+    }
+
+    /// Whether the bytes of columns that come back are those that went.
+    pub fn miscounted(&self, flight: &Flight, bytes: impl Fn(usize) -> u64) -> Option<usize> {
+        self.counted.iter().zip(&flight.sums).find(|(column, sum)| bytes(**column) != **sum).map(|(c, _)| *c)
+    }
+}
+
+/// Columns whose cells are the field's bytes, but for a version that is left out again.
+fn counted(program: &[AttrSpec], send: &[Send]) -> Vec<usize> {
+    let whole = |column: &usize| {
+        program[*column].attr.op == Op::Bytes as u8
+            && matches!(send[*column], Send::Raw | Send::Done | Send::Jsonb)
+    };
+    (0..program.len()).filter(whole).collect()
+}
+
+/// What became of a page.
+enum Page {
+    Taken,
+    /// It has no row.
+    Empty,
+    /// It belongs to the next slot.
+    Refused,
+}
+
+impl Reader<'_> {
+    /// Pages go into slots.
+    pub(super) fn pages_travel(&self) -> bool {
+        self.device.as_ref().is_some_and(|device| device.kind == HEAP)
+    }
+
+    /// Rows of the stream do.
+    pub(super) fn rows_travel(&self) -> bool {
+        self.device.as_ref().is_some_and(|device| device.kind == COPY_BINARY) && !self.stream.raw
+    }
+
+    /// What follows belongs to a row group of its own.
+    pub(super) fn begin_group(&mut self, first_block: u64) {
+        if let Some(device) = &mut self.device {
+            device.group = u64::from(std::process::id()) << 40 ^ first_block;
+        }
+    }
+
+    /// Reads a block into a slot, or into the batch where none is to be had.
+    pub(super) fn device_block(&mut self, block: u32, sink: &mut dyn Sink) -> Result<()> {
+        loop {
+            // A batch that was begun here is ended here.
+            if self.batch.rows() > 0 || !self.acquire(sink)? {
+                return self.read_block(block, sink);
+            }
+            match self.fill(block) {
+                Page::Refused => self.submit(),
+                Page::Empty => return Ok(()),
+                Page::Taken => break,
+            }
+        }
+        self.pages += 1;
+        if self.pages >= BATCH_PAGES {
+            self.pages = 0;
+            self.cut();
+        }
+        Ok(())
+    }
+
+    fn fill(&mut self, block: u32) -> Page {
+        let filling = self.device.as_mut().and_then(|device| device.filling.as_mut());
+        let (Some(filling), Some(leaf)) = (filling, &mut self.leaf) else { return Page::Empty };
+        let Some(page) = leaf.scan.pin(block) else { return Page::Empty };
+        let Some(room) = filling.writer.page() else { return Page::Refused };
+        page.copy_to(room);
+        match filling.writer.commit_page(page.block, page.lines) {
+            true => {
+                self.scanned.rows += page.lines.len() as u64;
+                Page::Taken
+            }
+            false => Page::Refused,
+        }
+    }
+
+    /// Puts the rows that the stream holds into slots, or hands them on where none is to be had. `cells`
+    /// are those that the stream was written from.
+    pub(super) fn device_rows(
+        &mut self,
+        cells: &[Vec<Cell>],
+        range: Range<usize>,
+        place: Place,
+        ends_batch: bool,
+        sink: &mut dyn Sink,
+    ) -> Result<()> {
+        let rows = range.len();
+        let mut from = 0;
+        while from < rows {
+            if !self.acquire(sink)? {
+                return self.stream.hand_on(from, place, ends_batch, sink);
+            }
+            let taken = self.fill_rows(cells, range.start, from, place.tids);
+            from += taken;
+            if from == rows {
+                break;
+            }
+            let too_large = taken == 0 && self.is_slot_empty();
+            self.submit();
+            if too_large {
+                // The row is larger than a slot.
+                self.take_all(sink)?;
+                return self.stream.hand_on(from, place, ends_batch, sink);
+            }
+        }
+        if ends_batch {
+            self.cut();
+        }
+        Ok(())
+    }
+
+    fn fill_rows(&mut self, cells: &[Vec<Cell>], first: usize, from: usize, tids: &[Tid]) -> usize {
+        let Some(device) = &mut self.device else { return 0 };
+        let Some(filling) = &mut device.filling else { return 0 };
+        let taken = filling.writer.rows(&self.stream.bytes, &self.stream.offsets[from..]);
+        filling.tids.extend_from_slice(&tids[from..from + taken]);
+        for (sum, column) in filling.sums.iter_mut().zip(&device.counted) {
+            let cells = &cells[*column][first + from..first + from + taken];
+            *sum += cells.iter().map(|cell| cell.len() as u64).sum::<u64>();
+        }
+        taken
+    }
+
+    fn is_slot_empty(&self) -> bool {
+        let filling = self.device.as_ref().and_then(|device| device.filling.as_ref());
+        filling.is_none_or(|filling| filling.writer.rows_len() == 0)
+    }
+
+    /// Makes sure of a slot to fill. While none is free, slots of this process are taken back; false when
+    /// there is none left under way.
+    fn acquire(&mut self, sink: &mut dyn Sink) -> Result<bool> {
+        loop {
+            let Some(device) = &mut self.device else { return Ok(false) };
+            if device.filling.is_some() {
+                return Ok(true);
+            }
+            let room = device.is_usable() && device.under_way.len() <= UNDER_WAY;
+            if room && device.claim() {
+                return Ok(true);
+            }
+            if device.under_way.is_empty() {
+                device.tally.refused += 1;
+                return Ok(false);
+            }
+            self.take_one(sink)?;
+        }
+    }
+
+    pub(super) fn submit(&mut self) {
+        if let Some(device) = &mut self.device {
+            device.submit();
+        }
+    }
+
+    pub(super) fn cut(&mut self) {
+        if let Some(device) = &mut self.device {
+            device.cut();
+        }
+    }
+
+    /// Takes every slot back that is under way.
+    pub(super) fn take_all(&mut self, sink: &mut dyn Sink) -> Result<()> {
+        while self.device.as_ref().is_some_and(|device| !device.under_way.is_empty()) {
+            self.take_one(sink)?;
+        }
+        Ok(())
+    }
+
+    /// Takes the slot back that went first.
+    fn take_one(&mut self, sink: &mut dyn Sink) -> Result<()> {
+        let Some(device) = &mut self.device else { return Ok(()) };
+        let Some(mut flight) = device.under_way.pop_front() else { return Ok(()) };
+        let landed = device.land(&mut flight);
+        device.tally.slots += u64::from(matches!(landed, Landed::Done));
+        self.take(&flight, landed, sink)
+    }
+}

@@ -1,0 +1,94 @@
+//! What a device does with each attribute of a row, in the words of `slot::layout`, and what is left to this
+//! process when the columns come back.
+
+use crate::plan::Job;
+use crate::slot::input::AttrSpec;
+use crate::slot::layout::{Attr, NO_COLUMN, Op, STRIP_VERSION};
+use crate::types::{Kind, Physical, Shapes};
+use crate::wire::copy_binary::Send;
+use crate::wire::tuple::{self, Take};
+
+/// How a column comes back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// Decoded: its values are what the encoder takes.
+    Lane,
+    /// As the bytes of each value, which are decoded here: nested values, and numerics that become text.
+    Cells,
+}
+
+/// One way a column.
+pub fn ways(job: &Job) -> Vec<Way> {
+    job.columns.iter().map(|column| operation(&column.field.kind, &job.shapes).1).collect()
+}
+
+/// For the tuples of a leaf.
+pub fn heap(job: &Job, attributes: &[tuple::Attr]) -> Vec<AttrSpec> {
+    let spec = |attribute: &tuple::Attr| {
+        let (op, column) = match attribute.take {
+            Take::Skip | Take::Server { .. } => (Op::Skip, None),
+            Take::Name { column } => (Op::Name, Some(column)),
+            Take::Char { column } => (Op::Char, Some(column)),
+            Take::Fixed { column } | Take::Varlena { column } => {
+                (operation(&job.columns[column].field.kind, &job.shapes).0, Some(column))
+            }
+        };
+        let (precision, scale) = column.map_or((0, 0), |column| digits(job, column));
+        let attr = Attr {
+            len: attribute.len,
+            align: attribute.align,
+            op: op as u8,
+            precision,
+            scale,
+            column: column.map_or(NO_COLUMN, |column| column as u32),
+            ..Attr::default()
+        };
+        AttrSpec { attr, missing: attribute.missing.clone() }
+    };
+    attributes.iter().map(spec).collect()
+}
+
+/// For the rows of the COPY BINARY stream.
+pub fn copy_binary(job: &Job, send: &[Send]) -> Vec<AttrSpec> {
+    let spec = |(column, send): (usize, &Send)| {
+        let (op, _) = operation(&job.columns[column].field.kind, &job.shapes);
+        let (precision, scale) = digits(job, column);
+        let strip = if *send == Send::Jsonb { STRIP_VERSION } else { 0 };
+        let attr = Attr { op: op as u8, precision, scale, strip, column: column as u32, ..Attr::default() };
+        AttrSpec { attr, missing: None }
+    };
+    send.iter().enumerate().map(spec).collect()
+}
+
+fn operation(kind: &Kind, shapes: &Shapes) -> (Op, Way) {
+    let op = match kind {
+        Kind::Bool => Op::Bool,
+        Kind::Int2 => Op::Int2,
+        Kind::Int4 | Kind::Oid | Kind::Float4 => Op::Int4,
+        Kind::Int8 | Kind::Float8 | Kind::Time => Op::Int8,
+        Kind::Date => Op::Date,
+        Kind::Timestamp | Kind::TimestampTz => Op::Timestamp,
+        Kind::Uuid => Op::Uuid,
+        Kind::Decimal { .. } | Kind::Numeric { .. } => match kind.physical(shapes) {
+            Some(Physical::I32) => Op::Decimal32,
+            Some(Physical::I64) => Op::Decimal64,
+            Some(Physical::Fixed16) => Op::Decimal128,
+            _ => return (Op::Bytes, Way::Cells),
+        },
+        Kind::Text | Kind::Json | Kind::Bytea => Op::Bytes,
+        Kind::List { .. } | Kind::Struct { .. } => match kind.physical(shapes) {
+            Some(_) => Op::Bytes,
+            None => return (Op::Bytes, Way::Cells),
+        },
+    };
+    (op, Way::Lane)
+}
+
+/// Precision and scale of a decimal column.
+fn digits(job: &Job, column: usize) -> (u8, u8) {
+    match job.columns[column].field.kind {
+        Kind::Decimal { precision, scale } => (precision, scale),
+        Kind::Numeric { slot } => job.shapes.get(slot).decimal().unwrap_or((0, 0)),
+        _ => (0, 0),
+    }
+}

@@ -1,0 +1,168 @@
+//! The file by which a server's GPU service is found: `pg_dynshmem/pg_strata.gpu` in the data directory.
+//!
+//! It works without preloading, on every version, and no base backup copies it. The service holds a lock on it
+//! for as long as it lives; what the file says outlives the service, so that exporters know why there is none.
+//! The text is padded to one length and written at once, and a reader that meets half of it reads again.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// From the data directory, in which every server process works.
+pub const PATH: &str = "pg_dynshmem/pg_strata.gpu";
+
+const BYTES: usize = 4096;
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    #[default]
+    Starting,
+    Ready,
+    /// The engine died, and another is about to start.
+    Restarting,
+    /// No engine is running, and none will until the configuration is reloaded.
+    Failed,
+    /// There is nothing to run on.
+    Absent,
+    /// The service was stopped.
+    Stopped,
+}
+
+impl State {
+    pub fn name(self) -> &'static str {
+        match self {
+            State::Starting => "starting",
+            State::Ready => "ready",
+            State::Restarting => "restarting",
+            State::Failed => "failed",
+            State::Absent => "absent",
+            State::Stopped => "stopped",
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Beacon {
+    /// The service's, and of the pool's file there.
+    pub pid: i32,
+    pub fd: i32,
+    pub generation: u64,
+    pub state: State,
+    /// Of a state that is not `Ready`.
+    pub reason: String,
+    /// The engine's.
+    pub engine: i32,
+    /// What the service was started under: another start under the same cannot do better.
+    pub settings: String,
+    /// The server's process.
+    pub postmaster: i32,
+}
+
+/// The file, locked by this process.
+pub struct Held {
+    file: File,
+}
+
+impl Held {
+    /// `None` when another service has it.
+    pub fn take(path: &Path) -> io::Result<Option<Held>> {
+        let options =
+            || OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).clone();
+        let file = options().open(path)?;
+        Ok(set_lock(&file)?.then_some(Held { file }))
+    }
+
+    pub fn write(&self, beacon: &Beacon) -> io::Result<()> {
+        // A character takes six bytes at most.
+        let cut = |text: &str| text.chars().take(BYTES / 16).collect();
+        let beacon =
+            Beacon { reason: cut(&beacon.reason), settings: cut(&beacon.settings), ..beacon.clone() };
+        let mut text = serde_json::to_vec(&beacon).map_err(io::Error::other)?;
+        text.resize(BYTES, b' ');
+        self.file.write_all_at(&text, 0)
+    }
+}
+
+/// What the file says, and whether a service lives.
+pub fn read(path: &Path) -> io::Result<Option<(Beacon, bool)>> {
+    let file = match File::open(path) {
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(None),
+        file => file?,
+    };
+    for _ in 0..100 {
+        let mut text = vec![0; BYTES];
+        let length = file.read_at(&mut text, 0)?;
+        if length == 0 {
+            return Ok(None);
+        }
+        // The lock is asked for after the text: one that ends meanwhile is not taken to be alive.
+        if let Ok(beacon) = serde_json::from_slice(&text[..length]) {
+            return Ok(Some((beacon, is_locked(&file)?)));
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    Err(io::Error::new(io::ErrorKind::InvalidData, "it cannot be read"))
+}
+
+fn whole_file(kind: i32) -> libc::flock {
+    // SAFETY: integers, for which zeros are values.
+    let mut lock: libc::flock = unsafe { std::mem::zeroed() };
+    (lock.l_type, lock.l_whence) = (kind as libc::c_short, libc::SEEK_SET as libc::c_short);
+    lock
+}
+
+/// Locks of open file descriptions, for which it can be asked whether somebody has one.
+fn set_lock(file: &File) -> io::Result<bool> {
+    let mut lock = whole_file(libc::F_WRLCK);
+    // SAFETY: an open descriptor and a structure that outlives the call.
+    match unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &mut lock) } {
+        0 => Ok(true),
+        _ => match io::Error::last_os_error() {
+            cause if matches!(cause.raw_os_error(), Some(libc::EAGAIN | libc::EACCES)) => Ok(false),
+            cause => Err(cause),
+        },
+    }
+}
+
+fn is_locked(file: &File) -> io::Result<bool> {
+    let mut lock = whole_file(libc::F_RDLCK);
+    // SAFETY: as above.
+    match unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_GETLK, &mut lock) } {
+        0 => Ok(lock.l_type != libc::F_UNLCK as libc::c_short),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_holds_it_and_others_read_it() {
+        let path = std::env::temp_dir().join(format!("pg_strata-beacon-{}", std::process::id()));
+        let _ = std::fs::remove_file(&path);
+        assert_eq!(read(&path).unwrap(), None);
+        let held = Held::take(&path).unwrap().unwrap();
+        assert_eq!(read(&path).unwrap(), None, "nothing has been written");
+        assert!(Held::take(&path).unwrap().is_none());
+        let beacon = Beacon { pid: 7, generation: 3, state: State::Ready, ..Beacon::default() };
+        held.write(&beacon).unwrap();
+        assert_eq!(read(&path).unwrap(), Some((beacon.clone(), true)));
+        let long = Beacon { reason: "\"\u{1}".repeat(9000), ..beacon };
+        held.write(&long).unwrap();
+        let (found, alive) = read(&path).unwrap().unwrap();
+        assert!(
+            alive && long.reason.starts_with(&found.reason) && found.reason.len() > 100 && found.pid == 7
+        );
+        drop(held);
+        assert!(!read(&path).unwrap().unwrap().1);
+        assert!(Held::take(&path).unwrap().is_some());
+        std::fs::remove_file(&path).unwrap();
+    }
+}

@@ -1,0 +1,130 @@
+//! The exporters' side of the service: find it, or have it started.
+
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash, Hasher};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::beacon::{self, Beacon, State};
+use crate::pg::bgworker::{self, Started};
+use crate::pg::guc;
+use crate::pg::session::pause;
+use crate::slot::pool::Pool;
+
+/// The driver starts, memory is pinned and kernels are compiled: seconds, where there are many devices.
+const PATIENCE: Duration = Duration::from_secs(60);
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+
+/// Why there is no service to use.
+#[derive(Clone, Debug)]
+pub struct Unavailable {
+    pub reason: String,
+    pub hint: &'static str,
+}
+
+const STATUS_HINT: &str = "SELECT * FROM gpu_status() and the server's log tell more.";
+
+/// How far to go for a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effort {
+    /// Use it if it is there.
+    Look,
+    /// Start one, unless it is known that this leads to nothing.
+    Start,
+    /// Start one.
+    Insist,
+}
+
+/// The service's word that it is ready, or why it is not.
+pub fn find(effort: Effort) -> Result<Beacon, Unavailable> {
+    if guc::gpu() == guc::Gpu::Off {
+        return Err(Unavailable {
+            reason: "the parameter pg_strata.gpu is off".into(),
+            hint: "Ask an administrator to set pg_strata.gpu to auto.",
+        });
+    }
+    let deadline = Instant::now() + PATIENCE;
+    let mut started: Option<Started> = None;
+    loop {
+        match look()? {
+            Some((beacon, true)) => match beacon.state {
+                State::Ready => return Ok(beacon),
+                State::Failed => return Err(unavailable(beacon.reason)),
+                state if effort == Effort::Look => {
+                    return Err(unavailable(format!("the GPU service is {}", state.name())));
+                }
+                _ => {}
+            },
+            known => match &started {
+                Some(ours) if !ours.has_ended() => {}
+                Some(_) => return Err(ended(known)),
+                None if effort == Effort::Look => return Err(ended(known)),
+                None if effort == Effort::Start && is_hopeless(known.as_ref()) => return Err(ended(known)),
+                None => started = Some(bgworker::start().ok_or_else(no_room)?),
+            },
+        }
+        if Instant::now() > deadline {
+            return Err(unavailable("the GPU service took too long to start".into()));
+        }
+        pause(LOOK_EVERY);
+    }
+}
+
+/// As `find`, with the pool mapped. A service that restarts between the two is found again.
+pub fn attach(effort: Effort) -> Result<(Beacon, Pool), Unavailable> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let beacon = find(effort)?;
+        match Pool::attach(beacon.pid, beacon.fd, beacon.generation) {
+            Ok(pool) => return Ok((beacon, pool)),
+            Err(cause) if Instant::now() > deadline => {
+                return Err(unavailable(format!("the GPU service's memory could not be read: {cause}")));
+            }
+            Err(_) => pause(LOOK_EVERY),
+        }
+    }
+}
+
+/// What the beacon says, and whether the service lives.
+pub fn look() -> Result<Option<(Beacon, bool)>, Unavailable> {
+    beacon::read(Path::new(beacon::PATH))
+        .map_err(|cause| unavailable(format!("could not read \"{}\": {cause}", beacon::PATH)))
+}
+
+/// The same server has tried under the same settings.
+fn is_hopeless(known: Option<&(Beacon, bool)>) -> bool {
+    known.is_some_and(|(beacon, _)| {
+        beacon.state == State::Absent
+            && beacon.postmaster == bgworker::postmaster()
+            && beacon.settings == settings_mark()
+    })
+}
+
+/// Tells one configuration from another.
+pub fn settings_mark() -> String {
+    let mut hasher = DefaultHasher::new();
+    format!("{:?}", guc::gpu_settings()).hash(&mut hasher);
+    format!("{:016x}", hasher.finish())
+}
+
+fn ended(known: Option<(Beacon, bool)>) -> Unavailable {
+    unavailable(match known {
+        Some((beacon, _)) if beacon.state == State::Absent => beacon.reason,
+        Some((Beacon { state: State::Ready | State::Starting | State::Restarting, .. }, _)) => {
+            "the GPU service ended without a word".into()
+        }
+        Some((beacon, _)) if !beacon.reason.is_empty() => beacon.reason,
+        _ => "the GPU service is not running".into(),
+    })
+}
+
+fn unavailable(reason: String) -> Unavailable {
+    Unavailable { reason, hint: STATUS_HINT }
+}
+
+fn no_room() -> Unavailable {
+    Unavailable {
+        reason: "the server has no room for another background worker".into(),
+        hint: "Raise max_worker_processes, or add pg_strata to shared_preload_libraries.",
+    }
+}

@@ -1,0 +1,47 @@
+//! Why exports use a GPU or do not: one line each, for `gpu_status()`, and for the server's log on request.
+//!
+//! A line goes into the pool's ring, which all sessions see, or where there is no pool into a short memory of
+//! the session's own.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+
+use super::beacon::State;
+use super::client;
+use crate::pg::{error, guc, session};
+use crate::slot::board::LogLine;
+use crate::slot::pool::Pool;
+
+const REMEMBERED: usize = 64;
+
+thread_local! {
+    /// Main thread only.
+    static SESSION: RefCell<VecDeque<LogLine>> = const { RefCell::new(VecDeque::new()) };
+}
+
+pub fn note(message: String) {
+    if guc::log_gpu_decisions() {
+        error::log(&format!("pg_strata: {message}"));
+    }
+    let source = format!("backend {}", std::process::id());
+    if let Some(pool) = pool() {
+        return pool.log(&source, &message);
+    }
+    SESSION.with_borrow_mut(|lines| {
+        if lines.len() == REMEMBERED {
+            lines.pop_front();
+        }
+        lines.push_back(LogLine { micros: session::now_micros(), source, message });
+    });
+}
+
+fn pool() -> Option<Pool> {
+    let (beacon, alive) = client::look().ok().flatten()?;
+    let ready = alive && beacon.state == State::Ready;
+    ready.then(|| Pool::attach(beacon.pid, beacon.fd, beacon.generation).ok()).flatten()
+}
+
+/// The session's own lines, oldest first.
+pub fn of_session() -> Vec<LogLine> {
+    SESSION.with_borrow(|lines| lines.iter().cloned().collect())
+}

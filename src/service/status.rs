@@ -1,0 +1,64 @@
+//! What `gpu_devices()` and `gpu_status()` show.
+
+use super::beacon::State;
+use super::client::{self, Effort};
+use super::decisions;
+use crate::pg::error::{Code, Error, Result, error, notice};
+use crate::pg::session::now_micros;
+use crate::slot::board::{DeviceRecord, LogLine as Line};
+use crate::slot::pool::Pool;
+
+/// The devices, after starting the service where need be. None, and a notice that says why, without one.
+pub fn devices() -> Result<Vec<DeviceRecord>> {
+    match client::attach(Effort::Insist) {
+        Ok((_, pool)) => Ok(pool.devices()),
+        Err(unavailable) => {
+            notice("no GPU can be used", format!("{}.", unavailable.reason));
+            Ok(Vec::new())
+        }
+    }
+}
+
+fn unreadable(cause: String) -> Error {
+    error(Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, "the GPU service's memory could not be read")
+        .set_detail(cause)
+        .set_hint("The service may have ended just now; try again.")
+}
+
+/// The service's state, then the lines of the pool's log and of the session's, by time.
+pub fn lines() -> Result<Vec<Line>> {
+    let now = |message| Line { micros: now_micros(), source: "service".into(), message };
+    let known = client::look().map_err(|unavailable| unreadable(unavailable.reason))?;
+    let Some((beacon, alive)) = known else {
+        let mut lines = vec![now("not running: no export has asked for it yet".into())];
+        lines.extend(decisions::of_session());
+        return Ok(lines);
+    };
+    let pool = match alive && beacon.state == State::Ready {
+        true => Pool::attach(beacon.pid, beacon.fd, beacon.generation).ok(),
+        false => None,
+    };
+    let mut state = match alive {
+        true => format!("{}, process {}", beacon.state.name(), beacon.pid),
+        false => "not running".to_owned(),
+    };
+    if !beacon.reason.is_empty() {
+        state.push_str(&format!(": {}", beacon.reason));
+    }
+    if let Some(pool) = &pool {
+        let (slots, free) = pool.slots();
+        state.push_str(&format!(
+            ", engine {}, generation {}, {} devices, {slots} slots, {free} free",
+            beacon.engine,
+            beacon.generation,
+            pool.devices().len()
+        ));
+    }
+    let mut told = decisions::of_session();
+    if let Some(pool) = &pool {
+        told.extend(pool.log_lines());
+    }
+    told.sort_by_key(|line| line.micros);
+    told.insert(0, now(state));
+    Ok(told)
+}

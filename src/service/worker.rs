@@ -1,0 +1,263 @@
+//! The service's process: a background worker without a database. Main thread only, and the only one.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::beacon::{self, Beacon, Held, State};
+use super::child::{self, Child};
+use super::{client, engine};
+use crate::pg::bgworker;
+use crate::pg::error::log;
+use crate::pg::guc::{self, Gpu, GpuSettings};
+use crate::slot::pool::{Config, Pool};
+
+/// Dead exporters' slots are looked for this often.
+const REAP_EVERY: Duration = Duration::from_secs(1);
+/// How soon a start is noticed.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// Engines that die one after the other, before the service gives up.
+const TRIES: u32 = 5;
+/// One that ran as long as this is not one of them.
+const STEADY: Duration = Duration::from_secs(60);
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+
+/// What follows when a stretch of work ends.
+enum Next {
+    /// Begin again, under the settings as they are now.
+    Again,
+    Stop,
+}
+
+/// How an engine came to its end.
+enum End {
+    Asked(Next),
+    /// There is no device.
+    Absent(String),
+    Died(String),
+}
+
+/// The service. A normal end is for good: PostgreSQL starts it again after an error alone.
+pub fn run() {
+    match take_beacon() {
+        Some(held) => Service { held, beacon: Beacon::default(), was_ready: false }.run(),
+        None => log("pg_strata: the GPU service runs already"),
+    }
+}
+
+fn take_beacon() -> Option<Held> {
+    match Held::take(Path::new(beacon::PATH)) {
+        Ok(held) => held,
+        Err(cause) => {
+            log(&format!("pg_strata: could not open \"{}\": {cause}", beacon::PATH));
+            None
+        }
+    }
+}
+
+struct Service {
+    held: Held,
+    beacon: Beacon,
+    /// Under the settings in force.
+    was_ready: bool,
+}
+
+impl Service {
+    fn run(mut self) {
+        while let Next::Again = self.serve() {}
+        if !matches!(self.beacon.state, State::Absent) {
+            self.say(State::Stopped, "the GPU service was stopped");
+        }
+    }
+
+    fn say(&mut self, state: State, reason: &str) {
+        if (self.beacon.state, self.beacon.reason.as_str()) != (state, reason) && !reason.is_empty() {
+            log(&format!("pg_strata: GPU service {}: {reason}", state.name()));
+        }
+        (self.beacon.state, self.beacon.reason) = (state, reason.to_owned());
+        if let Err(cause) = self.held.write(&self.beacon) {
+            log(&format!("pg_strata: could not write \"{}\": {cause}", beacon::PATH));
+        }
+    }
+
+    fn absent(&mut self, reason: &str) -> Next {
+        self.say(State::Absent, reason);
+        Next::Stop
+    }
+
+    /// Serves under one configuration.
+    fn serve(&mut self) -> Next {
+        let settings = guc::gpu_settings();
+        self.beacon = Beacon {
+            pid: std::process::id() as i32,
+            postmaster: bgworker::postmaster(),
+            settings: client::settings_mark(),
+            ..Beacon::default()
+        };
+        self.was_ready = false;
+        if guc::gpu() == Gpu::Off {
+            return self.absent("the parameter pg_strata.gpu is off");
+        }
+        self.say(State::Starting, "");
+        match self.probe(&settings) {
+            End::Absent(reason) => return self.absent(&reason),
+            End::Died(reason) => return self.absent(&format!("the NVIDIA driver's start failed: {reason}")),
+            End::Asked(next) if bgworker::stop_requested() => return next,
+            End::Asked(_) => {}
+        }
+        let pool = match create_pool(&settings) {
+            Ok(pool) => pool,
+            Err(reason) => return self.wait_failed(&reason),
+        };
+        self.beacon.fd = pool.descriptor();
+        self.keep_running(&pool, &settings)
+    }
+
+    /// Whether there is a driver at all: before gigabytes are taken, and in a process of its own.
+    fn probe(&mut self, settings: &GpuSettings) -> End {
+        if settings.fake_devices > 0 {
+            return End::Asked(Next::Again);
+        }
+        let mut child = match Child::fork(c"probe", &[], engine::probe) {
+            Ok(child) => child,
+            Err(cause) => return End::Died(cause.to_string()),
+        };
+        let mut said = Vec::new();
+        loop {
+            bgworker::wait(Some(child.descriptor()), REAP_EVERY);
+            let ended = child.ended();
+            said.extend(child.lines());
+            match ended {
+                Some(0) => return End::Asked(Next::Again),
+                Some(status) if libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == engine::ABSENT => {
+                    return End::Absent(said.join("; "));
+                }
+                Some(status) => return End::Died(child::describe(status)),
+                None if bgworker::stop_requested() => return End::Asked(Next::Stop),
+                // Its end of the pipe goes a moment before it can be waited for.
+                None if child.has_closed() => std::thread::sleep(Duration::from_millis(1)),
+                None => {}
+            }
+        }
+    }
+
+    /// Starts engines, one after the other, until told otherwise.
+    fn keep_running(&mut self, pool: &Pool, settings: &GpuSettings) -> Next {
+        let mut tries = 0;
+        loop {
+            let began = Instant::now();
+            let reason = match self.run_engine(pool, settings) {
+                End::Asked(next) => return next,
+                End::Absent(reason) => return self.absent(&reason),
+                End::Died(reason) => reason,
+            };
+            tries = if began.elapsed() > STEADY { 1 } else { tries + 1 };
+            if tries > TRIES {
+                return self.wait_failed(&format!("the engine died {TRIES} times: {reason}"));
+            }
+            self.say(State::Restarting, &format!("the engine died: {reason}"));
+            let until = Instant::now() + FIRST_PAUSE * 2u32.pow(tries - 1);
+            while let Some(left) = until.checked_duration_since(Instant::now()) {
+                bgworker::wait(None, left);
+                bgworker::reload_if_requested();
+                if bgworker::stop_requested() {
+                    return Next::Stop;
+                }
+            }
+            if *settings != guc::gpu_settings() || guc::gpu() == Gpu::Off {
+                return Next::Again;
+            }
+        }
+    }
+
+    /// Nothing can be done until the configuration changes.
+    fn wait_failed(&mut self, reason: &str) -> Next {
+        self.say(State::Failed, &format!("{reason} (a reload of the configuration tries again)"));
+        loop {
+            bgworker::wait(None, Duration::from_secs(3600));
+            if bgworker::stop_requested() {
+                return Next::Stop;
+            }
+            if bgworker::reload_if_requested() {
+                return Next::Again;
+            }
+        }
+    }
+
+    /// Runs one engine to its end.
+    fn run_engine(&mut self, pool: &Pool, settings: &GpuSettings) -> End {
+        let mut engine = match engine::fork(pool, settings) {
+            Ok(engine) => engine,
+            Err(cause) => return End::Died(format!("could not fork: {cause}")),
+        };
+        self.beacon.engine = engine.pid;
+        self.beacon.generation = pool.generation();
+        let end = self.watch(&mut engine, pool, settings);
+        engine.stop();
+        // Exporters that wait learn from the new generation that nobody works for them.
+        pool.new_generation();
+        pool.fail_running();
+        self.beacon.engine = 0;
+        end
+    }
+
+    fn watch(&mut self, engine: &mut Child, pool: &Pool, settings: &GpuSettings) -> End {
+        let mut reaped = Instant::now();
+        let mut changed = false;
+        let mut last_words = String::new();
+        loop {
+            let starting = self.beacon.state != State::Ready;
+            bgworker::wait(Some(engine.descriptor()), if starting { LOOK_EVERY } else { REAP_EVERY });
+            let ended = engine.ended();
+            if ended.is_none() && engine.has_closed() {
+                // Its end of the pipe goes a moment before it can be waited for.
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            for line in engine.lines() {
+                log(&format!("pg_strata: {line}"));
+                last_words = line;
+            }
+            if bgworker::stop_requested() {
+                return End::Asked(Next::Stop);
+            }
+            if let Some(status) = ended {
+                let absent = libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == engine::ABSENT;
+                return match absent && !self.was_ready {
+                    true => End::Absent(last_words),
+                    false if last_words.is_empty() => End::Died(child::describe(status)),
+                    false => End::Died(format!("{} ({last_words})", child::describe(status))),
+                };
+            }
+            if starting && pool.is_ready() {
+                self.was_ready = true;
+                self.say(State::Ready, "");
+            }
+            if bgworker::reload_if_requested() {
+                changed = *settings != guc::gpu_settings() || guc::gpu() == Gpu::Off;
+            }
+            if changed && pool.is_idle() {
+                return End::Asked(Next::Again);
+            }
+            if reaped.elapsed() >= REAP_EVERY {
+                pool.reap_dead_owners(bgworker::backend_exists);
+                reaped = Instant::now();
+            }
+        }
+    }
+}
+
+/// As many slots as the memory that can be had has room for.
+fn create_pool(settings: &GpuSettings) -> Result<Pool, String> {
+    let input_bytes = settings.slot_bytes;
+    // Columns take less than rows do, but for many columns of NULLs.
+    let output_bytes = input_bytes + input_bytes / 2;
+    let slots = (settings.pool_bytes / (input_bytes + output_bytes)).max(1);
+    let pool = Pool::create_at_most(Config { slots, input_bytes, output_bytes })
+        .map_err(|cause| format!("no memory for the GPU pool: {cause}"))?;
+    let made = pool.slots().0;
+    if made < slots {
+        log(&format!(
+            "pg_strata: the GPU pool has {made} slots in place of {slots}: there is too little memory for pg_strata.gpu_pool_size"
+        ));
+    }
+    Ok(pool)
+}
