@@ -45,6 +45,13 @@ impl Mapping {
         self.bytes
     }
 
+    /// Enters a range's pages into this process's page tables, which costs a tenth of a fault each. Kernels
+    /// before 5.14 know nothing of it, and then they fault.
+    pub(super) fn populate(&self, range: *mut [u8]) {
+        // SAFETY: page tables are all that changes.
+        unsafe { libc::madvise(range.cast(), range.len(), libc::MADV_POPULATE_WRITE) };
+    }
+
     /// The NUMA node of the page at `at`, if it can be told.
     pub(super) fn node(&self, at: usize) -> Option<u32> {
         const MPOL_F_NODE_AND_ADDR: libc::c_ulong = 1 | 2;

@@ -19,8 +19,8 @@
 //! mapped, stays.
 
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::board::{Board, DeviceInfo, DeviceRecord, LogLine};
@@ -106,8 +106,9 @@ pub(super) struct Mapped {
     config: Config,
     /// What the exporter that attached counts on.
     generation: AtomicU64,
-    /// Where the next claim starts to look.
-    next: AtomicUsize,
+    /// Slots that this process has filled before: their pages are in its page tables, where every page of
+    /// another slot costs a fault.
+    known: Mutex<Vec<usize>>,
 }
 
 impl Mapped {
@@ -137,6 +138,21 @@ impl Mapped {
             std::ptr::slice_from_raw_parts_mut(input, input_bytes),
             std::ptr::slice_from_raw_parts_mut(output, output_bytes),
         )
+    }
+
+    /// The first slot that `take` takes: of those that this process knows, then of all, from `start` on.
+    fn find_slot(&self, start: usize, take: impl Fn(usize) -> bool) -> Option<usize> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(&index) = known.iter().find(|&&index| take(index)) {
+            return Some(index);
+        }
+        let slots = self.config.slots;
+        let index = (0..slots).map(|step| (start + step) % slots).find(|&index| take(index))?;
+        if !known.contains(&index) {
+            known.push(index);
+            self.mapping.populate(self.regions(index).0);
+        }
+        Some(index)
     }
 
     /// Puts a slot in order of submission.
@@ -220,8 +236,7 @@ impl Pool {
     }
 
     fn of(mapping: Mapping, config: Config, descriptor: Option<Arc<OwnedFd>>) -> Pool {
-        let next = AtomicUsize::new(std::process::id() as usize % config.slots);
-        let mapped = Mapped { mapping, config, generation: AtomicU64::new(0), next };
+        let mapped = Mapped { mapping, config, generation: AtomicU64::new(0), known: Mutex::default() };
         Pool { mapped: Arc::new(mapped), descriptor }
     }
 
@@ -300,20 +315,15 @@ impl Pool {
             return None;
         }
         let owner = std::process::id() as i32;
-        let controls = self.mapped.controls();
-        let start = self.mapped.next.load(Ordering::Relaxed);
-        for step in 0..controls.len() {
-            let index = (start + step) % controls.len();
-            let control = &controls[index];
-            let free = control.load() == Word::FREE;
-            if free && control.change(Word::FREE, Word::new(State::Filling, owner)) {
-                self.mapped.next.store(index + 1, Ordering::Relaxed);
-                control.group.store(group, Ordering::Relaxed);
-                control.device.store(NO_DEVICE, Ordering::Relaxed);
-                return Some(Slot::new(self.mapped.clone(), index, owner));
-            }
-        }
-        None
+        let take = |index: usize| {
+            let control = &self.mapped.controls()[index];
+            control.load() == Word::FREE && control.change(Word::FREE, Word::new(State::Filling, owner))
+        };
+        let index = self.mapped.find_slot(owner as usize, take)?;
+        let control = &self.mapped.controls()[index];
+        control.group.store(group, Ordering::Relaxed);
+        control.device.store(NO_DEVICE, Ordering::Relaxed);
+        Some(Slot::new(self.mapped.clone(), index, owner))
     }
 
     /// Why no slot will come back any more, if so: the engine that this process counted on has gone.

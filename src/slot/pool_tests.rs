@@ -94,6 +94,19 @@ fn slots_are_taken_in_the_order_of_submission() {
 }
 
 #[test]
+fn a_process_keeps_to_the_slots_that_it_knows() {
+    let pool = pool(Config { slots: 8, input_bytes: 4096, output_bytes: 4096 });
+    let (one, two) = (pool.claim(0).unwrap(), pool.claim(0).unwrap());
+    let known = [one.index(), two.index()];
+    drop(one);
+    for _ in 0..20 {
+        assert_eq!(pool.claim(0).unwrap().index(), known[0]);
+    }
+    let more: Vec<Slot> = (0..7).map(|_| pool.claim(0).unwrap()).collect();
+    assert!(pool.claim(0).is_none() && more.iter().all(|slot| slot.index() != known[1]));
+}
+
+#[test]
 fn a_slot_may_be_given_up_at_any_time() {
     let pool = pool(Config { slots: 1, ..CONFIG });
     drop(pool.claim(0).unwrap());
