@@ -30,6 +30,7 @@
 // bodies[i]: where in `output` the stream of page i is, at no alignment, and its bytes. bodies[count].at:
 // bytes of `output` in use; bodies[count].bytes: 0, or FAILED when `output` or `bound` is too small, and then
 // nothing else means anything. The bytes depend on the pages alone.
+#include "copy.cuh"
 #include "snappy.cuh"
 
 #define PARAMETERS                                                                                     \
@@ -155,18 +156,6 @@ KERNEL BOUNDS(256, 1) place(PARAMETERS) {
     work.plan().failed = failed;
 }
 
-// Puts `bytes` bytes of `from`, 16 at a time, to where they are in the output. All threads take part.
-DEVICE void join_part(const u8 *from, u32 bytes, u8 *to) {
-    const u32 head = least(u32(-reinterpret_cast<u64>(to)) & 15, bytes), wide = (bytes - head) / 16;
-    if (thread() < head) to[thread()] = from[thread()];
-    for (u32 i = thread(); i < wide; i += threads()) {
-        u64 low, high;
-        load128(from, head + 16 * i, head + 16 * i + 15, low, high);
-        store16(to + head + 16 * i, low, high);
-    }
-    for (u32 i = head + 16 * wide + thread(); i < bytes; i += threads()) to[i] = from[i];
-}
-
 // registers: 40
 KERNEL BOUNDS(256, 4) join(PARAMETERS) {
     const Work work{pages, scratch, count, bound};
@@ -175,5 +164,5 @@ KERNEL BOUNDS(256, 4) join(PARAMETERS) {
     const u32 page_bytes = pages[part.page].bytes, head = part.at == 0 ? head_size(page_bytes) : 0;
     u8 *to = output + work.starts()[block_x()];
     if (head != 0 && thread() == 0) put_head(to, page_bytes);
-    join_part(work.slot(block_x()), work.sizes()[block_x()] - head, to + head);
+    copy_block(work.slot(block_x()), work.sizes()[block_x()] - head, to + head);
 }

@@ -6,9 +6,10 @@
 //!   probe    the driver, the devices, their buses and kernels; the kernels' cache
 //!   golden   generated slots, and files *.slot in DIR (input regions), on the device and on the CPU
 //!   rates    kernels alone; slots from registered memory, with copies overlapped
+//!   encode   columns to pages: golden bytes; encode kernels alone
 //!   snappy   compressed pages: golden bytes, read back; snappy alone
 //!   faults   a kernel that faults, memory that is not there: each in a process of its own
-//!   all      the five above (default)
+//!   all      the six above (default)
 //!   cases    no device: makes the generated slots and decodes them on the CPU
 //!   host     golden, against the program that kernels/host/decode.cpp makes: --program PATH
 //!   small    golden with few and small slots on buffers to match, for compute-sanitizer
@@ -18,6 +19,7 @@
 
 mod build;
 mod cases;
+mod encode;
 mod golden;
 mod host;
 mod lineorder;
@@ -32,6 +34,7 @@ use std::time::Instant;
 
 use pg_strata::gpu::Device;
 use pg_strata::gpu::cuda::compress_bench::Compress;
+use pg_strata::gpu::cuda::encode_bench::Encode;
 use pg_strata::gpu::cuda::{Config, CudaDevice, open_all, probe};
 use pg_strata::slot::layout::{COPY_BINARY, HEAP};
 
@@ -80,7 +83,7 @@ fn options() -> Result<Options, String> {
         }
     }
     if options.modes.is_empty() || options.modes == ["all"] {
-        options.modes = ["probe", "golden", "rates", "snappy", "faults"].map(String::from).to_vec();
+        options.modes = ["probe", "golden", "rates", "encode", "snappy", "faults"].map(String::from).to_vec();
     }
     Ok(options)
 }
@@ -272,6 +275,21 @@ fn rates(options: &Options, table: &mut Table) -> Result<(), String> {
     Ok(())
 }
 
+fn encoded(options: &Options, small: bool, table: &mut Table) -> Result<(), String> {
+    let device = Encode::open(0, options.nvrtc.as_deref(), &options.cache)?;
+    let what = "encode: bodies equal the host's, byte for byte";
+    match encode::check(&device) {
+        Ok(note) => table.ok(what, "ok", note),
+        Err(why) => table.fail(what, why),
+    }
+    if !small {
+        for (what, rate, note) in encode::rates(&device, 512 * MIB, 9)? {
+            table.ok(what, format!("{rate:.1} GB/s"), note);
+        }
+    }
+    Ok(())
+}
+
 fn compressed(options: &Options, small: bool, table: &mut Table) -> Result<(), String> {
     let device = Compress::open(0, options.nvrtc.as_deref(), &options.cache)?;
     let what = "snappy: streams equal the host's and are read back";
@@ -379,7 +397,10 @@ fn run(mode: &str, options: &Options, table: &mut Table) -> Result<(), String> {
     match mode {
         "probe" => describe(options, table),
         "golden" => golden(options, options.small, table),
-        "small" => golden(options, true, table).and_then(|()| compressed(options, true, table)),
+        "small" => golden(options, true, table)
+            .and_then(|()| encoded(options, true, table))
+            .and_then(|()| compressed(options, true, table)),
+        "encode" => encoded(options, options.small, table),
         "snappy" => compressed(options, options.small, table),
         "cases" => {
             let (slots, rows, statuses) = golden::on_the_cpu(options.small);

@@ -18,4 +18,9 @@ inline Area area(size_t bytes) {
     return Area(static_cast<u8 *>(found));
 }
 
-inline bool read_all(void *to, size_t bytes) { return std::fread(to, 1, bytes, stdin) == bytes; }
+// Nothing is read to nowhere, and nothing written from there.
+inline bool read_all(void *to, size_t bytes) { return bytes == 0 || std::fread(to, 1, bytes, stdin) == bytes; }
+
+inline void write_all(const void *from, size_t bytes) {
+    if (bytes != 0) std::fwrite(from, 1, bytes, stdout);
+}

@@ -32,8 +32,8 @@ int main() {
         std::vector<Body> bodies(count + 1);
         auto run = [&](auto kernel, u32 blocks, u32 threads) {
             emulate::launch({blocks}, threads, 0, seed, [&, kernel] {
-                kernel(input.get(), pages.data(), output.get(), bodies.data(), scratch.get(), output_bytes, count,
-                       bound);
+                kernel(input.get(), pages.data(), output.get(), bodies.data(), scratch.get(), output_bytes,
+                       count, bound);
             });
         };
         // Blocks beyond the last segment do nothing.
@@ -43,10 +43,10 @@ int main() {
         run(place, 1, 256);
         run(join, blocks, 256);
         const u32 failed = bodies[count].bytes != 0;
-        std::fwrite(&failed, 4, 1, stdout);
+        write_all(&failed, 4);
         if (!failed) {
-            for (u32 i = 0; i < count; i++) std::fwrite(&bodies[i].bytes, 4, 1, stdout);
-            std::fwrite(output.get(), 1, bodies[count].at, stdout);
+            for (u32 i = 0; i < count; i++) write_all(&bodies[i].bytes, 4);
+            write_all(output.get(), bodies[count].at);
         }
         std::fflush(stdout);
     }

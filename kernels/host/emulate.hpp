@@ -282,6 +282,7 @@ DEVICE u32 atomic_add(u32 *at, u32 value) {
     *at += value;
     return before;
 }
+DEVICE void atomic_or(u32 *at, u32 bits) { *at |= bits; }
 DEVICE void atomic_max(u32 *at, u32 value) { *at = std::max(*at, value); }
 DEVICE void publish() {}
 DEVICE u32 load_published(const u32 *at) { return *at; }

@@ -39,6 +39,7 @@ mod tests_files;
 #[cfg(test)]
 mod tests_stats;
 
+pub use chunk::{PAGE_BYTES, PAGE_ROWS};
 pub use codec::{CODECS, Codec, CodecError};
 pub use footer::RowGroupMeta;
 pub use precision::exact_shapes;

@@ -5,8 +5,11 @@
 //! through [`fake`], without a GPU.
 
 pub mod cuda;
+pub mod encode;
 pub mod engine;
 pub mod fake;
+#[cfg(test)]
+mod host_encode_tests;
 #[cfg(test)]
 mod host_kernels_tests;
 #[cfg(test)]

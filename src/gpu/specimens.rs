@@ -9,6 +9,7 @@ use crate::slot::layout::{
     get,
 };
 
+pub mod columns;
 pub mod faults;
 pub mod pages;
 mod values;

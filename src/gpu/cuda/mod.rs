@@ -6,6 +6,7 @@
 //! [`probe`] says whether CUDA is there, [`devices`] opens the devices: compiles or finds the kernels,
 //! registers the pool, takes the device's memory, measures the bus. Nothing is allocated after that.
 
+mod alone;
 mod arena;
 mod bandwidth;
 #[doc(hidden)]
@@ -16,6 +17,8 @@ mod compress;
 pub mod compress_bench;
 mod device;
 mod dynamic;
+#[doc(hidden)]
+pub mod encode_bench;
 mod error;
 mod launch;
 mod module;

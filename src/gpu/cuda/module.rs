@@ -22,7 +22,9 @@ macro_rules! unit {
 
 pub static DECODE: Unit = unit!("decode.cu": "types.cuh" "slot.cuh" "bytes.cuh" "varlena.cuh" "tuple.cuh" "copy_binary.cuh" "numeric.cuh" "plan.cuh" "value.cuh" "emit.cuh" "gather.cuh" "warp.cuh");
 
-pub static COMPRESS: Unit = unit!("compress.cu": "types.cuh" "bytes.cuh" "warp.cuh" "snappy.cuh");
+pub static COMPRESS: Unit = unit!("compress.cu": "types.cuh" "bytes.cuh" "warp.cuh" "copy.cuh" "snappy.cuh");
+
+pub static ENCODE: Unit = unit!("encode.cu": "types.cuh" "bytes.cuh" "warp.cuh" "copy.cuh" "gather.cuh" "page.cuh" "bounds.cuh" "plain.cuh");
 
 /// Writes where nothing is, for the tests of what comes after.
 pub static FAULT: Unit = Unit { name: "fault.cu", source: include_str!("fault.cu"), headers: &[] };
@@ -84,7 +86,7 @@ mod tests {
     /// includes lies in a folder.
     #[test]
     fn every_include_is_embedded() {
-        for unit in [&DECODE, &COMPRESS] {
+        for unit in [&DECODE, &COMPRESS, &ENCODE] {
             let texts = unit.headers.iter().map(|(_, text)| *text).chain([unit.source]);
             let includes = texts
                 .flat_map(str::lines)
@@ -127,7 +129,7 @@ mod tests {
         }
         let folder = std::env::temp_dir().join(format!("pg_strata_compiled_{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&folder);
-        for unit in [&DECODE, &COMPRESS, &FAULT] {
+        for unit in [&DECODE, &COMPRESS, &ENCODE, &FAULT] {
             let first = code(unit, 90, None, &folder, false).unwrap();
             assert!(!first.cached && first.cubin.starts_with(b"\x7fELF"), "{}", first.origin);
             let second = code(unit, 90, None, &folder, false).unwrap();

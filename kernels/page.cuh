@@ -1,0 +1,87 @@
+// The pages that are encoded, as src/gpu/encode.rs has them: see there for what each field means.
+#pragma once
+#include "copy.cuh"
+
+constexpr u32 WIDE = 256, WARPS = WIDE / 32;
+
+enum Shape : u8 { BITS, FIXED4, FIXED8, FIXED16, STRINGS };
+enum Order : u8 { NO_ORDER, SIGNED, UNSIGNED, FLOATING };
+
+struct Page {
+    u64 valid_at, values_at, bytes_at, body_at;
+    u32 first, rows;
+    u8 shape, order, nullable, reserved[5];
+};
+
+struct Body {
+    u64 at;
+    u32 bytes, nulls;
+};
+
+struct Bounds {
+    u64 min_high, min_low, max_high, max_low;
+    u32 values, nans;
+};
+
+static_assert(sizeof(Page) == 48 && sizeof(Body) == 16 && sizeof(Bounds) == 40, "src/gpu/encode.rs");
+
+// A page with where its column lies.
+struct Rows {
+    const Page &page;
+    const u32 *valid;
+    const u8 *values, *bytes;
+
+    DEVICE u32 count() const { return page.rows; }
+    DEVICE u32 words() const { return (page.rows + 31) / 32; }
+    // The validity of 32 rows of the page; 0 behind its last.
+    DEVICE u32 word(u32 index) const {
+        const u32 start = 32 * index;
+        if (start >= page.rows) return 0;
+        const u32 bits = valid[page.first / 32 + index], left = page.rows - start;
+        return left < 32 ? bits & ((1u << left) - 1) : bits;
+    }
+    DEVICE bool has_value(u32 row) const { return (valid[(page.first + row) / 32] >> row % 32 & 1) != 0; }
+    // Of a column of varying length.
+    DEVICE const u32 *offsets() const { return reinterpret_cast<const u32 *>(values) + page.first; }
+};
+
+// Rows with a value. All threads of the block take part.
+DEVICE u32 count_values(const Rows &rows, u32 *warps) {
+    u32 own = 0, all;
+    for (u32 i = thread(); i < rows.words(); i += WIDE) own += count_bits(rows.word(i));
+    block_scan(own, warps, all);
+    return all;
+}
+
+// ULEB128; gives its length.
+DEVICE u32 put_varint(u8 *to, u32 value) {
+    u32 at = 0;
+    for (; value >= 0x80; value >>= 7) to[at++] = u8(value | 0x80);
+    to[at] = u8(value);
+    return at + 1;
+}
+
+DEVICE u32 varint_size(u32 value) {
+    return 1 + u32(value >= 1u << 7) + u32(value >= 1u << 14) + u32(value >= 1u << 21) + u32(value >= 1u << 28);
+}
+
+// The definition levels of a v1 data page (Encodings.md): four bytes of length, then the RLE / bit-packed
+// hybrid of width 1, which is one run: of one level, or of the validity's bits as they are. Nothing for a
+// column whose only level is 0. `to`: a multiple of 4. Gives the bytes; all threads take part.
+DEVICE u32 put_levels(const Rows &rows, u32 nulls, u8 *to) {
+    if (!rows.page.nullable) return 0;
+    const u32 count = rows.count(), packed = (count + 7) / 8;
+    const bool alike = nulls == 0 || nulls == count;
+    const u32 header = alike ? count << 1 : packed << 1 | 1, head = 4 + varint_size(header);
+    const u32 bytes = head + (alike ? 1 : packed);
+    if (thread() == 0) {
+        *reinterpret_cast<u32 *>(to) = bytes - 4;
+        put_varint(to + 4, header);
+        if (alike) to[head] = nulls == 0;
+        // The page's last byte may hold bits of rows behind it.
+        else if (count % 8 != 0) to[bytes - 1] = u8(rows.word(count / 32) >> count % 32 / 8 * 8);
+    }
+    const u8 *bits = reinterpret_cast<const u8 *>(rows.valid + rows.page.first / 32);
+    if (!alike) copy_block(bits, count / 8, to + head);
+    return bytes;
+}

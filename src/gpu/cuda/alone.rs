@@ -1,0 +1,91 @@
+//! A device with the kernels of one unit, for the device check: nothing else uses it meanwhile.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use cudarc::driver::sys::{CUevent_flags, cuMemcpyDtoH_v2, cuMemcpyHtoD_v2};
+use cudarc::driver::{CudaContext, CudaModule, CudaStream, DriverError};
+
+use super::bench::{Times, median};
+use super::error::message;
+use super::nvrtc::Unit;
+use super::{load, probe};
+
+pub struct Alone {
+    pub context: Arc<CudaContext>,
+    pub stream: Arc<CudaStream>,
+    pub module: Arc<CudaModule>,
+}
+
+impl Alone {
+    pub fn open(unit: &Unit, ordinal: u32, nvrtc: Option<&Path>, cache: &Path) -> Result<Alone, String> {
+        let driver = probe()?;
+        if ordinal >= driver.devices {
+            return Err(format!("GPU {ordinal} is not there: the driver sees {} of them", driver.devices));
+        }
+        let failed = |error: DriverError| message("open the device", error);
+        let context = CudaContext::new(ordinal as usize).map_err(failed)?;
+        // SAFETY: one stream is used, and no `CudaSlice`.
+        unsafe { context.disable_event_tracking() };
+        let (major, minor) = context.compute_capability().map_err(failed)?;
+        let module = load(&context, unit, (10 * major + minor) as u32, nvrtc, cache)?;
+        let stream = context.new_stream().map_err(failed)?;
+        Ok(Alone { context, stream, module })
+    }
+
+    /// Times what `launch` launches, which tells each of its `phases` as it is launched: seconds, medians
+    /// over the repeats.
+    pub fn time(
+        &self,
+        phases: &[&'static str],
+        repeats: usize,
+        mut launch: impl FnMut(&mut dyn FnMut(usize) -> Result<(), DriverError>) -> Result<(), DriverError>,
+    ) -> Result<Times, DriverError> {
+        let stream = &self.stream;
+        let event = || self.context.new_event(Some(CUevent_flags::CU_EVENT_DEFAULT));
+        let marks = (0..=phases.len()).map(|_| event()).collect::<Result<Vec<_>, _>>()?;
+        let (mut times, mut totals) = (vec![Vec::new(); phases.len()], Vec::new());
+        // The first round warms up.
+        for round in 0..=repeats {
+            marks[0].record(stream)?;
+            launch(&mut |phase| marks[phase + 1].record(stream))?;
+            stream.synchronize()?;
+            if round == 0 {
+                continue;
+            }
+            totals.push(f64::from(marks[0].elapsed_ms(&marks[phases.len()])?) / 1e3);
+            for (phase, times) in times.iter_mut().enumerate() {
+                times.push(f64::from(marks[phase].elapsed_ms(&marks[phase + 1])?) / 1e3);
+            }
+        }
+        let phases = phases.iter().zip(&mut times).map(|(name, times)| (*name, median(times))).collect();
+        Ok(Times { phases, total: median(&mut totals) })
+    }
+}
+
+/// Copies values to the device.
+///
+/// # Safety
+///
+/// There is room for them at `to`, and nothing else uses it.
+pub unsafe fn put<T: Copy>(to: u64, values: &[T]) -> Result<(), DriverError> {
+    if values.is_empty() {
+        return Ok(());
+    }
+    // SAFETY: as many bytes are read, and the caller vouches for where they go.
+    unsafe { cuMemcpyHtoD_v2(to, values.as_ptr().cast(), size_of_val(values)) }.result()
+}
+
+/// Copies values from the device.
+///
+/// # Safety
+///
+/// As many lie at `from`, which no kernel writes, and any bytes make a `T`.
+pub unsafe fn take<T: Copy + Default>(from: u64, count: usize) -> Result<Vec<T>, DriverError> {
+    let mut values = vec![T::default(); count];
+    if count > 0 {
+        // SAFETY: there is as much room, and the caller vouches for where they come from.
+        unsafe { cuMemcpyDtoH_v2(values.as_mut_ptr().cast(), from, size_of_val(&values[..])) }.result()?;
+    }
+    Ok(values)
+}

@@ -1,0 +1,203 @@
+//! What the encode kernels take and give (kernels/page.cuh), and how columns are divided into pages.
+//!
+//! A column is a part of an input: validity words, and values as `slot::layout` has them. Its pages are of
+//! its rows alone; a column chunk is made of the pages of as many columns as its row group has slots. Where
+//! a body may lie is known before it is made: bodies have gaps between them, which codec or copy close.
+
+use crate::encode::{PAGE_BYTES, PAGE_ROWS};
+
+/// How values lie in the column, and in a body.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// A bitmap; BOOLEAN.
+    Bits = 0,
+    /// INT32, FLOAT.
+    Fixed4 = 1,
+    /// INT64, DOUBLE.
+    Fixed8 = 2,
+    /// FIXED_LEN_BYTE_ARRAY(16).
+    Fixed16 = 3,
+    /// i32 offsets[rows + 1] and bytes, of which NULL rows have none; BYTE_ARRAY.
+    Strings = 4,
+}
+
+impl Shape {
+    /// Bytes of a value in the column; of a string, those that its length takes in a body.
+    fn width(self) -> u64 {
+        match self {
+            Shape::Bits => 0,
+            Shape::Fixed4 | Shape::Strings => 4,
+            Shape::Fixed8 => 8,
+            Shape::Fixed16 => 16,
+        }
+    }
+}
+
+/// What least and greatest mean (parquet.thrift, ColumnOrder).
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// No bounds are looked for: strings.
+    None = 0,
+    /// Integers; 16 bytes as a big-endian number.
+    Signed = 1,
+    /// Bits; integers; 16 bytes as they are.
+    Unsigned = 2,
+    /// Floats of four or eight bytes: NaN has no place in the order.
+    Floating = 3,
+}
+
+/// A column of the input. Places are from the input's start, at multiples of 16.
+#[derive(Clone, Copy, Debug)]
+pub struct Column {
+    pub shape: Shape,
+    pub order: Order,
+    pub nullable: bool,
+    pub rows: u32,
+    /// Validity in u32 words, LSB first, bits past the last row 0; read whether `nullable` or not.
+    pub valid_at: u64,
+    pub values_at: u64,
+    /// Strings: where their bytes are, and how many.
+    pub bytes_at: u64,
+    pub bytes: u64,
+}
+
+/// A data page to make.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Page {
+    pub valid_at: u64,
+    pub values_at: u64,
+    pub bytes_at: u64,
+    /// Where in the output its body may start; of strings, plus the offset of its first row.
+    pub body_at: u64,
+    /// A multiple of 32.
+    pub first: u32,
+    /// At least 1.
+    pub rows: u32,
+    /// A [`Shape`] and an [`Order`].
+    pub shape: u8,
+    pub order: u8,
+    pub nullable: u8,
+    pub reserved: [u8; 5],
+}
+
+/// A body in the output: what `compress.cu` takes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Body {
+    pub at: u64,
+    pub bytes: u32,
+    pub nulls: u32,
+}
+
+/// A page's least and greatest values as keys: unsigned numbers in the values' order.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bounds {
+    pub min_high: u64,
+    pub min_low: u64,
+    pub max_high: u64,
+    pub max_low: u64,
+    /// Values among which least and greatest are; 0 when there is no such value.
+    pub values: u32,
+    pub nans: u32,
+}
+
+const _: () = assert!(size_of::<Page>() == 48 && size_of::<Body>() == 16 && size_of::<Bounds>() == 40);
+
+/// Room for a body beyond its values and a byte a row: the levels' length and header, and alignment.
+const SLACK: u64 = 64;
+/// Validity comes in words of as many rows.
+const WORD: u32 = 32;
+
+/// Rows of each of the column's pages but the last: as on the CPU, a page ends at `PAGE_ROWS` or about
+/// `PAGE_BYTES`.
+pub fn page_rows(column: &Column) -> u32 {
+    let plain = column.shape.width() * u64::from(column.rows) + column.bytes;
+    let fit = PAGE_BYTES as u64 * u64::from(column.rows) / plain.max(1);
+    (fit.min(PAGE_ROWS as u64) as u32 / WORD * WORD).max(WORD)
+}
+
+/// The columns' pages in order, of as many rows as `page_rows` says, and the bytes of output that they need.
+pub fn divide(columns: &[Column], page_rows: impl Fn(&Column) -> u32) -> (Vec<Page>, u64) {
+    let mut pages = Vec::new();
+    let mut room = 0;
+    for column in columns {
+        let step = page_rows(column);
+        assert!(step > 0 && step.is_multiple_of(WORD), "pages of {step} rows");
+        let row_room = column.shape.width() + 1;
+        for (number, first) in (0..column.rows).step_by(step as usize).enumerate() {
+            pages.push(Page {
+                valid_at: column.valid_at,
+                values_at: column.values_at,
+                bytes_at: column.bytes_at,
+                body_at: room + SLACK * number as u64 + row_room * u64::from(first),
+                first,
+                rows: step.min(column.rows - first),
+                shape: column.shape as u8,
+                order: column.order as u8,
+                nullable: column.nullable.into(),
+                reserved: [0; 5],
+            });
+        }
+        let slack = SLACK * u64::from(column.rows.div_ceil(step));
+        room = (room + slack + row_room * u64::from(column.rows) + column.bytes).next_multiple_of(16);
+    }
+    (pages, room)
+}
+
+impl Bounds {
+    /// The bits of the least and the greatest value; 16 bytes as a big-endian number. Of floats, a zero is
+    /// -0 as the least and +0 as the greatest, as parquet.thrift asks.
+    pub fn bits(&self, shape: Shape, order: Order) -> Option<(u128, u128)> {
+        if self.values == 0 {
+            return None;
+        }
+        let key = |high: u64, low: u64| u128::from(high) << 64 | u128::from(low);
+        let (min, max) = (key(self.min_high, self.min_low), key(self.max_high, self.max_low));
+        let top = 1u128 << (8 * shape.width()).saturating_sub(1);
+        let value = |key: u128| match order {
+            Order::None | Order::Unsigned => key,
+            Order::Signed => key ^ top,
+            Order::Floating if key & top != 0 => key ^ top,
+            Order::Floating => !key & (top | (top - 1)),
+        };
+        let (min, max) = (value(min), value(max));
+        let floating = order == Order::Floating;
+        Some((if floating && min == 0 { top } else { min }, if floating && max == top { 0 } else { max }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_as_on_the_cpu() {
+        let column = Column {
+            shape: Shape::Fixed8,
+            order: Order::Signed,
+            nullable: true,
+            rows: 57_000,
+            valid_at: 0,
+            values_at: 8192,
+            bytes_at: 0,
+            bytes: 0,
+        };
+        assert_eq!(page_rows(&column), 20_000);
+        let long = Column { shape: Shape::Strings, bytes: 57_000 * 1000, ..column };
+        assert_eq!(page_rows(&long), 1044 / 32 * 32);
+        let longer = Column { shape: Shape::Strings, rows: 3, bytes: 1 << 30, ..column };
+        assert_eq!(page_rows(&longer), 32);
+        let (pages, room) = divide(&[column, longer], page_rows);
+        let rows: Vec<_> = pages.iter().map(|page| (page.first, page.rows)).collect();
+        assert_eq!(rows, [(0, 20_000), (20_000, 20_000), (40_000, 17_000), (0, 3)]);
+        assert_eq!(pages[1].body_at, 64 + 20_000 * 9);
+        assert_eq!(pages[3].body_at, (3 * 64 + 57_000 * 9u64).next_multiple_of(16));
+        assert!(room > pages[3].body_at + (1 << 30) + 12);
+        assert_eq!(divide(&[], page_rows), (Vec::new(), 0));
+        assert_eq!(divide(&[Column { rows: 0, ..column }], page_rows), (Vec::new(), 0));
+    }
+}

@@ -1,0 +1,146 @@
+//! Columns to encode, made up from a seed, and what the encode kernels make of some of them.
+
+use super::Random;
+use crate::gpu::encode::{Column, Order, Shape};
+
+/// What a column's values look like.
+#[derive(Clone, Copy, Debug)]
+pub struct Wish {
+    pub shape: Shape,
+    pub order: Order,
+    pub nullable: bool,
+    pub rows: usize,
+    /// Percent.
+    pub nulls: usize,
+    /// Strings: their bytes at most, but for few.
+    pub longest: usize,
+}
+
+/// Shapes with the orders that they have.
+pub const TYPES: [(Shape, Order); 10] = [
+    (Shape::Bits, Order::Unsigned),
+    (Shape::Fixed4, Order::Signed),
+    (Shape::Fixed4, Order::Unsigned),
+    (Shape::Fixed4, Order::Floating),
+    (Shape::Fixed8, Order::Signed),
+    (Shape::Fixed8, Order::Floating),
+    (Shape::Fixed8, Order::None),
+    (Shape::Fixed16, Order::Signed),
+    (Shape::Fixed16, Order::Unsigned),
+    (Shape::Strings, Order::None),
+];
+
+/// Columns in an input, and their values: in the bytes of the column, a bit as one byte.
+#[derive(Default)]
+pub struct Columns {
+    pub input: Vec<u8>,
+    pub columns: Vec<Column>,
+    pub values: Vec<Vec<Option<Vec<u8>>>>,
+}
+
+/// Where column parts start, as in an output region.
+const ALIGN: usize = 64;
+
+impl Columns {
+    fn put(&mut self, bytes: &[u8]) -> u64 {
+        self.input.resize(self.input.len().next_multiple_of(ALIGN), 0xA5);
+        let at = self.input.len();
+        self.input.extend(bytes);
+        at as u64
+    }
+
+    /// Adds a column.
+    pub fn add(&mut self, wish: Wish, random: &mut Random) {
+        let rows: Vec<Option<Vec<u8>>> =
+            (0..wish.rows).map(|_| (!random.percent(wish.nulls)).then(|| value(wish, random))).collect();
+        let bits = |of: &dyn Fn(&Option<Vec<u8>>) -> bool| {
+            let mut words = vec![0u32; rows.len().div_ceil(32)];
+            rows.iter()
+                .enumerate()
+                .for_each(|(row, value)| words[row / 32] |= u32::from(of(value)) << (row % 32));
+            words.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<u8>>()
+        };
+        let valid_at = self.put(&bits(&|value| value.is_some()));
+        let mut bytes = Vec::new();
+        let values = match wish.shape {
+            Shape::Bits => bits(&|value| value.as_ref().is_some_and(|value| value[0] != 0)),
+            Shape::Strings => {
+                let mut offsets = 0u32.to_le_bytes().to_vec();
+                for row in &rows {
+                    bytes.extend(row.iter().flatten());
+                    offsets.extend((bytes.len() as u32).to_le_bytes());
+                }
+                offsets
+            }
+            shape => rows.iter().flat_map(|row| row.clone().unwrap_or(vec![0; width(shape)])).collect(),
+        };
+        let values_at = self.put(&values);
+        let bytes_at = self.put(&bytes);
+        self.columns.push(Column {
+            shape: wish.shape,
+            order: wish.order,
+            nullable: wish.nullable,
+            rows: rows.len() as u32,
+            valid_at,
+            values_at,
+            bytes_at,
+            bytes: bytes.len() as u64,
+        });
+        self.input.resize(self.input.len().next_multiple_of(16), 0xA5);
+        self.values.push(rows);
+    }
+}
+
+fn width(shape: Shape) -> usize {
+    match shape {
+        Shape::Bits => 1,
+        Shape::Fixed4 => 4,
+        Shape::Fixed8 => 8,
+        Shape::Fixed16 => 16,
+        Shape::Strings => 0,
+    }
+}
+
+fn value(wish: Wish, random: &mut Random) -> Vec<u8> {
+    match (wish.shape, wish.order) {
+        (Shape::Bits, _) => vec![random.word() as u8 & 1],
+        (Shape::Strings, _) => {
+            let longest = if random.percent(1) { 8 * wish.longest } else { wish.longest };
+            random.some(longest + 1)
+        }
+        (Shape::Fixed4, Order::Floating) => {
+            let plain = random.word() as i32 as f32 / 1000.0;
+            let edges = [0.0, -0.0, f32::NAN, -f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::MIN_POSITIVE];
+            (if random.percent(20) { random.pick(&edges) } else { plain }).to_le_bytes().to_vec()
+        }
+        (Shape::Fixed8, Order::Floating) => {
+            let plain = random.word() as i64 as f64 / 1000.0;
+            let edges = [0.0, -0.0, f64::NAN, -f64::NAN, f64::INFINITY, f64::NEG_INFINITY, f64::MIN_POSITIVE];
+            (if random.percent(20) { random.pick(&edges) } else { plain }).to_le_bytes().to_vec()
+        }
+        (shape, _) => match random.below(20) {
+            0 => vec![0; width(shape)],
+            1 => vec![0xFF; width(shape)],
+            _ => random.bytes(width(shape)),
+        },
+    }
+}
+
+/// Columns of every type, with few, many and no NULLs, of rows about where pages end.
+pub fn golden() -> Columns {
+    let mut columns = Columns::default();
+    let mut random = Random::new(2);
+    for (number, (shape, order)) in TYPES.into_iter().enumerate() {
+        for (nullable, nulls, rows) in
+            [(false, 0, 1), (true, 0, 257), (true, 100, 40), (true, 30, 1025 + number), (true, 2, 2100)]
+        {
+            columns.add(Wish { shape, order, nullable, rows, nulls, longest: 40 }, &mut random);
+        }
+    }
+    columns
+}
+
+/// SHA-256 of what the encode kernels make of [`golden`] in pages of 256 rows, end to end: on the host and on
+/// every device.
+pub const GOLDEN_BODIES: &str = "27e5d1299e43a9c5a988dee73ec39df398c05a0cb66892493951fbf0187aac33";
+pub const GOLDEN_ROWS: u32 = 256;
