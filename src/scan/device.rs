@@ -81,6 +81,8 @@ pub struct Device {
     /// The row group that slots belong to.
     group: u64,
     program: Vec<AttrSpec>,
+    /// A slot has no room for rows of this program.
+    unfit: bool,
     pub ways: Vec<Way>,
     /// copy_binary: columns whose bytes come back as they go in, to be counted.
     counted: Vec<usize>,
@@ -150,6 +152,7 @@ impl Device {
             group: 0,
             counted: counted(&program, &stream.send),
             program,
+            unfit: false,
             ways: program::ways(job),
             filling: None,
             under_way: VecDeque::new(),
@@ -162,11 +165,12 @@ impl Device {
     pub fn begin_leaf(&mut self, job: &Job, attributes: &[tuple::Attr]) {
         if self.kind == HEAP {
             self.program = program::heap(job, attributes);
+            self.unfit = false;
         }
     }
 
     fn is_usable(&self) -> bool {
-        self.pool.is_some() && !self.tally.lost
+        self.pool.is_some() && !self.tally.lost && !self.unfit
     }
 
     /// Forgets what is under way: the slots are given up.
@@ -187,7 +191,8 @@ impl Device {
         let writer =
             InputWriter::new(region, self.kind, &self.program, columns, pool.output_bytes(), self.flags);
         let Some(writer) = writer else {
-            self.tally.note("a row's columns leave no room for rows in a slot".into());
+            self.tally.note("the columns leave no room for rows in a slot".into());
+            self.unfit = true;
             return false;
         };
         let sums = vec![0; self.counted.len()];
@@ -402,6 +407,7 @@ impl Reader<'_> {
                 return Ok(true);
             }
             if device.under_way.is_empty() {
+                device.lose_if_dead();
                 device.tally.refused += 1;
                 return Ok(false);
             }
