@@ -23,14 +23,16 @@ pub enum Codec {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CodecError {
-    Unknown(String),
+    Unknown { name: String, allowed: &'static str },
     BadLevel { codec: &'static str, level: String, allowed: &'static str },
 }
 
 impl fmt::Display for CodecError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            CodecError::Unknown(name) => write!(f, "unknown codec \"{name}\", allowed are {CODECS}"),
+            CodecError::Unknown { name, allowed } => {
+                write!(f, "unknown codec \"{name}\", allowed are {allowed}")
+            }
             CodecError::BadLevel { codec, level, allowed } => {
                 write!(f, "codec {codec} has no level \"{level}\", allowed are {allowed}")
             }
@@ -49,18 +51,15 @@ impl Default for Codec {
 impl Codec {
     /// Reads `name` or `name:level`; names are matched without regard to case.
     pub fn parse(text: &str) -> std::result::Result<Codec, CodecError> {
-        let (name, level) = match text.split_once(':') {
-            Some((name, level)) => (name.trim(), Some(level.trim())),
-            None => (text.trim(), None),
-        };
-        match name.to_ascii_lowercase().as_str() {
+        let (name, level) = name_and_level(text);
+        match name.as_str() {
             "zstd" => Ok(Codec::Zstd(parse_level("zstd", level, 1, 1..=22, "1 to 22")? as i32)),
             "gzip" => Ok(Codec::Gzip(parse_level("gzip", level, 6, 0..=9, "0 to 9")?)),
             "brotli" => Ok(Codec::Brotli(parse_level("brotli", level, 1, 0..=11, "0 to 11")?)),
             "snappy" => without_level("snappy", level, Codec::Snappy),
             "lz4_raw" => without_level("lz4_raw", level, Codec::Lz4Raw),
             "none" => without_level("none", level, Codec::None),
-            _ => Err(CodecError::Unknown(name.to_string())),
+            _ => Err(CodecError::Unknown { name, allowed: CODECS }),
         }
     }
 
@@ -77,7 +76,15 @@ impl Codec {
     }
 }
 
-fn parse_level(
+pub(super) fn name_and_level(text: &str) -> (String, Option<&str>) {
+    let (name, level) = match text.split_once(':') {
+        Some((name, level)) => (name, Some(level.trim())),
+        None => (text, None),
+    };
+    (name.trim().to_ascii_lowercase(), level)
+}
+
+pub(super) fn parse_level(
     codec: &'static str,
     level: Option<&str>,
     default: u32,
@@ -92,11 +99,11 @@ fn parse_level(
     })
 }
 
-fn without_level(
+pub(super) fn without_level<C>(
     codec: &'static str,
     level: Option<&str>,
-    value: Codec,
-) -> std::result::Result<Codec, CodecError> {
+    value: C,
+) -> std::result::Result<C, CodecError> {
     match level {
         None => Ok(value),
         Some(text) => Err(CodecError::BadLevel { codec, level: text.to_string(), allowed: "none" }),
@@ -188,7 +195,7 @@ mod tests {
         assert_eq!(Codec::parse("brotli"), Ok(Codec::Brotli(1)));
         assert_eq!(Codec::parse("lz4_raw"), Ok(Codec::Lz4Raw));
         assert_eq!(Codec::parse("none"), Ok(Codec::None));
-        assert_eq!(Codec::parse("lzo"), Err(CodecError::Unknown("lzo".into())));
+        assert!(matches!(Codec::parse("lzo"), Err(CodecError::Unknown { name, .. }) if name == "lzo"));
         for bad in ["zstd:0", "zstd:23", "zstd:", "zstd:x", "gzip:10", "brotli:12", "snappy:1", "none:1"] {
             assert!(matches!(Codec::parse(bad), Err(CodecError::BadLevel { .. })), "{bad}");
         }

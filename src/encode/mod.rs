@@ -1,4 +1,5 @@
-//! Columns to Parquet: row groups, their metadata and the footer that ties them together.
+//! Columns to Parquet: row groups, their metadata and the footer that ties them together. Arrow files have
+//! a room of their own, `ipc`.
 //!
 //! ```text
 //! Lane ──append──▶ column encoder ──page──▶ column chunk ─┐
@@ -23,6 +24,7 @@ mod delta;
 mod dict;
 mod fixed;
 pub mod footer;
+pub mod ipc;
 mod nested;
 mod precision;
 mod row_group;
@@ -56,6 +58,7 @@ pub struct Options {
 #[derive(Debug)]
 pub enum EncodeError {
     Parquet(parquet::errors::ParquetError),
+    Arrow(arrow::error::ArrowError),
     Io(std::io::Error),
     /// A buffer of this many bytes could not be had.
     OutOfMemory(usize),
@@ -69,6 +72,7 @@ impl fmt::Display for EncodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             EncodeError::Parquet(e) => e.fmt(f),
+            EncodeError::Arrow(e) => e.fmt(f),
             EncodeError::Io(e) => e.fmt(f),
             EncodeError::OutOfMemory(bytes) => write!(f, "out of memory on a buffer of {bytes} bytes"),
             EncodeError::Invalid(what) => f.write_str(what),
@@ -81,6 +85,12 @@ impl std::error::Error for EncodeError {}
 impl From<parquet::errors::ParquetError> for EncodeError {
     fn from(e: parquet::errors::ParquetError) -> Self {
         EncodeError::Parquet(e)
+    }
+}
+
+impl From<arrow::error::ArrowError> for EncodeError {
+    fn from(e: arrow::error::ArrowError) -> Self {
+        EncodeError::Arrow(e)
     }
 }
 

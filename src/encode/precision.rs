@@ -73,7 +73,7 @@ fn magnitudes<T: Into<i128>>(min: Option<T>, max: Option<T>) -> Option<u128> {
     Some(min.unsigned_abs().max(max.unsigned_abs()))
 }
 
-fn decimal_digits(value: u128) -> u16 {
+pub(super) fn decimal_digits(value: u128) -> u16 {
     value.checked_ilog10().map_or(0, |log| log as u16 + 1)
 }
 

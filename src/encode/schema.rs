@@ -1,5 +1,6 @@
 //! The file's schema: Parquet's, and the Arrow schema that its metadata carries beside it.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
@@ -48,6 +49,13 @@ impl FileSchema {
 
     pub fn arrow(&self) -> &SchemaRef {
         &self.arrow
+    }
+
+    /// The schema of an Arrow file, with the columns' PostgreSQL types where a Parquet file has them in
+    /// its footer.
+    pub fn arrow_file(&self) -> Schema {
+        let columns = (COLUMNS_KEY.to_string(), self.columns_json.clone());
+        Schema::clone(&self.arrow).with_metadata(HashMap::from([columns]))
     }
 
     /// The entries that every file of this schema has in its footer.

@@ -135,12 +135,12 @@ pub fn byte_bounds(min: &[u8], max: &[u8], utf8: bool) -> Bounds<Vec<u8>> {
 }
 
 fn lower_bound(value: &[u8], utf8: bool) -> Bound<Vec<u8>> {
-    Bound { value: cut(value, utf8).to_vec(), exact: value.len() <= MAX_BOUND }
+    Bound { value: cut(value, MAX_BOUND, utf8).to_vec(), exact: value.len() <= MAX_BOUND }
 }
 
 fn upper_bound(value: &[u8], utf8: bool) -> Bound<Vec<u8>> {
     if value.len() > MAX_BOUND {
-        let cut = cut(value, utf8);
+        let cut = cut(value, MAX_BOUND, utf8);
         let above = match std::str::from_utf8(cut) {
             Ok(text) if utf8 => increment_text(text),
             _ => increment_bytes(cut),
@@ -152,9 +152,9 @@ fn upper_bound(value: &[u8], utf8: bool) -> Bound<Vec<u8>> {
     Bound { value: value.to_vec(), exact: true }
 }
 
-/// At most `MAX_BOUND` bytes of the value, without a code point's first half.
-fn cut(value: &[u8], utf8: bool) -> &[u8] {
-    let mut end = value.len().min(MAX_BOUND);
+/// At most `limit` bytes of the value, without a code point's first half.
+pub fn cut(value: &[u8], limit: usize, utf8: bool) -> &[u8] {
+    let mut end = value.len().min(limit);
     let continues = |end: usize| value.get(end).is_some_and(|b| b & 0xc0 == 0x80);
     while utf8 && end > 0 && continues(end) {
         end -= 1;
@@ -171,7 +171,7 @@ fn increment_bytes(bytes: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// As `increment_bytes`, and valid UTF-8: UTF-8 orders as its code points do.
-fn increment_text(text: &str) -> Option<Vec<u8>> {
+pub fn increment_text(text: &str) -> Option<Vec<u8>> {
     text.char_indices().rev().find_map(|(at, c)| {
         // The one gap in the code points is the surrogates'.
         let next = if c == '\u{d7ff}' { Some('\u{e000}') } else { char::from_u32(c as u32 + 1) };

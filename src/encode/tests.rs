@@ -89,7 +89,7 @@ impl Rows {
     }
 
     /// What the reader should give.
-    fn expected(&self, data_type: &DataType) -> ArrayRef {
+    pub fn expected(&self, data_type: &DataType) -> ArrayRef {
         match (&self.lane.values, data_type) {
             (Values::Bool(v), _) => Arc::new(BooleanArray::from(self.options(v))),
             (Values::I32(v), DataType::Decimal128(p, s)) => {

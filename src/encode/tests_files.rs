@@ -12,7 +12,7 @@ use super::tests::{
     ALL_CODECS, check, columns, field, finish_file, read, read_metadata, rows, strings, write_file,
 };
 use super::*;
-use crate::types::{Kind, Lane, Shape, Shapes, Values};
+use crate::types::{Field, Kind, Lane, Shape, Shapes, Values};
 
 /// Four row groups of 500 rows, written in another order and with gaps between them.
 fn unordered_file() -> Vec<u8> {
@@ -110,9 +110,8 @@ fn precision_may_grow_after_row_groups_were_written() {
     assert!(matches!(refused, Err(EncodeError::Invalid(_))));
 }
 
-/// A two-dimensional array, an integer and a composite, in two equal row groups; and the nested columns
-/// of one.
-fn nested_file() -> (Vec<u8>, [ArrayRef; 2]) {
+/// A two-dimensional array, an integer and a composite, and the nested ones' arrays of three rows.
+pub fn nested_columns() -> ([Field; 3], Shapes, [ArrayRef; 2]) {
     let element = Box::new(field("x", Kind::Numeric { slot: 1 }, false));
     let fields = [
         field("l", Kind::List { slot: 0, element }, true),
@@ -132,10 +131,7 @@ fn nested_file() -> (Vec<u8>, [ArrayRef; 2]) {
     shapes.merge(0, Shape::list(2));
     shapes.merge(1, Shape::numeric(19, 3));
     let schema = FileSchema::new(&fields, &shapes).unwrap();
-    assert_eq!(schema.parquet().column(0).path().string(), "l.list.element.list.element");
     let arrow = schema.arrow();
-    let mut writer = RowGroupWriter::new(&schema, &fields, &shapes, &Options::default()).unwrap();
-
     let DataType::List(inner) = arrow.field(0).data_type().clone() else { panic!() };
     let DataType::List(leaf) = inner.data_type().clone() else { panic!() };
     let big = 10i128.pow(21);
@@ -151,7 +147,15 @@ fn nested_file() -> (Vec<u8>, [ArrayRef; 2]) {
     let uuids = FixedSizeBinaryArray::try_from_iter([[1u8; 16], [2; 16], [3; 16]].iter()).unwrap();
     let tens = Decimal128Array::from(vec![1, 2, -3]).with_precision_and_scale(20, 1).unwrap();
     let composite: ArrayRef = Arc::new(StructArray::new(parts, vec![Arc::new(uuids), Arc::new(tens)], None));
+    (fields, shapes, [list, composite])
+}
 
+/// Those columns in two equal row groups.
+fn nested_file() -> (Vec<u8>, [ArrayRef; 2]) {
+    let (fields, shapes, [list, composite]) = nested_columns();
+    let schema = FileSchema::new(&fields, &shapes).unwrap();
+    assert_eq!(schema.parquet().column(0).path().string(), "l.list.element.list.element");
+    let mut writer = RowGroupWriter::new(&schema, &fields, &shapes, &Options::default()).unwrap();
     let mut file = MAGIC.to_vec();
     let mut metas = Vec::new();
     for _ in 0..2 {

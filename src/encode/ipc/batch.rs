@@ -1,0 +1,322 @@
+//! Record batches: a column builder for each column while rows come in, then one message and its body.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions};
+use arrow::buffer::Buffer;
+use arrow::datatypes::{Decimal128Type, Field as ArrowField, Metadata, Schema};
+use arrow::ipc::convert::metadata_to_fb;
+use arrow::ipc::writer::StreamEncoder;
+use arrow::ipc::{
+    Block, BodyCompressionBuilder, Buffer as BufferPlace, FieldNode, MessageBuilder, MessageHeader,
+    RecordBatchBuilder, root_as_message,
+};
+use flatbuffers::FlatBufferBuilder;
+use serde::{Deserialize, Serialize};
+
+use super::super::precision::decimal_digits;
+use super::super::{EncodeError, Result, invalid};
+use super::BufferCodec;
+use super::column::Column;
+use super::file::frame;
+use super::stats::{ColumnBounds, KEY, has_bounds};
+use crate::types::{Field, Kind, Lane, Shapes};
+
+/// Encodes the rows of one record batch after the other.
+pub struct BatchWriter {
+    fields: Vec<Field>,
+    columns: Vec<Column>,
+    bounds: Vec<Option<ColumnBounds>>,
+    /// Whether a column's bounds go into the file. Those of numerics are kept in any case, for their digits.
+    stated: Vec<bool>,
+    /// By shape slot: the largest magnitude of the numerics in this record batch.
+    largest: BTreeMap<usize, u128>,
+    encoder: StreamEncoder,
+    /// Rows of a file without columns.
+    bare_rows: usize,
+}
+
+impl BatchWriter {
+    /// `stated` says for each column whether its bounds are stated; only a kind that `has_bounds` can have
+    /// them.
+    pub fn new(
+        fields: &[Field],
+        shapes: &Shapes,
+        codec: BufferCodec,
+        stated: &[bool],
+    ) -> Result<BatchWriter> {
+        let empty = Schema::empty();
+        let mut encoder = StreamEncoder::try_new_with_options(&empty, codec.options()?)?;
+        // The schema comes out before the first record batch, and is not of use here.
+        encoder.encode(&RecordBatch::new_empty(Arc::new(empty)))?;
+        let bounds = |(field, &stated): (&Field, &bool)| {
+            let kept = stated || matches!(field.kind, Kind::Numeric { .. });
+            (kept && has_bounds(&field.kind)).then(|| ColumnBounds::new(&field.kind, shapes))
+        };
+        Ok(BatchWriter {
+            columns: fields.iter().map(|field| Column::new(field, shapes)).collect(),
+            bounds: fields.iter().zip(stated).map(bounds).collect(),
+            stated: stated.to_vec(),
+            fields: fields.to_vec(),
+            largest: BTreeMap::new(),
+            encoder,
+            bare_rows: 0,
+        })
+    }
+
+    /// Appends the next rows of a flat column. `arena` is what the cells of a `Values::Bytes` point into.
+    pub fn append(&mut self, column: usize, lane: &Lane, arena: &[u8]) -> Result<()> {
+        let Some(builder) = self.columns.get_mut(column) else { return invalid("no such column") };
+        if !self.fields[column].nullable && !lane.valid.is_empty() {
+            return invalid("a column that is NOT NULL has a NULL");
+        }
+        builder.append(lane, arena)?;
+        if let Some(bounds) = &mut self.bounds[column] {
+            bounds.add(&lane.values, arena);
+        }
+        Ok(())
+    }
+
+    /// Appends the next rows of a nested column, of the type that `arrow_type` names.
+    pub fn append_nested(&mut self, column: usize, array: &ArrayRef) -> Result<()> {
+        let Some(builder) = self.columns.get_mut(column) else { return invalid("no such column") };
+        builder.append_nested(array)?;
+        note_largest(&self.fields[column].kind, array, &mut self.largest);
+        Ok(())
+    }
+
+    /// Appends rows to a file that has no columns.
+    pub fn append_rows(&mut self, rows: usize) {
+        self.bare_rows += rows;
+    }
+
+    /// Rows taken since the record batch began, by the first column.
+    pub fn rows(&self) -> usize {
+        self.columns.first().map_or(self.bare_rows, |column| column.rows)
+    }
+
+    /// Bytes of the buffers since the record batch began, uncompressed.
+    pub fn buffered_bytes(&self) -> usize {
+        self.columns.iter().map(|column| column.bytes).sum()
+    }
+
+    /// Of those, the largest column's.
+    pub fn largest_column_bytes(&self) -> usize {
+        self.columns.iter().map(|column| column.bytes).max().unwrap_or(0)
+    }
+
+    /// Closes the record batch and starts the next.
+    pub fn finish(&mut self) -> Result<EncodedBatch> {
+        let rows = self.rows();
+        if self.columns.iter().any(|column| column.rows != rows) {
+            return invalid("the columns of a record batch differ in their number of rows");
+        }
+        self.bare_rows = 0;
+        let arrays = self.columns.iter_mut().map(Column::finish).collect::<Result<Vec<_>>>()?;
+        let fields = arrays.iter().map(|array| ArrowField::new("", array.data_type().clone(), true));
+        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        let batch = RecordBatch::try_new_with_options(schema, arrays, &options)?;
+        let (metadata, body) = split_message(self.encoder.encode(&batch)?)?;
+        let header = frame(&with_custom_metadata(&metadata, &self.stated_bounds())?, 0);
+        Ok(EncodedBatch { rows, header, body, digits: self.take_digits() })
+    }
+
+    fn stated_bounds(&self) -> Metadata {
+        let columns = self.fields.iter().zip(&self.bounds).zip(&self.stated);
+        columns
+            .filter(|(_, stated)| **stated)
+            .filter_map(|((field, bounds), _)| {
+                Some((format!("{KEY}{}", field.name), bounds.as_ref()?.text()?))
+            })
+            .collect()
+    }
+
+    /// The digits of the numerics in this record batch, and clears the bounds for the next one.
+    fn take_digits(&mut self) -> Vec<(usize, u16)> {
+        for (field, bounds) in self.fields.iter().zip(&mut self.bounds) {
+            let Some(bounds) = bounds else { continue };
+            if let Kind::Numeric { slot } = field.kind {
+                self.largest.insert(slot, bounds.magnitude());
+            }
+            bounds.clear();
+        }
+        let digits = |(slot, largest): (usize, u128)| (slot, decimal_digits(largest));
+        std::mem::take(&mut self.largest).into_iter().map(digits).collect()
+    }
+}
+
+/// The largest magnitude of each numeric inside a nested column. What lies under a NULL is 0.
+fn note_largest(kind: &Kind, array: &ArrayRef, largest: &mut BTreeMap<usize, u128>) {
+    match kind {
+        Kind::List { element, .. } => {
+            let mut values = array.clone();
+            while let Some(list) = values.as_list_opt::<i32>() {
+                values = list.values().clone();
+            }
+            note_largest(&element.kind, &values, largest);
+        }
+        Kind::Struct { fields } => {
+            let columns = array.as_struct_opt().map_or(&[][..], |composite| composite.columns());
+            fields.iter().zip(columns).for_each(|(field, column)| note_largest(&field.kind, column, largest));
+        }
+        Kind::Numeric { slot } => {
+            let values = array.as_primitive_opt::<Decimal128Type>();
+            let seen = values.and_then(|values| values.values().iter().map(|v| v.unsigned_abs()).max());
+            let known = largest.entry(*slot).or_default();
+            *known = seen.unwrap_or(0).max(*known);
+        }
+        _ => {}
+    }
+}
+
+/// The metadata of an encoded message, and the buffers of its body with the padding between them.
+fn split_message(encoded: Vec<Buffer>) -> Result<(Buffer, Vec<Buffer>)> {
+    let mut buffers = encoded.into_iter();
+    // The continuation mark and length come first.
+    let Some(metadata) = buffers.nth(1) else { return invalid("a record batch without a message") };
+    let body_len = root_as_message(&metadata).map_err(flatbuffer)?.bodyLength() as usize;
+    let mut body: Vec<Buffer> = buffers.collect();
+    // The metadata's padding, if it has any.
+    if body.iter().map(|buffer| buffer.len()).sum::<usize>() > body_len {
+        body.remove(0);
+    }
+    match body.iter().map(|buffer| buffer.len()).sum::<usize>() == body_len {
+        true => Ok((metadata, body)),
+        false => invalid("a record batch is not laid out as expected"),
+    }
+}
+
+/// A record batch's message again, with metadata, which arrow's encoder has no place for.
+fn with_custom_metadata(message: &[u8], metadata: &Metadata) -> Result<Vec<u8>> {
+    let message = root_as_message(message).map_err(flatbuffer)?;
+    let Some(batch) = message.header_as_record_batch() else { return invalid("not a record batch") };
+    let mut fbb = FlatBufferBuilder::new();
+    let metadata = (!metadata.is_empty()).then(|| metadata_to_fb(&mut fbb, metadata));
+    let nodes: Vec<FieldNode> = batch.nodes().into_iter().flatten().copied().collect();
+    let nodes = fbb.create_vector(&nodes);
+    let buffers: Vec<BufferPlace> = batch.buffers().into_iter().flatten().copied().collect();
+    let buffers = fbb.create_vector(&buffers);
+    let compression = batch.compression().map(|compression| {
+        let mut builder = BodyCompressionBuilder::new(&mut fbb);
+        builder.add_codec(compression.codec());
+        builder.add_method(compression.method());
+        builder.finish()
+    });
+    let mut builder = RecordBatchBuilder::new(&mut fbb);
+    builder.add_length(batch.length());
+    builder.add_nodes(nodes);
+    builder.add_buffers(buffers);
+    if let Some(compression) = compression {
+        builder.add_compression(compression);
+    }
+    let header = builder.finish();
+    let mut builder = MessageBuilder::new(&mut fbb);
+    builder.add_version(message.version());
+    builder.add_header_type(MessageHeader::RecordBatch);
+    builder.add_header(header.as_union_value());
+    builder.add_bodyLength(message.bodyLength());
+    if let Some(metadata) = metadata {
+        builder.add_custom_metadata(metadata);
+    }
+    let root = builder.finish();
+    fbb.finish(root, None);
+    Ok(fbb.finished_data().to_vec())
+}
+
+fn flatbuffer(e: flatbuffers::InvalidFlatbuffer) -> EncodeError {
+    EncodeError::Invalid(e.to_string())
+}
+
+/// A record batch's bytes, without a place in a file yet.
+pub struct EncodedBatch {
+    rows: usize,
+    header: Vec<u8>,
+    body: Vec<Buffer>,
+    digits: Vec<(usize, u16)>,
+}
+
+impl EncodedBatch {
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Bytes that the record batch takes in the file: a multiple of the alignment.
+    pub fn len(&self) -> u64 {
+        (self.header.len() + self.body_len()) as u64
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.rows == 0
+    }
+
+    fn body_len(&self) -> usize {
+        self.body.iter().map(|buffer| buffer.len()).sum()
+    }
+
+    /// The record batch's bytes, in the order in which they lie in the file.
+    pub fn buffers(&self) -> impl Iterator<Item = &[u8]> {
+        std::iter::once(&self.header[..]).chain(self.body.iter().map(|buffer| buffer.as_slice()))
+    }
+
+    /// What the footer needs to know of the record batch once it lies at `offset` of the file: bytes for
+    /// `BatchMeta::decode`, in this process or another.
+    pub fn metadata_at(&self, offset: u64) -> Result<Vec<u8>> {
+        let meta = BatchMeta {
+            offset: offset as i64,
+            header_len: self.header.len() as i32,
+            body_len: self.body_len() as i64,
+            digits: self.digits.clone(),
+        };
+        serde_json::to_vec(&meta).map_err(json)
+    }
+}
+
+/// A record batch's place, and the digits of its numerics by shape slot.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct BatchMeta {
+    offset: i64,
+    header_len: i32,
+    body_len: i64,
+    digits: Vec<(usize, u16)>,
+}
+
+impl BatchMeta {
+    pub fn decode(bytes: &[u8]) -> Result<BatchMeta> {
+        serde_json::from_slice(bytes).map_err(json)
+    }
+
+    pub(super) fn block(&self) -> Block {
+        Block::new(self.offset, self.header_len, self.body_len)
+    }
+}
+
+fn json(e: serde_json::Error) -> EncodeError {
+    EncodeError::Invalid(e.to_string())
+}
+
+/// `shapes` with each numeric's digits as few as the record batches' values need.
+pub fn exact_shapes(fields: &[Field], shapes: &Shapes, batches: &[BatchMeta]) -> Shapes {
+    let mut exact = shapes.clone();
+    fields.iter().for_each(|field| narrow(&field.kind, shapes, batches, &mut exact));
+    exact
+}
+
+fn narrow(kind: &Kind, shapes: &Shapes, batches: &[BatchMeta], exact: &mut Shapes) {
+    match kind {
+        _ if kind.nested_as_text(shapes) => {}
+        Kind::List { element, .. } => narrow(&element.kind, shapes, batches, exact),
+        Kind::Struct { fields } => {
+            fields.iter().for_each(|field| narrow(&field.kind, shapes, batches, exact));
+        }
+        Kind::Numeric { slot } if shapes.get(*slot).decimal().is_some() => {
+            let of_slot = batches.iter().flat_map(|batch| &batch.digits).filter(|(of, _)| of == slot);
+            let digits = of_slot.map(|(_, digits)| *digits).max().unwrap_or(0);
+            let mut shape = shapes.get(*slot);
+            shape.whole = digits.saturating_sub(shape.scale);
+            exact.set(*slot, shape);
+        }
+        _ => {}
+    }
+}

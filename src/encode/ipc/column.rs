@@ -1,0 +1,234 @@
+//! One column of a record batch while its rows come in.
+//!
+//! A record batch knows buffers, not types: the file's schema says what they mean. So the arrays here are of
+//! the plainest type that has the right buffers: 32-bit integers for dates and oids, bytes for text.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, BinaryArray, BooleanArray, BooleanBufferBuilder, FixedSizeBinaryArray, NullBufferBuilder,
+    PrimitiveArray, new_empty_array,
+};
+use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer};
+use arrow::datatypes::{
+    ArrowPrimitiveType, DataType, Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type,
+};
+
+use super::super::{Result, invalid, reserve};
+use crate::types::arrow::arrow_type;
+use crate::types::{Cell, Field, Kind, Lane, Physical, Shapes, Values};
+
+pub struct Column {
+    nulls: NullBufferBuilder,
+    values: Built,
+    pub rows: usize,
+    /// Bytes of the buffers so far, about.
+    pub bytes: usize,
+}
+
+/// The values of the rows so far, some value where there is NULL.
+enum Built {
+    Bool(BooleanBufferBuilder),
+    I16(Vec<i16>),
+    I32(Vec<i32>),
+    I64(Vec<i64>),
+    Decimal(Vec<i128>),
+    F32(Vec<f32>),
+    F64(Vec<f64>),
+    Uuid(Vec<[u8; 16]>),
+    /// Byte strings end to end, and where each ends after a leading 0.
+    Bytes {
+        ends: Vec<i32>,
+        bytes: Vec<u8>,
+    },
+    /// Arrays one after the other, and their type.
+    Nested(Vec<ArrayRef>, DataType),
+}
+
+impl Built {
+    fn new(field: &Field, shapes: &Shapes) -> Built {
+        let decimal = matches!(arrow_type(&field.kind, shapes), DataType::Decimal128(..));
+        match field.kind.physical(shapes) {
+            None => Built::Nested(Vec::new(), arrow_type(&field.kind, shapes)),
+            Some(_) if decimal => Built::Decimal(Vec::new()),
+            Some(Physical::Bool) => Built::Bool(BooleanBufferBuilder::new(0)),
+            Some(Physical::I32) if field.kind == Kind::Int2 => Built::I16(Vec::new()),
+            Some(Physical::I32) => Built::I32(Vec::new()),
+            Some(Physical::I64) => Built::I64(Vec::new()),
+            Some(Physical::F32) => Built::F32(Vec::new()),
+            Some(Physical::F64) => Built::F64(Vec::new()),
+            Some(Physical::Fixed16) => Built::Uuid(Vec::new()),
+            Some(Physical::Bytes) => Built::Bytes { ends: vec![0], bytes: Vec::new() },
+        }
+    }
+
+    /// The same, empty.
+    fn fresh(&self) -> Built {
+        match self {
+            Built::Bool(_) => Built::Bool(BooleanBufferBuilder::new(0)),
+            Built::I16(_) => Built::I16(Vec::new()),
+            Built::I32(_) => Built::I32(Vec::new()),
+            Built::I64(_) => Built::I64(Vec::new()),
+            Built::Decimal(_) => Built::Decimal(Vec::new()),
+            Built::F32(_) => Built::F32(Vec::new()),
+            Built::F64(_) => Built::F64(Vec::new()),
+            Built::Uuid(_) => Built::Uuid(Vec::new()),
+            Built::Bytes { .. } => Built::Bytes { ends: vec![0], bytes: Vec::new() },
+            Built::Nested(_, data_type) => Built::Nested(Vec::new(), data_type.clone()),
+        }
+    }
+}
+
+impl Column {
+    pub fn new(field: &Field, shapes: &Shapes) -> Column {
+        Column { nulls: NullBufferBuilder::new(0), values: Built::new(field, shapes), rows: 0, bytes: 0 }
+    }
+
+    /// Appends a lane. `arena` is what the cells of a `Values::Bytes` point into.
+    pub fn append(&mut self, lane: &Lane, arena: &[u8]) -> Result<()> {
+        let valid = &lane.valid[..];
+        let rows = if valid.is_empty() { lane.values.len() } else { valid.len() };
+        if !valid.is_empty() && valid.iter().filter(|&&v| v != 0).count() != lane.values.len() {
+            return invalid("a lane has another number of values than of valid rows");
+        }
+        let width = match (&mut self.values, &lane.values) {
+            (Built::Bool(out), Values::Bool(values)) => {
+                let mut spread_out = Vec::new();
+                spread(&mut spread_out, valid, values, |v| v)?;
+                out.append_buffer(&BooleanBuffer::collect_bool(rows, |row| spread_out[row]));
+                0
+            }
+            (Built::I16(out), Values::I32(values)) => spread(out, valid, values, |v| v as i16)?,
+            (Built::I32(out), Values::I32(values)) => spread(out, valid, values, |v| v)?,
+            (Built::I64(out), Values::I64(values)) => spread(out, valid, values, |v| v)?,
+            (Built::Decimal(out), Values::I32(values)) => spread(out, valid, values, i128::from)?,
+            (Built::Decimal(out), Values::I64(values)) => spread(out, valid, values, i128::from)?,
+            (Built::Decimal(out), Values::Fixed16(values)) => {
+                spread(out, valid, values, i128::from_be_bytes)?
+            }
+            (Built::F32(out), Values::F32(values)) => spread(out, valid, values, |v| v)?,
+            (Built::F64(out), Values::F64(values)) => spread(out, valid, values, |v| v)?,
+            (Built::Uuid(out), Values::Fixed16(values)) => spread(out, valid, values, |v| v)?,
+            (Built::Bytes { ends, bytes }, Values::Bytes(cells)) => {
+                self.bytes += append_bytes(ends, bytes, valid, cells, arena)?;
+                4
+            }
+            _ => return invalid("a lane is not of its column's physical type"),
+        };
+        if valid.is_empty() {
+            self.nulls.append_n_non_nulls(rows);
+        } else {
+            let valid = BooleanBuffer::collect_bool(rows, |row| valid[row] != 0);
+            self.nulls.append_buffer(&NullBuffer::new(valid));
+        }
+        self.rows += rows;
+        self.bytes += rows * width + rows.div_ceil(8);
+        Ok(())
+    }
+
+    /// Appends the next rows of a nested column, of the type that `arrow_type` names.
+    pub fn append_nested(&mut self, array: &ArrayRef) -> Result<()> {
+        match &mut self.values {
+            Built::Nested(arrays, data_type) if array.data_type() == data_type => arrays.push(array.clone()),
+            _ => return invalid("an array is not of its column's type"),
+        }
+        self.rows += array.len();
+        self.bytes += array.to_data().get_slice_memory_size().unwrap_or(0);
+        Ok(())
+    }
+
+    /// The rows since the last call, as one array.
+    pub fn finish(&mut self) -> Result<ArrayRef> {
+        let nulls = self.nulls.finish();
+        let fresh = self.values.fresh();
+        (self.rows, self.bytes) = (0, 0);
+        Ok(match std::mem::replace(&mut self.values, fresh) {
+            Built::Bool(mut values) => Arc::new(BooleanArray::new(values.finish(), nulls)),
+            Built::I16(values) => primitive::<Int16Type>(values, nulls),
+            Built::I32(values) => primitive::<Int32Type>(values, nulls),
+            Built::I64(values) => primitive::<Int64Type>(values, nulls),
+            Built::Decimal(values) => primitive::<Decimal128Type>(values, nulls),
+            Built::F32(values) => primitive::<Float32Type>(values, nulls),
+            Built::F64(values) => primitive::<Float64Type>(values, nulls),
+            Built::Uuid(values) => {
+                let bytes = Buffer::from_vec(values.into_flattened());
+                Arc::new(FixedSizeBinaryArray::try_new(16, bytes, nulls)?)
+            }
+            Built::Bytes { ends, bytes } => {
+                // Cannot panic: the ends only grow.
+                let ends = OffsetBuffer::new(ends.into());
+                Arc::new(BinaryArray::try_new(ends, Buffer::from_vec(bytes), nulls)?)
+            }
+            Built::Nested(arrays, data_type) => match &arrays[..] {
+                [] => new_empty_array(&data_type),
+                [one] => one.clone(),
+                many => {
+                    let many: Vec<_> = many.iter().map(|array| array.as_ref()).collect();
+                    arrow::compute::concat(&many)?
+                }
+            },
+        })
+    }
+}
+
+fn primitive<T: ArrowPrimitiveType>(values: Vec<T::Native>, nulls: Option<NullBuffer>) -> ArrayRef {
+    // Cannot panic: there are as many values as rows.
+    Arc::new(PrimitiveArray::<T>::new(values.into(), nulls))
+}
+
+/// Appends dense values with a place for every NULL; returns the bytes of a row.
+fn spread<T: Copy + Default, S: Copy>(
+    out: &mut Vec<T>,
+    valid: &[u8],
+    values: &[S],
+    convert: impl Fn(S) -> T,
+) -> Result<usize> {
+    reserve(out, valid.len().max(values.len()))?;
+    if valid.is_empty() {
+        out.extend(values.iter().map(|&value| convert(value)));
+    } else {
+        let mut values = values.iter();
+        let next = |&valid: &u8| match valid {
+            0 => T::default(),
+            _ => values.next().map_or(T::default(), |&value| convert(value)),
+        };
+        out.extend(valid.iter().map(next));
+    }
+    Ok(size_of::<T>())
+}
+
+/// Appends byte strings; returns their bytes.
+fn append_bytes(
+    ends: &mut Vec<i32>,
+    bytes: &mut Vec<u8>,
+    valid: &[u8],
+    cells: &[Cell],
+    arena: &[u8],
+) -> Result<usize> {
+    let more = cells.iter().map(|cell| cell.len()).sum::<usize>();
+    if i32::try_from(bytes.len() + more).is_err() {
+        return invalid("a record batch has more than 2 GiB of one column's bytes");
+    }
+    reserve(bytes, more)?;
+    reserve(ends, valid.len().max(cells.len()))?;
+    let mut push = |cell: &Cell| {
+        bytes.extend_from_slice(cell.of(arena));
+        bytes.len() as i32
+    };
+    if valid.is_empty() {
+        ends.extend(cells.iter().map(push));
+        return Ok(more);
+    }
+    let mut cells = cells.iter();
+    // Never empty: a leading 0.
+    let mut end = ends.last().copied().unwrap_or(0);
+    ends.extend(valid.iter().map(|&valid| {
+        if valid != 0
+            && let Some(cell) = cells.next()
+        {
+            end = push(cell);
+        }
+        end
+    }));
+    Ok(more)
+}

@@ -1,0 +1,69 @@
+//! Columns to Arrow IPC files: record batches, the header before them and the footer behind.
+//!
+//! ```text
+//! Lane ──append──▶ column ─┐
+//!                          ├─finish─▶ EncodedBatch ─metadata_at─▶ bytes ─▶ BatchMeta ─▶ file::footer
+//! ArrayRef ────▶ (nested) ─┘
+//!
+//! file    "ARROW1" 0 0, schema message       written last: its size is known first
+//!         record batch messages and bodies   at reserved offsets, in any order
+//!         end of stream, footer, its length, "ARROW1"
+//! ```
+//!
+//! (Arrow's format documentation, Columnar.rst, "IPC File Format".) Header, messages and every buffer begin
+//! at multiples of 64 bytes of the file, so that readers may map it and take the buffers as they lie. There
+//! are no dictionaries.
+
+use arrow::ipc::CompressionType;
+use arrow::ipc::writer::IpcWriteOptions;
+
+use super::Result;
+use super::codec::{CodecError, name_and_level, parse_level, without_level};
+
+mod batch;
+mod column;
+pub mod file;
+mod stats;
+
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod tests_stats;
+
+pub use batch::{BatchMeta, BatchWriter, EncodedBatch, exact_shapes};
+pub use stats::has_bounds;
+
+/// What `BufferCodec::parse` takes, for error messages.
+pub const BUFFER_CODECS: &str = "none, lz4, zstd[:1-22]";
+
+/// How the buffers of record batches are compressed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BufferCodec {
+    /// Not at all: the file can be mapped.
+    #[default]
+    None,
+    Lz4,
+    Zstd(i32),
+}
+
+impl BufferCodec {
+    /// Reads `name` or `name:level`; names are matched without regard to case.
+    pub fn parse(text: &str) -> std::result::Result<BufferCodec, CodecError> {
+        let (name, level) = name_and_level(text);
+        match name.as_str() {
+            "none" => without_level("none", level, BufferCodec::None),
+            "lz4" => without_level("lz4", level, BufferCodec::Lz4),
+            "zstd" => Ok(BufferCodec::Zstd(parse_level("zstd", level, 1, 1..=22, "1 to 22")? as i32)),
+            _ => Err(CodecError::Unknown { name, allowed: BUFFER_CODECS }),
+        }
+    }
+
+    fn options(self) -> Result<IpcWriteOptions> {
+        let (codec, level) = match self {
+            BufferCodec::None => (None, None),
+            BufferCodec::Lz4 => (Some(CompressionType::LZ4_FRAME), None),
+            BufferCodec::Zstd(level) => (Some(CompressionType::ZSTD), Some(level)),
+        };
+        Ok(IpcWriteOptions::default().try_with_compression(codec)?.try_with_compression_level(level)?)
+    }
+}
