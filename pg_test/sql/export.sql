@@ -3,7 +3,7 @@
 \pset format unaligned
 \set file :out '/t.parquet'
 \set parts :out '/parts'
-SELECT proname, pg_get_function_arguments(oid) FROM pg_proc WHERE proname IN ('export_table_parquet', 'copy_binary_dump') ORDER BY 1;
+SELECT proname, pg_get_function_arguments(oid) FROM pg_proc WHERE proname IN ('export_table_parquet', 'export_table_arrow', 'copy_binary_dump') ORDER BY 1;
 LOAD 'pg_strata';
 SELECT name, setting, context, short_desc FROM pg_settings WHERE name LIKE 'pg\_strata.%' ORDER BY name COLLATE "C";
 SELECT p.proname, p.provolatile, p.proparallel, p.proisstrict, obj_description(p.oid) IS NOT NULL AS commented
@@ -19,6 +19,7 @@ SELECT files, row_groups, rows, scan FROM export_table_parquet('t', :'file', row
 SELECT rows, scan FROM export_table_parquet('t', :'file', scan => 'copy_binary', compression => 'zstd:3', overwrite => true);
 SELECT rows FROM export_table_parquet('t', :'file', ARRAY['price', 'id'], overwrite => true);
 SELECT files, rows FROM export_table_parquet('t', :'parts', workers => 0);
+SELECT files, record_batches, rows, scan, device, workers FROM export_table_arrow('t', :'out' || '/t.arrow', record_batch_rows => 400, workers => 0);
 SELECT * FROM copy_binary_dump('t', :'out' || '/t.bin');
 SELECT * FROM copy_binary_dump('t');
 
@@ -37,6 +38,12 @@ SELECT * FROM export_table_parquet('t', :'file', scan => 'index', overwrite => t
 SELECT * FROM export_table_parquet('t', :'file', workers => -1, overwrite => true);
 SELECT * FROM export_table_parquet('t', :'file', row_group_rows => 0, overwrite => true);
 SELECT * FROM export_table_parquet('t', :'file', row_group_bytes => -1, overwrite => true);
+SELECT * FROM export_table_arrow('t', :'out' || '/t.arrow');
+SELECT * FROM export_table_arrow('t', :'out' || '/t.arrow', compression => 'snappy', overwrite => true);
+SELECT * FROM export_table_arrow('t', :'out' || '/t.arrow', record_batch_rows => 0, overwrite => true);
+SELECT * FROM export_table_arrow('t', :'out' || '/t.arrow', stats => ARRAY['nope'], overwrite => true);
+SELECT * FROM export_table_arrow('t', :'out' || '/t.arrow', stats => ARRAY['tags'], overwrite => true);
+SELECT * FROM export_table_arrow('t', :'out' || '/t.arrow', stats => ARRAY[NULL], overwrite => true);
 CREATE TABLE nan AS SELECT 1 AS id, 'NaN'::numeric AS n;
 SELECT * FROM export_table_parquet('nan', :'out' || '/nan.parquet');
 CREATE TABLE never AS SELECT 1 AS id, 'infinity'::date AS d;

@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+mod arrow;
 mod gpu;
 
 use pgrx::datum::Interval;
@@ -14,10 +15,10 @@ use pgrx::pg_sys::Oid;
 use pgrx::prelude::*;
 
 use crate::encode::{Codec, CodecError};
-use crate::export::{self, Exported, Request, Wanted};
+use crate::export::{self, Request, Wanted};
 use crate::pg::encoding::{from_utf8, to_utf8};
 use crate::pg::error::{Code, Error, error};
-use crate::plan::ScanKind;
+use crate::plan::{Format, ScanKind};
 
 /// Exports a table to Parquet; see the comment on the SQL function, and README, for the options.
 #[pg_extern(sql = r#"
@@ -64,36 +65,42 @@ fn export_table_parquet(
     Error,
 > {
     let compression = text(compression)?.unwrap_or_else(|| "zstd".into());
-    check_compression(&compression)?;
+    check_codec(
+        Codec::parse(&compression),
+        "Use zstd, snappy, gzip, brotli, lz4_raw or none; zstd, gzip and brotli take a level, as in 'zstd:3'.",
+    )?;
     let request = Request {
         table: required(table, "table")?,
         path: required(text(path)?, "path")?,
-        columns: column_names(columns)?,
+        columns: column_names(columns, "columns", ALL_COLUMNS)?,
+        format: Format::Parquet,
         compression,
-        row_group_rows: positive(row_group_rows, "row_group_rows", 1_000_000)?,
-        row_group_bytes: positive(row_group_bytes, "row_group_bytes", 128 << 20)?,
+        group_rows: positive(row_group_rows, "row_group_rows", 1_000_000)?,
+        group_bytes: positive(row_group_bytes, "row_group_bytes", 128 << 20)?,
         workers: worker_count(workers)?,
         scan: scan_kind(text(scan)?.as_deref())?,
         device: wanted_device(text(device)?.as_deref())?,
         overwrite: overwrite.unwrap_or(false),
     };
-    let done = export::export(&request)?;
-    Ok(TableIterator::once(result_row(&request.path, done)))
+    Ok(TableIterator::once(export(&request)?))
 }
 
-#[allow(clippy::type_complexity)] // the result row
-fn result_row(path: &str, done: Exported) -> (Vec<u8>, i32, i64, i64, i64, String, String, i32, Interval) {
-    (
-        from_utf8(path),
+/// Path, files, row groups or record batches, rows, bytes, scan, device, workers, elapsed time.
+type ResultRow = (Vec<u8>, i32, i64, i64, i64, String, String, i32, Interval);
+
+fn export(request: &Request) -> Result<ResultRow, Error> {
+    let done = export::export(request)?;
+    Ok((
+        from_utf8(&request.path),
         done.files as i32,
-        done.row_groups as i64,
+        done.groups as i64,
         done.rows as i64,
         done.bytes as i64,
         done.scan.name().to_owned(),
         done.device.to_owned(),
         done.workers as i32,
         interval(done.elapsed),
-    )
+    ))
 }
 
 /// Writes the COPY BINARY stream of a table, or counts its bytes when `path` is NULL.
@@ -170,6 +177,7 @@ fn decode_table(
 fn interval(time: Duration) -> Interval {
     Interval::from_micros(i64::try_from(time.as_micros()).unwrap_or(i64::MAX))
 }
+const ALL_COLUMNS: &str = "Leave columns out to export all of them.";
 
 fn text(bytes: Option<&[u8]>) -> Result<Option<String>, Error> {
     bytes.map(|bytes| to_utf8(bytes).map(Cow::into_owned)).transpose()
@@ -228,23 +236,26 @@ fn wanted_device(text: Option<&str>) -> Result<Wanted, Error> {
     }
 }
 
-fn check_compression(text: &str) -> Result<(), Error> {
-    Codec::parse(text).map(|_| ()).map_err(|cause| {
+fn check_codec<C>(parsed: Result<C, CodecError>, hint: &str) -> Result<(), Error> {
+    parsed.map(|_| ()).map_err(|cause| {
         let code = match cause {
-            CodecError::Unknown(_) => Code::ERRCODE_INVALID_PARAMETER_VALUE,
+            CodecError::Unknown { .. } => Code::ERRCODE_INVALID_PARAMETER_VALUE,
             _ => Code::ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE,
         };
-        error(code, cause.to_string())
-            .set_hint("Use zstd, snappy, gzip, brotli, lz4_raw or none; zstd, gzip and brotli take a level, as in 'zstd:3'.")
+        error(code, cause.to_string()).set_hint(hint)
     })
 }
 
-fn column_names(columns: Option<Array<&[u8]>>) -> Result<Option<Vec<String>>, Error> {
+fn column_names(
+    columns: Option<Array<&[u8]>>,
+    argument: &str,
+    hint: &str,
+) -> Result<Option<Vec<String>>, Error> {
     let Some(columns) = columns else { return Ok(None) };
     let name = |name| {
         text(name)?.ok_or_else(|| {
-            error(Code::ERRCODE_NULL_VALUE_NOT_ALLOWED, "columns must not contain null")
-                .set_hint("Leave columns out to export all of them.")
+            error(Code::ERRCODE_NULL_VALUE_NOT_ALLOWED, format!("{argument} must not contain null"))
+                .set_hint(hint)
         })
     };
     columns.iter().map(name).collect::<Result<_, Error>>().map(Some)
@@ -254,12 +265,14 @@ extension_sql!(
     r#"
 COMMENT ON FUNCTION export_table_parquet(regclass, text, text[], text, bigint, bigint, int, text, text, boolean) IS
     'Exports a table to a Parquet file (path ending in .parquet) or a directory of them, in parallel, on one snapshot';
+COMMENT ON FUNCTION export_table_arrow(regclass, text, text[], text, bigint, bigint, int, text, text, boolean, text[]) IS
+    'Exports a table to an Arrow IPC file (path ending in .arrow) or a directory of them, in parallel, on one snapshot';
 COMMENT ON FUNCTION copy_binary_dump(regclass, text, int, boolean) IS
     'Writes a table as one COPY BINARY file by the parallel scan, or counts its bytes when path is null';
 COMMENT ON FUNCTION decode_table(regclass, text, int, text) IS
     'Scans and decodes a table as an export does and drops the columns, to measure that part by itself';
 "#,
     name = "comments",
-    requires = [export_table_parquet, copy_binary_dump, decode_table],
+    requires = [export_table_parquet, arrow::export_table_arrow, copy_binary_dump, decode_table],
     finalize
 );

@@ -35,7 +35,7 @@ pub fn dump(table: Oid, path: Option<&str>, workers: Option<usize>, overwrite: b
     let (source, attributes) = relation::describe(&table)?;
     check_reading(&source, &attributes, None)?;
     let scan = choose_scan(&source, Some(ScanKind::CopyBinary))?;
-    let target = path.map(|path| Target::new(path, true, overwrite)).transpose()?;
+    let target = path.map(|path| Target::new(path, true, None, overwrite)).transpose()?;
     let columns = columns::select_for_stream(&attributes);
     let workers = choose_workers(&source, workers);
     let progress = Progress::start(table.oid(), source.blocks() * BLOCK_SIZE as u64);

@@ -6,11 +6,10 @@ use std::time::{Duration, Instant};
 use pgrx::pg_sys::Oid;
 
 use super::device::{self, Wanted};
-use super::message::{Part, Report};
-use super::sink::encode_error;
+use super::footers::{self, Finished};
+use super::message::Report;
 use super::{pass, sample};
-use crate::encode::footer::{CREATED_BY, MAGIC, write_footer};
-use crate::encode::{FileSchema, RowGroupMeta, exact_shapes};
+use crate::encode::ipc::has_bounds;
 use crate::pg::access::{check_file_role, check_row_security, check_select};
 use crate::pg::catalog::{self, Attribute, Table};
 use crate::pg::error::{Code, Result, error, internal};
@@ -19,8 +18,8 @@ use crate::pg::parallel;
 use crate::pg::progress::Progress;
 use crate::pg::session::PinnedSettings;
 use crate::plan::chunks::{Chunks, Density};
-use crate::plan::{Column, Job, Output, ScanKind, Source, columns, relation};
-use crate::publish::{Manifest, ManifestColumn, ManifestFile, Staged, Target, Writer};
+use crate::plan::{Column, Format, Job, Output, ScanKind, Source, columns, relation};
+use crate::publish::{Manifest, ManifestColumn, ManifestFile, Staged, Target};
 use crate::types::{Kind, Shapes};
 
 /// After so many passes that the data ended early, one only looks.
@@ -31,9 +30,11 @@ pub struct Request {
     pub table: Oid,
     pub path: String,
     pub columns: Option<Vec<String>>,
+    pub format: Format,
     pub compression: String,
-    pub row_group_rows: u64,
-    pub row_group_bytes: u64,
+    /// Of a row group or record batch, at most.
+    pub group_rows: u64,
+    pub group_bytes: u64,
     pub workers: Option<usize>,
     /// `None`: the best that the table allows.
     pub scan: Option<ScanKind>,
@@ -44,7 +45,8 @@ pub struct Request {
 /// What an export did, for its result row.
 pub struct Exported {
     pub files: usize,
-    pub row_groups: usize,
+    /// Row groups or record batches.
+    pub groups: usize,
     pub rows: u64,
     pub bytes: u64,
     pub scan: ScanKind,
@@ -62,8 +64,10 @@ pub fn export(request: &Request) -> Result<Exported> {
     let (source, attributes) = relation::describe(&table)?;
     check_reading(&source, &attributes, request.columns.as_deref())?;
     let (columns, slots) = columns::select(&source.name, &attributes, request.columns.as_deref())?;
-    let is_file = Path::new(&request.path).extension().is_some_and(|extension| extension == "parquet");
-    let target = Target::new(&request.path, is_file, request.overwrite)?;
+    check_stats(&source, &columns, &request.format)?;
+    let extension = request.format.extension();
+    let is_file = Path::new(&request.path).extension().is_some_and(|found| found == extension);
+    let target = Target::new(&request.path, is_file, Some(extension), request.overwrite)?;
     let way = device::choose(&source, &columns, request.scan, request.device)?;
 
     let _settings = PinnedSettings::pin();
@@ -73,25 +77,21 @@ pub fn export(request: &Request) -> Result<Exported> {
     let (density, seen) = sample::take(&job)?;
     job.device = way.device;
     let staged = target.stage(if is_file { 1 } else { workers + 1 })?;
-    job.chunks = Chunks::new(
-        job.source.blocks(),
-        density,
-        request.row_group_rows,
-        request.row_group_bytes,
-        workers + 1,
-    );
+    job.chunks =
+        Chunks::new(job.source.blocks(), density, request.group_rows, request.group_bytes, workers + 1);
     job.files = staged.files.clone();
-    let output = Output::Parquet {
+    let output = Output::Groups {
+        format: request.format.clone(),
         compression: request.compression.clone(),
-        row_group_rows: request.row_group_rows,
-        row_group_bytes: request.row_group_bytes,
+        rows: request.group_rows,
+        bytes: request.group_bytes,
     };
     let (report, started) = run_passes(&mut job, output, seen, workers, Some(&staged), &progress)?;
     let tally = report.device.clone();
-    let files = write_footers(&job, report, &staged)?;
+    let files = footers::finish(&job, &request.format, report, &staged)?;
     let exported = summary(&job, &files, started, began);
     if !is_file {
-        staged.write_manifest(&manifest(&job, files))?;
+        staged.write_manifest(&manifest(&job, &request.format, files))?;
     }
     staged.publish()?;
     let device = device::conclude(&job.source, job.device.is_some(), &tally);
@@ -117,6 +117,31 @@ pub(super) fn check_reading(
         .collect();
     check_select(source.oid.into(), &source.name, &chosen)?;
     check_row_security(source.oid.into(), &source.name)
+}
+
+/// The columns to state bounds of must be exported and have some.
+fn check_stats(source: &Source, columns: &[Column], format: &Format) -> Result<()> {
+    let Format::Arrow { stats: Some(names) } = format else { return Ok(()) };
+    for name in names {
+        let Some(column) = columns.iter().find(|column| column.field.name == *name) else {
+            return Err(error(
+                Code::ERRCODE_UNDEFINED_COLUMN,
+                format!("column \"{name}\" of stats is not among the exported columns of {}", source.name),
+            )
+            .set_hint("Names are compared as they are stored, case included."));
+        };
+        if !has_bounds(&column.field.kind) {
+            return Err(error(
+                Code::ERRCODE_FEATURE_NOT_SUPPORTED,
+                format!(
+                    "column \"{name}\" of type {} has no minimum and maximum in an Arrow file",
+                    column.field.pg_type
+                ),
+            )
+            .set_hint("Leave it out of stats; uuid, json, jsonb, bytea, arrays and composites have none."));
+        }
+    }
+    Ok(())
 }
 
 pub(super) fn choose_scan(source: &Source, asked: Option<ScanKind>) -> Result<ScanKind> {
@@ -178,7 +203,7 @@ pub(super) fn run_passes(
         }
         job.output = output.clone();
         job.shapes = widened(&job.columns, &seen);
-        let passed = pass::run(job, workers, MAGIC.len() as u64, progress)?;
+        let passed = pass::run(job, workers, head(job)?, progress)?;
         match passed.report {
             Some(report) => return Ok((report, passed.workers)),
             None if job.surveyed => return Err(internal("the survey did not see all the data")),
@@ -190,6 +215,14 @@ pub(super) fn run_passes(
         if let Some(staged) = staged {
             staged.restart()?;
         }
+    }
+}
+
+/// Bytes at the start of each file that are left to us.
+fn head(job: &Job) -> Result<u64> {
+    match &job.output {
+        Output::Groups { format, .. } => footers::head(job, format),
+        _ => Ok(0),
     }
 }
 
@@ -222,71 +255,10 @@ fn widen_kind(kind: &Kind, shapes: &mut Shapes) {
     }
 }
 
-/// One finished file.
-struct Finished {
-    index: usize,
-    row_groups: usize,
-    rows: u64,
-    bytes: u64,
-}
-
-/// Writes each file's footer, in `ctid` order of its row groups, and syncs it. Files that nothing was
-/// written to are dropped, but for one.
-fn write_footers(job: &Job, report: Report, staged: &Staged) -> Result<Vec<Finished>> {
-    let mut parts = report.parts;
-    parts.sort_by_key(|part| (part.chunk, part.sequence));
-    let mut groups = Vec::with_capacity(parts.len());
-    for part in &parts {
-        groups.push(RowGroupMeta::decode(&part.metadata).map_err(encode_error)?);
-    }
-    let schema = final_schema(job, &groups)?;
-    let mut by_file: Vec<Vec<(Part, RowGroupMeta)>> = staged.files.iter().map(|_| Vec::new()).collect();
-    for (part, group) in parts.into_iter().zip(groups) {
-        by_file[part.file].push((part, group));
-    }
-    let any = by_file.iter().any(|parts| !parts.is_empty());
-    let mut finished = Vec::new();
-    for (index, parts) in by_file.into_iter().enumerate() {
-        if parts.is_empty() && (any || index > 0) {
-            staged.discard(index)?;
-            continue;
-        }
-        finished.push(finish_file(index, parts, &schema, staged)?);
-    }
-    Ok(finished)
-}
-
-fn finish_file(
-    index: usize,
-    parts: Vec<(Part, RowGroupMeta)>,
-    schema: &FileSchema,
-    staged: &Staged,
-) -> Result<Finished> {
-    let writer = Writer::open(&staged.files[index])?;
-    writer.write_at(MAGIC, 0)?;
-    let end = parts.iter().map(|(part, _)| part.offset + part.bytes).max().unwrap_or(MAGIC.len() as u64);
-    let rows = parts.iter().map(|(part, _)| part.rows).sum();
-    let groups: Vec<RowGroupMeta> = parts.into_iter().map(|(_, group)| group).collect();
-    let row_groups = groups.len();
-    let mut footer = Vec::new();
-    write_footer(&mut footer, end, schema, &groups, Vec::new(), CREATED_BY).map_err(encode_error)?;
-    writer.write_at(&footer, end)?;
-    let bytes = end + footer.len() as u64;
-    writer.sync(bytes)?;
-    Ok(Finished { index, row_groups, rows, bytes })
-}
-
-/// The schema with each numeric column's precision as the row groups' statistics show it.
-fn final_schema(job: &Job, groups: &[RowGroupMeta]) -> Result<FileSchema> {
-    let fields = job.fields();
-    let shapes = exact_shapes(&fields, &job.shapes, groups);
-    FileSchema::new(&fields, &shapes).map_err(encode_error)
-}
-
 fn summary(job: &Job, files: &[Finished], workers: usize, began: Instant) -> Exported {
     Exported {
         files: files.len(),
-        row_groups: files.iter().map(|file| file.row_groups).sum(),
+        groups: files.iter().map(|file| file.groups).sum(),
         rows: files.iter().map(|file| file.rows).sum(),
         bytes: files.iter().map(|file| file.bytes).sum(),
         scan: job.scan,
@@ -296,7 +268,7 @@ fn summary(job: &Job, files: &[Finished], workers: usize, began: Instant) -> Exp
     }
 }
 
-fn manifest(job: &Job, files: Vec<Finished>) -> Manifest {
+fn manifest(job: &Job, format: &Format, files: Vec<Finished>) -> Manifest {
     let column = |column: &Column| ManifestColumn {
         name: column.field.name.clone(),
         pg_type: column.field.pg_type.clone(),
@@ -304,7 +276,8 @@ fn manifest(job: &Job, files: Vec<Finished>) -> Manifest {
     };
     let file = |file: &Finished| ManifestFile {
         name: job.files[file.index].file_name().unwrap_or_default().to_string_lossy().into_owned(),
-        row_groups: file.row_groups as u64,
+        row_groups: matches!(format, Format::Parquet).then_some(file.groups as u64),
+        record_batches: matches!(format, Format::Arrow { .. }).then_some(file.groups as u64),
         rows: file.rows,
         bytes: file.bytes,
     };

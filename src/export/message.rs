@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::pg::error::{Result, internal};
 use crate::scan::{Scanned, Tally};
 
-/// A row group, or a stretch of the stream, that lies in a file.
+/// A row group or record batch, or a stretch of the stream, that lies in a file.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Part {
     pub chunk: usize,
@@ -15,7 +15,7 @@ pub struct Part {
     pub offset: u64,
     pub bytes: u64,
     pub rows: u64,
-    /// The row group's footer entry, with offsets in the file.
+    /// What the footer says of it, with offsets in the file.
     #[serde(skip)]
     pub metadata: Vec<u8>,
     metadata_bytes: usize,

@@ -6,6 +6,7 @@
 
 mod device;
 mod dump;
+mod footers;
 mod leader;
 mod measure;
 mod message;
@@ -16,6 +17,6 @@ mod sink;
 
 pub use device::Wanted;
 pub use dump::dump;
-pub use leader::{Exported, Request, export};
+pub use leader::{Request, export};
 pub use measure::measure;
 pub use pass::worker_body;

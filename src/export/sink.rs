@@ -1,17 +1,18 @@
-//! What becomes of the rows of a chunk: row groups, the stream, or the shapes they need.
+//! What becomes of the rows of a chunk: row groups or record batches, the stream, or the shapes they need.
 
 use super::message::{Part, Report};
 use super::shared::Shared;
 use crate::decode::{NestedBuilder, decode_lane};
-use crate::encode::{Codec, EncodeError, FileSchema, Options, RowGroupWriter};
+use crate::encode::ipc::{BatchWriter, BufferCodec};
+use crate::encode::{Codec, EncodeError, FileSchema, GroupWriter, Options, RowGroupWriter};
 use crate::pg::error::{Code, Error, Result, error, internal};
-use crate::plan::{Job, Output};
+use crate::plan::{Format, Job, Output};
 use crate::publish::Writer;
 use crate::scan::{RowValues, Rows, Sink, value_error};
 use crate::types::{Cell, Field, Kind, Lane, Reason, Repr, Shapes, ValueError};
 
-/// A column chunk closes its row group at this size, so that with one value more it stays below the
-/// 2 GiB that readers' 32-bit offsets reach.
+/// A column closes its row group or record batch at this size, so that with one value more it stays below
+/// the 2 GiB that readers' 32-bit offsets reach.
 const COLUMN_BYTES: usize = 960 << 20;
 
 /// The stream is written in pieces of this size.
@@ -29,7 +30,7 @@ pub struct ChunkSink<'j> {
 }
 
 enum Body {
-    Parquet(Box<Columns>),
+    Groups(Box<Columns>),
     Stream { bytes: Vec<u8>, rows: u64, write: bool },
     Survey(Shapes),
     Dropped(Lane),
@@ -37,21 +38,21 @@ enum Body {
 
 struct Columns {
     fields: Vec<Field>,
-    writer: RowGroupWriter,
+    writer: GroupWriter,
     lanes: Vec<Lane>,
     /// Cells of a column that came back from a device.
     cells: Vec<Cell>,
     arena: Vec<u8>,
-    row_group_rows: usize,
-    row_group_bytes: usize,
+    group_rows: usize,
+    group_bytes: usize,
 }
 
 impl<'j> ChunkSink<'j> {
     pub fn new(job: &'j Job, shared: Shared<'j>, number: usize) -> Result<ChunkSink<'j>> {
         let file = job.file_of(number);
         let body = match &job.output {
-            Output::Parquet { compression, row_group_rows, row_group_bytes } => {
-                Body::Parquet(Box::new(Columns::new(job, compression, *row_group_rows, *row_group_bytes)?))
+            Output::Groups { format, compression, rows, bytes } => {
+                Body::Groups(Box::new(Columns::new(job, format, compression, *rows, *bytes)?))
             }
             Output::Stream { write } => Body::Stream { bytes: Vec::new(), rows: 0, write: *write },
             Output::Survey => Body::Survey(job.shapes.clone()),
@@ -81,7 +82,7 @@ impl<'j> ChunkSink<'j> {
 
     fn close_part(&mut self) -> Result<()> {
         match &mut self.body {
-            Body::Parquet(columns) if columns.writer.rows() > 0 => {
+            Body::Groups(columns) if columns.writer.rows() > 0 => {
                 let group = columns.writer.finish().map_err(encode_error)?;
                 let offset = self.shared.reserve(self.file, group.len());
                 let rows = group.rows() as u64;
@@ -148,10 +149,10 @@ impl Sink for ChunkSink<'_> {
                         None => Ok(()),
                     };
                 }
-                Body::Parquet(columns) => columns,
+                Body::Groups(columns) => columns,
                 Body::Stream { .. } => return Err(internal("rows came where the stream was wanted")),
             };
-            let end = whole.end.min(start + columns.row_group_rows - columns.writer.rows());
+            let end = whole.end.min(start + columns.group_rows - columns.writer.rows());
             rows.range = start..end;
             let full = match columns.append(&self.job.shapes, &mut rows)? {
                 Appended::Refused(failed, column) => return self.refused(failed, &rows, column),
@@ -183,26 +184,46 @@ impl Sink for ChunkSink<'_> {
     }
 }
 
+fn parquet_writer(fields: &[Field], shapes: &Shapes, compression: &str) -> Result<GroupWriter> {
+    let schema = FileSchema::new(fields, shapes).map_err(encode_error)?;
+    let codec = Codec::parse(compression).map_err(|cause| internal(cause.to_string()))?;
+    let writer = RowGroupWriter::new(&schema, fields, shapes, &Options { codec }).map_err(encode_error)?;
+    Ok(GroupWriter::Parquet(Box::new(writer)))
+}
+
+fn arrow_writer(
+    fields: &[Field],
+    shapes: &Shapes,
+    compression: &str,
+    stats: Option<&[String]>,
+) -> Result<GroupWriter> {
+    let codec = BufferCodec::parse(compression).map_err(|cause| internal(cause.to_string()))?;
+    let is_stated = |field: &Field| stats.is_none_or(|names| names.contains(&field.name));
+    let stated: Vec<bool> = fields.iter().map(is_stated).collect();
+    let writer = BatchWriter::new(fields, shapes, codec, &stated).map_err(encode_error)?;
+    Ok(GroupWriter::Arrow(Box::new(writer)))
+}
+
 enum Appended {
     Rows { full: bool },
     Refused(ValueError, usize),
 }
 
 impl Columns {
-    fn new(job: &Job, compression: &str, row_group_rows: u64, row_group_bytes: u64) -> Result<Columns> {
+    fn new(job: &Job, format: &Format, compression: &str, rows: u64, bytes: u64) -> Result<Columns> {
         let fields = job.fields();
-        let schema = FileSchema::new(&fields, &job.shapes).map_err(encode_error)?;
-        let codec = Codec::parse(compression).map_err(|cause| internal(cause.to_string()))?;
-        let writer =
-            RowGroupWriter::new(&schema, &fields, &job.shapes, &Options { codec }).map_err(encode_error)?;
+        let writer = match format {
+            Format::Parquet => parquet_writer(&fields, &job.shapes, compression)?,
+            Format::Arrow { stats } => arrow_writer(&fields, &job.shapes, compression, stats.as_deref())?,
+        };
         Ok(Columns {
             lanes: vec![Lane::default(); fields.len()],
             cells: Vec::new(),
             arena: Vec::new(),
             fields,
             writer,
-            row_group_rows: usize::try_from(row_group_rows).unwrap_or(usize::MAX),
-            row_group_bytes: usize::try_from(row_group_bytes).unwrap_or(usize::MAX),
+            group_rows: usize::try_from(rows).unwrap_or(usize::MAX),
+            group_bytes: usize::try_from(bytes).unwrap_or(usize::MAX),
         })
     }
 
@@ -217,10 +238,10 @@ impl Columns {
             self.writer.append_rows(rows.range.len());
         }
         let large = || {
-            self.writer.buffered_bytes() >= self.row_group_bytes
+            self.writer.buffered_bytes() >= self.group_bytes
                 || self.writer.largest_column_bytes() >= COLUMN_BYTES
         };
-        let full = self.writer.rows() >= self.row_group_rows || rows.ends_batch && large();
+        let full = self.writer.rows() >= self.group_rows || rows.ends_batch && large();
         Ok(Appended::Rows { full })
     }
 
@@ -265,7 +286,7 @@ impl Columns {
 /// Decodes cells and appends what they hold.
 #[allow(clippy::too_many_arguments)] // parts of two structures that are borrowed apart
 fn append_cells(
-    writer: &mut RowGroupWriter,
+    writer: &mut GroupWriter,
     column: usize,
     field: &Field,
     shapes: &Shapes,
@@ -362,6 +383,6 @@ fn write(writer: &Option<Writer>, bytes: &[u8], offset: u64) -> Result<()> {
 }
 
 pub fn encode_error(cause: EncodeError) -> Error {
-    error(Code::ERRCODE_INTERNAL_ERROR, format!("could not encode a row group: {cause}"))
+    error(Code::ERRCODE_INTERNAL_ERROR, format!("could not encode the rows: {cause}"))
         .set_hint("Please report this with the table's definition.")
 }

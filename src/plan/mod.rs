@@ -35,11 +35,32 @@ impl ScanKind {
     }
 }
 
+/// What the files are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Format {
+    Parquet,
+    /// The columns whose least and greatest values each record batch states; `None`: all that have them.
+    Arrow {
+        stats: Option<Vec<String>>,
+    },
+}
+
+impl Format {
+    /// What the files' names end in.
+    pub fn extension(&self) -> &'static str {
+        match self {
+            Format::Parquet => "parquet",
+            Format::Arrow { .. } => "arrow",
+        }
+    }
+}
+
 /// What becomes of the rows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Output {
-    /// Row groups, written to the files at reserved offsets.
-    Parquet { compression: String, row_group_rows: u64, row_group_bytes: u64 },
+    /// Row groups or record batches, written to the files at reserved offsets. `rows` and `bytes` are the
+    /// most that one takes.
+    Groups { format: Format, compression: String, rows: u64, bytes: u64 },
     /// The COPY BINARY stream; `write` false only counts it.
     Stream { write: bool },
     /// Nothing is written: the values are looked at for the shapes they need.
@@ -51,7 +72,7 @@ pub enum Output {
 impl Output {
     /// Every row is to be in some part.
     pub fn is_written(&self) -> bool {
-        matches!(self, Output::Parquet { .. } | Output::Stream { .. })
+        matches!(self, Output::Groups { .. } | Output::Stream { .. })
     }
 }
 

@@ -24,7 +24,10 @@ pub struct ManifestColumn {
 #[derive(Serialize)]
 pub struct ManifestFile {
     pub name: String,
-    pub row_groups: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub row_groups: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub record_batches: Option<u64>,
     pub rows: u64,
     pub bytes: u64,
 }

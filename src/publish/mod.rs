@@ -31,11 +31,18 @@ pub struct Target {
     path: PathBuf,
     overwrite: bool,
     is_file: bool,
+    /// What the name of a file ends in, where any other stands for a directory; also those of the parts.
+    extension: Option<&'static str>,
 }
 
 impl Target {
     /// Checks all that can be checked before the table is read.
-    pub fn new(path: &str, is_file: bool, overwrite: bool) -> Result<Target> {
+    pub fn new(
+        path: &str,
+        is_file: bool,
+        extension: Option<&'static str>,
+        overwrite: bool,
+    ) -> Result<Target> {
         let given = Path::new(path);
         if !given.is_absolute() {
             return Err(error(
@@ -50,7 +57,7 @@ impl Target {
         };
         // Symbolic links and ".." are seen through before the path is compared with the allowed ones.
         let parent = parent.canonicalize().map_err(|cause| file_error("access directory", parent, &cause))?;
-        let target = Target { path: parent.join(name), overwrite, is_file };
+        let target = Target { path: parent.join(name), overwrite, is_file, extension };
         target.check_allowed()?;
         target.check_existing()?;
         Ok(target)
@@ -83,7 +90,10 @@ impl Target {
                 Code::ERRCODE_WRONG_OBJECT_TYPE,
                 format!("\"{}\" is {is}", self.path.display()),
             )
-            .set_detail(format!("A path that ends in .parquet stands for a file, any other for a directory; {wanted} was asked for."))
+            .set_detail(match self.extension {
+                Some(extension) => format!("A path that ends in .{extension} stands for a file, any other for a directory; {wanted} was asked for."),
+                None => "The rows go into one file.".to_owned(),
+            })
             .set_hint("Choose another name."));
         }
         if !self.is_file {
@@ -104,8 +114,10 @@ impl Target {
         if !self.overwrite {
             return Err(self.exists());
         }
-        let ours =
-            |name: &String| name == SUCCESS || (name.starts_with("part-") && name.ends_with(".parquet"));
+        let is_part = |name: &str| {
+            name.starts_with("part-") && (name.ends_with(".parquet") || name.ends_with(".arrow"))
+        };
+        let ours = |name: &String| name == SUCCESS || is_part(name);
         match names.iter().find(|name| !ours(name)) {
             None => Ok(()),
             Some(other) => Err(error(
@@ -135,7 +147,8 @@ impl Target {
         } else {
             create_directory(&temporary)
                 .map_err(|cause| file_error("create directory", &self.path, &cause))?;
-            (0..count).map(|part| temporary.join(format!("part-{part:05}.parquet"))).collect()
+            let extension = self.extension.unwrap_or_default();
+            (0..count).map(|part| temporary.join(format!("part-{part:05}.{extension}"))).collect()
         };
         for file in &files {
             create(file).map_err(|cause| file_error("create file", &self.path, &cause))?;

@@ -128,7 +128,7 @@ impl Device {
     pub fn of(job: &Job, stream: &Stream) -> Option<Box<Device>> {
         let plan = job.device.as_ref()?;
         let flags = match job.output {
-            Output::Parquet { .. } => WANT_COLUMNS,
+            Output::Groups { .. } => WANT_COLUMNS,
             Output::Dropped => 0,
             Output::Stream { .. } | Output::Survey => return None,
         };
