@@ -42,6 +42,32 @@ pub struct BytesColumn {
     chunk: ChunkWriter,
 }
 
+/// Appends the bytes of values, of no more than `bytes` bytes, and tells the place of each.
+pub fn append_values(
+    out: &mut Vec<u8>,
+    cells: &[Cell],
+    bytes: usize,
+    arena: &[u8],
+    mut tell: impl FnMut(Cell),
+) -> Result<()> {
+    reserve(out, bytes + WIDE)?;
+    let mut at = out.len();
+    out.resize(at + bytes + WIDE, 0);
+    for &cell in cells {
+        let value = cell.of(arena);
+        // A copy of constant length is two moves; what it copies too much, the next one overwrites.
+        let wide = arena[cell.pos as usize..].first_chunk::<WIDE>();
+        match (wide, out[at..].first_chunk_mut::<WIDE>()) {
+            (Some(from), Some(to)) if value.len() <= WIDE => *to = *from,
+            _ => out[at..at + value.len()].copy_from_slice(value),
+        }
+        tell(Cell::new(at, value.len()));
+        at += value.len();
+    }
+    out.truncate(at);
+    Ok(())
+}
+
 impl BytesColumn {
     pub fn new(nullable: bool, utf8: bool) -> Self {
         BytesColumn {
@@ -154,22 +180,8 @@ impl BytesColumn {
     /// Copies values, of no more than `bytes` bytes, behind those of the pending page.
     fn copy(&mut self, cells: &[Cell], bytes: usize, arena: &[u8]) -> Result<()> {
         reserve(&mut self.cells, cells.len())?;
-        reserve(&mut self.bytes, bytes + WIDE)?;
-        let mut at = self.bytes.len();
-        self.bytes.resize(at + bytes + WIDE, 0);
-        for &cell in cells {
-            let value = cell.of(arena);
-            // A copy of constant length is two moves; what it copies too much, the next one overwrites.
-            let wide = arena[cell.pos as usize..].first_chunk::<WIDE>();
-            match (wide, self.bytes[at..].first_chunk_mut::<WIDE>()) {
-                (Some(from), Some(to)) if value.len() <= WIDE => *to = *from,
-                _ => self.bytes[at..at + value.len()].copy_from_slice(value),
-            }
-            self.cells.push(Cell::new(at, value.len()));
-            at += value.len();
-        }
-        self.bytes.truncate(at);
-        Ok(())
+        let kept = &mut self.cells;
+        append_values(&mut self.bytes, cells, bytes, arena, |place| kept.push(place))
     }
 
     /// Turns the pending page's entry numbers back into values and forgets what it added.

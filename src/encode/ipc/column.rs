@@ -14,6 +14,7 @@ use arrow::datatypes::{
     ArrowPrimitiveType, DataType, Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type,
 };
 
+use super::super::bytes::append_values;
 use super::super::{Result, invalid, reserve};
 use crate::types::arrow::arrow_type;
 use crate::types::{Cell, Field, Kind, Lane, Physical, Shapes, Values};
@@ -209,26 +210,23 @@ fn append_bytes(
     if i32::try_from(bytes.len() + more).is_err() {
         return invalid("a record batch has more than 2 GiB of one column's bytes");
     }
-    reserve(bytes, more)?;
     reserve(ends, valid.len().max(cells.len()))?;
-    let mut push = |cell: &Cell| {
-        bytes.extend_from_slice(cell.of(arena));
-        bytes.len() as i32
-    };
-    if valid.is_empty() {
-        ends.extend(cells.iter().map(push));
-        return Ok(more);
+    let first = ends.len();
+    append_values(bytes, cells, more, arena, |place| ends.push((place.pos as usize + place.len()) as i32))?;
+    if !valid.is_empty() {
+        spread_ends(ends, first, valid);
     }
-    let mut cells = cells.iter();
-    // Never empty: a leading 0.
-    let mut end = ends.last().copied().unwrap_or(0);
-    ends.extend(valid.iter().map(|&valid| {
-        if valid != 0
-            && let Some(cell) = cells.next()
-        {
-            end = push(cell);
-        }
-        end
-    }));
     Ok(more)
+}
+
+/// The ends from `first` on are those of the values: a NULL, too, ends where the value before it does. From
+/// the back, so that they move within the vector.
+fn spread_ends(ends: &mut Vec<i32>, first: usize, valid: &[u8]) {
+    let mut from = ends.len();
+    ends.resize(first + valid.len(), 0);
+    for (row, &valid) in valid.iter().enumerate().rev() {
+        // Never before the leading 0: there are as many values as valid rows.
+        ends[first + row] = ends[from - 1];
+        from -= usize::from(valid != 0);
+    }
 }
