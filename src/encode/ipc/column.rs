@@ -63,21 +63,32 @@ impl Built {
         }
     }
 
-    /// The same, empty.
-    fn fresh(&self) -> Built {
-        match self {
-            Built::Bool(_) => Built::Bool(BooleanBufferBuilder::new(0)),
-            Built::I16(_) => Built::I16(Vec::new()),
-            Built::I32(_) => Built::I32(Vec::new()),
-            Built::I64(_) => Built::I64(Vec::new()),
-            Built::Decimal(_) => Built::Decimal(Vec::new()),
-            Built::F32(_) => Built::F32(Vec::new()),
-            Built::F64(_) => Built::F64(Vec::new()),
-            Built::Uuid(_) => Built::Uuid(Vec::new()),
-            Built::Bytes { .. } => Built::Bytes { ends: vec![0], bytes: Vec::new() },
+    /// The same, empty, with room for as many rows: the next record batch is likely as large, and growing
+    /// into it would copy everything.
+    fn fresh(&self) -> Result<Built> {
+        Ok(match self {
+            Built::Bool(values) => Built::Bool(BooleanBufferBuilder::new(values.len())),
+            Built::I16(values) => Built::I16(room_for(values)?),
+            Built::I32(values) => Built::I32(room_for(values)?),
+            Built::I64(values) => Built::I64(room_for(values)?),
+            Built::Decimal(values) => Built::Decimal(room_for(values)?),
+            Built::F32(values) => Built::F32(room_for(values)?),
+            Built::F64(values) => Built::F64(room_for(values)?),
+            Built::Uuid(values) => Built::Uuid(room_for(values)?),
+            Built::Bytes { ends, bytes } => {
+                let mut next = room_for(ends)?;
+                next.push(0);
+                Built::Bytes { ends: next, bytes: room_for(bytes)? }
+            }
             Built::Nested(_, data_type) => Built::Nested(Vec::new(), data_type.clone()),
-        }
+        })
     }
+}
+
+fn room_for<T>(values: &[T]) -> Result<Vec<T>> {
+    let mut room = Vec::new();
+    reserve(&mut room, values.len())?;
+    Ok(room)
 }
 
 impl Column {
@@ -141,7 +152,7 @@ impl Column {
     /// The rows since the last call, as one array.
     pub fn finish(&mut self) -> Result<ArrayRef> {
         let nulls = self.nulls.finish();
-        let fresh = self.values.fresh();
+        let fresh = self.values.fresh()?;
         (self.rows, self.bytes) = (0, 0);
         Ok(match std::mem::replace(&mut self.values, fresh) {
             Built::Bool(mut values) => Arc::new(BooleanArray::new(values.finish(), nulls)),
