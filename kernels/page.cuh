@@ -10,12 +10,27 @@ enum Order : u8 { NO_ORDER, SIGNED, UNSIGNED, FLOATING };
 struct Page {
     u64 valid_at, values_at, bytes_at, body_at;
     u32 first, rows;
-    u8 shape, order, nullable, reserved[5];
+    u8 shape, order, nullable, reserved;
+    u32 chunk;
 };
+
+// In Page::chunk: no dictionary is tried.
+constexpr u32 NO_CHUNK = ~0u;
 
 struct Body {
     u64 at;
     u32 bytes, nulls;
+};
+
+// A column chunk that a dictionary is tried for.
+struct Chunk {
+    u64 table_at, codes_at, marks_at, ranks_at, firsts_at, starts_at, body_at;
+    u32 first_page, pages, slots, shift, most, most_bytes;
+};
+
+struct State {
+    u32 entries, failed, values, bytes, used, width;
+    u64 plain;
 };
 
 struct Bounds {
@@ -23,7 +38,8 @@ struct Bounds {
     u32 values, nans;
 };
 
-static_assert(sizeof(Page) == 48 && sizeof(Body) == 16 && sizeof(Bounds) == 40, "src/gpu/encode.rs");
+static_assert(sizeof(Page) == 48 && sizeof(Body) == 16 && sizeof(Bounds) == 40 && sizeof(Chunk) == 80 &&
+                  sizeof(State) == 32, "src/gpu/encode.rs");
 
 // A page with where its column lies.
 struct Rows {

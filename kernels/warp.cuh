@@ -48,6 +48,9 @@ DEVICE u32 trailing_zeros(u32 bits) { return static_cast<u32>(__ffs(static_cast<
 DEVICE u32 trailing_zeros(u64 bits) { return static_cast<u32>(__ffsll(static_cast<i64>(bits))) - 1; }
 DEVICE u32 leading_zeros(u32 bits) { return static_cast<u32>(__clz(static_cast<int>(bits))); }
 DEVICE u32 atomic_add(u32 *at, u32 value) { return atomicAdd(at, value); }
+DEVICE void atomic_min(u32 *at, u32 value) { atomicMin(at, value); }
+// What was there; `value` is, now, if that was `expected`.
+DEVICE u32 atomic_swap_if(u32 *at, u32 expected, u32 value) { return atomicCAS(at, expected, value); }
 DEVICE void atomic_or(u32 *at, u32 bits) { atomicOr(at, bits); }
 DEVICE void atomic_max(u32 *at, u32 value) { atomicMax(at, value); }
 DEVICE void publish() { __threadfence(); }

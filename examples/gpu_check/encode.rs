@@ -1,7 +1,7 @@
 //! Encode kernels on the device: the bodies that they make, and how fast.
 
 use pg_strata::gpu::cuda::encode_bench::Encode;
-use pg_strata::gpu::encode::{Order, Shape, page_rows};
+use pg_strata::gpu::encode::{LIMITS, Limits, Order, Shape, page_rows};
 use pg_strata::gpu::specimens::Random;
 use pg_strata::gpu::specimens::columns::{Columns, GOLDEN_BODIES, GOLDEN_ROWS, Wish, golden};
 use pg_strata::gpu::specimens::pages::digest;
@@ -21,16 +21,32 @@ pub fn check(device: &Encode) -> Result<String, String> {
 
 /// A line for each kind of column, and one for those of a table: what, GB/s of input, more.
 pub fn rates(device: &Encode, bytes: usize, repeats: usize) -> Result<Vec<(String, f64, String)>, String> {
-    let wish =
-        |shape, order, nulls, longest| Wish { shape, order, nullable: true, rows: ROWS, nulls, longest };
+    let wish = |shape, order, nulls, longest| Wish {
+        shape,
+        order,
+        nullable: true,
+        rows: ROWS,
+        nulls,
+        longest,
+        distinct: 0,
+        continues: false,
+    };
     let ints = wish(Shape::Fixed4, Order::Signed, 0, 0);
     let longs = wish(Shape::Fixed8, Order::Signed, 0, 0);
     let text = wish(Shape::Strings, Order::None, 0, 20);
-    let mut lineorder = vec![ints; 4];
-    lineorder.extend([longs; 8]);
-    lineorder.extend([text; 5]);
+    let few = |wish, distinct| Wish { distinct, ..wish };
+    let mut lineorder = vec![ints; 2];
+    lineorder.extend([few(ints, 2500); 2]);
+    lineorder.extend([longs; 4]);
+    lineorder.extend([few(longs, 50), few(longs, 11), few(longs, 2000), few(longs, 20_000)]);
+    lineorder.extend([text, few(text, 5), few(text, 7), few(text, 1000), few(text, 25)]);
     let cases = [
         ("a table's: 4 int32, 8 int64, 5 text", lineorder),
+        ("int32, 2,500 distinct", vec![few(ints, 2500)]),
+        ("int64, 11 distinct", vec![few(longs, 11)]),
+        ("int64, 20,000 distinct", vec![few(longs, 20_000)]),
+        ("text, 5 distinct", vec![few(text, 5)]),
+        ("text, 1,000 distinct", vec![few(text, 1000)]),
         ("int32", vec![ints]),
         ("int64", vec![longs]),
         ("int64, 10 % NULL", vec![Wish { nulls: 10, ..longs }]),
@@ -41,21 +57,30 @@ pub fn rates(device: &Encode, bytes: usize, repeats: usize) -> Result<Vec<(Strin
         ("text of 10 bytes", vec![text]),
         ("text of 100 bytes, 10 % NULL", vec![wish(Shape::Strings, Order::None, 10, 200)]),
     ];
-    cases
-        .into_iter()
-        .map(|(name, wishes)| {
-            let (mut made, mut random) = (Columns::default(), Random::new(5));
-            wishes.into_iter().for_each(|wish| made.add(wish, &mut random));
-            let copies = bytes.div_ceil(made.input.len());
-            let (times, bodies) = device.time(&made.input, &made.columns, copies, page_rows, repeats)?;
-            let raw = copies * made.input.len();
+    let plain = Limits { entries: 0, ..LIMITS };
+    let mut lines = Vec::new();
+    for (name, wishes) in cases {
+        let (mut made, mut random) = (Columns::default(), Random::new(5));
+        wishes.into_iter().for_each(|wish| made.add(wish, &mut random));
+        let copies = bytes.div_ceil(made.input.len());
+        let raw = copies * made.input.len();
+        for (how, limits) in [("PLAIN", plain), ("dictionaries tried", LIMITS)] {
+            let (times, bodies, used) =
+                device.time(&made.input, &made.columns, copies, limits, page_rows, repeats)?;
+            let phases: Vec<String> = times
+                .phases
+                .iter()
+                .map(|(name, seconds)| format!("{name} {:.0} us", seconds * 1e6))
+                .collect();
             let note = format!(
-                "{:.0} MB to {:.0} MB of bodies with bounds, {:.0} us",
+                "{:.0} MB to {:.0} MB of bodies with bounds, {used} dictionaries: {}",
                 raw as f64 / 1e6,
                 bodies as f64 / 1e6,
-                times.total * 1e6
+                phases.join(", ")
             );
-            Ok((format!("encode kernels alone, PLAIN, {name}"), raw as f64 / times.total / 1e9, note))
-        })
-        .collect()
+            let what = format!("encode kernels alone, {how}, {name}");
+            lines.push((what, raw as f64 / times.total / 1e9, note));
+        }
+    }
+    Ok(lines)
 }

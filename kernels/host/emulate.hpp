@@ -236,6 +236,7 @@ DEVICE u32 threads() { return emulate::device.threads; }
 DEVICE u32 block_x() { return emulate::device.block.x; }
 DEVICE u32 block_y() { return emulate::device.block.y; }
 DEVICE u32 block_z() { return emulate::device.block.z; }
+DEVICE u32 blocks_x() { return emulate::device.grid.x; }
 DEVICE u32 blocks_z() { return emulate::device.grid.z; }
 DEVICE u32 dynamic_bytes() { return emulate::device.dynamic_bytes; }
 DEVICE void block_sync() { emulate::meet(emulate::device.all, thread() % emulate::LANES, 0, "barrier"); }
@@ -280,6 +281,13 @@ DEVICE u32 leading_zeros(u32 bits) { return static_cast<u32>(__builtin_clz(bits)
 DEVICE u32 atomic_add(u32 *at, u32 value) {
     u32 before = *at;
     *at += value;
+    return before;
+}
+DEVICE void atomic_min(u32 *at, u32 value) { *at = std::min(*at, value); }
+// What was there; `value` is, now, if that was `expected`.
+DEVICE u32 atomic_swap_if(u32 *at, u32 expected, u32 value) {
+    u32 before = *at;
+    if (before == expected) *at = value;
     return before;
 }
 DEVICE void atomic_or(u32 *at, u32 bits) { *at |= bits; }

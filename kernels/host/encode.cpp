@@ -1,25 +1,45 @@
 // The encode kernels as a program on the host, for tests: see src/gpu/host_encode_tests.rs.
 //
-// Each request on stdin: u32 pages, input bytes, output bytes, seed; the pages' table, then the input. Each
-// answer on stdout: the bodies' table, the bounds' table, and the bodies end to end. Buffers are just as large
-// as encode.cu says, so that the sanitizers see what is read or written outside of them.
+// Each request on stdin: u32 pages, chunks, input bytes, output bytes, scratch bytes, seed; the pages' and the
+// chunks' tables, then the input. Each answer on stdout: the tables of bodies, bounds and states, and the
+// bodies end to end. Buffers are just as large as encode.cu says, so that the sanitizers see what is read or
+// written outside of them.
 #include "../encode.cu"
 #include "areas.hpp"
 
 int main() {
-    u32 request[4];
+    u32 request[6];
     while (read_all(request, sizeof request)) {
-        const auto [count, input_bytes, output_bytes, seed] = request;
+        const auto [count, tried, input_bytes, output_bytes, scratch_bytes, seed] = request;
         std::vector<Page> pages(count);
-        const Area input = area(input_bytes), output = area(output_bytes);
-        if (!read_all(pages.data(), count * sizeof(Page)) || !read_all(input.get(), input_bytes)) return 1;
-        std::vector<Body> bodies(count);
+        std::vector<Chunk> chunks(tried);
+        const Area input = area(input_bytes), output = area(output_bytes), scratch = area(scratch_bytes);
+        if (!read_all(pages.data(), count * sizeof(Page)) || !read_all(chunks.data(), tried * sizeof(Chunk)) ||
+            !read_all(input.get(), input_bytes))
+            return 1;
+        std::vector<Body> bodies(count + tried);
         std::vector<Bounds> bounds(count);
-        emulate::launch({count}, WIDE, 0, seed, [&] {
-            plain(input.get(), pages.data(), output.get(), bodies.data(), bounds.data(), count);
-        });
-        write_all(bodies.data(), count * sizeof(Body));
+        std::vector<State> states(tried);
+        auto run = [&](auto kernel, emulate::Index grid) {
+            emulate::launch(grid, WIDE, 0, seed, [&, kernel] {
+                kernel(input.get(), pages.data(), chunks.data(), output.get(), bodies.data(), bounds.data(),
+                       states.data(), scratch.get(), count, tried);
+            });
+        };
+        if (tried != 0) {
+            const emulate::Index wide{3, tried}, each{tried};
+            run(clear, wide);
+            run(insert, {count});
+            run(mark, wide);
+            run(rank, each);
+            run(number, wide);
+            run(decide, each);
+            run(entries, wide);
+        }
+        run(encode, {count});
+        write_all(bodies.data(), bodies.size() * sizeof(Body));
         write_all(bounds.data(), count * sizeof(Bounds));
+        write_all(states.data(), tried * sizeof(State));
         for (const Body &body : bodies) write_all(output.get() + body.at, body.bytes);
         std::fflush(stdout);
     }

@@ -44,6 +44,7 @@ mod tests_stats;
 
 pub use chunk::{PAGE_BYTES, PAGE_ROWS};
 pub use codec::{CODECS, Codec, CodecError};
+pub use dict::MAX_BYTES;
 pub use footer::RowGroupMeta;
 pub use group::{EncodedGroup, GroupWriter};
 pub use precision::exact_shapes;

@@ -4,7 +4,7 @@
 //! its rows alone; a column chunk is made of the pages of as many columns as its row group has slots. Where
 //! a body may lie is known before it is made: bodies have gaps between them, which codec or copy close.
 
-use crate::encode::{PAGE_BYTES, PAGE_ROWS};
+use crate::encode::{MAX_BYTES, PAGE_BYTES, PAGE_ROWS};
 
 /// How values lie in the column, and in a body.
 #[repr(u8)]
@@ -61,6 +61,8 @@ pub struct Column {
     /// Strings: where their bytes are, and how many.
     pub bytes_at: u64,
     pub bytes: u64,
+    /// Its pages are of the chunk of the column before it, which is of the same type.
+    pub continues: bool,
 }
 
 /// A data page to make.
@@ -80,7 +82,57 @@ pub struct Page {
     pub shape: u8,
     pub order: u8,
     pub nullable: u8,
-    pub reserved: [u8; 5],
+    pub reserved: u8,
+    /// Of the chunks that a dictionary is tried for; `NO_CHUNK`: of none.
+    pub chunk: u32,
+}
+
+/// In `Page::chunk`.
+pub const NO_CHUNK: u32 = u32::MAX;
+
+/// A column chunk that a dictionary is tried for, with its places in the scratch.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Chunk {
+    /// u32[slots]: hashed.
+    pub table_at: u64,
+    /// u32[pages << shift]: each row's slot.
+    pub codes_at: u64,
+    /// A bit for each of as many rows, and a u32 for each 32.
+    pub marks_at: u64,
+    pub ranks_at: u64,
+    /// u32[most] each: of the entries.
+    pub firsts_at: u64,
+    pub starts_at: u64,
+    /// In the output, a multiple of 16: where the dictionary page's body goes.
+    pub body_at: u64,
+    pub first_page: u32,
+    pub pages: u32,
+    /// A power of two, at least twice `most`.
+    pub slots: u32,
+    /// No page has more than `1 << shift` rows.
+    pub shift: u32,
+    /// Entries that a dictionary may have, and bytes.
+    pub most: u32,
+    pub most_bytes: u32,
+}
+
+/// What became of a chunk's dictionary.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct State {
+    pub entries: u32,
+    /// More than `most` values.
+    pub failed: u32,
+    /// Values that are not NULL.
+    pub values: u32,
+    /// Of the dictionary page's body.
+    pub bytes: u32,
+    /// The pages are indices, of `width` bits, into the dictionary.
+    pub used: u32,
+    pub width: u32,
+    /// Bytes that the values take in PLAIN.
+    pub plain: u64,
 }
 
 /// A body in the output: what `compress.cu` takes.
@@ -106,6 +158,26 @@ pub struct Bounds {
 }
 
 const _: () = assert!(size_of::<Page>() == 48 && size_of::<Body>() == 16 && size_of::<Bounds>() == 40);
+const _: () = assert!(size_of::<Chunk>() == 80 && size_of::<State>() == 32);
+
+/// What a dictionary may have at most; no dictionary is tried with 0 entries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    pub entries: u32,
+    pub bytes: u32,
+}
+
+/// Entries of more than 16 bits hardly ever save a quarter.
+pub const LIMITS: Limits = Limits { entries: 1 << 16, bytes: MAX_BYTES as u32 };
+
+/// What the kernels are to do.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    pub pages: Vec<Page>,
+    pub chunks: Vec<Chunk>,
+    pub output_bytes: u64,
+    pub scratch_bytes: u64,
+}
 
 /// Room for a body beyond its values and a byte a row: the levels' length and header, and alignment.
 const SLACK: u64 = 64;
@@ -120,32 +192,99 @@ pub fn page_rows(column: &Column) -> u32 {
     (fit.min(PAGE_ROWS as u64) as u32 / WORD * WORD).max(WORD)
 }
 
-/// The columns' pages in order, of as many rows as `page_rows` says, and the bytes of output that they need.
-pub fn divide(columns: &[Column], page_rows: impl Fn(&Column) -> u32) -> (Vec<Page>, u64) {
-    let mut pages = Vec::new();
-    let mut room = 0;
+/// The columns' pages in order, of as many rows as `page_rows` says, and their chunks' dictionaries.
+pub fn plan(columns: &[Column], page_rows: impl Fn(&Column) -> u32, limits: Limits) -> Plan {
+    let mut plan = Plan::default();
     for column in columns {
         let step = page_rows(column);
         assert!(step > 0 && step.is_multiple_of(WORD), "pages of {step} rows");
+        let first_page = plan.pages.len() as u32;
+        plan.add_pages(column, step);
+        let tried = column.shape != Shape::Bits && limits.entries > 0;
+        if !tried || plan.pages.len() as u32 == first_page {
+            continue;
+        }
+        let shift = step.next_power_of_two().trailing_zeros();
+        if !column.continues || plan.chunks.is_empty() {
+            plan.chunks.push(Chunk::new(first_page, limits));
+        }
+        let number = plan.chunks.len() as u32 - 1;
+        plan.pages[first_page as usize..].iter_mut().for_each(|page| page.chunk = number);
+        let chunk = &mut plan.chunks[number as usize];
+        chunk.pages = plan.pages.len() as u32 - chunk.first_page;
+        chunk.shift = chunk.shift.max(shift);
+    }
+    plan.place_chunks();
+    plan
+}
+
+impl Plan {
+    fn add_pages(&mut self, column: &Column, step: u32) {
         let row_room = column.shape.width() + 1;
         for (number, first) in (0..column.rows).step_by(step as usize).enumerate() {
-            pages.push(Page {
+            self.pages.push(Page {
                 valid_at: column.valid_at,
                 values_at: column.values_at,
                 bytes_at: column.bytes_at,
-                body_at: room + SLACK * number as u64 + row_room * u64::from(first),
+                body_at: self.output_bytes + SLACK * number as u64 + row_room * u64::from(first),
                 first,
                 rows: step.min(column.rows - first),
                 shape: column.shape as u8,
                 order: column.order as u8,
                 nullable: column.nullable.into(),
-                reserved: [0; 5],
+                reserved: 0,
+                chunk: NO_CHUNK,
             });
         }
         let slack = SLACK * u64::from(column.rows.div_ceil(step));
-        room = (room + slack + row_room * u64::from(column.rows) + column.bytes).next_multiple_of(16);
+        let rows = row_room * u64::from(column.rows);
+        self.output_bytes = (self.output_bytes + slack + rows + column.bytes).next_multiple_of(16);
     }
-    (pages, room)
+
+    fn place_chunks(&mut self) {
+        for chunk in &mut self.chunks {
+            let pages = &self.pages[chunk.first_page as usize..][..chunk.pages as usize];
+            let rows: u64 = pages.iter().map(|page| u64::from(page.rows)).sum();
+            chunk.most = u64::from(chunk.most).min(rows) as u32;
+            chunk.slots = (2 * chunk.most).next_power_of_two();
+            let numbers = u64::from(chunk.pages) << chunk.shift;
+            assert!(numbers < 1 << 32, "a chunk of {rows} rows");
+            let mut take = |words: u64| {
+                let at = self.scratch_bytes;
+                self.scratch_bytes = (at + 4 * words).next_multiple_of(64);
+                at
+            };
+            chunk.table_at = take(chunk.slots.into());
+            chunk.codes_at = take(numbers);
+            chunk.marks_at = take(numbers / 32);
+            chunk.ranks_at = take(numbers / 32);
+            chunk.firsts_at = take(chunk.most.into());
+            chunk.starts_at = take(chunk.most.into());
+            chunk.body_at = self.output_bytes;
+            self.output_bytes = (self.output_bytes + u64::from(chunk.most_bytes)).next_multiple_of(16);
+        }
+    }
+}
+
+impl Chunk {
+    /// Without its places yet.
+    fn new(first_page: u32, limits: Limits) -> Chunk {
+        Chunk {
+            table_at: 0,
+            codes_at: 0,
+            marks_at: 0,
+            ranks_at: 0,
+            firsts_at: 0,
+            starts_at: 0,
+            body_at: 0,
+            first_page,
+            pages: 0,
+            slots: 0,
+            shift: WORD.trailing_zeros(),
+            most: limits.entries,
+            most_bytes: limits.bytes,
+        }
+    }
 }
 
 impl Bounds {
@@ -185,19 +324,43 @@ mod tests {
             values_at: 8192,
             bytes_at: 0,
             bytes: 0,
+            continues: false,
         };
         assert_eq!(page_rows(&column), 20_000);
         let long = Column { shape: Shape::Strings, bytes: 57_000 * 1000, ..column };
         assert_eq!(page_rows(&long), 1044 / 32 * 32);
         let longer = Column { shape: Shape::Strings, rows: 3, bytes: 1 << 30, ..column };
         assert_eq!(page_rows(&longer), 32);
-        let (pages, room) = divide(&[column, longer], page_rows);
+        let none = Limits { entries: 0, bytes: 0 };
+        let Plan { pages, chunks, output_bytes, .. } = plan(&[column, longer], page_rows, none);
         let rows: Vec<_> = pages.iter().map(|page| (page.first, page.rows)).collect();
         assert_eq!(rows, [(0, 20_000), (20_000, 20_000), (40_000, 17_000), (0, 3)]);
         assert_eq!(pages[1].body_at, 64 + 20_000 * 9);
         assert_eq!(pages[3].body_at, (3 * 64 + 57_000 * 9u64).next_multiple_of(16));
-        assert!(room > pages[3].body_at + (1 << 30) + 12);
-        assert_eq!(divide(&[], page_rows), (Vec::new(), 0));
-        assert_eq!(divide(&[Column { rows: 0, ..column }], page_rows), (Vec::new(), 0));
+        assert!(output_bytes > pages[3].body_at + (1 << 30) + 12 && chunks.is_empty());
+        assert_eq!(plan(&[], page_rows, LIMITS), Plan::default());
+        assert_eq!(plan(&[Column { rows: 0, ..column }], page_rows, LIMITS), Plan::default());
+    }
+
+    #[test]
+    fn chunks_of_several_columns() {
+        let column = Column {
+            shape: Shape::Fixed4,
+            order: Order::None,
+            nullable: false,
+            rows: 100,
+            valid_at: 0,
+            values_at: 64,
+            bytes_at: 0,
+            bytes: 0,
+            continues: false,
+        };
+        let bits = Column { shape: Shape::Bits, ..column };
+        let more = Column { continues: true, rows: 300, ..column };
+        let Plan { pages, chunks, .. } = plan(&[bits, column, more], |_| 96, LIMITS);
+        let found: Vec<_> = pages.iter().map(|page| page.chunk).collect();
+        assert_eq!(found, [NO_CHUNK, NO_CHUNK, 0, 0, 0, 0, 0, 0]);
+        assert_eq!((chunks[0].first_page, chunks[0].pages, chunks[0].shift), (2, 6, 7));
+        assert_eq!((chunks[0].most, chunks[0].slots), (400, 1024));
     }
 }

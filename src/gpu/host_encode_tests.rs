@@ -12,17 +12,23 @@ use parquet::data_type::{
 use parquet::schema::types::{ColumnDescriptor, ColumnPath, Type};
 use proptest::prelude::*;
 
-use super::encode::{Body, Bounds, Column, Order, Page, Shape, divide};
+use super::encode::{Body, Bounds, Chunk, Column, LIMITS, Limits, NO_CHUNK, Order, Page, Shape, State, plan};
 use super::host_program::HostProgram;
 use super::specimens::Random;
 use super::specimens::columns::{Columns, GOLDEN_BODIES, GOLDEN_ROWS, TYPES, Wish, golden};
 use super::specimens::pages::digest;
-use crate::slot::layout::{Plain, get};
+use crate::slot::layout::{Plain, get, put};
 
 // SAFETY: `repr(C)`, integers that leave no gaps.
 unsafe impl Plain for Body {}
 // SAFETY: as above.
 unsafe impl Plain for Bounds {}
+// SAFETY: as above.
+unsafe impl Plain for Page {}
+// SAFETY: as above.
+unsafe impl Plain for Chunk {}
+// SAFETY: as above.
+unsafe impl Plain for State {}
 
 /// A page as the kernels made it.
 struct Made {
@@ -32,35 +38,91 @@ struct Made {
     body: Vec<u8>,
 }
 
-fn encode(host: &mut HostProgram, columns: &Columns, page_rows: u32, seed: u32) -> Vec<Made> {
-    let (pages, room) = divide(&columns.columns, |_| page_rows);
-    let sizes = [pages.len() as u32, columns.input.len() as u32, room as u32, seed];
-    let mut request: Vec<u8> = sizes.iter().flat_map(|size| size.to_le_bytes()).collect();
-    for page in &pages {
-        let places = [page.valid_at, page.values_at, page.bytes_at, page.body_at];
-        request.extend(places.iter().flat_map(|place| place.to_le_bytes()));
-        request.extend([page.first, page.rows].iter().flat_map(|word| word.to_le_bytes()));
-        request.extend([page.shape, page.order, page.nullable, 0, 0, 0, 0, 0]);
+/// A dictionary as the kernels made it.
+struct Entries {
+    chunk: Chunk,
+    state: State,
+    body: Vec<u8>,
+}
+
+fn put_all<T: Plain>(request: &mut Vec<u8>, values: &[T]) {
+    let at = request.len();
+    request.resize(at + size_of_val(values), 0);
+    for (number, value) in values.iter().enumerate() {
+        assert!(put(request, at + number * size_of::<T>(), *value));
     }
+}
+
+fn take_all<T: Plain>(host: &mut HostProgram, count: usize) -> Vec<T> {
+    let bytes = host.answer(count * size_of::<T>()).expect("an answer: see above");
+    (0..count).filter_map(|number| get(&bytes, number * size_of::<T>())).collect()
+}
+
+fn encode(
+    host: &mut HostProgram,
+    columns: &Columns,
+    page_rows: u32,
+    limits: Limits,
+    seed: u32,
+) -> (Vec<Made>, Vec<Entries>) {
+    let plan = plan(&columns.columns, |_| page_rows, limits);
+    let (input, output, scratch) = (columns.input.len() as u32, plan.output_bytes as u32, plan.scratch_bytes);
+    let counts = [plan.pages.len() as u32, plan.chunks.len() as u32];
+    let sizes = [counts[0], counts[1], input, output, scratch as u32, seed];
+    let mut request: Vec<u8> = sizes.iter().flat_map(|size| size.to_le_bytes()).collect();
+    put_all(&mut request, &plan.pages);
+    put_all(&mut request, &plan.chunks);
     request.extend(&columns.input);
     host.ask(&request).expect("a program that reads");
-    let mut table = |size: usize| host.answer(size * pages.len()).expect("an answer: see above");
-    let (bodies, bounds) = (table(size_of::<Body>()), table(size_of::<Bounds>()));
+    let bodies: Vec<Body> = take_all(host, plan.pages.len() + plan.chunks.len());
+    let bounds: Vec<Bounds> = take_all(host, plan.pages.len());
+    let states: Vec<State> = take_all(host, plan.chunks.len());
     let mut end = 0;
-    let made = pages.iter().enumerate().map(|(number, page)| {
-        let body: Body = get(&bodies, number * size_of::<Body>()).expect("a body");
+    for body in bodies.iter().filter(|body| body.bytes > 0) {
         assert!(body.at >= end && body.at.is_multiple_of(16), "bodies that meet");
         end = body.at + u64::from(body.bytes);
-        assert!(end <= room, "a body behind the output's end");
-        let bounds = get(&bounds, number * size_of::<Bounds>()).expect("bounds");
-        Made {
-            page: *page,
-            bounds,
-            nulls: body.nulls,
-            body: host.answer(body.bytes as usize).expect("a body"),
-        }
+    }
+    assert!(end <= plan.output_bytes, "a body behind the output's end");
+    let mut body = |number: usize| host.answer(bodies[number].bytes as usize).expect("a body");
+    let made = plan.pages.iter().enumerate().map(|(number, &page)| Made {
+        page,
+        bounds: bounds[number],
+        nulls: bodies[number].nulls,
+        body: body(number),
     });
-    made.collect()
+    let made = made.collect();
+    let entries = plan.chunks.iter().enumerate().map(|(number, &chunk)| {
+        let state = states[number];
+        assert_eq!(bodies[plan.pages.len() + number].nulls, if state.used != 0 { state.entries } else { 0 });
+        Entries { chunk, state, body: body(plan.pages.len() + number) }
+    });
+    (made, entries.collect())
+}
+
+/// What the dictionary is to be, by what is written of it in kernels/encode.cu.
+fn check_entries(entries: &Entries, shape: Shape, values: &[&Vec<u8>]) {
+    let mut known = std::collections::HashSet::new();
+    let first: Vec<_> = values.iter().filter(|value| known.insert(**value)).collect();
+    let (most, state) = (entries.chunk.most as usize, entries.state);
+    assert_eq!((state.failed != 0, state.values as usize), (first.len() > most, values.len()));
+    if state.failed != 0 {
+        assert!(state.used == 0 && entries.body.is_empty());
+        return;
+    }
+    let put = |out: &mut Vec<u8>, value: &[u8]| {
+        if shape == Shape::Strings {
+            out.extend((value.len() as u32).to_le_bytes());
+        }
+        out.extend(value);
+    };
+    let (mut page, mut plain) = (Vec::new(), Vec::new());
+    first.iter().for_each(|value| put(&mut page, value));
+    values.iter().for_each(|value| put(&mut plain, value));
+    let width = (first.len().max(2) - 1).ilog2() as usize + 1;
+    let pays = 4 * (page.len() + (values.len() * width).div_ceil(8)) <= 3 * plain.len();
+    let fits = page.len() <= entries.chunk.most_bytes as usize;
+    assert_eq!(state.used != 0, pays && fits && !values.is_empty(), "{state:?}");
+    assert!(entries.body == if state.used != 0 { page } else { Vec::new() }, "{state:?}");
 }
 
 /// Pages in order, as the parquet crate's reader takes them.
@@ -89,11 +151,11 @@ impl PageReader for Pages {
     }
 }
 
-fn data_page(made: &Made) -> ParquetPage {
+fn data_page(made: &Made, indices: bool) -> ParquetPage {
     ParquetPage::DataPage {
         buf: made.body.clone().into(),
         num_values: made.page.rows,
-        encoding: Encoding::PLAIN,
+        encoding: if indices { Encoding::RLE_DICTIONARY } else { Encoding::PLAIN },
         def_level_encoding: Encoding::RLE,
         rep_level_encoding: Encoding::RLE,
         statistics: None,
@@ -192,22 +254,49 @@ fn check_bounds(column: &Column, made: &Made, rows: &[Option<Vec<u8>>]) {
     }
 }
 
-/// Every value comes back, and the bounds are right. Gives the bodies.
-fn check(host: &mut HostProgram, columns: &Columns, page_rows: u32, seed: u32) -> Vec<Vec<u8>> {
-    let made = encode(host, columns, page_rows, seed);
+/// Every value comes back, and bounds and dictionaries are right. Gives all bodies.
+fn check(
+    host: &mut HostProgram,
+    columns: &Columns,
+    page_rows: u32,
+    limits: Limits,
+    seed: u32,
+) -> Vec<Vec<u8>> {
+    let (made, entries) = encode(host, columns, page_rows, limits, seed);
     let mut rest = &made[..];
+    let mut chunks = vec![Vec::new(); entries.len()];
     for (column, rows) in columns.columns.iter().zip(&columns.values) {
         let pages;
         (pages, rest) = rest.split_at((column.rows as usize).div_ceil(page_rows as usize));
-        let found = read(column, pages.iter().map(data_page).collect());
+        let entries = pages.first().and_then(|made| entries.get(made.page.chunk as usize));
+        let used = entries.filter(|entries| entries.state.used != 0);
+        let dictionary = used.map(|entries| ParquetPage::DictionaryPage {
+            buf: entries.body.clone().into(),
+            num_values: entries.state.entries,
+            encoding: Encoding::PLAIN,
+            is_sorted: false,
+        });
+        let data = pages.iter().map(|made| data_page(made, used.is_some()));
+        let found = read(column, dictionary.into_iter().chain(data).collect());
         assert!(found == *rows, "{column:?}");
         for made in pages {
             let first = made.page.first as usize;
             check_bounds(column, made, &rows[first..first + made.page.rows as usize]);
+            if made.page.chunk != NO_CHUNK {
+                let rows = &rows[first..first + made.page.rows as usize];
+                chunks[made.page.chunk as usize].extend(rows.iter().flatten());
+            }
         }
     }
     assert!(rest.is_empty());
-    made.into_iter().map(|made| made.body).collect()
+    for (entries, values) in entries.iter().zip(&chunks) {
+        let shape = made[entries.chunk.first_page as usize].page.shape;
+        let shape =
+            TYPES.iter().map(|(shape, _)| *shape).find(|known| *known as u8 == shape).expect("a shape");
+        check_entries(entries, shape, values);
+    }
+    let dictionaries = entries.into_iter().map(|entries| entries.body);
+    made.into_iter().map(|made| made.body).chain(dictionaries).collect()
 }
 
 fn wish() -> impl Strategy<Value = Wish> {
@@ -218,10 +307,11 @@ fn wish() -> impl Strategy<Value = Wish> {
     ];
     let nulls = prop::sample::select(&[0usize, 3, 50, 97, 100][..]);
     let longest = prop::sample::select(&[0usize, 1, 9, 30, 200][..]);
-    (prop::sample::select(&TYPES[..]), rows, any::<bool>(), nulls, longest).prop_map(
-        |((shape, order), rows, nullable, nulls, longest)| {
+    let distinct = prop::sample::select(&[0usize, 0, 1, 2, 9, 200][..]);
+    (prop::sample::select(&TYPES[..]), rows, any::<bool>(), nulls, longest, distinct).prop_map(
+        |((shape, order), rows, nullable, nulls, longest, distinct)| {
             let nulls = if nullable { nulls } else { 0 };
-            Wish { shape, order, nullable, rows, nulls, longest }
+            Wish { shape, order, nullable, rows, nulls, longest, distinct, continues: false }
         },
     )
 }
@@ -233,11 +323,18 @@ proptest! {
     fn values_come_back(
         wishes in prop::collection::vec(wish(), 0..6),
         page_rows in prop::sample::select(&[32u32, 64, 256, 1024, 1056, 20_000][..]),
+        most in prop::sample::select(&[0u32, 1, 10, 300, 65_536][..]),
         seed: u32
     ) {
         let (mut columns, mut random) = (Columns::default(), Random::new(seed.into()));
-        wishes.into_iter().for_each(|wish| columns.add(wish, &mut random));
-        check(&mut HostProgram::start("encode"), &columns, page_rows, seed);
+        for wish in wishes {
+            columns.add(wish, &mut random);
+            if random.percent(30) {
+                columns.add(Wish { continues: true, rows: random.below(200), ..wish }, &mut random);
+            }
+        }
+        let limits = Limits { entries: most, ..LIMITS };
+        check(&mut HostProgram::start("encode"), &columns, page_rows, limits, seed);
     }
 }
 
@@ -249,16 +346,64 @@ fn where_pages_end() {
         let mut random = Random::new(page_rows.into());
         for rows in [about - 1, about, about + 1] {
             for (shape, order) in [TYPES[0], TYPES[1], TYPES[5], TYPES[7], TYPES[9]] {
-                let wish = Wish { shape, order, nullable: true, rows, nulls: 10, longest: 12 };
+                let wish = Wish {
+                    shape,
+                    order,
+                    nullable: true,
+                    rows,
+                    nulls: 10,
+                    longest: 12,
+                    distinct: 0,
+                    continues: false,
+                };
                 columns.add(wish, &mut random);
+                columns.add(Wish { distinct: 7, ..wish }, &mut random);
             }
         }
-        check(&mut host, &columns, page_rows, 7);
+        check(&mut host, &columns, page_rows, LIMITS, 7);
     }
 }
 
+/// One value more than a dictionary may have, and it is given up; up to there slots are shared.
+#[test]
+fn at_the_limit_of_entries() {
+    let mut host = HostProgram::start("encode");
+    for distinct in [63, 64, 65] {
+        let (mut columns, mut random) = (Columns::default(), Random::new(distinct as u64));
+        for (shape, order) in [TYPES[1], TYPES[4], TYPES[7], TYPES[9]] {
+            let wish = Wish {
+                shape,
+                order,
+                nullable: true,
+                rows: 1200,
+                nulls: 10,
+                longest: 20,
+                distinct,
+                continues: false,
+            };
+            columns.add(wish, &mut random);
+        }
+        let limits = Limits { entries: 64, ..LIMITS };
+        let (_, entries) = encode(&mut host, &columns, 256, limits, 3);
+        assert!(entries.iter().all(|entries| (entries.state.used != 0) == (distinct <= 64)));
+        check(&mut host, &columns, 256, limits, 4);
+        // A dictionary that is too large by one byte.
+        let bytes = entries[3].state.bytes;
+        if bytes > 0 {
+            for (most, used) in [(bytes, 1), (bytes - 1, 0)] {
+                let limits = Limits { entries: 64, bytes: most };
+                assert_eq!(encode(&mut host, &columns, 256, limits, 5).1[3].state.used, used);
+            }
+        }
+    }
+}
+
+/// Whatever order the threads run in.
 #[test]
 fn golden_bytes() {
-    let bodies = check(&mut HostProgram::start("encode"), &golden(), GOLDEN_ROWS, 1);
+    let bodies = check(&mut HostProgram::start("encode"), &golden(), GOLDEN_ROWS, LIMITS, 1);
     assert_eq!(digest(bodies.iter().map(|body| &body[..])), GOLDEN_BODIES);
+    let (made, entries) = encode(&mut HostProgram::start("encode"), &golden(), GOLDEN_ROWS, LIMITS, 99);
+    let again = made.into_iter().map(|made| made.body).chain(entries.into_iter().map(|entries| entries.body));
+    assert!(again.eq(bodies));
 }

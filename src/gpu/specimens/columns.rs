@@ -14,6 +14,10 @@ pub struct Wish {
     pub nulls: usize,
     /// Strings: their bytes at most, but for few.
     pub longest: usize,
+    /// Different values; 0 for any.
+    pub distinct: usize,
+    /// The chunk of the column before goes on, with the same values.
+    pub continues: bool,
 }
 
 /// Shapes with the orders that they have.
@@ -36,6 +40,7 @@ pub struct Columns {
     pub input: Vec<u8>,
     pub columns: Vec<Column>,
     pub values: Vec<Vec<Option<Vec<u8>>>>,
+    pool: Vec<Vec<u8>>,
 }
 
 /// Where column parts start, as in an output region.
@@ -51,8 +56,21 @@ impl Columns {
 
     /// Adds a column.
     pub fn add(&mut self, wish: Wish, random: &mut Random) {
-        let rows: Vec<Option<Vec<u8>>> =
-            (0..wish.rows).map(|_| (!random.percent(wish.nulls)).then(|| value(wish, random))).collect();
+        if !wish.continues {
+            self.pool = pool(wish, random);
+        }
+        let mut next = 0..self.pool.len();
+        let rows: Vec<Option<Vec<u8>>> = (0..wish.rows)
+            .map(|_| {
+                let picked = match () {
+                    _ if random.percent(wish.nulls) => return None,
+                    _ if wish.distinct == 0 => return Some(value(wish, random)),
+                    // Each once, if there are rows enough.
+                    _ => next.next().unwrap_or_else(|| random.below(self.pool.len())),
+                };
+                Some(self.pool[picked].clone())
+            })
+            .collect();
         let bits = |of: &dyn Fn(&Option<Vec<u8>>) -> bool| {
             let mut words = vec![0u32; rows.len().div_ceil(32)];
             rows.iter()
@@ -85,10 +103,25 @@ impl Columns {
             values_at,
             bytes_at,
             bytes: bytes.len() as u64,
+            continues: wish.continues,
         });
         self.input.resize(self.input.len().next_multiple_of(16), 0xA5);
         self.values.push(rows);
     }
+}
+
+/// As many different values as the column is to have.
+fn pool(wish: Wish, random: &mut Random) -> Vec<Vec<u8>> {
+    let mut pool = Vec::new();
+    let mut known = std::collections::HashSet::new();
+    let longest = wish.longest.max(4);
+    while pool.len() < wish.distinct && !(wish.shape == Shape::Bits && pool.len() == 2) {
+        let value = value(Wish { longest, ..wish }, random);
+        if known.insert(value.clone()) {
+            pool.push(value);
+        }
+    }
+    pool
 }
 
 fn width(shape: Shape) -> usize {
@@ -131,16 +164,34 @@ pub fn golden() -> Columns {
     let mut columns = Columns::default();
     let mut random = Random::new(2);
     for (number, (shape, order)) in TYPES.into_iter().enumerate() {
-        for (nullable, nulls, rows) in
-            [(false, 0, 1), (true, 0, 257), (true, 100, 40), (true, 30, 1025 + number), (true, 2, 2100)]
-        {
-            columns.add(Wish { shape, order, nullable, rows, nulls, longest: 40 }, &mut random);
+        let wish = Wish {
+            shape,
+            order,
+            nullable: true,
+            rows: 0,
+            nulls: 0,
+            longest: 40,
+            distinct: 0,
+            continues: false,
+        };
+        let several = Wish { rows: 700, nulls: 5, distinct: 60, ..wish };
+        for wish in [
+            Wish { nullable: false, rows: 1, ..wish },
+            Wish { rows: 257, ..wish },
+            Wish { nulls: 100, rows: 40, ..wish },
+            Wish { nulls: 30, rows: 1025 + number, ..wish },
+            Wish { nulls: 2, rows: 2100, ..wish },
+            several,
+            Wish { continues: true, rows: 500, ..several },
+            Wish { distinct: 1, rows: 300, ..several },
+        ] {
+            columns.add(wish, &mut random);
         }
     }
     columns
 }
 
-/// SHA-256 of what the encode kernels make of [`golden`] in pages of 256 rows, end to end: on the host and on
-/// every device.
-pub const GOLDEN_BODIES: &str = "27e5d1299e43a9c5a988dee73ec39df398c05a0cb66892493951fbf0187aac33";
+/// SHA-256 of what the encode kernels make of [`golden`] in pages of 256 rows with dictionaries tried, end
+/// to end: on the host and on every device.
+pub const GOLDEN_BODIES: &str = "6c7573c368b18cbc4225b0d65618d46c4b476e9beaf5f43e64b44782653fa730";
 pub const GOLDEN_ROWS: u32 = 256;
