@@ -13,10 +13,10 @@ from . import oracle
 from .lab.server import Server
 from .support import eventually, export
 
-# On a machine that has a GPU the tests of the device check run on it.
+# On a machine that has a GPU the tests of the device check run on it; PG_STRATA_FAKE_DEVICES rehearses that.
 REAL = "PG_STRATA_TEST_GPU" in os.environ
 SETTINGS = {"shared_buffers": "128MB", "max_connections": "50", "max_prepared_transactions": "2",
-            "pg_strata.gpu_fake_devices": "0" if REAL else "2", "pg_strata.nvrtc_library": os.environ.get("PG_STRATA_NVRTC", ""),
+            "pg_strata.gpu_fake_devices": os.environ.get("PG_STRATA_FAKE_DEVICES", "0" if REAL else "2"), "pg_strata.nvrtc_library": os.environ.get("PG_STRATA_NVRTC", ""),
             "pg_strata.gpu_min_table_size": "0",
             "pg_strata.gpu_pool_size": "32MB", "pg_strata.gpu_slot_size": "512kB"}
 

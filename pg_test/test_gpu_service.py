@@ -275,6 +275,20 @@ def test_no_room_for_the_service(new_server, out):
         assert "max_worker_processes" in caught.value.diag.message_hint
 
 
+def test_devices_without_memory(new_server, out):
+    """A device that cannot be opened is none: 'auto' is the CPU's, 'gpu' an error with the reason, until that changes."""
+    server = new_server(**{"pg_strata.gpu_exhaust_memory": "on"})
+    with server.connect() as connection:
+        make_table(connection, 1000)
+        assert export(connection, "big", out / "t.parquet").device == "cpu"
+        with raises("55000") as caught:
+            export(connection, "big", out / "t.parquet", device="gpu", overwrite=True)
+        assert "out of memory" in caught.value.diag.message_detail.lower()
+        connection.execute("ALTER SYSTEM SET pg_strata.gpu_exhaust_memory = off")
+        connection.execute("SELECT pg_reload_conf()")
+        eventually(lambda: export(connection, "big", out / "t.parquet", overwrite=True).device == "gpu", 30)
+
+
 @fakes_only
 def test_pool_that_is_too_large(new_server, out):
     """The pool shrinks to what there is, and says so."""

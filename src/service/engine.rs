@@ -66,7 +66,10 @@ fn run(pool: &Pool, settings: &GpuSettings, out: &File) -> i32 {
 
 fn open(pool: &Pool, settings: &GpuSettings) -> Result<Vec<Box<dyn Device>>, String> {
     if settings.fake_devices > 0 {
-        return Ok(fakes(settings));
+        return match settings.exhaust_memory {
+            true => Err("fake device 0: out of memory, as told".into()),
+            false => Ok(fakes(settings)),
+        };
     }
     let (start, bytes) = pool.memory();
     let config = cuda::Config {
