@@ -177,6 +177,7 @@ fn decode_table(
 fn interval(time: Duration) -> Interval {
     Interval::from_micros(i64::try_from(time.as_micros()).unwrap_or(i64::MAX))
 }
+
 const ALL_COLUMNS: &str = "Leave columns out to export all of them.";
 
 fn text(bytes: Option<&[u8]>) -> Result<Option<String>, Error> {
