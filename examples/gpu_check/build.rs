@@ -1,6 +1,6 @@
 //! Slots from values: pages or rows until the region is full or the rows are enough.
 
-use pg_strata::slot::input::{AttrSpec, InputWriter};
+use pg_strata::slot::fill::{AttrSpec, InputWriter};
 use pg_strata::slot::layout::{Attr, BLOCK, HEAP, WANT_COLUMNS};
 
 use super::values::{Chance, Value, row, tuple};
@@ -89,7 +89,7 @@ impl Table {
         for _ in 0..most {
             bytes.clear();
             row(&(self.next)(chance), &mut bytes);
-            if writer.rows(&bytes, &[0, bytes.len() as u32]) == 0 {
+            if writer.append(&bytes, &[0, bytes.len() as u32]) == 0 {
                 return;
             }
         }

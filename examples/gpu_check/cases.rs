@@ -1,6 +1,6 @@
 //! Slots for the comparison of the device with the CPU: every operation, and what kernels get wrong.
 
-use pg_strata::slot::input::AttrSpec;
+use pg_strata::slot::fill::AttrSpec;
 use pg_strata::slot::layout::{Attr, COPY_BINARY, HEAP, Header, NO_COLUMN, Op, STRIP_VERSION, get};
 
 use super::build::Table;

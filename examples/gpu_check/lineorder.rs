@@ -1,7 +1,7 @@
 //! lineorder of the Star Schema Benchmark as pg_test/bench/tables.py makes it: 17 columns, numerics
 //! without a precision, one to seven lines an order.
 
-use pg_strata::slot::input::AttrSpec;
+use pg_strata::slot::fill::AttrSpec;
 use pg_strata::slot::layout::{Attr, HEAP, Op};
 
 use super::build::Table;

@@ -1,10 +1,10 @@
 use super::*;
 use crate::decode::decode_lane;
-use crate::slot::input::{AttrSpec, InputWriter};
+use crate::slot::fill::{AttrSpec, InputWriter};
 use crate::slot::layout::{COPY_BINARY, HEAP, get};
 use crate::slot::output::Output;
 use crate::types::{Kind, Lane, Repr, Shapes, Values};
-use crate::wire::copy_binary::{Send, write_rows};
+use crate::wire::copy_binary::{RowSource, Send};
 use proptest::prelude::*;
 
 fn attr(op: Op, len: i16, align: u8, column: u32) -> AttrSpec {
@@ -142,7 +142,7 @@ fn statuses_are_counted_when_they_cannot_be_listed() {
     let (mut input, mut output) = (vec![0; 1 << 17], vec![0; 1 << 17]);
     let attrs = [attr(Op::Bool, 0, 0, 0)];
     let mut writer = InputWriter::new(&mut input, COPY_BINARY, &attrs, 1, 1 << 17, WANT_COLUMNS).unwrap();
-    assert_eq!(writer.rows(&rows, &offsets), 3000);
+    assert_eq!(writer.append(&rows, &offsets), 3000);
     writer.finish();
     decode_slot(&input, &mut output).unwrap();
     let output = Output::of(&Input::new(&input).unwrap(), &output).unwrap();
@@ -166,7 +166,7 @@ fn a_row_is_decoded_as_far_as_its_walk_goes() {
     let (mut input, mut output) = (vec![0; 1 << 14], vec![0; 1 << 15]);
     let attrs = [attr(Op::Int4, 0, 0, 0), attr(Op::Int4, 0, 0, 1)];
     let mut writer = InputWriter::new(&mut input, COPY_BINARY, &attrs, 2, 1 << 15, WANT_COLUMNS).unwrap();
-    assert_eq!(writer.rows(&rows.concat(), &offsets), 6);
+    assert_eq!(writer.append(&rows.concat(), &offsets), 6);
     writer.finish();
     decode_slot(&input, &mut output).unwrap();
     let output = Output::of(&Input::new(&input).unwrap(), &output).unwrap();
@@ -218,14 +218,14 @@ proptest! {
                 arena.extend(value.unwrap_or_default());
             }
         }
-        let (mut stream, mut offsets) = (Vec::new(), Vec::new());
-        write_rows(&cells, &arena, &COLUMNS.each_ref().map(|column| column.1), &mut stream, &mut offsets).unwrap();
+        let send = COLUMNS.each_ref().map(|column| column.1);
+        let source = RowSource { cells: &cells, arena: &arena, send: &send };
         let mut attrs: Vec<AttrSpec> =
             COLUMNS.iter().enumerate().map(|(column, (_, _, op))| attr(*op, 0, 0, column as u32)).collect();
         attrs[6].attr.strip = STRIP_VERSION;
         let (mut input, mut output) = (vec![0xEE; 1 << 16], vec![0xEE; 1 << 16]);
         let mut writer = InputWriter::new(&mut input, COPY_BINARY, &attrs, 7, 1 << 16, WANT_COLUMNS).unwrap();
-        prop_assert_eq!(writer.rows(&stream, &offsets), rows.len());
+        prop_assert_eq!(writer.rows(source, 0..rows.len()).unwrap(), rows.len());
         writer.finish();
         decode_slot(&input, &mut output).unwrap();
         let output = Output::of(&Input::new(&input).unwrap(), &output).unwrap();
@@ -266,7 +266,7 @@ proptest! {
         } else {
             let mut offsets: Vec<u32> = bounds.iter().map(|bound| bound % (seed.len() as u32 + 1)).collect();
             offsets.sort_unstable();
-            writer.rows(&seed, &offsets);
+            writer.append(&seed, &offsets);
         }
         writer.finish();
         if decode_slot(&input, &mut output).is_ok() {

@@ -3,7 +3,7 @@
 //!
 //! Pure. The same seed gives the same bytes everywhere.
 
-use crate::slot::input::{AttrSpec, InputWriter};
+use crate::slot::fill::{AttrSpec, InputWriter};
 use crate::slot::layout::{
     Attr, BLOCK, COPY_BINARY, HEAP, Header, NO_COLUMN, Op, OutColumn, OutHeader, STRIP_VERSION, WANT_COLUMNS,
     get,
@@ -396,7 +396,7 @@ pub fn copy_slot(name: String, attrs: &[AttrSpec], rows: &[Vec<u8>]) -> Specimen
     let mut writer =
         InputWriter::new(&mut region, COPY_BINARY, attrs, attrs.len(), output_bytes, WANT_COLUMNS)
             .expect("room for the attributes");
-    assert_eq!(writer.rows(&data, &offsets), rows.len(), "room for the rows");
+    assert_eq!(writer.append(&data, &offsets), rows.len(), "room for the rows");
     writer.finish();
     Specimen { name, input: region, output_bytes }
 }

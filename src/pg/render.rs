@@ -223,9 +223,9 @@ fn reserve(arena: &mut Vec<u8>, bytes: usize) -> Result<()> {
     arena.try_reserve(bytes).map_err(|_| out_of_memory(bytes))
 }
 
-fn out_of_memory(bytes: usize) -> Error {
+pub fn out_of_memory(bytes: usize) -> Error {
     error(Code::ERRCODE_OUT_OF_MEMORY, "out of memory")
-        .set_detail(format!("A value of {bytes} bytes could not be held."))
+        .set_detail(format!("There was no memory for {bytes} bytes more."))
         .set_hint("Lower row_group_bytes or the number of workers.")
 }
 

@@ -12,17 +12,17 @@ use serde::{Deserialize, Serialize};
 
 use super::decoded::Patches;
 use super::program::{self, Way};
-use super::stream::Stream;
+use super::stream::{self, Stream};
 use super::{BATCH_PAGES, Place, Reader, Sink};
 use crate::pg::check_for_interrupts;
 use crate::pg::error::Result;
 use crate::plan::{Job, Output, ScanKind};
 use crate::slot::Tid;
-use crate::slot::input::{AttrSpec, InputWriter};
+use crate::slot::fill::{AttrSpec, InputWriter};
 use crate::slot::layout::{COPY_BINARY, HEAP, Op, WANT_COLUMNS};
 use crate::slot::pool::{Pool, Slot, State};
 use crate::types::Cell;
-use crate::wire::copy_binary::Send;
+use crate::wire::copy_binary::{RowSource, Send};
 use crate::wire::tuple;
 
 /// Slots of a process that are under way while it fills another.
@@ -342,34 +342,34 @@ impl Reader<'_> {
         }
     }
 
-    /// Puts the rows that the stream holds into slots, or hands them on where none is to be had. `cells`
-    /// are those that the stream was written from.
+    /// Writes rows into slots, or hands them on where none is to be had.
     pub(super) fn device_rows(
         &mut self,
         cells: &[Vec<Cell>],
         range: Range<usize>,
+        arena: &[u8],
         place: Place,
         ends_batch: bool,
         sink: &mut dyn Sink,
     ) -> Result<()> {
-        let rows = range.len();
-        let mut from = 0;
-        while from < rows {
-            if !self.acquire(sink)? {
-                return self.stream.hand_on(from, place, ends_batch, sink);
-            }
-            let taken = self.fill_rows(cells, range.start, from, place.tids);
-            from += taken;
-            if from == rows {
+        let mut left = range.clone();
+        while !left.is_empty() && self.acquire(sink)? {
+            let place = Place { tids: &place.tids[left.start - range.start..], ..place };
+            left.start += self.fill_rows(cells, left.clone(), arena, place)?;
+            if left.is_empty() {
                 break;
             }
-            let too_large = taken == 0 && self.is_slot_empty();
+            let too_large = self.is_slot_empty();
             self.submit();
             if too_large {
                 // The row is larger than a slot.
                 self.take_all(sink)?;
-                return self.stream.hand_on(from, place, ends_batch, sink);
+                break;
             }
+        }
+        if !left.is_empty() {
+            let place = Place { tids: &place.tids[left.start - range.start..], ..place };
+            return self.host_rows(cells, left, arena, place, ends_batch, sink);
         }
         if ends_batch {
             self.cut();
@@ -377,16 +377,27 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn fill_rows(&mut self, cells: &[Vec<Cell>], first: usize, from: usize, tids: &[Tid]) -> usize {
-        let Some(device) = &mut self.device else { return 0 };
-        let Some(filling) = &mut device.filling else { return 0 };
-        let taken = filling.writer.rows(&self.stream.bytes, &self.stream.offsets[from..]);
-        filling.tids.extend_from_slice(&tids[from..from + taken]);
+    /// Writes rows into the slot, as many as there is room for; how many.
+    fn fill_rows(
+        &mut self,
+        cells: &[Vec<Cell>],
+        rows: Range<usize>,
+        arena: &[u8],
+        place: Place,
+    ) -> Result<usize> {
+        let Some(device) = &mut self.device else { return Ok(0) };
+        let Some(filling) = &mut device.filling else { return Ok(0) };
+        let before = filling.writer.bytes();
+        let source = RowSource { cells, arena, send: &self.stream.send };
+        let taken = filling.writer.rows(source, rows.clone());
+        let taken = taken.map_err(|failed| stream::failure(failed, place))?;
+        self.scanned.bytes += (filling.writer.bytes() - before) as u64;
+        filling.tids.extend_from_slice(&place.tids[..taken]);
         for (sum, column) in filling.sums.iter_mut().zip(&device.counted) {
-            let cells = &cells[*column][first + from..first + from + taken];
+            let cells = &cells[*column][rows.start..rows.start + taken];
             *sum += cells.iter().map(|cell| cell.len() as u64).sum::<u64>();
         }
-        taken
+        Ok(taken)
     }
 
     fn is_slot_empty(&self) -> bool {

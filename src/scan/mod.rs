@@ -285,16 +285,29 @@ impl<'j> Reader<'j> {
             }
             ScanKind::CopyBinary => {
                 let place = Place { table, tids: &tids[range.clone()] };
-                self.stream.write(cells, range.clone(), arena, place)?;
-                self.scanned.bytes += self.stream.bytes.len() as u64;
                 match self.rows_travel() {
-                    true => self.device_rows(cells, range, place, ends_batch, sink)?,
-                    false => self.stream.hand_on(0, place, ends_batch, sink)?,
+                    true => self.device_rows(cells, range, arena, place, ends_batch, sink)?,
+                    false => self.host_rows(cells, range, arena, place, ends_batch, sink)?,
                 }
             }
         }
         self.batch = batch;
         Ok(())
+    }
+
+    /// Writes rows as the stream, and hands it on here.
+    fn host_rows(
+        &mut self,
+        cells: &[Vec<Cell>],
+        rows: Range<usize>,
+        arena: &[u8],
+        place: Place,
+        ends_batch: bool,
+        sink: &mut dyn Sink,
+    ) -> Result<()> {
+        self.stream.write(cells, rows, arena, place)?;
+        self.scanned.bytes += self.stream.bytes.len() as u64;
+        self.stream.hand_on(place, ends_batch, sink)
     }
 
     /// Makes UTF-8 of the columns that are not.

@@ -2,7 +2,7 @@
 //! process when the columns come back.
 
 use crate::plan::Job;
-use crate::slot::input::AttrSpec;
+use crate::slot::fill::AttrSpec;
 use crate::slot::layout::{Attr, NO_COLUMN, Op, STRIP_VERSION};
 use crate::types::{Kind, Physical, Shapes};
 use crate::wire::copy_binary::Send;

@@ -206,7 +206,7 @@ impl Reader<'_> {
         device.redo.load(input.data(), &offsets[piece.rows.start..=piece.rows.end]);
         let table = &self.job.source.leaves[leaf.index].name;
         let place = Place { table, tids: &flight.tids[piece.rows.clone()] };
-        device.redo.hand_on(0, place, piece.ends_batch, sink)
+        device.redo.hand_on(place, piece.ends_batch, sink)
     }
 }
 

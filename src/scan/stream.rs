@@ -3,10 +3,11 @@
 use std::ops::Range;
 
 use super::{Place, RowValues, Rows, Sink, value_error};
-use crate::pg::error::Result;
+use crate::pg::error::{Result, internal};
+use crate::pg::render::out_of_memory;
 use crate::plan::{Job, Output, Stored};
 use crate::types::{Cell, Kind, Repr, ValueError};
-use crate::wire::copy_binary::{Send, read_rows, write_rows};
+use crate::wire::copy_binary::{RowSource, Send, read_rows};
 
 pub struct Stream {
     /// The bytes themselves are wanted.
@@ -18,7 +19,6 @@ pub struct Stream {
     pub bytes: Vec<u8>,
     pub offsets: Vec<u32>,
     cells: Vec<Vec<Cell>>,
-    part: Vec<Vec<Cell>>,
 }
 
 impl Stream {
@@ -32,7 +32,6 @@ impl Stream {
             bytes: Vec::new(),
             offsets: Vec::new(),
             cells: Vec::new(),
-            part: Vec::new(),
         }
     }
 
@@ -40,41 +39,32 @@ impl Stream {
     pub fn write(
         &mut self,
         cells: &[Vec<Cell>],
-        range: Range<usize>,
+        rows: Range<usize>,
         arena: &[u8],
         place: Place,
     ) -> Result<()> {
-        self.bytes.clear();
+        let source = RowSource { cells, arena, send: &self.send };
+        let room = source.room(rows.clone());
         self.offsets.clear();
-        // A part of a batch, when its values were too large to resolve at once, is copied out first.
-        let whole = cells.first().is_none_or(|column| column.len() == range.len());
-        if !whole {
-            self.part.clear();
-            self.part.extend(cells.iter().map(|column| column[range.clone()].to_vec()));
+        self.offsets.push(0);
+        self.bytes.clear();
+        self.bytes.try_reserve(room).map_err(|_| out_of_memory(room))?;
+        self.bytes.resize(room, 0);
+        let written = source.write(rows.clone(), &mut self.bytes, 0, &mut self.offsets, |_, _| true);
+        if written.map_err(|failed| failure(failed, place))? != rows.len() {
+            return Err(internal("rows take more than the most that they can take"));
         }
-        let cells = if whole { cells } else { &self.part };
-        if cells.is_empty() {
-            self.write_bare_rows(range.len());
-            return Ok(());
-        }
-        write_rows(cells, arena, &self.send, &mut self.bytes, &mut self.offsets)
-            .map_err(|failed| failure(failed, place))
+        self.bytes.truncate(self.offsets.last().map_or(0, |end| *end as usize));
+        Ok(())
     }
 
-    /// Hands on the stream from row `from`, or what is read back from it.
-    pub fn hand_on(
-        &mut self,
-        from: usize,
-        place: Place,
-        ends_batch: bool,
-        sink: &mut dyn Sink,
-    ) -> Result<()> {
-        let rows = place.tids.len() - from;
-        let place = Place { tids: &place.tids[from..], ..place };
+    /// Hands on the stream, or what is read back from it.
+    pub fn hand_on(&mut self, place: Place, ends_batch: bool, sink: &mut dyn Sink) -> Result<()> {
+        let rows = place.tids.len();
         if self.raw {
             return sink.stream(&self.bytes, rows);
         }
-        read_rows(&self.bytes, &self.offsets[from..], &self.strip, &mut self.cells)
+        read_rows(&self.bytes, &self.offsets, &self.strip, &mut self.cells)
             .map_err(|failed| failure(failed, place))?;
         let values = RowValues::Cells { cells: &self.cells, arena: &mut self.bytes, repr: Repr::Wire };
         sink.rows(Rows { range: 0..rows, place, ends_batch, values })
@@ -89,15 +79,9 @@ impl Stream {
         self.offsets.clear();
         self.offsets.extend(offsets.iter().map(|offset| offset - start));
     }
-
-    /// Rows of a table without columns: a field count of 0 each.
-    fn write_bare_rows(&mut self, rows: usize) {
-        self.bytes.resize(2 * rows, 0);
-        self.offsets.extend((0..=rows as u32).map(|row| 2 * row));
-    }
 }
 
-fn failure(failed: ValueError, place: Place) -> crate::pg::error::Error {
+pub(super) fn failure(failed: ValueError, place: Place) -> crate::pg::error::Error {
     value_error(place, failed.row, None, &failed.reason)
 }
 

@@ -5,10 +5,10 @@ use std::hash::{Hash, Hasher};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::beacon::{self, Beacon, State};
 use crate::pg::bgworker::{self, Started};
 use crate::pg::guc;
 use crate::pg::session::pause;
+use crate::slot::beacon::{self, Beacon, State};
 use crate::slot::pool::Pool;
 
 /// The driver starts, memory is pinned and kernels are compiled: seconds, where there are many devices.

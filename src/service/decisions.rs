@@ -6,9 +6,9 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 
-use super::beacon::State;
 use super::client;
 use crate::pg::{error, guc, session};
+use crate::slot::beacon::State;
 use crate::slot::board::LogLine;
 use crate::slot::pool::Pool;
 

@@ -1,10 +1,10 @@
 //! What `gpu_devices()` and `gpu_status()` show.
 
-use super::beacon::State;
 use super::client::{self, Effort};
 use super::decisions;
 use crate::pg::error::{Code, Error, Result, error, notice};
 use crate::pg::session::now_micros;
+use crate::slot::beacon::State;
 use crate::slot::board::{DeviceRecord, LogLine as Line};
 use crate::slot::pool::Pool;
 

@@ -3,12 +3,12 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::beacon::{self, Beacon, Held, State};
 use super::child::{self, Child};
 use super::{client, engine};
 use crate::pg::bgworker;
 use crate::pg::error::log;
 use crate::pg::guc::{self, Gpu, GpuSettings};
+use crate::slot::beacon::{self, Beacon, Held, State};
 use crate::slot::pool::{Config, Pool};
 
 /// Dead exporters' slots are looked for this often.

@@ -1,3 +1,4 @@
+use super::super::fill::{AttrSpec, InputWriter};
 use super::super::layout::{Code, lay_out};
 use super::*;
 use proptest::prelude::*;
@@ -74,13 +75,14 @@ fn rows_come_back_and_stop_where_the_region_ends() {
     let attrs = [field(Op::Bytes, 0), field(Op::Int4, 1)];
     let mut writer = InputWriter::new(&mut memory, COPY_BINARY, &attrs, 2, 1 << 20, 0).unwrap();
     let stream: Vec<u8> = (0..=255).cycle().take(5000).collect();
-    assert_eq!(writer.rows(&stream, &[10, 25, 25, 40]), 3);
-    assert_eq!(writer.rows(&stream, &[40]), 0);
+    assert_eq!(writer.append(&stream, &[10, 25, 25, 40]), 3);
+    assert_eq!(writer.append(&stream, &[40]), 0);
+    assert_eq!(writer.append(&stream, &[]), 0);
     // 4096 bytes are left, of which rows of 100 take 104 each with their offsets, and 192 are aligned away.
     let offsets: Vec<u32> = (0..50).map(|row| 40 + 99 * row).collect();
-    let taken = writer.rows(&stream, &offsets);
+    let taken = writer.append(&stream, &offsets);
     assert!((37..40).contains(&taken), "{taken}");
-    assert_eq!(writer.rows(&stream, &offsets[taken..]), 0, "full");
+    assert_eq!(writer.append(&stream, &offsets[taken..]), 0, "full");
     let header = writer.finish();
     let input = Input::new(&memory).unwrap();
     assert_eq!(input.rows(), 3 + taken);
@@ -192,7 +194,7 @@ proptest! {
         };
         let stream = vec![1; 1 << 16];
         let offsets: Vec<u32> = (0..200).map(|row| (row * length) as u32).collect();
-        while writer.rows(&stream, &offsets) > 0 && writer.rows_len() < 2000 {}
+        while writer.append(&stream, &offsets) > 0 && writer.rows_len() < 2000 {}
         let header = writer.finish();
         let input = Input::new(&memory).unwrap();
         let varlena = ops.iter().filter(|op| op.width().is_none()).count();
@@ -217,7 +219,7 @@ proptest! {
             prop_assert!(writer.commit_page(1, &[1, 2, 9]));
             writer.finish().index_at as usize
         } else {
-            prop_assert_eq!(writer.rows(&[7; 100], &[0, 50, 100]), 2);
+            prop_assert_eq!(writer.append(&[7; 100], &[0, 50, 100]), 2);
             writer.finish().index_at as usize
         };
         changes.iter().for_each(|&(place, byte)| memory[place] = byte);

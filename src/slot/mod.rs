@@ -6,8 +6,10 @@
 use crate::types::Cell;
 use crate::wire::tuple::TupleRef;
 
+pub mod beacon;
 pub mod board;
 mod control;
+pub mod fill;
 mod futex;
 mod handle;
 pub mod input;

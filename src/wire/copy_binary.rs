@@ -12,6 +12,8 @@
 //! Reading takes two steps. Where the rows start can be told by the process that wrote them, or by one
 //! walk over the lengths; given that, rows are independent, so fields are found row by row in any order.
 
+use std::ops::Range;
+
 use super::numeric;
 use super::short_numeric::ShortNumeric;
 use crate::types::{Cell, Reason, ValueError};
@@ -53,148 +55,157 @@ pub fn write_trailer(out: &mut Vec<u8>) {
     out.extend_from_slice(&TRAILER);
 }
 
-/// Appends the rows of one batch to `out`.
-///
-/// `row_offsets` takes the start in `out` of each row, and lastly the end of the last one, which is
-/// where the next call's first row starts: an offset that is there already is not repeated.
-pub fn write_rows(
-    cells: &[Vec<Cell>],
-    arena: &[u8],
-    send: &[Send],
-    out: &mut Vec<u8>,
-    row_offsets: &mut Vec<u32>,
-) -> Result<(), ValueError> {
-    assert_eq!(cells.len(), send.len());
-    let count = i16::try_from(cells.len()).expect("a table has at most 1600 columns").to_be_bytes();
-    let rows = cells.first().map_or(0, Vec::len);
-    if row_offsets.is_empty() {
-        row_offsets.push(offset(out, 0)?);
-    }
-    for row in 0..rows {
-        let payload: usize = cells.iter().map(|column| column[row].len()).sum();
-        out.reserve(count.len() + payload + cells.len() * FIELD_ROOM);
-        out.extend_from_slice(&count);
-        for (column, &send) in cells.iter().zip(send) {
-            let cell = column[row];
-            // SAFETY: FIELD_ROOM was reserved for this field beside its payload, and each field so far has
-            // kept to its own share.
-            if unsafe { write_common(cell, arena, send, out) } {
-                continue;
-            }
-            match cell.bytes(arena) {
-                None => out.extend_from_slice(&NULL_FIELD),
-                Some(bytes) => {
-                    write_field(bytes, send, out).map_err(|reason| ValueError { row, reason })?;
-                }
-            }
-        }
-        row_offsets.push(offset(out, row)?);
-    }
-    Ok(())
+/// Some rows to be written: one vector a column, and how each is sent.
+#[derive(Clone, Copy)]
+pub struct RowSource<'a> {
+    pub cells: &'a [Vec<Cell>],
+    pub arena: &'a [u8],
+    pub send: &'a [Send],
 }
 
-/// What a field may take beside its payload: its length word, numeric's longer header, jsonb's version,
-/// and what `write_common` writes past its end.
+/// What a field of a few bytes is written into, so that it takes stores of fixed width: what they leave behind
+/// the field is overwritten by the next one.
 const FIELD_ROOM: usize = 32;
+const LENGTH_WORD: usize = 4;
 
-/// Writes the fields that most are with stores of fixed width, some bytes of which later fields overwrite;
-/// false when the field is of another form.
-///
-/// # Safety
-/// `out` has room for FIELD_ROOM bytes and the cell's payload.
-#[inline(always)]
-unsafe fn write_common(cell: Cell, arena: &[u8], send: Send, out: &mut Vec<u8>) -> bool {
-    let at = out.len();
-    // SAFETY: at most 4 + 16 bytes are stored from `at`, which is below FIELD_ROOM; no more than those are
-    // taken to be initialised.
-    unsafe {
-        let target = out.as_mut_ptr().add(at);
-        match send {
-            Send::Numeric => {
-                let Some(short) = (!cell.is_null()).then(|| ShortNumeric::read(arena, cell)).flatten() else {
-                    return false;
-                };
-                let (header, digits) = short.wire();
-                let length = 8 + 2 * short.count;
-                target.cast::<[u8; 4]>().write((length as u32).to_be_bytes());
-                target.add(4).cast::<[u8; 8]>().write(header);
-                target.add(12).cast::<[u8; 8]>().write(digits);
-                out.set_len(at + 4 + length);
-            }
-            Send::Raw if cell.len() <= 16 && !cell.is_null() => {
-                let Some(window) = arena.get(cell.pos as usize..).and_then(|rest| rest.first_chunk::<16>())
-                else {
-                    return false;
-                };
-                target.cast::<[u8; 4]>().write((cell.len() as u32).to_be_bytes());
-                target.add(4).cast::<[u8; 16]>().write(*window);
-                out.set_len(at + 4 + cell.len());
-            }
-            _ => return false,
+impl RowSource<'_> {
+    /// Writes rows to `out` while they fit, the first one to its start; how many.
+    ///
+    /// `ends` takes the end of each, counted from `base`. A row fits if `fits` says so too of the rows and
+    /// bytes that it makes.
+    pub fn write(
+        &self,
+        rows: Range<usize>,
+        out: &mut [u8],
+        base: u32,
+        ends: &mut Vec<u32>,
+        fits: impl Fn(usize, usize) -> bool,
+    ) -> Result<usize, ValueError> {
+        assert_eq!(self.cells.len(), self.send.len());
+        let count = i16::try_from(self.cells.len()).expect("a table has at most 1600 columns").to_be_bytes();
+        let mut at = 0;
+        for (done, row) in rows.clone().enumerate() {
+            let written = self.write_row(row, count, &mut out[at..]);
+            let written = written.map_err(|reason| ValueError { row: done, reason })?;
+            let Some(len) = written.filter(|len| fits(done + 1, at + len)) else { return Ok(done) };
+            at += len;
+            let end = u32::try_from(at).ok().and_then(|at| base.checked_add(at));
+            ends.push(end.ok_or(ValueError { row: done, reason: Reason::OutOfRange })?);
         }
+        Ok(rows.len())
     }
-    true
-}
 
-fn offset(out: &[u8], row: usize) -> Result<u32, ValueError> {
-    u32::try_from(out.len()).map_err(|_| ValueError { row, reason: Reason::OutOfRange })
-}
+    /// The bytes of a row; `None` when there is no room for it.
+    #[inline(always)]
+    fn write_row(&self, row: usize, count: [u8; 2], out: &mut [u8]) -> Result<Option<usize>, Reason> {
+        let room = out.len();
+        let Some((head, mut out)) = out.split_first_chunk_mut() else { return Ok(None) };
+        *head = count;
+        for (column, &send) in self.cells.iter().zip(self.send) {
+            let Some(len) = write_field(column[row], self.arena, send, out)? else { return Ok(None) };
+            out = &mut out[len..];
+        }
+        Ok(Some(room - out.len()))
+    }
 
-#[inline]
-fn write_field(bytes: &[u8], send: Send, out: &mut Vec<u8>) -> Result<(), Reason> {
-    match send {
-        Send::Swap2 => write_swapped::<2, 6>(bytes, out),
-        Send::Swap4 => write_swapped::<4, 8>(bytes, out),
-        Send::Swap8 => write_swapped::<8, 12>(bytes, out),
-        Send::Raw | Send::Done => {
-            out.extend_from_slice(&length(bytes.len())?);
-            out.extend_from_slice(bytes);
-            Ok(())
-        }
-        Send::Jsonb => {
-            out.extend_from_slice(&length(bytes.len() + 1)?);
-            out.push(1);
-            out.extend_from_slice(bytes);
-            Ok(())
-        }
-        Send::Numeric => {
-            let start = out.len();
-            out.extend_from_slice(&[0; 4]);
-            numeric::write_wire(bytes, out)?;
-            let len = length(out.len() - start - 4)?;
-            out[start..start + 4].copy_from_slice(&len);
-            Ok(())
-        }
-        Send::Interval => {
-            let bytes: [u8; 16] = bytes.try_into().map_err(|_| WIDTH)?;
-            let mut field = [0; 20];
-            field[..4].copy_from_slice(&length(16)?);
-            for (part, word) in [(0..8, 4..12), (8..12, 12..16), (12..16, 16..20)] {
-                field[word.clone()].copy_from_slice(&bytes[part]);
-                field[word].reverse();
-            }
-            out.extend_from_slice(&field);
-            Ok(())
-        }
+    /// Bytes with which there is room for these rows in any case.
+    pub fn room(&self, rows: Range<usize>) -> usize {
+        let payload = |column: &Vec<Cell>| column[rows.clone()].iter().map(|cell| cell.len()).sum::<usize>();
+        self.cells.iter().map(payload).sum::<usize>() + rows.len() * (self.cells.len() + 1) * FIELD_ROOM
     }
 }
 
 const WIDTH: Reason = Reason::Malformed("value of the wrong width");
 
-/// A field of `N` bytes in one append of `TOTAL`, its length word included.
-#[inline]
-fn write_swapped<const N: usize, const TOTAL: usize>(bytes: &[u8], out: &mut Vec<u8>) -> Result<(), Reason> {
-    let mut value: [u8; N] = bytes.try_into().map_err(|_| WIDTH)?;
-    value.reverse();
-    let mut field = [0; TOTAL];
-    field[..4].copy_from_slice(&(N as i32).to_be_bytes());
-    field[4..].copy_from_slice(&value);
-    out.extend_from_slice(&field);
-    Ok(())
+/// The bytes of a field; `None` when there is no room for it.
+#[inline(always)]
+fn write_field(cell: Cell, arena: &[u8], send: Send, out: &mut [u8]) -> Result<Option<usize>, Reason> {
+    let Some(room) = out.first_chunk_mut::<FIELD_ROOM>() else { return Ok(None) };
+    if cell.is_null() {
+        room[..LENGTH_WORD].copy_from_slice(&NULL_FIELD);
+        return Ok(Some(LENGTH_WORD));
+    }
+    let written = match send {
+        Send::Swap2 => write_swapped(cell, arena, u16::from_le_bytes, u16::to_be_bytes, room)?,
+        Send::Swap4 => write_swapped(cell, arena, u32::from_le_bytes, u32::to_be_bytes, room)?,
+        Send::Swap8 => write_swapped(cell, arena, u64::from_le_bytes, u64::to_be_bytes, room)?,
+        Send::Numeric => write_short_numeric(cell, arena, room),
+        Send::Raw => write_short(cell, arena, room),
+        Send::Done | Send::Jsonb | Send::Interval => None,
+    };
+    match written {
+        None => write_any(cell.of(arena), send, out),
+        written => Ok(written),
+    }
 }
 
-fn length(len: usize) -> Result<[u8; 4], Reason> {
-    i32::try_from(len).map(i32::to_be_bytes).map_err(|_| Reason::OutOfRange)
+/// A field of `N` bytes, read as one integer and written as one.
+#[inline(always)]
+fn write_swapped<T, const N: usize>(
+    cell: Cell,
+    arena: &[u8],
+    read: fn([u8; N]) -> T,
+    write: fn(T) -> [u8; N],
+    room: &mut [u8; FIELD_ROOM],
+) -> Result<Option<usize>, Reason> {
+    let value = cell.of(arena).try_into().map_err(|_| WIDTH)?;
+    room[..LENGTH_WORD].copy_from_slice(&(N as i32).to_be_bytes());
+    room[LENGTH_WORD..][..N].copy_from_slice(&write(read(value)));
+    Ok(Some(LENGTH_WORD + N))
+}
+
+/// At most 16 bytes, with as many behind them in the arena.
+#[inline(always)]
+fn write_short(cell: Cell, arena: &[u8], room: &mut [u8; FIELD_ROOM]) -> Option<usize> {
+    let window = arena.get(cell.pos as usize..)?.first_chunk::<16>()?;
+    if cell.len() > window.len() {
+        return None;
+    }
+    room[..LENGTH_WORD].copy_from_slice(&(cell.len() as i32).to_be_bytes());
+    room[LENGTH_WORD..][..window.len()].copy_from_slice(window);
+    Some(LENGTH_WORD + cell.len())
+}
+
+/// A short header and at most four digits, as most numerics have.
+#[inline(always)]
+fn write_short_numeric(cell: Cell, arena: &[u8], room: &mut [u8; FIELD_ROOM]) -> Option<usize> {
+    let (header, digits) = ShortNumeric::sent(arena, cell)?;
+    let len = header.len() - 2 + cell.len();
+    room[..LENGTH_WORD].copy_from_slice(&(len as i32).to_be_bytes());
+    room[LENGTH_WORD..][..header.len()].copy_from_slice(&header);
+    room[LENGTH_WORD + header.len()..][..digits.len()].copy_from_slice(&digits);
+    Some(LENGTH_WORD + len)
+}
+
+/// A field of any form and length.
+fn write_any(bytes: &[u8], send: Send, out: &mut [u8]) -> Result<Option<usize>, Reason> {
+    let len = match send {
+        Send::Numeric => numeric::wire_len(bytes),
+        Send::Jsonb => 1 + bytes.len(),
+        _ => bytes.len(),
+    };
+    let word = i32::try_from(len).map_err(|_| Reason::OutOfRange)?;
+    let Some(field) = out.get_mut(..LENGTH_WORD + len) else { return Ok(None) };
+    let (length, value) = field.split_at_mut(LENGTH_WORD);
+    length.copy_from_slice(&word.to_be_bytes());
+    match (send, value) {
+        (Send::Numeric, value) => numeric::write_wire(bytes, value)?,
+        (Send::Jsonb, [version, text @ ..]) => {
+            *version = 1;
+            text.copy_from_slice(bytes);
+        }
+        (Send::Interval, value) => {
+            if bytes.len() != 16 {
+                return Err(WIDTH);
+            }
+            value.copy_from_slice(bytes);
+            for word in [0..8, 8..12, 12..16] {
+                value[word].reverse();
+            }
+        }
+        (_, value) => value.copy_from_slice(bytes),
+    }
+    Ok(Some(LENGTH_WORD + len))
 }
 
 /// The bytes of the header at the start of `stream`.

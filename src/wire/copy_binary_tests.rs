@@ -15,9 +15,14 @@ fn written(rows: &[Vec<Option<Vec<u8>>>], send: &[Send]) -> (Vec<u8>, Vec<u32>) 
             });
         }
     }
-    let (mut out, mut offsets) = (Vec::new(), Vec::new());
+    let source = RowSource { cells: &cells, arena: &arena, send };
+    let mut out = Vec::new();
     write_header(&mut out);
-    write_rows(&cells, &arena, send, &mut out, &mut offsets).unwrap();
+    let (start, mut offsets) = (out.len(), vec![out.len() as u32]);
+    out.resize(start + source.room(0..rows.len()), 0xEE);
+    let written = source.write(0..rows.len(), &mut out[start..], start as u32, &mut offsets, |_, _| true);
+    assert_eq!(written, Ok(rows.len()));
+    out.truncate(*offsets.last().unwrap() as usize);
     write_trailer(&mut out);
     (out, offsets)
 }
@@ -72,7 +77,8 @@ fn every_send_form() {
 fn refuses_values_of_the_wrong_width() {
     for send in [Send::Swap2, Send::Swap4, Send::Swap8, Send::Interval, Send::Numeric] {
         let cells = [vec![Cell::NULL, Cell::new(0, 3)]];
-        let error = write_rows(&cells, &[0; 3], &[send], &mut Vec::new(), &mut Vec::new());
+        let source = RowSource { cells: &cells, arena: &[0; 3], send: &[send] };
+        let error = source.write(0..2, &mut [0; 200], 0, &mut Vec::new(), |_, _| true);
         assert!(matches!(error, Err(ValueError { row: 1, reason: Reason::Malformed(_) })), "{send:?}");
     }
 }
@@ -124,5 +130,72 @@ proptest! {
         let stream = if framed { [&SIGNATURE[..], &[0; 8], &bytes].concat() } else { bytes };
         let _ = read_stream(&stream, &vec![true; columns]);
         let _ = read_rows(&stream, &offsets, &vec![false; columns], &mut Vec::new());
+    }
+}
+
+/// Payloads of numerics: short headers and long ones, more digits than the fast way takes, special values.
+fn numerics() -> impl Strategy<Value = Vec<u8>> {
+    let digits = |most| proptest::collection::vec(0u16..10_000, 0..most);
+    let payload = |header: &[u16], digits: &[u16]| -> Vec<u8> {
+        header.iter().chain(digits).flat_map(|word| word.to_le_bytes()).collect()
+    };
+    prop_oneof![
+        4 => (0u16..0x4000, digits(7)).prop_map(move |(low, digits)| payload(&[0x8000 | low], &digits)),
+        1 => (0u16..0x8000, any::<u16>(), digits(9)).prop_map(move |(a, b, digits)| payload(&[a, b], &digits)),
+        1 => proptest::sample::select(vec![0xC000u16, 0xD000, 0xF000]).prop_map(|word| word.to_le_bytes().to_vec()),
+    ]
+}
+
+proptest! {
+    /// Rows of any part of a batch against fields put together one by one.
+    #[test]
+    fn writes_field_by_field(
+        rows in proptest::collection::vec(
+            (proptest::option::of(any::<i32>()), proptest::option::of(numerics()),
+             proptest::option::of(proptest::collection::vec(any::<u8>(), 0..40))), 1..200),
+        (cut, room, most) in (0usize..200, 0usize..1 << 16, 0usize..200),
+    ) {
+        let (mut arena, mut cells) = (vec![9; 3], vec![Vec::new(); 3]);
+        let mut expected: Vec<Vec<u8>> = Vec::new();
+        for (int, numeric, text) in &rows {
+            let values = [int.map(|int| int.to_le_bytes().to_vec()), numeric.clone(), text.clone()];
+            let sent = [
+                int.map(|int| int.to_be_bytes().to_vec()),
+                numeric.as_ref().map(|payload| {
+                    let mut sent = vec![0; numeric::wire_len(payload)];
+                    numeric::write_wire(payload, &mut sent).unwrap();
+                    sent
+                }),
+                text.clone(),
+            ];
+            let mut row = vec![0, 3];
+            for ((value, sent), column) in values.into_iter().zip(sent).zip(&mut cells) {
+                row.extend(sent.as_ref().map_or(-1, |sent| sent.len() as i32).to_be_bytes());
+                row.extend(sent.unwrap_or_default());
+                column.push(value.as_ref().map_or(Cell::NULL, |value| Cell::new(arena.len(), value.len())));
+                arena.extend(value.unwrap_or_default());
+            }
+            expected.push(row);
+        }
+        let range = cut % rows.len()..rows.len();
+        let send = [Send::Swap4, Send::Numeric, Send::Raw];
+        let source = RowSource { cells: &cells, arena: &arena, send: &send };
+        let mut ends = Vec::new();
+        let mut out = vec![0xEE; source.room(range.clone())];
+        let written = source.write(range.clone(), &mut out, 7, &mut ends, |_, _| true).unwrap();
+        prop_assert_eq!(written, range.len());
+        let expected = &expected[range.clone()];
+        prop_assert_eq!(&out[..expected.concat().len()], expected.concat());
+        let lengths: Vec<u32> = expected.iter().scan(7, |end, row| { *end += row.len() as u32; Some(*end) }).collect();
+        prop_assert_eq!(&ends, &lengths);
+
+        // Where there is less room, it is rows from the first on that are written, and nothing past it.
+        let (less, most) = (room % out.len(), most.min(range.len()));
+        let (mut part, mut ends) = (vec![0xEE; less], Vec::new());
+        let written = source.write(range.clone(), &mut part, 0, &mut ends, |rows, _| rows <= most).unwrap();
+        let bytes = expected[..written].concat();
+        prop_assert!(written <= most && ends.len() == written && part.starts_with(&bytes));
+        let next = range.start + written;
+        prop_assert!(written == most || bytes.len() + source.room(next..next + 1) > less);
     }
 }

@@ -247,8 +247,20 @@ fn trailing_zeros(digit: u16) -> i32 {
     (1..DEC_DIGITS).take_while(|&zeros| u64::from(digit).is_multiple_of(POW10[zeros as usize])).count() as i32
 }
 
-/// What `numeric_send` sends for a varlena's payload.
-pub fn write_wire(payload: &[u8], out: &mut Vec<u8>) -> Result<(), Reason> {
+/// Bytes that [`write_wire`] writes for a payload that it takes.
+#[inline]
+pub fn wire_len(payload: &[u8]) -> usize {
+    let header = payload.first_chunk().map_or(0, |header| u16::from_le_bytes(*header));
+    let digits = match header & NUMERIC_SIGN_MASK {
+        NUMERIC_NAN => 0,
+        NUMERIC_SHORT => payload.len().saturating_sub(2),
+        _ => payload.len().saturating_sub(4),
+    };
+    WIRE_HEADER + digits
+}
+
+/// Writes what `numeric_send` sends for a varlena's payload into `out`, which is [`wire_len`] bytes.
+pub fn write_wire(payload: &[u8], out: &mut [u8]) -> Result<(), Reason> {
     let (digits, weight, sign, dscale): (&[[u8; 2]], i32, u16, u16) = match HeapNumeric::read(payload)? {
         Numeric::Finite(num) => {
             let sign = if num.negative { NUMERIC_NEG } else { NUMERIC_POS };
@@ -261,10 +273,13 @@ pub fn write_wire(payload: &[u8], out: &mut Vec<u8>) -> Result<(), Reason> {
         Numeric::Infinity { negative: true } => (&[], 0, NUMERIC_NINF, 32),
     };
     let count = u16::try_from(digits.len()).map_err(|_| Reason::Malformed("numeric too long"))?;
-    for word in [count, weight as u16, sign, dscale] {
-        out.extend_from_slice(&word.to_be_bytes());
+    let words = [count, weight as u16, sign, dscale].map(u16::to_be_bytes);
+    let swapped = digits.iter().map(|&[low, high]| [high, low]);
+    let (room, rest) = out.as_chunks_mut();
+    if room.len() != words.len() + digits.len() || !rest.is_empty() {
+        return Err(Reason::Malformed("numeric of the wrong length"));
     }
-    out.extend(digits.iter().flat_map(|&[low, high]| [high, low]));
+    room.iter_mut().zip(words.into_iter().chain(swapped)).for_each(|(to, word)| *to = word);
     Ok(())
 }
 

@@ -98,7 +98,7 @@ fn num<const WIRE: bool>(bytes: &[u8]) -> Num<'_, WIRE> {
 }
 
 fn sent(payload: &[u8]) -> Vec<u8> {
-    let mut out = Vec::new();
+    let mut out = vec![0xEE; wire_len(payload)];
     write_wire(payload, &mut out).unwrap();
     out
 }
@@ -234,7 +234,8 @@ proptest! {
 
     #[test]
     fn survives_any_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..40), scale: u8) {
-        let _ = write_wire(&bytes, &mut Vec::new());
+        let written = write_wire(&bytes, &mut vec![0; wire_len(&bytes)]);
+        prop_assert_eq!(written.is_ok(), HeapNumeric::read(&bytes).is_ok());
         if let Ok(Numeric::Finite(num)) = HeapNumeric::read(&bytes) {
             let _ = (num.shape(), num.to_i128_at(scale), num.write_text(&mut Vec::new()));
         }

@@ -4,7 +4,7 @@ use super::values::{Datum, Number};
 use super::{
     Page, Random, Specimen, Wish, copy_binary, copy_slot, form_row, form_tuple, heap, heap_slot, noise,
 };
-use crate::slot::input::AttrSpec;
+use crate::slot::fill::AttrSpec;
 use crate::slot::layout::{Attr, BLOCK, NO_COLUMN, Op, STRIP_VERSION};
 
 /// A slot, and how many statuses it has to have where that is known.
