@@ -8,6 +8,7 @@ use crate::wire::tuple::TupleRef;
 
 pub mod board;
 mod control;
+pub mod encode;
 mod futex;
 mod handle;
 pub mod input;
