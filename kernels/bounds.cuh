@@ -78,7 +78,8 @@ template <class LESS> DEVICE u128 reduce(u128 own, u128 *keys, LESS less) {
 }
 
 DEVICE Bounds find_bounds(const Rows &rows, u128 *keys, u32 *warps) {
-    if (rows.page.order == NO_ORDER) return Bounds{0, 0, 0, 0, 0, 0};
+    // Those of strings are in ends.cuh.
+    if (rows.page.order == NO_ORDER || rows.page.shape == STRINGS) return Bounds{0, 0, 0, 0, 0, 0};
     KeyRange own{};
     switch (rows.page.shape) {
     case BITS: own = own_bit_range(rows); break;

@@ -4,7 +4,7 @@
 //
 // # Launches
 //
-// In this order, on one stream. Every kernel takes the same ten parameters:
+// In this order, on one stream. Every kernel takes the same eleven parameters:
 //
 //     const u8 *input         what the columns lie in: 256-byte aligned
 //     const Page *pages       `count` of them: see src/gpu/encode.rs
@@ -12,6 +12,7 @@
 //     u8 *output              256-byte aligned; it need not be cleared
 //     Body *bodies            `count + tried` of them, written: as compress.cu takes its pages
 //     Bounds *bounds          `count` of them, written
+//     Ends *ends              `count` of them: see ends.cuh; written for pages of strings with bounds
 //     State *states           `tried` of them, written
 //     u8 *scratch             256-byte aligned, as large as the chunks say; it need not be cleared
 //     u32 count, tried
@@ -25,19 +26,24 @@
 //     decide      tried           256     0                       tried == 0
 //     entries     (64, tried)     256     0                       tried == 0
 //     encode      count           256     0                       count == 0
+//     deltas      count           256     0                       count == 0, or no page has them
+//     find_ends   count           256     0                       count == 0, or no page is of strings with bounds
 //
 // # Result
 //
 // bodies[i]: where in `output` the body of page i is, at a multiple of 16, its bytes and its NULLs.
-// bounds[i]: of its values, as keys. states[i].used: chunk i has a dictionary, and its pages are indices;
+// bounds[i]: of its values, as keys; of strings in `min_low` their bytes, and the bounds in ends[i], which means
+// nothing when bounds[i].values is 0. states[i].used: chunk i has a dictionary, and its pages are indices;
 // bodies[count + i] is it then, with the number of its entries in the NULLs' place.
 // The bytes depend on the columns alone.
 #include "bounds.cuh"
+#include "delta.cuh"
+#include "ends.cuh"
 #include "indices.cuh"
 
 #define PARAMETERS                                                                                      \
     const u8 *input, const Page *pages, const Chunk *chunks, u8 *output, Body *bodies, Bounds *bounds, \
-        State *states, u8 *scratch, u32 count, u32 tried
+        Ends *ends, State *states, u8 *scratch, u32 count, u32 tried
 
 // A chunk's threads, numbered over its blocks.
 DEVICE u32 chunk_thread() { return block_x() * WIDE + thread(); }
@@ -190,6 +196,11 @@ KERNEL BOUNDS(256, 4) entries(PARAMETERS) {
     }
 }
 
+// The pages of the chunk are indices.
+DEVICE bool has_dictionary(const Page &page, const State *states) {
+    return page.chunk != NO_CHUNK && states[page.chunk].used;
+}
+
 DEVICE u32 put_plain(const Rows &rows, u32 nulls, u8 *to, Stage &stage, u32 *warps) {
     switch (rows.page.shape) {
     case BITS: return put_bits(rows, to, stage, warps);
@@ -212,11 +223,13 @@ KERNEL BOUNDS(256, 4) encode(PARAMETERS) {
     const u32 levels = put_levels(rows, nulls, output + at);
     u8 *to = output + at + levels;
     u32 values;
-    if (page.chunk != NO_CHUNK && states[page.chunk].used) {
+    if (has_dictionary(page, states)) {
         const Dictionary dictionary{chunks[page.chunk], states[page.chunk], pages, input, scratch};
         const u32 base = (block_x() - dictionary.chunk.first_page) << dictionary.chunk.shift;
         values = put_indices(rows, nulls, dictionary.state.width, dictionary.table(), dictionary.codes() + base,
                              to, *stage, warps);
+    } else if (page.delta) {
+        values = 0; // `deltas` writes them
     } else {
         values = put_plain(rows, nulls, to, *stage, warps);
     }
@@ -225,4 +238,30 @@ KERNEL BOUNDS(256, 4) encode(PARAMETERS) {
     if (thread() != 0) return;
     bodies[block_x()] = Body{at, levels + values, nulls};
     bounds[block_x()] = found;
+}
+
+// registers: 64
+KERNEL BOUNDS(256, 4) deltas(PARAMETERS) {
+    SHARED(DeltaStage, stage, 1);
+    const Page &page = pages[block_x()];
+    if (!page.delta || has_dictionary(page, states)) return;
+    const Rows rows = rows_of(input, page);
+    const Body body = bodies[block_x()];
+    const u32 values = rows.count() - body.nulls;
+    if (values == 0) return;
+    // So far there are the levels alone.
+    const u32 bytes = put_deltas(rows, values, output + body.at + body.bytes, *stage);
+    if (thread() == 0) bodies[block_x()].bytes = body.bytes + bytes;
+}
+
+// registers: 64
+KERNEL BOUNDS(256, 4) find_ends(PARAMETERS) {
+    SHARED(u32, found, WIDE);
+    const Page &page = pages[block_x()];
+    if (page.shape != STRINGS || page.order == NO_ORDER) return;
+    const Rows rows = rows_of(input, page);
+    const u32 values = rows.count() - bodies[block_x()].nulls;
+    const u32 bytes = rows.offsets()[rows.count()] - rows.offsets()[0];
+    if (thread() == 0) bounds[block_x()] = Bounds{0, bytes, 0, 0, values, 0};
+    if (values != 0) put_ends(input, rows, found, ends[block_x()]);
 }

@@ -10,7 +10,7 @@ enum Order : u8 { NO_ORDER, SIGNED, UNSIGNED, FLOATING };
 struct Page {
     u64 valid_at, values_at, bytes_at, body_at;
     u32 first, rows;
-    u8 shape, order, nullable, reserved;
+    u8 shape, order, nullable, delta;
     u32 chunk;
 };
 

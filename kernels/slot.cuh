@@ -12,7 +12,7 @@ constexpr u32 MAX_BYTES = 0x7FFFFFFF;
 
 struct Header {
     u32 kind, flags, rows, columns, attrs, pages, attrs_at, missing_at, missing_bytes, index_at, page_rows_at,
-        blocks_at, data_at, data_bytes, reserved[2];
+        blocks_at, data_at, data_bytes, sequence, reserved;
 };
 
 struct Attr {

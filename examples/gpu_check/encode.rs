@@ -30,6 +30,7 @@ pub fn rates(device: &Encode, bytes: usize, repeats: usize) -> Result<Vec<(Strin
         longest,
         distinct: 0,
         continues: false,
+        delta: false,
     };
     let ints = wish(Shape::Fixed4, Order::Signed, 0, 0);
     let longs = wish(Shape::Fixed8, Order::Signed, 0, 0);

@@ -53,7 +53,7 @@ pub fn run(
         let (input, output) = memory.slot(slot);
         fill(input, output_bytes);
         output.fill(0xA5);
-        let ticket = device.submit(input).map_err(|fault| fault.message);
+        let ticket = device.submit(0, input).map_err(|fault| fault.message);
         flying.push_back(Flight { name, slot, ticket });
     };
     for round in 0..rounds {

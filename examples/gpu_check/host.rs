@@ -61,7 +61,7 @@ impl Device for Host {
         2
     }
 
-    fn submit(&self, region: &[u8]) -> Result<usize, Fault> {
+    fn submit(&self, _group: u64, region: &[u8]) -> Result<usize, Fault> {
         let input = Input::new(region).map_err(refused)?;
         let region = region[..input.used()].to_vec();
         let mut submitted = self.submitted.lock().expect("one thread");

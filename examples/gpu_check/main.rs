@@ -8,9 +8,10 @@
 //!   rates    kernels alone; slots from registered memory, with copies overlapped
 //!   encode   columns to pages: golden bytes; encode kernels alone
 //!   snappy   compressed pages: golden bytes, read back; snappy alone
+//!   groups   row groups kept, encoded, compressed and fetched: equal the CPU's; through pool and engine, how fast
 //!   faults   a kernel that faults, memory that is not there: each in a process of its own
-//!   all      the six above (default)
-//!   cases    no device: makes the generated slots and decodes them on the CPU
+//!   all      the seven above (default)
+//!   cases    no device: makes the generated slots and decodes them on the CPU, and encodes row groups
 //!   host     golden, against the program that kernels/host/decode.cpp makes: --program PATH
 //!   small    golden with few and small slots on buffers to match, for compute-sanitizer
 //! ```
@@ -21,6 +22,7 @@ mod build;
 mod cases;
 mod encode;
 mod golden;
+mod groups;
 mod host;
 mod lineorder;
 mod pool;
@@ -36,7 +38,10 @@ use pg_strata::gpu::Device;
 use pg_strata::gpu::cuda::compress_bench::Compress;
 use pg_strata::gpu::cuda::encode_bench::Encode;
 use pg_strata::gpu::cuda::{Config, CudaDevice, open_all, probe};
+use pg_strata::gpu::fake::FakeDevice;
+use pg_strata::slot::encode::{PLAIN_BODIES, SNAPPY};
 use pg_strata::slot::layout::{COPY_BINARY, HEAP};
+use pg_strata::slot::pool::{Config as PoolConfig, Pool};
 
 use pool::Memory;
 use values::Chance;
@@ -83,7 +88,8 @@ fn options() -> Result<Options, String> {
         }
     }
     if options.modes.is_empty() || options.modes == ["all"] {
-        options.modes = ["probe", "golden", "rates", "encode", "snappy", "faults"].map(String::from).to_vec();
+        options.modes =
+            ["probe", "golden", "rates", "encode", "snappy", "groups", "faults"].map(String::from).to_vec();
     }
     Ok(options)
 }
@@ -133,6 +139,7 @@ fn config(options: &Options, memory: &Memory, depth: usize) -> Config {
         output_bytes: memory.output_bytes(),
         depth,
         memory_limit: 0,
+        group_memory: 2 << 30,
         nvrtc: options.nvrtc.clone(),
         cache: options.cache.clone(),
         fault_after: None,
@@ -305,6 +312,49 @@ fn compressed(options: &Options, small: bool, table: &mut Table) -> Result<(), S
     Ok(())
 }
 
+/// Pool and engine as the service has them.
+fn grouped(options: &Options, small: bool, table: &mut Table) -> Result<(), String> {
+    let (input, output) = if small { (2 * MIB, 3 * MIB) } else { (8 * MIB, 12 * MIB) };
+    let slots = if small { 4 } else { 64 };
+    let what = "row groups: pages equal the CPU's, byte for byte";
+    let open_on = |pool: &Pool| {
+        let (start, bytes) = pool.memory();
+        let memory = Memory::new(1, 4096, 4096);
+        let config = Config {
+            pool: pg_strata::gpu::cuda::Pool { start, bytes },
+            input_bytes: pool.input_bytes(),
+            output_bytes: pool.output_bytes(),
+            group_memory: 8 << 30,
+            ..config(options, &memory, 4)
+        };
+        open(&config)
+    };
+    let new_pool = || Pool::create(PoolConfig { slots, input_bytes: input, output_bytes: output });
+    let pool = new_pool()?;
+    for device in open_on(&pool)? {
+        match groups::check(&device, output, small) {
+            Ok(note) => table.ok(what, "ok", note),
+            Err(why) => table.fail(what, why),
+        }
+    }
+    if small {
+        return Ok(());
+    }
+    for (codec, name) in [(SNAPPY, "snappy"), (PLAIN_BODIES, "not compressed")] {
+        for threads in [1, 4, 16] {
+            let pool = new_pool()?;
+            let devices = open_on(&pool)?.into_iter().map(|device| Box::new(device) as Box<dyn Device>);
+            let (rate, note) = groups::pipeline(&pool, devices.collect(), threads, 3.0, codec)?;
+            table.ok(
+                format!("row groups through pool and engine, {name}"),
+                format!("{rate:.1} GB/s of heap"),
+                note,
+            );
+        }
+    }
+    Ok(())
+}
+
 /// Runs a part of `faults` in a process of its own, since its device is lost afterwards.
 fn child(part: &str, options: &Options, table: &mut Table) {
     let program = std::env::current_exe().unwrap_or_else(|_| "gpu_check".into());
@@ -342,7 +392,7 @@ fn kernel_fault(options: &Options) -> Result<String, String> {
         // SAFETY: one slot at a time.
         let output = unsafe { memory.output(slot % 4) };
         outcomes
-            .push(device.submit(memory.input(slot % 4)).and_then(|ticket| device.collect(ticket, output)));
+            .push(device.submit(0, memory.input(slot % 4)).and_then(|ticket| device.collect(ticket, output)));
     }
     let good = outcomes[..2].iter().all(Result::is_ok)
         && outcomes[2..].iter().all(|outcome| outcome.as_ref().is_err_and(|fault| fault.sticky));
@@ -372,7 +422,7 @@ fn refused(options: &Options) -> Result<String, String> {
     input.fill(0xFF);
     let mut messages = Vec::new();
     for _ in 0..5 {
-        match device.submit(memory.input(1)) {
+        match device.submit(0, memory.input(1)) {
             Err(fault) if !fault.sticky => messages.push(fault.message),
             other => return Err(format!("{other:?}")),
         }
@@ -382,12 +432,12 @@ fn refused(options: &Options) -> Result<String, String> {
     let (input, output) = memory.slot(0);
     table.fill(input, 4 * MIB, 1000, true, &mut chance).ok_or("no room")?;
     // A region that is too small for its output.
-    let ticket = device.submit(input).map_err(|fault| fault.message)?;
+    let ticket = device.submit(0, input).map_err(|fault| fault.message)?;
     match device.collect(ticket, &mut output[..20_000]) {
         Err(fault) if !fault.sticky => messages.push(fault.message),
         other => return Err(format!("{other:?}")),
     }
-    let ticket = device.submit(input).map_err(|fault| fault.message)?;
+    let ticket = device.submit(0, input).map_err(|fault| fault.message)?;
     device.collect(ticket, output).map_err(|fault| fault.message)?;
     Ok(format!("{} | {}", messages[0], messages[5]))
 }
@@ -399,9 +449,11 @@ fn run(mode: &str, options: &Options, table: &mut Table) -> Result<(), String> {
         "golden" => golden(options, options.small, table),
         "small" => golden(options, true, table)
             .and_then(|()| encoded(options, true, table))
-            .and_then(|()| compressed(options, true, table)),
+            .and_then(|()| compressed(options, true, table))
+            .and_then(|()| grouped(options, true, table)),
         "encode" => encoded(options, options.small, table),
         "snappy" => compressed(options, options.small, table),
+        "groups" => grouped(options, options.small, table),
         "cases" => {
             let (slots, rows, statuses) = golden::on_the_cpu(options.small);
             table.check(
@@ -409,6 +461,9 @@ fn run(mode: &str, options: &Options, table: &mut Table) -> Result<(), String> {
                 slots > 0,
                 format!("{slots} slots, {rows} rows, {statuses} statuses"),
             );
+            let region = if options.small { 3 * MIB } else { 12 * MIB };
+            let note = groups::check(&FakeDevice::new(0), region, options.small)?;
+            table.ok("row groups encoded on the CPU", "ok", note);
             Ok(())
         }
         "host" => on_the_host(options, table),

@@ -175,7 +175,7 @@ fn pass(device: &CudaDevice, memory: &Memory, slots: usize) -> Result<usize, Str
         let feeder = scope.spawn(move || {
             for number in 0..slots {
                 let index = number % memory.slots();
-                let ticket = device.submit(memory.input(index)).map_err(|fault| fault.message)?;
+                let ticket = device.submit(0, memory.input(index)).map_err(|fault| fault.message)?;
                 if send.send((ticket, index)).is_err() {
                     return Err("the drainer has gone".to_string());
                 }

@@ -1,7 +1,7 @@
 // The encode kernels as a program on the host, for tests: see src/gpu/host_encode_tests.rs.
 //
 // Each request on stdin: u32 pages, chunks, input bytes, output bytes, scratch bytes, seed; the pages' and the
-// chunks' tables, then the input. Each answer on stdout: the tables of bodies, bounds and states, and the
+// chunks' tables, then the input. Each answer on stdout: the tables of bodies, bounds, ends and states, and the
 // bodies end to end. Buffers are just as large as encode.cu says, so that the sanitizers see what is read or
 // written outside of them.
 #include "../encode.cu"
@@ -19,11 +19,12 @@ int main() {
             return 1;
         std::vector<Body> bodies(count + tried);
         std::vector<Bounds> bounds(count);
+        std::vector<Ends> ends(count);
         std::vector<State> states(tried);
         auto run = [&](auto kernel, emulate::Index grid) {
             emulate::launch(grid, WIDE, 0, seed, [&, kernel] {
                 kernel(input.get(), pages.data(), chunks.data(), output.get(), bodies.data(), bounds.data(),
-                       states.data(), scratch.get(), count, tried);
+                       ends.data(), states.data(), scratch.get(), count, tried);
             });
         };
         if (tried != 0) {
@@ -37,8 +38,11 @@ int main() {
             run(entries, wide);
         }
         run(encode, {count});
+        run(deltas, {count});
+        run(find_ends, {count});
         write_all(bodies.data(), bodies.size() * sizeof(Body));
         write_all(bounds.data(), count * sizeof(Bounds));
+        write_all(ends.data(), count * sizeof(Ends));
         write_all(states.data(), tried * sizeof(State));
         for (const Body &body : bodies) write_all(output.get() + body.at, body.bytes);
         std::fflush(stdout);

@@ -5,12 +5,15 @@ use parquet::data_type::ByteArray;
 use parquet::file::statistics::ValueStatistics;
 use parquet::schema::types::ColumnDescPtr;
 
+use super::adopt::{MadeBounds, MadeChunk};
 use super::byte_dict::BytesDict;
 use super::chunk::{ChunkWriter, EncodedChunk, Levels, PAGE_BYTES, PAGE_ROWS, Scratch};
 use super::column::{Mode, dictionary_growth, keeps_paying, totals};
 use super::delta::put_delta_length;
 use super::fixed::put_indices;
-use super::stats::{PageStats, byte_bounds, chunk_bounds, column_index, definition_histogram, extremes};
+use super::stats::{
+    PageStats, byte_bounds, byte_bounds_of, chunk_bounds, column_index, definition_histogram, extremes,
+};
 use super::{Result, reserve};
 use crate::types::Cell;
 
@@ -24,6 +27,8 @@ const WIDE: usize = 32;
 /// The encoder of one column of byte strings.
 pub struct BytesColumn {
     utf8: bool,
+    /// A dictionary may be tried.
+    dictionary: bool,
     levels: Levels,
     mode: Mode,
     /// The pending page's values, except in dictionary mode.
@@ -69,11 +74,12 @@ pub fn append_values(
 }
 
 impl BytesColumn {
-    pub fn new(nullable: bool, utf8: bool) -> Self {
+    pub fn new(nullable: bool, utf8: bool, dictionary: bool) -> Self {
         BytesColumn {
             utf8,
+            dictionary,
             levels: Levels::new(nullable),
-            mode: Mode::start(),
+            mode: Mode::start(dictionary),
             cells: Vec::new(),
             bytes: Vec::new(),
             indices: Vec::new(),
@@ -302,8 +308,40 @@ impl BytesColumn {
             self.flush(true, scratch)?;
         }
         if self.chunk.uses_dictionary() {
-            self.chunk.put_dictionary(scratch, self.dict.page(), self.dict.len())?;
+            let page = self.dict.page();
+            self.chunk.put_dictionary(page.len(), scratch.compress(page)?, self.dict.len())?;
         }
+        self.close(column, codec)
+    }
+
+    /// As of a column of fixed width; `None` when a bound cannot be told from the first bytes of a value.
+    pub fn adopt(
+        &mut self,
+        made: &MadeChunk,
+        column: &ColumnDescPtr,
+        codec: Compression,
+        scratch: Option<&mut Scratch>,
+    ) -> Result<Option<EncodedChunk>> {
+        for page in &made.pages {
+            let bounds = match page.bounds {
+                MadeBounds::Strings { min, max } => match byte_bounds_of(min, max, self.utf8) {
+                    None => {
+                        (self.stats, self.unencoded) = Default::default();
+                        return Ok(None);
+                    }
+                    known => known,
+                },
+                _ => None,
+            };
+            self.stats.push(PageStats { bounds, rows: page.rows, nulls: page.nulls, nans: 0 });
+            self.unencoded.push(page.value_bytes as i64);
+        }
+        made.put(&mut self.chunk, scratch)?;
+        self.close(column, codec).map(Some)
+    }
+
+    /// Closes the chunk, whose pages are all there, and starts the next.
+    fn close(&mut self, column: &ColumnDescPtr, codec: Compression) -> Result<EncodedChunk> {
         let nullable = self.levels.nullable();
         let (rows, nulls) = totals(&self.stats);
         let (min, max) = match chunk_bounds(&self.stats, Vec::cmp) {
@@ -327,7 +365,7 @@ impl BytesColumn {
         let chunk = self.chunk.finish(metadata, index, &self.unencoded);
         self.dict.clear();
         self.dict_known = 0;
-        self.mode = Mode::start();
+        self.mode = Mode::start(self.dictionary);
         self.stats.clear();
         self.unencoded.clear();
         Ok(chunk)

@@ -171,6 +171,17 @@ impl Scratch {
         Ok(&mut trial.raw)
     }
 
+    /// Compresses bytes that no other encoding is tried for.
+    pub fn compress(&mut self, raw: &[u8]) -> Result<&[u8]> {
+        self.compressor.compress(raw, &mut self.page)?;
+        Ok(&self.page)
+    }
+
+    /// What `decide` has kept: the page's length before the codec, and its bytes.
+    pub fn decided(&self) -> (usize, &[u8]) {
+        (self.raw_len, &self.page)
+    }
+
     /// Compresses the page's encodings, keeps the cheapest and says which it is. A later one has to be
     /// 3 % cheaper than an earlier: what is simpler is faster to read.
     pub fn decide(&mut self) -> Result<Encoding> {
@@ -232,13 +243,13 @@ impl ChunkWriter {
         (self.dictionary, self.pages) = (dictionary, pages);
     }
 
-    /// Appends the page that `scratch` decided for.
-    pub fn put_page(&mut self, scratch: &Scratch, rows: usize, encoding: Encoding) -> Result<()> {
+    /// Appends a data page, compressed from `raw_len` bytes.
+    pub fn put_page(&mut self, raw_len: usize, body: &[u8], rows: usize, encoding: Encoding) -> Result<()> {
         let start = self.pages.len();
-        reserve(&mut self.pages, scratch.page.len() + 64)?;
-        put_data_page_header(&mut self.pages, scratch.raw_len, scratch.page.len(), rows, encoding)?;
-        self.raw_len += self.pages.len() - start + scratch.raw_len;
-        self.pages.extend_from_slice(&scratch.page);
+        reserve(&mut self.pages, body.len() + 64)?;
+        put_data_page_header(&mut self.pages, raw_len, body.len(), rows, encoding)?;
+        self.raw_len += self.pages.len() - start + raw_len;
+        self.pages.extend_from_slice(body);
         self.lengths.push(self.pages.len() - start);
         self.rows.push(rows);
         self.count(PageType::DATA_PAGE, encoding);
@@ -250,13 +261,13 @@ impl ChunkWriter {
         self.encodings.iter().any(|known| known.encoding == Encoding::RLE_DICTIONARY)
     }
 
-    /// Writes the dictionary page, `raw` in PLAIN encoding; it comes before the data pages.
-    pub fn put_dictionary(&mut self, scratch: &mut Scratch, raw: &[u8], entries: usize) -> Result<()> {
-        scratch.compressor.compress(raw, &mut scratch.page)?;
-        reserve(&mut self.dictionary, scratch.page.len() + 64)?;
-        put_dictionary_page_header(&mut self.dictionary, raw.len(), scratch.page.len(), entries)?;
-        self.raw_len += self.dictionary.len() + raw.len();
-        self.dictionary.extend_from_slice(&scratch.page);
+    /// Writes the dictionary page, compressed from `raw_len` bytes in PLAIN encoding; it comes before the data
+    /// pages.
+    pub fn put_dictionary(&mut self, raw_len: usize, body: &[u8], entries: usize) -> Result<()> {
+        reserve(&mut self.dictionary, body.len() + 64)?;
+        put_dictionary_page_header(&mut self.dictionary, raw_len, body.len(), entries)?;
+        self.raw_len += self.dictionary.len() + raw_len;
+        self.dictionary.extend_from_slice(body);
         self.count(PageType::DICTIONARY_PAGE, Encoding::PLAIN);
         Ok(())
     }

@@ -3,6 +3,7 @@
 use parquet::basic::{Compression, Encoding};
 use parquet::schema::types::ColumnDescPtr;
 
+use super::adopt::MadeChunk;
 use super::bytes::BytesColumn;
 use super::chunk::{ChunkWriter, EncodedChunk, Levels, Scratch};
 use super::fixed::{FixedColumn, count_valid};
@@ -26,8 +27,8 @@ pub enum Mode {
 }
 
 impl Mode {
-    pub fn start() -> Mode {
-        Mode::Sampling { dictionary: true }
+    pub fn start(dictionary: bool) -> Mode {
+        Mode::Sampling { dictionary }
     }
 
     /// Whether a page of so many values can be judged by: a small one only if it is the chunk.
@@ -49,7 +50,8 @@ impl Mode {
                 other => Mode::Values(other),
             };
         }
-        chunk.put_page(scratch, levels.rows(), encoding)?;
+        let (raw_len, body) = scratch.decided();
+        chunk.put_page(raw_len, body, levels.rows(), encoding)?;
         levels.clear();
         Ok(())
     }
@@ -101,16 +103,19 @@ macro_rules! each {
 }
 
 impl FlatColumn {
-    pub fn new(field: &Field, physical: Physical) -> FlatColumn {
+    pub fn new(field: &Field, physical: Physical, dictionary: bool) -> FlatColumn {
         let nullable = field.nullable;
+        let uuid = field.kind == Kind::Uuid;
         match physical {
-            Physical::Bool => FlatColumn::Bool(FixedColumn::new(nullable, false)),
-            Physical::I32 => FlatColumn::I32(FixedColumn::new(nullable, field.kind == Kind::Oid)),
-            Physical::I64 => FlatColumn::I64(FixedColumn::new(nullable, false)),
-            Physical::F32 => FlatColumn::F32(FixedColumn::new(nullable, false)),
-            Physical::F64 => FlatColumn::F64(FixedColumn::new(nullable, false)),
-            Physical::Fixed16 => FlatColumn::Fixed16(FixedColumn::new(nullable, field.kind == Kind::Uuid)),
-            Physical::Bytes => FlatColumn::Bytes(BytesColumn::new(nullable, field.kind != Kind::Bytea)),
+            Physical::Bool => FlatColumn::Bool(FixedColumn::new(nullable, false, dictionary)),
+            Physical::I32 => FlatColumn::I32(FixedColumn::new(nullable, field.kind == Kind::Oid, dictionary)),
+            Physical::I64 => FlatColumn::I64(FixedColumn::new(nullable, false, dictionary)),
+            Physical::F32 => FlatColumn::F32(FixedColumn::new(nullable, false, dictionary)),
+            Physical::F64 => FlatColumn::F64(FixedColumn::new(nullable, false, dictionary)),
+            Physical::Fixed16 => FlatColumn::Fixed16(FixedColumn::new(nullable, uuid, dictionary)),
+            Physical::Bytes => {
+                FlatColumn::Bytes(BytesColumn::new(nullable, field.kind != Kind::Bytea, dictionary))
+            }
         }
     }
 
@@ -158,6 +163,18 @@ impl FlatColumn {
         scratch: &mut Scratch,
     ) -> Result<EncodedChunk> {
         each!(self, c => c.finish(column, codec, scratch))
+    }
+
+    /// A chunk of pages that were encoded elsewhere, while there are no rows here; `None` when its bounds
+    /// cannot be told.
+    pub fn adopt(
+        &mut self,
+        made: &MadeChunk,
+        column: &ColumnDescPtr,
+        codec: Compression,
+        scratch: Option<&mut Scratch>,
+    ) -> Result<Option<EncodedChunk>> {
+        each!(self, c => c.adopt(made, column, codec, scratch))
     }
 
     pub fn chunk_mut(&mut self) -> &mut ChunkWriter {

@@ -7,6 +7,7 @@ use parquet::data_type::{ByteArray, FixedLenByteArray};
 use parquet::file::statistics::{Statistics, ValueStatistics};
 use parquet::schema::types::ColumnDescPtr;
 
+use super::adopt::{MadeBounds, MadeChunk};
 use super::bits::{pack_flags, put_hybrid, width_of};
 use super::chunk::{ChunkWriter, EncodedChunk, Levels, PAGE_ROWS, Scratch};
 use super::column::{Mode, dictionary_growth, keeps_paying};
@@ -39,6 +40,8 @@ pub trait Fixed: Copy + 'static {
     /// Bounds, and how many values are NaN.
     fn bounds(values: &[Self], unsigned: bool) -> (Option<Bounds<Self>>, usize);
     fn statistics(bounds: Option<Bounds<Self>>, nulls: u64, nans: u64) -> Statistics;
+    /// A bound from its bits; 16 bytes from those of a big-endian number.
+    fn bound(bits: u128) -> Bound<Self>;
 }
 
 fn exact<T>(min: T, max: T) -> Bounds<T> {
@@ -99,6 +102,9 @@ macro_rules! fixed_integer {
             fn statistics(bounds: Option<Bounds<$t>>, nulls: u64, _nans: u64) -> Statistics {
                 value_statistics(bounds, nulls).into()
             }
+            fn bound(bits: u128) -> Bound<$t> {
+                Bound { value: bits as $t, exact: true }
+            }
         }
     };
 }
@@ -136,9 +142,13 @@ macro_rules! fixed_float {
                         (if v < min { v } else { min }, if v > max { v } else { max })
                     });
                 // parquet.thrift, ColumnOrder: a zero bound includes the zero of the other sign.
-                let min = Bound { value: if min == 0.0 { -0.0 } else { min }, exact: min != 0.0 };
-                let max = Bound { value: if max == 0.0 { 0.0 } else { max }, exact: max != 0.0 };
+                let min = Self::bound((if min == 0.0 { -0.0 } else { min }).to_bits().into());
+                let max = Self::bound((if max == 0.0 { 0.0 } else { max }).to_bits().into());
                 (Some(Bounds { min, max }), nans)
+            }
+            fn bound(bits: u128) -> Bound<$t> {
+                let value = <$t>::from_bits(bits as $bits);
+                Bound { value, exact: value != 0.0 }
             }
             fn statistics(bounds: Option<Bounds<$t>>, nulls: u64, nans: u64) -> Statistics {
                 value_statistics(bounds, nulls).with_nan_count(Some(nans)).into()
@@ -180,6 +190,9 @@ impl Fixed for bool {
     fn statistics(bounds: Option<Bounds<bool>>, nulls: u64, _nans: u64) -> Statistics {
         value_statistics(bounds, nulls).into()
     }
+    fn bound(bits: u128) -> Bound<bool> {
+        Bound { value: bits != 0, exact: true }
+    }
 }
 
 impl Fixed for [u8; 16] {
@@ -214,11 +227,16 @@ impl Fixed for [u8; 16] {
         };
         value_statistics(bounds.map(|b| Bounds { min: bytes(b.min), max: bytes(b.max) }), nulls).into()
     }
+    fn bound(bits: u128) -> Bound<[u8; 16]> {
+        Bound { value: bits.to_be_bytes(), exact: true }
+    }
 }
 
 /// The encoder of one column of fixed width.
 pub struct FixedColumn<T: Fixed> {
     unsigned: bool,
+    /// A dictionary may be tried.
+    dictionary: bool,
     levels: Levels,
     /// The pending page's values.
     values: Vec<T>,
@@ -230,14 +248,15 @@ pub struct FixedColumn<T: Fixed> {
 }
 
 impl<T: Fixed> FixedColumn<T> {
-    pub fn new(nullable: bool, unsigned: bool) -> Self {
+    pub fn new(nullable: bool, unsigned: bool, dictionary: bool) -> Self {
         FixedColumn {
             unsigned,
+            dictionary,
             levels: Levels::new(nullable),
             values: Vec::new(),
             indices: Vec::new(),
             dict: FixedDict::new(),
-            mode: Mode::start(),
+            mode: Mode::start(dictionary),
             stats: Vec::new(),
             chunk: ChunkWriter::default(),
         }
@@ -367,8 +386,32 @@ impl<T: Fixed> FixedColumn<T> {
             let entries: Vec<T> = self.dict.entries().iter().map(|&k| T::of_key(k)).collect();
             let mut page = Vec::new();
             T::put_plain(&entries, &mut page);
-            self.chunk.put_dictionary(scratch, &page, entries.len())?;
+            self.chunk.put_dictionary(page.len(), scratch.compress(&page)?, entries.len())?;
         }
+        self.close(column, codec)
+    }
+
+    /// Appends the pages of a chunk that was encoded elsewhere, and closes it.
+    pub fn adopt(
+        &mut self,
+        made: &MadeChunk,
+        column: &ColumnDescPtr,
+        codec: Compression,
+        scratch: Option<&mut Scratch>,
+    ) -> Result<Option<EncodedChunk>> {
+        for page in &made.pages {
+            let bounds = match page.bounds {
+                MadeBounds::Bits { min, max } => Some(Bounds { min: T::bound(min), max: T::bound(max) }),
+                _ => None,
+            };
+            self.stats.push(PageStats { bounds, rows: page.rows, nulls: page.nulls, nans: page.nans });
+        }
+        made.put(&mut self.chunk, scratch)?;
+        self.close(column, codec).map(Some)
+    }
+
+    /// Closes the chunk, whose pages are all there, and starts the next.
+    fn close(&mut self, column: &ColumnDescPtr, codec: Compression) -> Result<EncodedChunk> {
         let order = |a: &T, b: &T| a.order(*b, self.unsigned);
         let plain = |v: &T| {
             let mut out = Vec::with_capacity(T::WIDTH);
@@ -388,7 +431,7 @@ impl<T: Fixed> FixedColumn<T> {
         let index = column_index(T::PHYSICAL, &self.stats, order, plain, nullable)?;
         let chunk = self.chunk.finish(metadata, index, &[]);
         self.dict.clear();
-        self.mode = Mode::start();
+        self.mode = Mode::start(self.dictionary);
         self.stats.clear();
         Ok(chunk)
     }

@@ -3,9 +3,10 @@
 
 use arrow::array::ArrayRef;
 
-use super::Result;
+use super::adopt::MadeChunk;
 use super::ipc::{BatchWriter, EncodedBatch};
 use super::row_group::{EncodedRowGroup, RowGroupWriter};
+use super::{Result, invalid};
 use crate::types::Lane;
 
 pub enum GroupWriter {
@@ -66,6 +67,14 @@ impl GroupWriter {
             GroupWriter::Parquet(writer) => EncodedGroup::Parquet(writer.finish()?),
             GroupWriter::Arrow(writer) => EncodedGroup::Arrow(writer.finish()?),
         })
+    }
+
+    /// A row group of chunks that were encoded elsewhere, as `RowGroupWriter::adopt` makes it.
+    pub fn adopt(&mut self, chunks: &[MadeChunk], compressed: bool) -> Result<Option<EncodedGroup>> {
+        match self {
+            GroupWriter::Parquet(writer) => Ok(writer.adopt(chunks, compressed)?.map(EncodedGroup::Parquet)),
+            GroupWriter::Arrow(_) => invalid("record batches are not encoded elsewhere"),
+        }
     }
 
     /// Takes back a group that has been written, for its buffers.

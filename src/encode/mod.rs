@@ -14,13 +14,14 @@
 
 use std::fmt;
 
-mod bits;
+mod adopt;
+pub(crate) mod bits;
 mod byte_dict;
 mod bytes;
 mod chunk;
 mod codec;
 mod column;
-mod delta;
+pub(crate) mod delta;
 mod dict;
 mod fixed;
 pub mod footer;
@@ -42,6 +43,7 @@ mod tests_files;
 #[cfg(test)]
 mod tests_stats;
 
+pub use adopt::{MadeBounds, MadeChunk, MadeDictionary, MadePage};
 pub use chunk::{PAGE_BYTES, PAGE_ROWS};
 pub use codec::{CODECS, Codec, CodecError};
 pub use dict::MAX_BYTES;
@@ -50,11 +52,14 @@ pub use group::{EncodedGroup, GroupWriter};
 pub use precision::exact_shapes;
 pub use row_group::{EncodedRowGroup, RowGroupWriter};
 pub use schema::FileSchema;
+pub use stats::Beginning;
 
 /// How a file is encoded. Every process that takes part in an export has the same.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Options {
     pub codec: Codec,
+    /// No dictionary is tried: to learn what is best for values that none has.
+    pub values_only: bool,
 }
 
 /// Why encoding failed.

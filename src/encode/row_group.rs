@@ -3,11 +3,12 @@
 use std::ops::Range;
 
 use arrow::array::{Array, ArrayRef};
-use parquet::basic::Compression;
+use parquet::basic::{Compression, Encoding, PageType};
 use parquet::file::metadata::RowGroupMetaData;
 use parquet::file::metadata::page_index::PageIndexBuilder;
 use parquet::schema::types::SchemaDescPtr;
 
+use super::adopt::MadeChunk;
 use super::chunk::{EncodedChunk, Scratch};
 use super::codec::Compressor;
 use super::column::FlatColumn;
@@ -58,7 +59,9 @@ impl RowGroupWriter {
         let mut leaf = 0;
         for (index, (field, root)) in fields.iter().zip(roots).enumerate() {
             let encoder = match field.kind.physical(shapes) {
-                Some(physical) => Encoder::Flat(Box::new(FlatColumn::new(field, physical))),
+                Some(physical) => {
+                    Encoder::Flat(Box::new(FlatColumn::new(field, physical, !options.values_only)))
+                }
                 None => {
                     let arrow = schema.arrow().field(index);
                     Encoder::Nested(Box::new(NestedColumn::new(root, arrow, codec)?))
@@ -148,6 +151,28 @@ impl RowGroupWriter {
         Ok(EncodedRowGroup { schema: self.schema.clone(), rows, chunks })
     }
 
+    /// The row group of chunks that were encoded elsewhere, of flat columns and in the codec of this writer or,
+    /// unless `compressed`, in none; between two of its own. `None` when something of it cannot be told.
+    pub fn adopt(&mut self, chunks: &[MadeChunk], compressed: bool) -> Result<Option<EncodedRowGroup>> {
+        let rows = chunks.first().map_or(0, MadeChunk::rows);
+        if chunks.len() != self.columns.len() || chunks.iter().any(|chunk| chunk.rows() != rows) {
+            return invalid("chunks that were encoded elsewhere are not those of the schema");
+        }
+        let mut adopted = Vec::with_capacity(chunks.len());
+        for (column, made) in self.columns.iter_mut().zip(chunks) {
+            let Encoder::Flat(flat) = &mut column.encoder else {
+                return invalid("a nested column was encoded elsewhere");
+            };
+            let leaf = &self.schema.columns()[column.leaves.start];
+            let scratch = (!compressed).then_some(&mut self.scratch);
+            match flat.adopt(made, leaf, self.codec, scratch)? {
+                Some(chunk) => adopted.push(chunk),
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(EncodedRowGroup { schema: self.schema.clone(), rows, chunks: adopted }))
+    }
+
     /// Takes back a row group that has been written, for its buffers.
     pub fn recycle(&mut self, mut row_group: EncodedRowGroup) {
         for column in &mut self.columns {
@@ -170,6 +195,15 @@ pub struct EncodedRowGroup {
 impl EncodedRowGroup {
     pub fn rows(&self) -> usize {
         self.rows
+    }
+
+    /// How the first page of each leaf is encoded.
+    pub fn first_encodings(&self) -> Vec<Option<Encoding>> {
+        let first = |chunk: &EncodedChunk| {
+            let stats = chunk.metadata.page_encoding_stats()?;
+            stats.iter().find(|stats| stats.page_type == PageType::DATA_PAGE).map(|stats| stats.encoding)
+        };
+        self.chunks.iter().map(first).collect()
     }
 
     /// Bytes that the row group takes in the file.

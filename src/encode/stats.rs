@@ -14,7 +14,7 @@ use super::byte_dict::head;
 use crate::types::Cell;
 
 /// Longest string bound, the length that parquet's own writer cuts its column index to.
-const MAX_BOUND: usize = 64;
+pub const MAX_BOUND: usize = 64;
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Bound<B> {
@@ -132,6 +132,24 @@ pub fn extremes<'a>(mut values: impl Iterator<Item = (Cell, &'a [u8])>) -> Optio
 
 pub fn byte_bounds(min: &[u8], max: &[u8], utf8: bool) -> Bounds<Vec<u8>> {
     Bounds { min: lower_bound(min, utf8), max: upper_bound(max, utf8) }
+}
+
+/// A value of which only the beginning may be known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Beginning<'a> {
+    /// More than a bound takes, where there is more.
+    pub first: &'a [u8],
+    /// Bytes of the whole value.
+    pub len: usize,
+}
+
+/// As `byte_bounds`; `None` when only the whole value would do.
+pub fn byte_bounds_of(min: Beginning, max: Beginning, utf8: bool) -> Option<Bounds<Vec<u8>>> {
+    let known = |value: &Beginning| value.first.len() == value.len || value.first.len() > MAX_BOUND;
+    let bounds = byte_bounds(min.first, max.first, utf8);
+    // The value itself is the bound where nothing shorter is above it.
+    let whole = bounds.max.value.len() <= MAX_BOUND || max.first.len() == max.len;
+    (known(&min) && known(&max) && whole).then_some(bounds)
 }
 
 fn lower_bound(value: &[u8], utf8: bool) -> Bound<Vec<u8>> {

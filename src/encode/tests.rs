@@ -147,7 +147,8 @@ pub fn write_file(
     batch: usize,
 ) -> Vec<u8> {
     let schema = FileSchema::new(fields, shapes).unwrap();
-    let mut writer = RowGroupWriter::new(&schema, fields, shapes, &Options { codec }).unwrap();
+    let mut writer =
+        RowGroupWriter::new(&schema, fields, shapes, &Options { codec, values_only: false }).unwrap();
     let mut file = MAGIC.to_vec();
     let mut metas = Vec::new();
     for group in groups {

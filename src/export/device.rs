@@ -156,5 +156,10 @@ pub fn conclude(source: &Source, planned: bool, tally: &Tally) -> &'static str {
         "table {}: {used}, {} slots, {} of them redone in part, {} values found by the server, {} batches without a free slot",
         source.name, tally.slots, tally.redone, tally.patched, tally.refused
     )));
+    let why = tally.why_again.as_ref().map_or(String::new(), |why| format!(": {why}"));
+    decisions::note(in_message(format!(
+        "table {}: {} row groups encoded on the GPU, {} more on the CPU after a try{why}",
+        source.name, tally.groups, tally.groups_again
+    )));
     used
 }

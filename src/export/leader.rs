@@ -8,7 +8,7 @@ use pgrx::pg_sys::Oid;
 use super::device::{self, Wanted};
 use super::footers::{self, Finished};
 use super::message::Report;
-use super::{pass, sample};
+use super::{choices, pass, sample};
 use crate::encode::ipc::has_bounds;
 use crate::pg::access::{check_file_role, check_row_security, check_select};
 use crate::pg::catalog::{self, Attribute, Table};
@@ -75,7 +75,11 @@ pub fn export(request: &Request) -> Result<Exported> {
     let progress = Progress::start(request.table, source.blocks() * BLOCK_SIZE as u64);
     let mut job = new_job(source, columns, way.scan, Shapes::new(slots));
     let (density, seen) = sample::take(&job)?;
-    job.device = way.device;
+    if way.device.is_some() {
+        job.shapes = widened(&job.columns, &seen);
+        job.encode = choices::take(&job, request)?;
+        job.device = way.device;
+    }
     let staged = target.stage(if is_file { 1 } else { workers + 1 })?;
     job.chunks =
         Chunks::new(job.source.blocks(), density, request.group_rows, request.group_bytes, workers + 1);
@@ -179,6 +183,7 @@ pub(super) fn new_job(source: Source, columns: Vec<Column>, scan: ScanKind, shap
         surveyed: false,
         output: Output::Survey,
         device: None,
+        encode: None,
         files: Vec::new(),
     }
 }

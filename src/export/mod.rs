@@ -4,8 +4,10 @@
 //! another begins with what is now known; shapes only widen, so this ends. A value that only text can
 //! hold ends it too while its column may still become text: then all the data are surveyed first.
 
+mod choices;
 mod device;
 mod dump;
+mod encoded;
 mod footers;
 mod leader;
 mod measure;

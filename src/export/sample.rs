@@ -5,7 +5,7 @@
 use crate::pg::error::{Result, internal};
 use crate::plan::chunks::Density;
 use crate::plan::{Job, Source};
-use crate::scan::{Reader, RowValues, Rows, Sink};
+use crate::scan::{Encoded, Reader, RowValues, Rows, Sink};
 use crate::types::Shapes;
 
 use super::sink::survey;
@@ -61,6 +61,10 @@ impl Sink for Sample<'_> {
 
     fn stream(&mut self, _bytes: &[u8], _rows: usize) -> Result<()> {
         Ok(())
+    }
+
+    fn group(&mut self, _group: Encoded) -> Result<bool> {
+        Ok(false)
     }
 
     fn stopped(&self) -> bool {

@@ -1,19 +1,16 @@
 //! What becomes of the rows of a chunk: row groups or record batches, the stream, or the shapes they need.
 
+use super::encoded;
 use super::message::{Part, Report};
 use super::shared::Shared;
 use crate::decode::{NestedBuilder, decode_lane};
 use crate::encode::ipc::{BatchWriter, BufferCodec};
-use crate::encode::{Codec, EncodeError, FileSchema, GroupWriter, Options, RowGroupWriter};
+use crate::encode::{Codec, EncodeError, EncodedGroup, FileSchema, GroupWriter, Options, RowGroupWriter};
 use crate::pg::error::{Code, Error, Result, error, internal};
 use crate::plan::{Format, Job, Output};
 use crate::publish::Writer;
-use crate::scan::{RowValues, Rows, Sink, value_error};
+use crate::scan::{COLUMN_BYTES, Encoded, RowValues, Rows, Sink, value_error};
 use crate::types::{Cell, Field, Kind, Lane, Reason, Repr, Shapes, ValueError};
-
-/// A column closes its row group or record batch at this size, so that with one value more it stays below
-/// the 2 GiB that readers' 32-bit offsets reach.
-const COLUMN_BYTES: usize = 960 << 20;
 
 /// The stream is written in pieces of this size.
 const STREAM_BYTES: usize = 4 << 20;
@@ -84,16 +81,7 @@ impl<'j> ChunkSink<'j> {
         match &mut self.body {
             Body::Groups(columns) if columns.writer.rows() > 0 => {
                 let group = columns.writer.finish().map_err(encode_error)?;
-                let offset = self.shared.reserve(self.file, group.len());
-                let rows = group.rows() as u64;
-                let metadata = group.metadata_at(offset).map_err(encode_error)?;
-                let mut at = offset;
-                for buffer in group.buffers() {
-                    write(&self.writer, buffer, at)?;
-                    at += buffer.len() as u64;
-                }
-                columns.writer.recycle(group);
-                self.add_part(offset, at - offset, rows, metadata);
+                self.put_group(group)?;
             }
             Body::Stream { bytes, rows, write: to_file } if !bytes.is_empty() => {
                 let (length, count) = (bytes.len() as u64, std::mem::take(rows));
@@ -106,6 +94,22 @@ impl<'j> ChunkSink<'j> {
             }
             _ => {}
         }
+        Ok(())
+    }
+
+    fn put_group(&mut self, group: EncodedGroup) -> Result<()> {
+        let offset = self.shared.reserve(self.file, group.len());
+        let rows = group.rows() as u64;
+        let metadata = group.metadata_at(offset).map_err(encode_error)?;
+        let mut at = offset;
+        for buffer in group.buffers() {
+            write(&self.writer, buffer, at)?;
+            at += buffer.len() as u64;
+        }
+        if let Body::Groups(columns) = &mut self.body {
+            columns.writer.recycle(group);
+        }
+        self.add_part(offset, at - offset, rows, metadata);
         Ok(())
     }
 
@@ -179,15 +183,35 @@ impl Sink for ChunkSink<'_> {
         Ok(())
     }
 
+    fn group(&mut self, group: Encoded) -> Result<bool> {
+        let Body::Groups(columns) = &mut self.body else {
+            return Err(internal("a row group came where none was wanted"));
+        };
+        let rows = group.rows;
+        let Some(adopted) = encoded::adopt(&mut columns.writer, &group).map_err(encode_error)? else {
+            return Ok(false);
+        };
+        self.put_group(adopted)?;
+        self.report.rows += rows;
+        self.shared.add_progress(rows, 0);
+        Ok(true)
+    }
+
     fn stopped(&self) -> bool {
         self.shared.stopped()
     }
 }
 
-fn parquet_writer(fields: &[Field], shapes: &Shapes, compression: &str) -> Result<GroupWriter> {
+pub(super) fn parquet_writer(
+    fields: &[Field],
+    shapes: &Shapes,
+    compression: &str,
+    values_only: bool,
+) -> Result<GroupWriter> {
     let schema = FileSchema::new(fields, shapes).map_err(encode_error)?;
     let codec = Codec::parse(compression).map_err(|cause| internal(cause.to_string()))?;
-    let writer = RowGroupWriter::new(&schema, fields, shapes, &Options { codec }).map_err(encode_error)?;
+    let options = Options { codec, values_only };
+    let writer = RowGroupWriter::new(&schema, fields, shapes, &options).map_err(encode_error)?;
     Ok(GroupWriter::Parquet(Box::new(writer)))
 }
 
@@ -213,7 +237,7 @@ impl Columns {
     fn new(job: &Job, format: &Format, compression: &str, rows: u64, bytes: u64) -> Result<Columns> {
         let fields = job.fields();
         let writer = match format {
-            Format::Parquet => parquet_writer(&fields, &job.shapes, compression)?,
+            Format::Parquet => parquet_writer(&fields, &job.shapes, compression, false)?,
             Format::Arrow { stats } => arrow_writer(&fields, &job.shapes, compression, stats.as_deref())?,
         };
         Ok(Columns {
@@ -239,7 +263,7 @@ impl Columns {
         }
         let large = || {
             self.writer.buffered_bytes() >= self.group_bytes
-                || self.writer.largest_column_bytes() >= COLUMN_BYTES
+                || self.writer.largest_column_bytes() as u64 >= COLUMN_BYTES
         };
         let full = self.writer.rows() >= self.group_rows || rows.ends_batch && large();
         Ok(Appended::Rows { full })
@@ -285,7 +309,7 @@ impl Columns {
 
 /// Decodes cells and appends what they hold.
 #[allow(clippy::too_many_arguments)] // parts of two structures that are borrowed apart
-fn append_cells(
+pub(super) fn append_cells(
     writer: &mut GroupWriter,
     column: usize,
     field: &Field,

@@ -5,6 +5,8 @@
 //! a body may lie is known before it is made: bodies have gaps between them, which codec or copy close.
 
 use crate::encode::{MAX_BYTES, PAGE_BYTES, PAGE_ROWS};
+use crate::slot::encode::END_BYTES;
+pub use crate::slot::encode::{Ends, Order};
 
 /// How values lie in the column, and in a body.
 #[repr(u8)]
@@ -34,20 +36,6 @@ impl Shape {
     }
 }
 
-/// What least and greatest mean (parquet.thrift, ColumnOrder).
-#[repr(u8)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
-    /// No bounds are looked for: strings.
-    None = 0,
-    /// Integers; 16 bytes as a big-endian number.
-    Signed = 1,
-    /// Bits; integers; 16 bytes as they are.
-    Unsigned = 2,
-    /// Floats of four or eight bytes: NaN has no place in the order.
-    Floating = 3,
-}
-
 /// A column of the input. Places are from the input's start, at multiples of 16.
 #[derive(Clone, Copy, Debug)]
 pub struct Column {
@@ -63,6 +51,11 @@ pub struct Column {
     pub bytes: u64,
     /// Its pages are of the chunk of the column before it, which is of the same type.
     pub continues: bool,
+    /// A dictionary is tried; not of bits.
+    pub dictionary: bool,
+    /// Values without one are DELTA_BINARY_PACKED, or DELTA_LENGTH_BYTE_ARRAY: integers of four and eight
+    /// bytes, and strings.
+    pub delta: bool,
 }
 
 /// A data page to make.
@@ -82,7 +75,8 @@ pub struct Page {
     pub shape: u8,
     pub order: u8,
     pub nullable: u8,
-    pub reserved: u8,
+    /// As `Column::delta`.
+    pub delta: u8,
     /// Of the chunks that a dictionary is tried for; `NO_CHUNK`: of none.
     pub chunk: u32,
 }
@@ -157,6 +151,11 @@ pub struct Bounds {
     pub nans: u32,
 }
 
+/// Bytes that the [`Ends`] of a page take: the bounds of strings, whose `Bounds` tell their values' bytes in
+/// `min_low` and how many there are.
+pub const ENDS: u64 = size_of::<Ends>() as u64;
+const _: () = assert!(ENDS == 8 + 2 * END_BYTES as u64);
+
 const _: () = assert!(size_of::<Page>() == 48 && size_of::<Body>() == 16 && size_of::<Bounds>() == 40);
 const _: () = assert!(size_of::<Chunk>() == 80 && size_of::<State>() == 32);
 
@@ -179,8 +178,10 @@ pub struct Plan {
     pub scratch_bytes: u64,
 }
 
-/// Room for a body beyond its values and a byte a row: the levels' length and header, and alignment.
+/// Room for a body beyond its values and a byte a row: the levels' length and header, and alignment; of deltas
+/// a header too, and what the last block is filled up with.
 const SLACK: u64 = 64;
+const DELTA_SLACK: u64 = 448;
 /// Validity comes in words of as many rows.
 const WORD: u32 = 32;
 
@@ -200,11 +201,11 @@ pub fn plan(columns: &[Column], page_rows: impl Fn(&Column) -> u32, limits: Limi
         assert!(step > 0 && step.is_multiple_of(WORD), "pages of {step} rows");
         let first_page = plan.pages.len() as u32;
         plan.add_pages(column, step);
-        let tried = column.shape != Shape::Bits && limits.entries > 0;
+        let tried = column.dictionary && column.shape != Shape::Bits && limits.entries > 0;
         if !tried || plan.pages.len() as u32 == first_page {
             continue;
         }
-        let shift = step.next_power_of_two().trailing_zeros();
+        let shift = step.min(column.rows).next_power_of_two().trailing_zeros();
         if !column.continues || plan.chunks.is_empty() {
             plan.chunks.push(Chunk::new(first_page, limits));
         }
@@ -221,22 +222,23 @@ pub fn plan(columns: &[Column], page_rows: impl Fn(&Column) -> u32, limits: Limi
 impl Plan {
     fn add_pages(&mut self, column: &Column, step: u32) {
         let row_room = column.shape.width() + 1;
+        let slack = if column.delta { DELTA_SLACK } else { SLACK };
         for (number, first) in (0..column.rows).step_by(step as usize).enumerate() {
             self.pages.push(Page {
                 valid_at: column.valid_at,
                 values_at: column.values_at,
                 bytes_at: column.bytes_at,
-                body_at: self.output_bytes + SLACK * number as u64 + row_room * u64::from(first),
+                body_at: self.output_bytes + slack * number as u64 + row_room * u64::from(first),
                 first,
                 rows: step.min(column.rows - first),
                 shape: column.shape as u8,
                 order: column.order as u8,
                 nullable: column.nullable.into(),
-                reserved: 0,
+                delta: column.delta.into(),
                 chunk: NO_CHUNK,
             });
         }
-        let slack = SLACK * u64::from(column.rows.div_ceil(step));
+        let slack = slack * u64::from(column.rows.div_ceil(step));
         let rows = row_room * u64::from(column.rows);
         self.output_bytes = (self.output_bytes + slack + rows + column.bytes).next_multiple_of(16);
     }
@@ -325,6 +327,8 @@ mod tests {
             bytes_at: 0,
             bytes: 0,
             continues: false,
+            dictionary: true,
+            delta: false,
         };
         assert_eq!(page_rows(&column), 20_000);
         let long = Column { shape: Shape::Strings, bytes: 57_000 * 1000, ..column };
@@ -354,6 +358,8 @@ mod tests {
             bytes_at: 0,
             bytes: 0,
             continues: false,
+            dictionary: true,
+            delta: false,
         };
         let bits = Column { shape: Shape::Bits, ..column };
         let more = Column { continues: true, rows: 300, ..column };

@@ -1,4 +1,4 @@
-//! The engine: takes slots from the pool and has devices decode them.
+//! The engine: takes slots from the pool and has devices decode them, or encode what they have kept of them.
 //!
 //! Runs in a process of its own, which the GPU service forks; `run` is its main thread.
 //!
@@ -225,7 +225,7 @@ impl Dispatcher<'_> {
 
     fn assign(&mut self, running: Running) {
         let (group, bytes) = (running.group(), running.bytes());
-        let place = self.schedule.assign(group, bytes);
+        let place = self.schedule.assign(group, bytes, running.keeps());
         self.engine.pool.set_load(place, self.schedule.load(place).slots, 0);
         self.queues[place].push_back(Work { running, group, bytes });
     }
@@ -275,7 +275,7 @@ impl Hand<'_> {
                 self.finish(work, |running| running.fail(&why), false);
                 continue;
             }
-            match self.device.submit(work.running.input()) {
+            match self.device.submit(work.group, work.running.input()) {
                 // When the drainer has panicked, the slot fails as it is dropped.
                 Ok(ticket) => drop(flown.send((ticket, work))),
                 Err(fault) => self.fault(work, &fault),

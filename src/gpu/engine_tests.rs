@@ -44,9 +44,9 @@ impl Device for Gated {
         self.0.depth()
     }
 
-    fn submit(&self, input: &[u8]) -> Result<usize, Fault> {
+    fn submit(&self, group: u64, input: &[u8]) -> Result<usize, Fault> {
         self.1.seen.lock().unwrap().push(*input.last().unwrap());
-        self.0.submit(input)
+        self.0.submit(group, input)
     }
 
     fn collect(&self, ticket: usize, output: &mut [u8]) -> Result<(), Fault> {
@@ -321,7 +321,7 @@ impl Device for Panics {
         1
     }
 
-    fn submit(&self, _: &[u8]) -> Result<usize, Fault> {
+    fn submit(&self, _: u64, _: &[u8]) -> Result<usize, Fault> {
         assert!(!self.in_submit, "as told");
         Ok(0)
     }
@@ -364,7 +364,7 @@ impl Device for Null {
         4
     }
 
-    fn submit(&self, _: &[u8]) -> Result<usize, Fault> {
+    fn submit(&self, _: u64, _: &[u8]) -> Result<usize, Fault> {
         Ok(0)
     }
 

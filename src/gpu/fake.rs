@@ -1,13 +1,20 @@
-//! A device without a device: the CPU's decode behind the same trait, for tests of everything around it.
+//! A device without a device: the CPU's decode, and the encode kernels' reference, behind the same trait, for
+//! tests of everything around it.
 //!
 //! Its work is done on the drainer's thread. It can be slow, and it can fail, as told.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::encode::{Body, Ends, LIMITS, page_rows, plan};
+use super::groups::{Groups, Part, Tables, chunks, columns, describe};
+use super::reference;
 use super::{Device, DeviceInfo, Fault};
 use crate::decode::decode_slot;
+use crate::slot::encode::{DESCRIBE, Request, SNAPPY, Wish, read_request, write_answer};
+use crate::slot::input::Input;
+use crate::slot::layout::{Header, KEEP, OutColumn, OutHeader, columns_start, get};
 
 #[derive(Debug)]
 pub struct FakeDevice {
@@ -16,16 +23,42 @@ pub struct FakeDevice {
     delay: Duration,
     /// The slot, from 0, that is a fault, and whether that is sticky.
     fault: Option<(u64, bool)>,
+    /// Bytes of columns that may be kept.
+    memory: usize,
     flights: Mutex<Flights>,
     landed: Condvar,
     lost: AtomicBool,
+    kept: Mutex<Kept>,
+    in_use: Arc<AtomicUsize>,
 }
 
-/// Slots between `submit` and `collect`, by their tickets: number and input.
+/// Slots between `submit` and `collect`, by their tickets: number, group and input.
 #[derive(Debug)]
 struct Flights {
-    tickets: Vec<Option<(u64, Vec<u8>)>>,
+    tickets: Vec<Option<(u64, u64, Vec<u8>)>>,
     next: u64,
+}
+
+/// A slot's output region, counted while it is there.
+struct Region {
+    bytes: Vec<u8>,
+    in_use: Arc<AtomicUsize>,
+}
+
+impl Drop for Region {
+    fn drop(&mut self) {
+        self.in_use.fetch_sub(self.bytes.len(), Ordering::Relaxed);
+    }
+}
+
+/// Row groups; one that is encoded is its bodies end to end.
+#[derive(Default)]
+struct Kept(Groups<Region, Vec<u8>>);
+
+impl std::fmt::Debug for Kept {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Kept")
+    }
 }
 
 impl FakeDevice {
@@ -36,9 +69,12 @@ impl FakeDevice {
             depth: 3,
             delay: Duration::ZERO,
             fault: None,
+            memory: usize::MAX,
             flights: Mutex::new(Flights { tickets: vec![None; 3], next: 0 }),
             landed: Condvar::new(),
             lost: AtomicBool::new(false),
+            kept: Mutex::default(),
+            in_use: Arc::default(),
         }
     }
 
@@ -57,6 +93,11 @@ impl FakeDevice {
         FakeDevice { fault: Some((after, sticky)), ..self }
     }
 
+    /// So many bytes of row groups are kept at most.
+    pub fn with_memory(self, memory: usize) -> FakeDevice {
+        FakeDevice { memory, ..self }
+    }
+
     fn flights(&self) -> MutexGuard<'_, Flights> {
         self.flights.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -65,6 +106,107 @@ impl FakeDevice {
         let message = format!("{} is lost", self.info.name);
         if self.lost.load(Ordering::Relaxed) { Err(Fault { message, sticky: true }) } else { Ok(()) }
     }
+
+    fn work(&self, group: u64, input: &[u8], output: &mut [u8]) -> Result<(), String> {
+        if let Some(request) = read_request(input) {
+            let (request, wishes) = request?;
+            return self.answer(group, &request, &wishes, output);
+        }
+        let header: Header = get(input, 0).unwrap_or_default();
+        match header.flags & KEEP {
+            0 => decode_slot(input, output),
+            _ => self.keep(group, header.sequence, input, output),
+        }
+    }
+
+    /// Decodes a slot, keeps its columns, and returns what comes before them.
+    fn keep(&self, group: u64, sequence: u32, input: &[u8], output: &mut [u8]) -> Result<(), String> {
+        let kept = &mut self.kept.lock().unwrap_or_else(PoisonError::into_inner).0;
+        kept.prepare(group, sequence)?;
+        let mut bytes = vec![0; output.len()];
+        decode_slot(input, &mut bytes)?;
+        let input = Input::new(input)?;
+        let header: OutHeader = get(&bytes, 0).ok_or("no header")?;
+        let column = |number: usize| {
+            get::<OutColumn>(&bytes, size_of::<OutHeader>() + number * size_of::<OutColumn>())
+        };
+        let columns: Option<Vec<OutColumn>> = (0..input.columns()).map(column).collect();
+        let columns = columns.ok_or("no columns")?;
+        let head = columns_start(input.columns());
+        output[..head].copy_from_slice(&bytes[..head]);
+        bytes.truncate(header.bytes as usize);
+        if self.in_use.fetch_add(bytes.len(), Ordering::Relaxed) + bytes.len() > self.memory {
+            self.in_use.fetch_sub(bytes.len(), Ordering::Relaxed);
+            return Err(format!("{} has no memory left for row groups", self.info.name));
+        }
+        let memory = Region { bytes, in_use: self.in_use.clone() };
+        let rows = input.rows() as u32;
+        kept.keep(group, Part { memory, at: 0, rows, ops: input.ops().to_vec(), columns })
+    }
+
+    fn answer(
+        &self,
+        group: u64,
+        request: &Request,
+        wishes: &[Wish],
+        output: &mut [u8],
+    ) -> Result<(), String> {
+        let kept = &mut self.kept.lock().unwrap_or_else(PoisonError::into_inner).0;
+        let (from, mut at) = (request.from as usize, 0);
+        if request.step == DESCRIBE {
+            let parts = kept.parts(group, request, wishes)?;
+            let (chunks, bodies) = encode(parts, wishes, request.codec)?;
+            at = write_answer(output, request.rows, &chunks).ok_or("an answer has no room in its region")?;
+            kept.encoded(group, bodies)?;
+        }
+        let bodies = kept.get(group)?;
+        let from = if request.step == DESCRIBE { 0 } else { from };
+        let left = bodies.get(from..).ok_or("bytes behind the last were asked for")?;
+        let length = left.len().min(output.len() - at);
+        output[at..at + length].copy_from_slice(&left[..length]);
+        if length == left.len() {
+            kept.forget(group);
+        }
+        Ok(())
+    }
+}
+
+/// Encodes the kept columns: how the chunks are described, and their bodies in order.
+fn encode(
+    parts: &[Part<Region>],
+    wishes: &[Wish],
+    codec: u32,
+) -> Result<(Vec<crate::slot::encode::Chunk>, Vec<u8>), String> {
+    // One input, as a device's memory is.
+    let mut input = Vec::new();
+    let mut placed = Vec::new();
+    for part in parts {
+        let at = input.len().next_multiple_of(256);
+        input.resize(at, 0);
+        input.extend_from_slice(&part.memory.bytes);
+        let (ops, columns) = (part.ops.clone(), part.columns.clone());
+        placed.push(Part { memory: (), at: at as u64, rows: part.rows, ops, columns });
+    }
+    let columns = columns(&placed, wishes);
+    let plan = plan(&columns, page_rows, LIMITS);
+    let encoded = reference::encode(&input, &plan);
+    let stored = encoded.bodies.iter().map(|body| match codec {
+        SNAPPY => snap::raw::Encoder::new().compress_vec(body).map_err(|error| error.to_string()),
+        _ => Ok(body.clone()),
+    });
+    let stored = stored.collect::<Result<Vec<_>, _>>()?;
+    let sizes: Vec<u32> = stored.iter().map(|body| body.len() as u32).collect();
+    let nulls = encoded.nulls.iter().copied().chain(encoded.states.iter().map(|state| state.entries));
+    let bodies: Vec<Body> = (encoded.bodies.iter().zip(nulls))
+        .map(|(body, nulls)| Body { at: 0, bytes: body.len() as u32, nulls })
+        .collect();
+    let ends: Vec<Ends> = encoded.ends.iter().map(|ends| ends.unwrap_or_default()).collect();
+    let (bounds, states) = (&encoded.bounds, &encoded.states);
+    let tables = Tables { bodies: &bodies, bounds, ends: &ends, states, stored: &sizes };
+    let chunks = chunks(&columns, &plan, page_rows);
+    let described = describe(wishes, &chunks, &plan, &tables);
+    let order = chunks.iter().flat_map(|chunk| chunk.in_file(&plan, states));
+    Ok((described, order.flat_map(|number| &stored[number]).copied().collect()))
 }
 
 impl Device for FakeDevice {
@@ -76,12 +218,12 @@ impl Device for FakeDevice {
         self.depth
     }
 
-    fn submit(&self, input: &[u8]) -> Result<usize, Fault> {
+    fn submit(&self, group: u64, input: &[u8]) -> Result<usize, Fault> {
         self.lost()?;
         let mut flights = self.flights();
         loop {
             if let Some(ticket) = flights.tickets.iter().position(Option::is_none) {
-                flights.tickets[ticket] = Some((flights.next, input.to_vec()));
+                flights.tickets[ticket] = Some((flights.next, group, input.to_vec()));
                 flights.next += 1;
                 return Ok(ticket);
             }
@@ -93,7 +235,7 @@ impl Device for FakeDevice {
         let flight = self.flights().tickets.get_mut(ticket).and_then(Option::take);
         self.landed.notify_one();
         let refused = |message: String| Fault { message, sticky: false };
-        let Some((number, input)) = flight else {
+        let Some((number, group, input)) = flight else {
             return Err(refused(format!("no slot has ticket {ticket}")));
         };
         self.lost()?;
@@ -104,6 +246,6 @@ impl Device for FakeDevice {
             self.lost.store(sticky, Ordering::Relaxed);
             return Err(Fault { message: format!("{}: a fault, as told", self.info.name), sticky });
         }
-        decode_slot(&input, output).map_err(refused)
+        self.work(group, &input, output).map_err(refused)
     }
 }

@@ -12,8 +12,11 @@ use parquet::data_type::{
 use parquet::schema::types::{ColumnDescriptor, ColumnPath, Type};
 use proptest::prelude::*;
 
-use super::encode::{Body, Bounds, Chunk, Column, LIMITS, Limits, NO_CHUNK, Order, Page, Shape, State, plan};
+use super::encode::{
+    Body, Bounds, Chunk, Column, Ends, LIMITS, Limits, NO_CHUNK, Order, Page, Plan, Shape, State, plan,
+};
 use super::host_program::HostProgram;
+use super::reference::{self, Encoded};
 use super::specimens::Random;
 use super::specimens::columns::{Columns, GOLDEN_BODIES, GOLDEN_ROWS, TYPES, Wish, golden};
 use super::specimens::pages::digest;
@@ -66,16 +69,36 @@ fn encode(
     seed: u32,
 ) -> (Vec<Made>, Vec<Entries>) {
     let plan = plan(&columns.columns, |_| page_rows, limits);
-    let (input, output, scratch) = (columns.input.len() as u32, plan.output_bytes as u32, plan.scratch_bytes);
-    let counts = [plan.pages.len() as u32, plan.chunks.len() as u32];
-    let sizes = [counts[0], counts[1], input, output, scratch as u32, seed];
+    let Encoded { bodies, nulls, bounds, states, .. } = run(host, &columns.input, &plan, seed);
+    let made = plan.pages.iter().zip(&bodies).enumerate().map(|(number, (&page, body))| Made {
+        page,
+        bounds: bounds[number],
+        nulls: nulls[number],
+        body: body.clone(),
+    });
+    let entries = plan.chunks.iter().zip(&bodies[plan.pages.len()..]).zip(states);
+    let entries = entries.map(|((&chunk, body), state)| Entries { chunk, state, body: body.clone() });
+    (made.collect(), entries.collect())
+}
+
+/// What the program makes of a plan. It is what the reference makes of it.
+fn run(host: &mut HostProgram, input: &[u8], plan: &Plan, seed: u32) -> Encoded {
+    let sizes = [
+        plan.pages.len() as u32,
+        plan.chunks.len() as u32,
+        input.len() as u32,
+        plan.output_bytes as u32,
+        plan.scratch_bytes as u32,
+        seed,
+    ];
     let mut request: Vec<u8> = sizes.iter().flat_map(|size| size.to_le_bytes()).collect();
     put_all(&mut request, &plan.pages);
     put_all(&mut request, &plan.chunks);
-    request.extend(&columns.input);
+    request.extend(input);
     host.ask(&request).expect("a program that reads");
     let bodies: Vec<Body> = take_all(host, plan.pages.len() + plan.chunks.len());
     let bounds: Vec<Bounds> = take_all(host, plan.pages.len());
+    let ends: Vec<Ends> = take_all(host, plan.pages.len());
     let states: Vec<State> = take_all(host, plan.chunks.len());
     let mut end = 0;
     for body in bodies.iter().filter(|body| body.bytes > 0) {
@@ -83,20 +106,37 @@ fn encode(
         end = body.at + u64::from(body.bytes);
     }
     assert!(end <= plan.output_bytes, "a body behind the output's end");
-    let mut body = |number: usize| host.answer(bodies[number].bytes as usize).expect("a body");
-    let made = plan.pages.iter().enumerate().map(|(number, &page)| Made {
-        page,
-        bounds: bounds[number],
-        nulls: bodies[number].nulls,
-        body: body(number),
-    });
-    let made = made.collect();
-    let entries = plan.chunks.iter().enumerate().map(|(number, &chunk)| {
-        let state = states[number];
-        assert_eq!(bodies[plan.pages.len() + number].nulls, if state.used != 0 { state.entries } else { 0 });
-        Entries { chunk, state, body: body(plan.pages.len() + number) }
-    });
-    (made, entries.collect())
+    for (state, body) in states.iter().zip(&bodies[plan.pages.len()..]) {
+        assert_eq!(body.nulls, if state.used != 0 { state.entries } else { 0 });
+    }
+    let has_ends = |page: &Page, bounds: &Bounds| {
+        (page.shape, page.order) == (Shape::Strings as u8, Order::Unsigned as u8) && bounds.values > 0
+    };
+    let made = Encoded {
+        nulls: bodies[..plan.pages.len()].iter().map(|body| body.nulls).collect(),
+        ends: plan
+            .pages
+            .iter()
+            .zip(&bounds)
+            .zip(ends)
+            .map(|((p, b), ends)| has_ends(p, b).then_some(ends))
+            .collect(),
+        bodies: bodies.iter().map(|body| host.answer(body.bytes as usize).expect("a body")).collect(),
+        bounds,
+        states,
+    };
+    let mut expected = reference::encode(input, plan);
+    for (made, expected) in made.states.iter().zip(&mut expected.states) {
+        // Of a dictionary that is given up, how far it came depends on the threads' order.
+        if (made.failed, made.used) == (expected.failed, 0) && expected.used == 0 {
+            *expected = *made;
+        }
+    }
+    for (number, (made, expected)) in made.bodies.iter().zip(&expected.bodies).enumerate() {
+        assert!(made == expected, "body {number}, {:?}", plan.pages.get(number));
+    }
+    assert_eq!(made, expected);
+    made
 }
 
 /// What the dictionary is to be, by what is written of it in kernels/encode.cu.
@@ -152,10 +192,16 @@ impl PageReader for Pages {
 }
 
 fn data_page(made: &Made, indices: bool) -> ParquetPage {
+    let encoding = match (indices, made.page.delta != 0 && made.nulls < made.page.rows) {
+        (true, _) => Encoding::RLE_DICTIONARY,
+        (_, true) if made.page.shape == Shape::Strings as u8 => Encoding::DELTA_LENGTH_BYTE_ARRAY,
+        (_, true) => Encoding::DELTA_BINARY_PACKED,
+        _ => Encoding::PLAIN,
+    };
     ParquetPage::DataPage {
         buf: made.body.clone().into(),
         num_values: made.page.rows,
-        encoding: if indices { Encoding::RLE_DICTIONARY } else { Encoding::PLAIN },
+        encoding,
         def_level_encoding: Encoding::RLE,
         rep_level_encoding: Encoding::RLE,
         statistics: None,
@@ -229,6 +275,12 @@ fn check_bounds(column: &Column, made: &Made, rows: &[Option<Vec<u8>>]) {
         assert_eq!(made.bounds, Bounds::default());
         return;
     }
+    if column.shape == Shape::Strings {
+        // The reference has checked the ends.
+        assert_eq!(made.bounds.min_low as usize, values.iter().map(|value| value.len()).sum::<usize>());
+        assert_eq!(made.bounds.values as usize, values.len());
+        return;
+    }
     let is_nan = |value: &&Vec<u8>| compare(column, value, value).is_none();
     let ordered: Vec<&Vec<u8>> = values.iter().filter(|value| !is_nan(value)).copied().collect();
     assert_eq!(made.bounds.nans as usize, values.len() - ordered.len());
@@ -299,6 +351,15 @@ fn check(
     made.into_iter().map(|made| made.body).chain(dictionaries).collect()
 }
 
+/// Types whose values the format has differences of.
+fn has_deltas(shape: Shape, order: Order) -> bool {
+    match shape {
+        Shape::Fixed4 | Shape::Fixed8 => order != Order::Floating,
+        Shape::Strings => true,
+        Shape::Bits | Shape::Fixed16 => false,
+    }
+}
+
 fn wish() -> impl Strategy<Value = Wish> {
     let rows = prop_oneof![
         4 => 0usize..100,
@@ -308,10 +369,13 @@ fn wish() -> impl Strategy<Value = Wish> {
     let nulls = prop::sample::select(&[0usize, 3, 50, 97, 100][..]);
     let longest = prop::sample::select(&[0usize, 1, 9, 30, 200][..]);
     let distinct = prop::sample::select(&[0usize, 0, 1, 2, 9, 200][..]);
-    (prop::sample::select(&TYPES[..]), rows, any::<bool>(), nulls, longest, distinct).prop_map(
-        |((shape, order), rows, nullable, nulls, longest, distinct)| {
+    let types = prop::sample::select(&TYPES[..]);
+    (types, rows, any::<bool>(), nulls, longest, distinct, any::<bool>()).prop_map(
+        |((shape, order), rows, nullable, nulls, longest, distinct, delta)| {
+            let order = if shape == Shape::Strings && delta { Order::Unsigned } else { order };
+            let delta = delta && has_deltas(shape, order);
             let nulls = if nullable { nulls } else { 0 };
-            Wish { shape, order, nullable, rows, nulls, longest, distinct, continues: false }
+            Wish { shape, order, nullable, rows, nulls, longest, distinct, continues: false, delta }
         },
     )
 }
@@ -355,9 +419,11 @@ fn where_pages_end() {
                     longest: 12,
                     distinct: 0,
                     continues: false,
+                    delta: false,
                 };
                 columns.add(wish, &mut random);
                 columns.add(Wish { distinct: 7, ..wish }, &mut random);
+                columns.add(Wish { delta: has_deltas(shape, order), longest: 99, ..wish }, &mut random);
             }
         }
         check(&mut host, &columns, page_rows, LIMITS, 7);
@@ -380,6 +446,7 @@ fn at_the_limit_of_entries() {
                 longest: 20,
                 distinct,
                 continues: false,
+                delta: false,
             };
             columns.add(wish, &mut random);
         }

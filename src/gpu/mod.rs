@@ -8,6 +8,7 @@ pub mod cuda;
 pub mod encode;
 pub mod engine;
 pub mod fake;
+pub mod groups;
 #[cfg(test)]
 mod host_encode_tests;
 #[cfg(test)]
@@ -16,6 +17,7 @@ mod host_kernels_tests;
 mod host_program;
 #[cfg(test)]
 mod host_snappy_tests;
+pub mod reference;
 pub mod schedule;
 pub mod specimens;
 
@@ -38,9 +40,10 @@ pub trait Device: Send + Sync {
     /// Slots that can be between `submit` and `collect`.
     fn depth(&self) -> usize;
 
-    /// Starts to decode an input region and gives the ticket to collect it by. Blocks only while `depth`
-    /// slots are in flight. The input stays as it is until `collect` returns.
-    fn submit(&self, input: &[u8]) -> Result<usize, Fault>;
+    /// Starts to do what an input region of the row group asks for, to decode it or as `slot::encode` says, and
+    /// gives the ticket to collect it by. Blocks only while `depth` slots are in flight. The input stays as it is
+    /// until `collect` returns.
+    fn submit(&self, group: u64, input: &[u8]) -> Result<usize, Fault>;
 
     /// Waits for the ticket's slot and fills its output region (`slot::layout`).
     fn collect(&self, ticket: usize, output: &mut [u8]) -> Result<(), Fault>;

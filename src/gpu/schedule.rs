@@ -1,13 +1,14 @@
 //! Which device decodes a slot.
 //!
 //! Runs in the engine, on the dispatcher's thread. The unit is the row group: its slots go to one device for as
-//! long as that one has any of them, so that what a device learns of a group (its dictionaries, later) stays
-//! together; a group that no device knows goes to the one with the fewest bytes outstanding.
+//! long as that one has any of them or, where it keeps their columns, until its process begins another group; a
+//! group that no device knows goes to the one with the fewest bytes outstanding.
 
 use std::collections::HashMap;
 use std::str::FromStr;
 
 use super::DeviceInfo;
+use super::groups::owner;
 
 /// `pg_strata.gpu_selection_policy`: the devices that groups may go to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -63,6 +64,8 @@ pub struct Schedule {
     allowed: Vec<usize>,
     devices: Vec<Load>,
     groups: HashMap<u64, Group>,
+    /// By process: the group whose columns a device keeps, and which.
+    kept: HashMap<u64, (u64, usize)>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -80,19 +83,30 @@ impl Schedule {
     /// For so many devices, of which those at the `allowed` places are used, ties to the first.
     pub fn new(devices: usize, allowed: Vec<usize>) -> Schedule {
         debug_assert!(!allowed.is_empty() && allowed.iter().all(|&place| place < devices));
-        Schedule { allowed, devices: vec![Load::default(); devices], groups: HashMap::new() }
+        Schedule {
+            allowed,
+            devices: vec![Load::default(); devices],
+            groups: HashMap::new(),
+            kept: HashMap::new(),
+        }
     }
 
-    /// The place of the device for a slot, which counts as outstanding there from now on.
-    pub fn assign(&mut self, group: u64, bytes: u64) -> usize {
+    /// The place of the device for a slot, which counts as outstanding there from now on. `keeps`: the group's
+    /// slots have to meet on one device.
+    pub fn assign(&mut self, group: u64, bytes: u64, keeps: bool) -> usize {
         let devices = &self.devices;
         let least = || self.allowed.iter().copied().min_by_key(|&place| devices[place].bytes).unwrap_or(0);
-        let group = self.groups.entry(group).or_insert_with(|| Group { device: least(), slots: 0 });
-        group.slots += 1;
-        let load = &mut self.devices[group.device];
+        let kept = self.kept.get(&owner(group)).filter(|(known, _)| *known == group).map(|(_, place)| *place);
+        let known = self.groups.entry(group);
+        let known = known.or_insert_with(|| Group { device: kept.unwrap_or_else(least), slots: 0 });
+        known.slots += 1;
+        if keeps {
+            self.kept.insert(owner(group), (group, known.device));
+        }
+        let load = &mut self.devices[known.device];
         load.slots += 1;
         load.bytes += bytes;
-        group.device
+        known.device
     }
 
     /// A slot that was assigned has come back, whatever became of it.
@@ -141,19 +155,33 @@ mod tests {
     #[test]
     fn groups_stay_and_the_least_loaded_gets_the_next() {
         let mut schedule = Schedule::new(3, vec![0, 2]);
-        assert_eq!(schedule.assign(10, 100), 0, "ties to the first");
-        assert_eq!(schedule.assign(11, 70), 2);
-        assert_eq!(schedule.assign(10, 500), 0, "its group is there");
-        assert_eq!(schedule.assign(12, 30), 2);
-        assert_eq!(schedule.assign(11, 1), 2);
+        assert_eq!(schedule.assign(10, 100, false), 0, "ties to the first");
+        assert_eq!(schedule.assign(11, 70, false), 2);
+        assert_eq!(schedule.assign(10, 500, false), 0, "its group is there");
+        assert_eq!(schedule.assign(12, 30, false), 2);
+        assert_eq!(schedule.assign(11, 1, false), 2);
         assert_eq!((schedule.load(0).bytes, schedule.load(1).slots, schedule.load(2).bytes), (600, 0, 101));
         schedule.finished(0, 10, 500);
-        assert_eq!(schedule.assign(10, 10), 0, "not all of it has come back");
+        assert_eq!(schedule.assign(10, 10, false), 0, "not all of it has come back");
         schedule.finished(0, 10, 100);
         schedule.finished(0, 10, 10);
         assert_eq!(schedule.load(0), Load::default());
-        schedule.assign(13, 200);
-        assert_eq!(schedule.assign(10, 1), 2, "nobody knows the group any more");
+        schedule.assign(13, 200, false);
+        assert_eq!(schedule.assign(10, 1, false), 2, "nobody knows the group any more");
+    }
+
+    #[test]
+    fn kept_groups_stay_until_their_process_begins_another() {
+        let mut schedule = Schedule::new(2, vec![0, 1]);
+        let group = |process: u64, block: u64| process << 40 | block;
+        assert_eq!(schedule.assign(group(7, 1), 10, true), 0);
+        schedule.finished(0, group(7, 1), 10);
+        assert_eq!(schedule.assign(group(8, 1), 5, true), 0, "nothing is outstanding");
+        assert_eq!(schedule.assign(group(7, 1), 10, true), 0, "it is kept there");
+        assert_eq!(schedule.assign(group(7, 2), 10, true), 1, "the least loaded");
+        schedule.finished(0, group(7, 1), 10);
+        schedule.finished(0, group(8, 1), 5);
+        assert_eq!(schedule.assign(group(7, 2), 10, true), 1);
     }
 
     #[test]
@@ -161,7 +189,7 @@ mod tests {
         for devices in [1, 2, 4, 8] {
             let mut schedule = Schedule::new(devices, (0..devices).collect());
             for slot in 0..devices as u64 * 12 {
-                schedule.assign(slot / 4, 1000);
+                schedule.assign(slot / 4, 1000, false);
             }
             let loads: Vec<_> = (0..devices).map(|place| schedule.load(place)).collect();
             assert_eq!(loads, vec![Load { slots: 12, bytes: 12_000 }; devices]);

@@ -115,7 +115,7 @@ fn register_service() {
     );
     int(
         c"pg_strata.gpu_memory_limit",
-        c"Device memory that each GPU may take; 0 for what its slots in flight need, up to half of what is free.",
+        c"Device memory that each GPU may take; 0 for what its slots in flight need and 8 GB for row groups, up to half of what is free.",
         MORE,
         &MEMORY_LIMIT_MB,
         0,

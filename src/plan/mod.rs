@@ -84,6 +84,27 @@ pub struct DevicePlan {
     pub generation: u64,
 }
 
+/// How a device encodes row groups.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EncodePlan {
+    /// What it does to pages: `slot::encode`.
+    pub codec: u32,
+    /// The most that a row group takes.
+    pub rows: u64,
+    pub bytes: u64,
+    /// One a column.
+    pub choices: Vec<Choice>,
+}
+
+/// How a column's values are encoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Choice {
+    /// By a dictionary, if that pays.
+    pub dictionary: bool,
+    /// Else by differences, or in PLAIN.
+    pub delta: bool,
+}
+
 /// Everything a process needs to take part in an export.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Job {
@@ -99,6 +120,8 @@ pub struct Job {
     pub output: Output,
     /// Rows are decoded there; `None`: on the CPU.
     pub device: Option<DevicePlan>,
+    /// Row groups are encoded there too, where that is possible.
+    pub encode: Option<EncodePlan>,
     /// Temporary files: one that all share, or one a process.
     pub files: Vec<PathBuf>,
 }

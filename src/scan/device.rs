@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::decoded::Patches;
+use super::group::{Encoder, Kept};
 use super::program::{self, Way};
 use super::stream::{self, Stream};
 use super::{BATCH_PAGES, Place, Reader, Sink};
@@ -19,7 +20,7 @@ use crate::pg::error::Result;
 use crate::plan::{Job, Output, ScanKind};
 use crate::slot::Tid;
 use crate::slot::fill::{AttrSpec, InputWriter};
-use crate::slot::layout::{COPY_BINARY, HEAP, Op, WANT_COLUMNS};
+use crate::slot::layout::{COPY_BINARY, HEAP, KEEP, Op, WANT_COLUMNS};
 use crate::slot::pool::{Pool, Slot, State};
 use crate::types::Cell;
 use crate::wire::copy_binary::{RowSource, Send};
@@ -45,6 +46,10 @@ pub struct Tally {
     pub refused: u64,
     /// Bytes of pages or of the stream that went into slots.
     pub bytes: u64,
+    /// Row groups that were encoded there, and those that were to be and were read again; why, of the last one.
+    pub groups: u64,
+    pub groups_again: u64,
+    pub why_again: Option<String>,
     /// Why slots failed, or the service was lost.
     pub trouble: Vec<String>,
     /// The service was given up.
@@ -58,13 +63,16 @@ impl Tally {
         self.patched += other.patched;
         self.refused += other.refused;
         self.bytes += other.bytes;
+        self.groups += other.groups;
+        self.groups_again += other.groups_again;
+        self.why_again = self.why_again.take().or(other.why_again);
         self.lost |= other.lost;
         other.trouble.into_iter().for_each(|what| self.note(what));
     }
 
-    /// Rows were decoded on the CPU where a device was to.
+    /// Rows were decoded, or encoded, on the CPU where a device was to.
     pub fn used_cpu(&self) -> bool {
-        self.redone > 0 || self.refused > 0 || self.lost
+        self.redone > 0 || self.refused > 0 || self.groups_again > 0 || self.lost
     }
 
     pub(super) fn note(&mut self, what: String) {
@@ -89,6 +97,10 @@ pub struct Device {
     filling: Option<Filling>,
     under_way: VecDeque<Flight>,
     pub patches: Patches,
+    /// Row groups are encoded there too.
+    pub encoder: Option<Encoder>,
+    /// The one under way.
+    pub kept: Option<Kept>,
     /// For rows that come back undone.
     pub redo: Stream,
     pub tally: Tally,
@@ -116,6 +128,12 @@ pub struct Flight {
     since: Instant,
 }
 
+impl Flight {
+    pub fn new(slot: Slot, rows: usize) -> Flight {
+        Flight { slot, rows, cuts: Vec::new(), tids: Vec::new(), sums: Vec::new(), since: Instant::now() }
+    }
+}
+
 /// How a slot ended.
 pub enum Landed {
     Done,
@@ -136,6 +154,7 @@ impl Device {
             ScanKind::Heap => (HEAP, Vec::new()),
             ScanKind::CopyBinary => (COPY_BINARY, program::copy_binary(job, &stream.send)),
         };
+        let ways = program::ways(job);
         let mut tally = Tally::default();
         let pool = match Pool::attach(plan.pid, plan.fd, plan.generation) {
             Ok(pool) => Some(pool),
@@ -153,7 +172,9 @@ impl Device {
             counted: counted(&program, &stream.send),
             program,
             unfit: false,
-            ways: program::ways(job),
+            encoder: Encoder::of(job, &ways),
+            kept: None,
+            ways,
             filling: None,
             under_way: VecDeque::new(),
             patches: Patches::default(),
@@ -169,7 +190,7 @@ impl Device {
         }
     }
 
-    fn is_usable(&self) -> bool {
+    pub fn is_usable(&self) -> bool {
         self.pool.is_some() && !self.tally.lost && !self.unfit
     }
 
@@ -188,8 +209,8 @@ impl Device {
         // this process fills it: the writer goes before the slot does or is submitted.
         let region: &'static mut [u8] = unsafe { &mut *region };
         let columns = self.ways.len();
-        let writer =
-            InputWriter::new(region, self.kind, &self.program, columns, pool.output_bytes(), self.flags);
+        let flags = if self.kept.is_some() { self.flags | KEEP } else { self.flags };
+        let writer = InputWriter::new(region, self.kind, &self.program, columns, pool.output_bytes(), flags);
         let Some(writer) = writer else {
             self.tally.note("the columns leave no room for rows in a slot".into());
             self.unfit = true;
@@ -209,8 +230,13 @@ impl Device {
         }
         self.tally.bytes += writer.bytes() as u64;
         writer.finish();
+        if let Some(kept) = &mut self.kept {
+            slot.set_sequence(kept.slots);
+            kept.slots += 1;
+            kept.has_waited();
+        }
         slot.submit();
-        self.under_way.push_back(Flight { slot, rows, cuts, tids, sums, since: Instant::now() });
+        self.under_way.push_back(Flight { cuts, tids, sums, ..Flight::new(slot, rows) });
     }
 
     /// A batch ends behind the last row that went into a slot.
@@ -228,7 +254,7 @@ impl Device {
     }
 
     /// Waits for a slot.
-    fn land(&mut self, flight: &mut Flight) -> Landed {
+    pub fn land(&mut self, flight: &mut Flight) -> Landed {
         loop {
             match flight.slot.wait(if self.tally.lost { Duration::ZERO } else { WAIT }) {
                 State::Done => return Landed::Done,
@@ -252,7 +278,16 @@ impl Device {
         }
     }
 
-    fn lose_if_dead(&mut self) {
+    pub fn pool(&self) -> Option<&Pool> {
+        self.pool.as_ref()
+    }
+
+    /// The row group that slots are for.
+    pub fn group(&self) -> u64 {
+        self.group
+    }
+
+    pub fn lose_if_dead(&mut self) {
         let gone = self.pool.as_ref().and_then(|pool| pool.gone());
         if let Some(reason) = gone.filter(|_| !self.tally.lost) {
             self.lose(reason);
@@ -417,12 +452,16 @@ impl Reader<'_> {
             if room && device.claim() {
                 return Ok(true);
             }
-            if device.under_way.is_empty() {
-                device.lose_if_dead();
-                device.tally.refused += 1;
-                return Ok(false);
+            if !device.under_way.is_empty() {
+                self.take_one(sink)?;
+                continue;
             }
-            self.take_one(sink)?;
+            if device.waits_for_slot() {
+                continue;
+            }
+            device.lose_if_dead();
+            device.tally.refused += 1;
+            return Ok(false);
         }
     }
 

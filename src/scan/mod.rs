@@ -21,6 +21,7 @@ use crate::wire::tuple::{Fixup, TupleLayout};
 mod decoded;
 mod device;
 mod failure;
+mod group;
 mod layout;
 mod program;
 mod returned;
@@ -29,6 +30,7 @@ mod stream;
 pub use decoded::Decoded;
 pub use device::Tally;
 pub use failure::value_error;
+pub use group::{COLUMN_BYTES, Encoded};
 
 /// Resolved values are handed on once they are this large: a batch of TOAST pointers can stand for
 /// gigabytes.
@@ -80,6 +82,8 @@ pub trait Sink {
     fn rows(&mut self, rows: Rows) -> Result<()>;
     /// Rows of the COPY BINARY stream, for an export that wants the stream itself.
     fn stream(&mut self, bytes: &[u8], rows: usize) -> Result<()>;
+    /// A row group that a device has encoded; false when the rows are wanted instead.
+    fn group(&mut self, group: Encoded) -> Result<bool>;
     /// No more rows are wanted.
     fn stopped(&self) -> bool;
 }
@@ -134,7 +138,14 @@ impl<'j> Reader<'j> {
 
     /// Reads a range of blocks, numbered over all leaves, in order.
     pub fn read(&mut self, range: Range<u64>, sink: &mut dyn Sink) -> Result<()> {
+        if self.read_group(range.clone(), sink)? {
+            return Ok(());
+        }
         self.begin_group(range.start);
+        self.read_blocks(range, sink)
+    }
+
+    fn read_blocks(&mut self, range: Range<u64>, sink: &mut dyn Sink) -> Result<()> {
         for block in range {
             check_for_interrupts();
             if sink.stopped() {

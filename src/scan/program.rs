@@ -60,7 +60,7 @@ pub fn copy_binary(job: &Job, send: &[Send]) -> Vec<AttrSpec> {
     send.iter().enumerate().map(spec).collect()
 }
 
-fn operation(kind: &Kind, shapes: &Shapes) -> (Op, Way) {
+pub fn operation(kind: &Kind, shapes: &Shapes) -> (Op, Way) {
     let op = match kind {
         Kind::Bool => Op::Bool,
         Kind::Int2 => Op::Int2,

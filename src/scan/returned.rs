@@ -48,6 +48,9 @@ enum Remedy {
 
 impl Reader<'_> {
     pub(super) fn take(&mut self, flight: &Flight, landed: Landed, sink: &mut dyn Sink) -> Result<()> {
+        if self.device.as_ref().is_some_and(|device| device.kept.is_some()) {
+            return self.take_kept(flight, landed);
+        }
         // The process wrote it, and nobody else may have changed it.
         let input = Input::new(flight.slot.input()).map_err(internal)?;
         if input.rows() != flight.rows {
@@ -82,7 +85,7 @@ impl Reader<'_> {
     }
 
     /// The slot's output, when it is what the input asked for.
-    fn check<'f>(&mut self, flight: &'f Flight, input: &Input) -> Option<Output<'f>> {
+    pub(super) fn check<'f>(&mut self, flight: &'f Flight, input: &Input) -> Option<Output<'f>> {
         let device = self.device.as_mut()?;
         let output = match Output::of(input, flight.slot.output()) {
             Ok(output) => output,

@@ -21,6 +21,9 @@ const LOST: i32 = 2;
 const KERNELS: &str = "pg_dynshmem/pg_strata.kernels";
 /// Slots in flight on each device: one copied in, one decoded, one copied out, one that waits.
 const DEPTH: usize = 4;
+/// Memory of each device for row groups, unless the limit says otherwise: about sixty of them, one a process, and
+/// what encoding one takes beside them.
+const GROUP_MEMORY: u64 = 8 << 30;
 
 /// Set by SIGTERM.
 static STOP: AtomicBool = AtomicBool::new(false);
@@ -79,6 +82,7 @@ fn open(pool: &Pool, settings: &GpuSettings) -> Result<Vec<Box<dyn Device>>, Str
         output_bytes: pool.output_bytes(),
         depth: DEPTH,
         memory_limit: settings.memory_limit.unwrap_or(0),
+        group_memory: settings.memory_limit.unwrap_or(GROUP_MEMORY),
         nvrtc: settings.nvrtc_library.as_ref().map(PathBuf::from),
         cache: KERNELS.into(),
         fault_after: settings.fault_after,
@@ -91,7 +95,8 @@ fn open(pool: &Pool, settings: &GpuSettings) -> Result<Vec<Box<dyn Device>>, Str
 
 fn fakes(settings: &GpuSettings) -> Vec<Box<dyn Device>> {
     let fake = |ordinal: usize| {
-        let fake = FakeDevice::new(ordinal as u32);
+        let memory = settings.memory_limit.map_or(usize::MAX, |limit| limit as usize);
+        let fake = FakeDevice::new(ordinal as u32).with_memory(memory);
         match settings.fault_after {
             Some(after) if ordinal == 0 => fake.with_fault(after, true),
             _ => fake,

@@ -55,6 +55,15 @@ impl Slot {
         if done { unsafe { &*self.mapped.regions(self.index).1 } } else { &[] }
     }
 
+    /// The slot's place among those of its row group, for a device that keeps their columns.
+    pub fn set_sequence(&mut self, sequence: u32) {
+        let region = self.input_mut();
+        if let Some(header) = layout::get::<Header>(region, 0) {
+            let written = layout::put(region, 0, Header { sequence, ..header });
+            debug_assert!(written, "it has just been read");
+        }
+    }
+
     /// Hands the slot to the engine.
     pub fn submit(&mut self) {
         let control = self.control();
@@ -128,6 +137,12 @@ impl Running {
     /// Bytes of data in the input, as its owner says; no more than the region has.
     pub fn bytes(&self) -> u64 {
         self.control().bytes.load(Ordering::Relaxed).min(self.input().len() as u64)
+    }
+
+    /// Whether a device keeps something for the slot's group, as the slot's owner says.
+    pub fn keeps(&self) -> bool {
+        let header: Header = layout::get(self.input(), 0).unwrap_or_default();
+        header.kind == layout::ENCODE || header.flags & layout::KEEP != 0
     }
 
     pub fn ticket(&self) -> u64 {

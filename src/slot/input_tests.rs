@@ -1,5 +1,5 @@
 use super::super::fill::{AttrSpec, InputWriter};
-use super::super::layout::{Code, lay_out};
+use super::super::layout::{Code, lay_out, put};
 use super::*;
 use proptest::prelude::*;
 

@@ -25,6 +25,8 @@
 //!   from a multiple of `ALIGN`; `OutHeader::bytes` is the multiple of `ALIGN` behind the last one's. In
 //!   other columns `bytes_at` and `bytes` are 0. A column that no attribute names is NULL throughout and
 //!   laid out as a `Skip`.
+//! * With `KEEP` too, the columns stay on the device, for a request of `slot::encode`; what comes back is what
+//!   does without `WANT_COLUMNS`.
 //! * Without `WANT_COLUMNS` the header, the `OutColumn`s and the statuses are the same, and nothing behind
 //!   the statuses is written; `OutHeader::bytes` still is what the columns would take.
 //! * A value with a status is valid and zero, or has no bytes. Every value has at most one status.
@@ -49,12 +51,16 @@ pub const STATUSES: usize = 1024;
 
 pub const HEAP: u32 = 0;
 pub const COPY_BINARY: u32 = 1;
+/// No rows, but a request that `slot::encode` describes.
+pub const ENCODE: u32 = 2;
 
 /// In `OutHeader::statuses`: the output has no room for what the rows make, and means nothing.
 pub const FAILED: u32 = u32::MAX;
 
 /// Flag: the columns are wanted; without it only `OutHeader`, `OutColumn`s and statuses come back.
 pub const WANT_COLUMNS: u32 = 1;
+/// Flag, with `WANT_COLUMNS`: the device keeps the columns for the row group that the slot belongs to.
+pub const KEEP: u32 = 2;
 
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -77,7 +83,16 @@ pub struct Header {
     pub blocks_at: u32,
     pub data_at: u32,
     pub data_bytes: u32,
-    pub reserved: [u32; 2],
+    /// With `KEEP`: the slot's place among its row group's, from 0.
+    pub sequence: u32,
+    pub reserved: u32,
+}
+
+impl Header {
+    /// The columns come back in the output region.
+    pub fn returns_columns(&self) -> bool {
+        self.flags & (WANT_COLUMNS | KEEP) == WANT_COLUMNS
+    }
 }
 
 /// In `Attr::column`: not exported.

@@ -9,6 +9,7 @@ use crate::wire::tuple::TupleRef;
 pub mod beacon;
 pub mod board;
 mod control;
+pub mod encode;
 pub mod fill;
 mod futex;
 mod handle;

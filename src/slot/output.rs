@@ -7,8 +7,7 @@ use std::ops::Range;
 
 use super::input::Input;
 use super::layout::{
-    ALIGN, Op, OutColumn, OutHeader, STATUSES, Status, WANT_COLUMNS, align, columns_start, get, lay_out,
-    statuses_at,
+    ALIGN, Op, OutColumn, OutHeader, STATUSES, Status, align, columns_start, get, lay_out, statuses_at,
 };
 use crate::types::{Cell, Lane, Physical, Values, Vector};
 
@@ -24,7 +23,7 @@ pub struct Output<'a> {
 impl<'a> Output<'a> {
     /// The output of an input.
     pub fn of(input: &Input, region: &'a [u8]) -> Result<Output<'a>, String> {
-        Output::new(region, input.rows(), input.ops(), input.header().flags & WANT_COLUMNS != 0)
+        Output::new(region, input.rows(), input.ops(), input.header().returns_columns())
     }
 
     /// The output of so many rows and these columns, with them or with the statuses alone.

@@ -8,6 +8,8 @@
 //! collect   waits for the report, checks it | copy_out  exactly the bytes in use -> output region
 //! ```
 //!
+//! What becomes of columns that are kept, and of requests to encode them, is in `group`.
+//!
 //! The report has a stream to itself: behind `copy_out` it would wait for other slots' columns, and on
 //! `compute` it would hold up the next slot's kernels. `submit` is called by the feeder's thread and
 //! `collect` by the drainer's; both bind the context first.
@@ -21,11 +23,13 @@ use cudarc::driver::{CudaContext, CudaEvent, CudaFunction, CudaStream, DriverErr
 use super::arena::{Arena, Need, Parts};
 use super::bandwidth::Bandwidth;
 use super::error::{fault, refused};
+use super::group::Grouping;
 use super::launch::Kernels;
 use super::pinned::{Pinned, Registered};
 use crate::gpu::{Device, DeviceInfo, Fault};
+use crate::slot::encode::{Request, Wish, read_request};
 use crate::slot::input::Input;
-use crate::slot::layout::{Header, OutHeader, WANT_COLUMNS, columns_start, get, lay_out};
+use crate::slot::layout::{Header, KEEP, Op, OutHeader, columns_start, get, lay_out};
 
 /// Columns that a report has room for: PostgreSQL's tables have at most 1600.
 const MAX_COLUMNS: usize = 1664;
@@ -53,7 +57,14 @@ struct Buffer {
     reported: CudaEvent,
     written: CudaEvent,
     /// What came in; `None` while the buffer is free.
-    header: Mutex<Option<Header>>,
+    task: Mutex<Option<Task>>,
+}
+
+/// What a slot asks for.
+#[derive(Clone)]
+enum Task {
+    Decode { group: u64, header: Header, ops: Vec<Op> },
+    Answer { group: u64, request: Request, wishes: Vec<Wish> },
 }
 
 impl Buffer {
@@ -66,7 +77,7 @@ impl Buffer {
             computed: context.new_event(None)?,
             reported: event()?,
             written: event()?,
-            header: Mutex::new(None),
+            task: Mutex::new(None),
         })
     }
 }
@@ -85,6 +96,7 @@ pub struct CudaDevice {
     pub(super) kernels: Kernels,
     pub(super) need: Need,
     planted: Option<Planted>,
+    pub(super) grouping: Grouping,
     buffers: Vec<Buffer>,
     free: Mutex<Vec<usize>>,
     freed: Condvar,
@@ -104,13 +116,14 @@ pub(super) struct Made {
     pub kernels: Kernels,
     pub need: Need,
     pub planted: Option<Planted>,
+    pub grouping: Grouping,
     pub arena: Arena,
     pub pool: Arc<Registered>,
 }
 
 impl CudaDevice {
     pub(super) fn new(made: Made) -> Result<CudaDevice, DriverError> {
-        let Made { info, bandwidth, context, streams, kernels, need, planted, arena, pool } = made;
+        let Made { info, bandwidth, context, streams, kernels, need, planted, grouping, arena, pool } = made;
         let buffers =
             arena.parts().iter().map(|parts| Buffer::new(&context, *parts)).collect::<Result<Vec<_>, _>>()?;
         Ok(CudaDevice {
@@ -121,6 +134,7 @@ impl CudaDevice {
             kernels,
             need,
             planted,
+            grouping,
             free: Mutex::new((0..buffers.len()).collect()),
             buffers,
             freed: Condvar::new(),
@@ -141,7 +155,7 @@ impl CudaDevice {
         self.context.bind_to_thread().map_err(|error| self.fault("use the device", error))
     }
 
-    fn fault(&self, doing: &str, error: DriverError) -> Fault {
+    pub(super) fn fault(&self, doing: &str, error: DriverError) -> Fault {
         let mut fault = fault(doing, error);
         fault.message = format!("GPU {}: {}", self.info.ordinal, fault.message);
         if fault.sticky {
@@ -166,7 +180,7 @@ impl CudaDevice {
     }
 
     fn release(&self, index: usize) {
-        *lock(&self.buffers[index].header) = None;
+        *lock(&self.buffers[index].task) = None;
         lock(&self.free).push(index);
         self.freed.notify_one();
     }
@@ -248,7 +262,7 @@ impl CudaDevice {
             );
             return Err(refused(message));
         }
-        let bytes = if header.flags & WANT_COLUMNS != 0 { found.bytes as usize } else { report };
+        let bytes = if header.returns_columns() { found.bytes as usize } else { report };
         if bytes > room || u64::from(found.bytes) > self.need.output {
             return Err(refused(format!(
                 "GPU {ordinal}: {} bytes came back for a region of {room}",
@@ -258,15 +272,30 @@ impl CudaDevice {
         Ok(bytes)
     }
 
-    fn bring_back(&self, index: usize, header: &Header, output: &mut [u8]) -> Result<(), Fault> {
+    fn finish(&self, index: usize, task: &Task, output: &mut [u8]) -> Result<(), Fault> {
+        match task {
+            Task::Decode { group, header, ops } => self.bring_back(index, *group, header, ops, output),
+            Task::Answer { group, request, wishes } => self.answer(*group, request, wishes, output),
+        }
+    }
+
+    fn bring_back(
+        &self,
+        index: usize,
+        group: u64,
+        header: &Header,
+        ops: &[Op],
+        output: &mut [u8],
+    ) -> Result<(), Fault> {
         let (buffer, streams) = (&self.buffers[index], &self.streams);
         buffer.reported.synchronize().map_err(|error| self.fault("decode a slot", error))?;
         // SAFETY: the one copy to the report is complete.
         let report = unsafe { buffer.report.get() };
         let bytes = self.check_report(header, report, output.len())?;
-        if header.flags & WANT_COLUMNS == 0 {
+        if !header.returns_columns() {
             output[..bytes].copy_from_slice(&report[..bytes]);
-            return Ok(());
+            let kept = header.flags & KEEP != 0;
+            return if kept { self.keep(group, header, ops, buffer.parts.output, report) } else { Ok(()) };
         }
         let copied = |error| self.fault("copy columns back", error);
         // SAFETY: `bytes` of the output region, which is ours until we return, from as many of the buffer.
@@ -290,8 +319,14 @@ impl Device for CudaDevice {
         self.buffers.len()
     }
 
-    fn submit(&self, region: &[u8]) -> Result<usize, Fault> {
+    fn submit(&self, group: u64, region: &[u8]) -> Result<usize, Fault> {
         self.bind()?;
+        if let Some(request) = read_request(region) {
+            let (request, wishes) = request.map_err(refused)?;
+            let index = self.acquire()?;
+            *lock(&self.buffers[index].task) = Some(Task::Answer { group, request, wishes });
+            return Ok(index);
+        }
         let input = Input::new(region).map_err(|what| refused(format!("a slot's input: {what}")))?;
         let fixed = lay_out(input.rows(), input.ops()).1;
         let fits = input.columns() <= MAX_COLUMNS
@@ -305,7 +340,8 @@ impl Device for CudaDevice {
             )));
         }
         let index = self.acquire()?;
-        *lock(&self.buffers[index].header) = Some(*input.header());
+        let task = Task::Decode { group, header: *input.header(), ops: input.ops().to_vec() };
+        *lock(&self.buffers[index].task) = Some(task);
         match self.start(region, &input, index) {
             Ok(()) => Ok(index),
             Err(error) => Err(self.abandon(index, self.fault("start a slot", error))),
@@ -313,13 +349,13 @@ impl Device for CudaDevice {
     }
 
     fn collect(&self, ticket: usize, output: &mut [u8]) -> Result<(), Fault> {
-        let header = self.buffers.get(ticket).and_then(|buffer| *lock(&buffer.header));
-        let Some(header) = header else { return Err(refused(format!("no slot has ticket {ticket}"))) };
+        let task = self.buffers.get(ticket).and_then(|buffer| lock(&buffer.task).clone());
+        let Some(task) = task else { return Err(refused(format!("no slot has ticket {ticket}"))) };
         if let Err(fault) = self.bind() {
             self.release(ticket);
             return Err(fault);
         }
-        match self.bring_back(ticket, &header, output) {
+        match self.finish(ticket, &task, output) {
             Ok(()) => {
                 self.release(ticket);
                 Ok(())
@@ -338,7 +374,7 @@ impl Drop for CudaDevice {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -17,10 +17,13 @@ mod compress;
 pub mod compress_bench;
 mod device;
 mod dynamic;
+mod encode;
 #[doc(hidden)]
 pub mod encode_bench;
 mod error;
+mod group;
 mod launch;
+mod memory;
 mod module;
 mod nvrtc;
 mod pci;
@@ -39,7 +42,9 @@ use super::{Device, DeviceInfo};
 use arena::Arena;
 use device::{Made, Planted, Streams};
 use error::message;
+use group::Grouping;
 use launch::Kernels;
+use memory::Heap;
 use nvrtc::Unit;
 use pinned::Registered;
 
@@ -63,6 +68,8 @@ pub struct Config {
     pub depth: usize,
     /// Bytes of each device's memory to take at most; 0: half of what is free.
     pub memory_limit: u64,
+    /// Of those, bytes for row groups, at most.
+    pub group_memory: u64,
     /// NVRTC's file or folder; `None`: where it is usually found.
     pub nvrtc: Option<PathBuf>,
     /// Where compiled kernels are kept.
@@ -129,6 +136,9 @@ unsafe fn open(
     let load = |unit| load(&context, unit, architecture, config.nvrtc.as_deref(), &config.cache);
     let decode = load(&module::DECODE)?;
     let kernels = Kernels::load(&context, &decode).map_err(failed("load the kernels"))?;
+    let loaded = failed("load the kernels");
+    let encode = encode::Kernels::load(&load(&module::ENCODE)?).map_err(loaded)?;
+    let compress = compress::Kernels::load(&load(&module::COMPRESS)?).map_err(loaded)?;
     let planted = match config.fault_after {
         None => None,
         Some(slot) => {
@@ -162,7 +172,11 @@ unsafe fn open(
         let (asked, free) = (bytes >> 20, free >> 20);
         format!("{}; {asked} MB were asked for, {free} MB are free", message("allocate memory", error))
     })?;
-    let made = Made { info, bandwidth, context, streams, kernels, need, planted, arena, pool: registered };
+    let left = limit.saturating_sub(bytes).min(config.group_memory);
+    let heap = Heap::new(&context, left).map_err(failed("allocate memory for row groups"))?;
+    let grouping = Grouping::new(&context, heap, encode, compress).map_err(failed("make a stream"))?;
+    let made =
+        Made { info, bandwidth, context, streams, kernels, need, planted, grouping, arena, pool: registered };
     CudaDevice::new(made).map_err(failed("prepare buffers"))
 }
 
@@ -226,6 +240,7 @@ mod tests {
             output_bytes: 1 << 20,
             depth: 3,
             memory_limit: 0,
+            group_memory: 0,
             nvrtc: None,
             cache: std::env::temp_dir(),
             fault_after: None,

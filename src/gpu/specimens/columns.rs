@@ -18,6 +18,8 @@ pub struct Wish {
     pub distinct: usize,
     /// The chunk of the column before goes on, with the same values.
     pub continues: bool,
+    /// As `Column::delta`.
+    pub delta: bool,
 }
 
 /// Shapes with the orders that they have.
@@ -104,6 +106,8 @@ impl Columns {
             bytes_at,
             bytes: bytes.len() as u64,
             continues: wish.continues,
+            dictionary: true,
+            delta: wish.delta,
         });
         self.input.resize(self.input.len().next_multiple_of(16), 0xA5);
         self.values.push(rows);
@@ -173,6 +177,7 @@ pub fn golden() -> Columns {
             longest: 40,
             distinct: 0,
             continues: false,
+            delta: false,
         };
         let several = Wish { rows: 700, nulls: 5, distinct: 60, ..wish };
         for wish in [

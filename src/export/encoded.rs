@@ -1,0 +1,57 @@
+//! A row group that a device has encoded, in the encoder's words.
+
+use crate::encode::{
+    Beginning, EncodedGroup, GroupWriter, MadeBounds, MadeChunk, MadeDictionary, MadePage, Result,
+};
+use crate::scan::Encoded;
+use crate::slot::encode::{Ends, PLAIN_BODIES, Page};
+
+/// The row group as the writer's own; `None` when the writer has to have the rows.
+pub fn adopt(writer: &mut GroupWriter, group: &Encoded) -> Result<Option<EncodedGroup>> {
+    let mut left = group.bodies;
+    let mut body = |bytes: u32| {
+        // The answer was checked: these are all the bodies there are.
+        let (body, rest) = left.split_at(bytes as usize);
+        left = rest;
+        body
+    };
+    let chunks: Vec<MadeChunk> = (group.answer.chunks.iter())
+        .map(|chunk| MadeChunk {
+            dictionary: chunk.dictionary.map(|dictionary| MadeDictionary {
+                entries: dictionary.entries as usize,
+                raw_len: dictionary.raw as usize,
+                body: body(dictionary.stored),
+            }),
+            pages: chunk.pages.iter().map(|page| made_page(page, body(page.entry.stored))).collect(),
+        })
+        .collect();
+    writer.adopt(&chunks, group.codec != PLAIN_BODIES)
+}
+
+fn made_page<'a>(page: &'a Page, body: &'a [u8]) -> MadePage<'a> {
+    let entry = &page.entry;
+    let bits = |words: [u64; 2]| u128::from(words[0]) << 64 | u128::from(words[1]);
+    let bounds = match &page.ends {
+        Some(ends) => string_bounds(ends),
+        None if entry.ordered > 0 => MadeBounds::Bits { min: bits(entry.min), max: bits(entry.max) },
+        None => MadeBounds::None,
+    };
+    MadePage {
+        rows: entry.rows as usize,
+        nulls: entry.nulls as usize,
+        nans: entry.nans as usize,
+        encoding: entry.encoding,
+        raw_len: entry.raw as usize,
+        body,
+        value_bytes: entry.value_bytes as usize,
+        bounds,
+    }
+}
+
+fn string_bounds(ends: &Ends) -> MadeBounds<'_> {
+    let (min, max) = ends.values();
+    MadeBounds::Strings {
+        min: Beginning { first: min, len: ends.min_bytes as usize },
+        max: Beginning { first: max, len: ends.max_bytes as usize },
+    }
+}

@@ -1,0 +1,131 @@
+//! The kernels of `kernels/encode.cu` and how they are launched: its head tells the numbers used here.
+
+use std::sync::Arc;
+
+use cudarc::driver::{CudaFunction, CudaModule, CudaStream, DriverError, LaunchConfig, PushKernelArg};
+
+use crate::gpu::encode::{Body, Bounds, Chunk, Ends, Order, Page, Plan, Shape, State};
+
+const THREADS: u32 = 256;
+/// Blocks that share the work on a chunk's table.
+const SHARE: u32 = 64;
+
+/// In the order of their launches.
+pub const PHASES: [&str; 10] =
+    ["clear", "insert", "mark", "rank", "number", "decide", "entries", "encode", "deltas", "find_ends"];
+
+/// Addresses on the device and what they hold: see the head of encode.cu.
+#[derive(Clone, Copy, Debug)]
+pub struct Work {
+    pub input: u64,
+    pub tables: Tables,
+    pub output: u64,
+    pub scratch: u64,
+    pub count: u32,
+    pub tried: u32,
+    pub deltas: bool,
+    pub ends: bool,
+}
+
+/// Where the plan's tables lie, and those that the kernels fill.
+#[derive(Clone, Copy, Debug)]
+pub struct Tables {
+    pub pages: u64,
+    pub chunks: u64,
+    pub bodies: u64,
+    pub bounds: u64,
+    pub ends: u64,
+    pub states: u64,
+    /// Behind the last.
+    pub end: u64,
+}
+
+impl Tables {
+    /// One behind the other, from a multiple of 256 on.
+    pub fn at(start: u64, plan: &Plan) -> Tables {
+        let (count, tried) = (plan.pages.len(), plan.chunks.len());
+        let mut end = start;
+        let mut take = |size: usize, count: usize| {
+            let at = end;
+            end = (at + (size * count) as u64).next_multiple_of(256);
+            at
+        };
+        let pages = take(size_of::<Page>(), count);
+        let chunks = take(size_of::<Chunk>(), tried);
+        let bodies = take(size_of::<Body>(), count + tried);
+        let bounds = take(size_of::<Bounds>(), count);
+        let ends = take(size_of::<Ends>(), count);
+        let states = take(size_of::<State>(), tried);
+        Tables { pages, chunks, bodies, bounds, ends, states, end }
+    }
+}
+
+impl Work {
+    pub fn new(plan: &Plan, input: u64, tables: Tables, output: u64, scratch: u64) -> Work {
+        let bounded = |page: &Page| page.shape == Shape::Strings as u8 && page.order != Order::None as u8;
+        Work {
+            input,
+            tables,
+            output,
+            scratch,
+            count: plan.pages.len() as u32,
+            tried: plan.chunks.len() as u32,
+            deltas: plan.pages.iter().any(|page| page.delta != 0),
+            ends: plan.pages.iter().any(bounded),
+        }
+    }
+}
+
+pub struct Kernels {
+    functions: [CudaFunction; 10],
+}
+
+impl Kernels {
+    pub fn load(module: &Arc<CudaModule>) -> Result<Kernels, DriverError> {
+        let [a, b, c, d, e, f, g, h, i, j] = PHASES.map(|name| module.load_function(name));
+        Ok(Kernels { functions: [a?, b?, c?, d?, e?, f?, g?, h?, i?, j?] })
+    }
+
+    /// Launches all kernels. `after` is called with the phase that was just launched, or left out.
+    ///
+    /// # Safety
+    ///
+    /// In the stream's order: input, pages and chunks are there, and no one else uses what is written, which is
+    /// as large as encode.cu asks, until the kernels are done.
+    pub unsafe fn launch(
+        &self,
+        stream: &CudaStream,
+        work: &Work,
+        mut after: impl FnMut(usize) -> Result<(), DriverError>,
+    ) -> Result<(), DriverError> {
+        let (count, tried, tables) = (work.count, work.tried, &work.tables);
+        let (wide, each) = ((SHARE, tried, 1), (tried, 1, 1));
+        let pages = |wanted: bool| (if wanted { count } else { 0 }, 1, 1);
+        let tried_pages = pages(tried > 0);
+        let grids = [
+            wide,
+            tried_pages,
+            wide,
+            each,
+            wide,
+            each,
+            wide,
+            pages(true),
+            pages(work.deltas),
+            pages(work.ends),
+        ];
+        for (phase, grid_dim) in grids.into_iter().enumerate() {
+            if grid_dim.0 > 0 && grid_dim.1 > 0 {
+                let config = LaunchConfig { grid_dim, block_dim: (THREADS, 1, 1), shared_mem_bytes: 0 };
+                let mut launch = stream.launch_builder(&self.functions[phase]);
+                launch.arg(&work.input).arg(&tables.pages).arg(&tables.chunks).arg(&work.output);
+                launch.arg(&tables.bodies).arg(&tables.bounds).arg(&tables.ends).arg(&tables.states);
+                launch.arg(&work.scratch).arg(&work.count).arg(&work.tried);
+                // SAFETY: the eleven parameters that every kernel takes; the caller vouches for the memory.
+                unsafe { launch.launch(config)? };
+            }
+            after(phase)?;
+        }
+        Ok(())
+    }
+}

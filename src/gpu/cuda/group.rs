@@ -1,0 +1,307 @@
+//! Row groups on a CUDA device: the columns of their slots are kept, then encoded and compressed, and the bodies
+//! of pages copied back piece by piece.
+//!
+//! All of it on the drainer's thread, which waits for the kernels of a request: meanwhile the feeder goes on, and
+//! other slots are copied in and decoded. Kept columns are copied on the stream that decodes, so that they are
+//! out of a slot's buffer before it is used again; encoding has a stream of its own, which waits for that one
+//! first.
+
+use std::sync::{Arc, Mutex};
+
+use cudarc::driver::sys::{cuMemcpyDtoDAsync_v2, cuMemcpyDtoHAsync_v2, cuMemcpyHtoDAsync_v2};
+use cudarc::driver::{CudaContext, CudaEvent, CudaStream, DriverError};
+
+use super::alone::take;
+use super::compress::{self, FAILED, Place};
+use super::device::{CudaDevice, lock};
+use super::encode::{self, Tables, Work};
+use super::error::refused;
+use super::memory::{Block, Heap};
+use crate::gpu::Fault;
+use crate::gpu::encode::{Body, Bounds, Ends, LIMITS, Plan, State, page_rows, plan};
+use crate::gpu::groups::{self, ChunkBodies, Groups, Part};
+use crate::slot::encode::{Chunk, DESCRIBE, Request, SNAPPY, Wish, write_answer};
+use crate::slot::layout::{Header, Op, OutColumn, OutHeader, get};
+
+/// What a device has for row groups.
+pub struct Grouping {
+    pub heap: Arc<Heap>,
+    stream: Arc<CudaStream>,
+    encode: encode::Kernels,
+    compress: compress::Kernels,
+    groups: Mutex<Groups<Block, Encoded>>,
+    kept: CudaEvent,
+}
+
+/// An encoded group: its bodies in order, and the memory that they lie in.
+struct Encoded {
+    pieces: Vec<Piece>,
+    bytes: u64,
+    _memory: Block,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Piece {
+    address: u64,
+    bytes: u64,
+}
+
+impl Grouping {
+    pub fn new(
+        context: &Arc<CudaContext>,
+        heap: Arc<Heap>,
+        encode: encode::Kernels,
+        compress: compress::Kernels,
+    ) -> Result<Grouping, DriverError> {
+        let (stream, kept) = (context.new_stream()?, context.new_event(None)?);
+        Ok(Grouping { heap, stream, encode, compress, groups: Mutex::default(), kept })
+    }
+}
+
+/// Copies values to the device, in the stream's order.
+///
+/// # Safety
+///
+/// There is room for them at `to`, and nothing else uses it meanwhile.
+unsafe fn put<T: Copy>(to: u64, values: &[T], stream: &CudaStream) -> Result<(), DriverError> {
+    if values.is_empty() {
+        return Ok(());
+    }
+    // SAFETY: as many bytes are read, before the call returns since they are not pinned, and the caller vouches
+    // for where they go.
+    unsafe { cuMemcpyHtoDAsync_v2(to, values.as_ptr().cast(), size_of_val(values), stream.cu_stream()) }
+        .result()
+}
+
+/// What the kernels say of a plan's bodies.
+struct Found {
+    bodies: Vec<Body>,
+    bounds: Vec<Bounds>,
+    ends: Vec<Ends>,
+    states: Vec<State>,
+}
+
+impl CudaDevice {
+    fn room(&self, bytes: u64) -> Result<Block, Fault> {
+        let block = self.grouping.heap.take(bytes);
+        let ordinal = self.info.ordinal;
+        block.ok_or_else(|| refused(format!("GPU {ordinal} has no memory left for row groups")))
+    }
+
+    /// Keeps the columns of a slot that has been decoded into `output`, of which `report` is the beginning.
+    pub(super) fn keep(
+        &self,
+        group: u64,
+        header: &Header,
+        ops: &[Op],
+        output: u64,
+        report: &[u8],
+    ) -> Result<(), Fault> {
+        let mut groups = lock(&self.grouping.groups);
+        groups.prepare(group, header.sequence).map_err(refused)?;
+        let bytes = u64::from(get::<OutHeader>(report, 0).unwrap_or_default().bytes);
+        let column = |number: usize| get(report, size_of::<OutHeader>() + number * size_of::<OutColumn>());
+        let columns: Option<Vec<OutColumn>> = (0..ops.len()).map(column).collect();
+        let columns = columns.ok_or_else(|| refused("a report without columns".into()))?;
+        let memory = self.room(bytes)?;
+        // SAFETY: as many bytes of the slot's buffer, which the next kernels on this stream are the first to
+        // write again, to a block that is as large and nobody's else.
+        unsafe {
+            let (to, stream) = (memory.address(), self.streams.compute.cu_stream());
+            cuMemcpyDtoDAsync_v2(to, output, bytes as usize, stream)
+        }
+        .result()
+        .map_err(|error| self.fault("keep columns", error))?;
+        let part = Part { at: memory.offset(), memory, rows: header.rows, ops: ops.to_vec(), columns };
+        groups.keep(group, part).map_err(refused)
+    }
+
+    /// Does what a request asks for.
+    pub(super) fn answer(
+        &self,
+        group: u64,
+        request: &Request,
+        wishes: &[Wish],
+        output: &mut [u8],
+    ) -> Result<(), Fault> {
+        let mut groups = lock(&self.grouping.groups);
+        let (mut from, mut at) = (request.from, 0);
+        if request.step == DESCRIBE {
+            let parts = groups.parts(group, request, wishes).map_err(refused)?;
+            let (chunks, encoded) = self.encode(parts, wishes, request.codec)?;
+            at = write_answer(output, request.rows, &chunks)
+                .ok_or_else(|| refused("an answer has no room in its region".into()))?;
+            groups.encoded(group, encoded).map_err(refused)?;
+            from = 0;
+        }
+        let encoded = groups.get(group).map_err(refused)?;
+        let copied = self.bring_bodies(encoded, from, &mut output[at..])?;
+        if from + copied >= encoded.bytes {
+            groups.forget(group);
+        }
+        Ok(())
+    }
+
+    /// Copies bodies from byte `from` on, as many as there are and have room.
+    fn bring_bodies(&self, encoded: &Encoded, from: u64, output: &mut [u8]) -> Result<u64, Fault> {
+        let failed = |error| self.fault("copy pages back", error);
+        let (mut at, mut copied) = (0, 0u64);
+        for piece in &encoded.pieces {
+            let skip = (from + copied).saturating_sub(at).min(piece.bytes);
+            at += piece.bytes;
+            let bytes = (piece.bytes - skip).min(output.len() as u64 - copied);
+            if bytes == 0 {
+                continue;
+            }
+            let to = output[copied as usize..][..bytes as usize].as_mut_ptr();
+            // SAFETY: as many bytes of the region, which is ours until we return, from as many of the group's
+            // memory, which the kernels are done with.
+            unsafe {
+                let stream = self.streams.copy_out.cu_stream();
+                cuMemcpyDtoHAsync_v2(to.cast(), piece.address + skip, bytes as usize, stream)
+            }
+            .result()
+            .map_err(failed)?;
+            copied += bytes;
+        }
+        self.streams.copy_out.synchronize().map_err(failed)?;
+        Ok(copied)
+    }
+
+    /// Encodes kept columns, and compresses what they become.
+    fn encode(
+        &self,
+        parts: &[Part<Block>],
+        wishes: &[Wish],
+        codec: u32,
+    ) -> Result<(Vec<Chunk>, Encoded), Fault> {
+        let columns = groups::columns(parts, wishes);
+        let plan = plan(&columns, page_rows, LIMITS);
+        let chunks = groups::chunks(&columns, &plan, page_rows);
+        let output = self.room(plan.output_bytes + 256)?;
+        let found = self.run_encode(&plan, &output)?;
+        let order: Vec<usize> =
+            chunks.iter().flat_map(|chunk: &ChunkBodies| chunk.in_file(&plan, &found.states)).collect();
+        let mut stored: Vec<u32> = found.bodies.iter().map(|body| body.bytes).collect();
+        let encoded = match codec {
+            SNAPPY => self.compress(&found.bodies, &order, output, &mut stored)?,
+            _ => {
+                let piece = |&number: &usize| {
+                    let body = found.bodies[number];
+                    Piece { address: output.address() + body.at, bytes: body.bytes.into() }
+                };
+                let pieces: Vec<Piece> = order.iter().map(piece).collect();
+                Encoded { bytes: pieces.iter().map(|piece| piece.bytes).sum(), pieces, _memory: output }
+            }
+        };
+        let Found { bodies, bounds, ends, states } = &found;
+        let tables = groups::Tables { bodies, bounds, ends, states, stored: &stored };
+        Ok((groups::describe(wishes, &chunks, &plan, &tables), encoded))
+    }
+
+    /// Runs the encode kernels to their end.
+    fn run_encode(&self, plan: &Plan, output: &Block) -> Result<Found, Fault> {
+        let grouping = &self.grouping;
+        let tables = self.room(Tables::at(0, plan).end)?;
+        let scratch = self.room(plan.scratch_bytes + 256)?;
+        let places = Tables::at(tables.address(), plan);
+        let work = Work::new(plan, grouping.heap.base(), places, output.address(), scratch.address());
+        let run = || -> Result<Found, DriverError> {
+            let stream = &grouping.stream;
+            grouping.kept.record(&self.streams.compute)?;
+            stream.wait(&grouping.kept)?;
+            // SAFETY: blocks of our own, as large as the plan says; the kept columns are where the plan says,
+            // and what was copied there comes before in the order of the streams.
+            unsafe {
+                put(places.pages, &plan.pages, stream)?;
+                put(places.chunks, &plan.chunks, stream)?;
+                grouping.encode.launch(stream, &work, |_| Ok(()))?;
+            }
+            stream.synchronize()?;
+            let (count, tried) = (plan.pages.len(), plan.chunks.len());
+            // SAFETY: as many were written, of integers only; those of `ends` that were not mean nothing.
+            unsafe {
+                Ok(Found {
+                    bodies: take(places.bodies, count + tried)?,
+                    bounds: take(places.bounds, count)?,
+                    ends: if work.ends { take(places.ends, count)? } else { vec![Ends::default(); count] },
+                    states: take(places.states, tried)?,
+                })
+            }
+        };
+        let found = run().map_err(|error| self.give_up("encode a row group", error))?;
+        let outside = |body: &Body| body.at + u64::from(body.bytes) > plan.output_bytes;
+        match found.bodies.iter().any(outside) {
+            true => Err(refused(format!("GPU {}: a page lies outside of its room", self.info.ordinal))),
+            false => Ok(found),
+        }
+    }
+
+    /// Compresses bodies of `output`, in order, and says in `stored` how long each has become.
+    fn compress(
+        &self,
+        bodies: &[Body],
+        order: &[usize],
+        output: Block,
+        stored: &mut [u32],
+    ) -> Result<Encoded, Fault> {
+        let grouping = &self.grouping;
+        let place =
+            |&number: &usize| Place { at: bodies[number].at, bytes: bodies[number].bytes, reserved: 0 };
+        let places: Vec<Place> = order.iter().map(place).collect();
+        let lengths = || places.iter().map(|place| place.bytes as usize);
+        let (count, bound) = (places.len() as u32, compress::segments(lengths()));
+        let room: u64 = lengths().map(|bytes| snap::raw::max_compress_len(bytes) as u64).sum();
+        let size = size_of::<Place>() as u64;
+        let made = (u64::from(count) * size).next_multiple_of(256);
+        let tables = self.room(made + (u64::from(count) + 1) * size)?;
+        let scratch = self.room(compress::scratch(count, bound))?;
+        let mut streams = self.room(room + 256)?;
+        let work = compress::Work {
+            input: output.address(),
+            pages: tables.address(),
+            output: streams.address(),
+            bodies: tables.address() + made,
+            scratch: scratch.address(),
+            output_bytes: room,
+            count,
+            bound,
+        };
+        let run = || -> Result<Vec<Place>, DriverError> {
+            // SAFETY: blocks of our own, as large as compress.cu asks. Bodies start at multiples of 16, and are
+            // followed by their room's slack or the next one.
+            unsafe {
+                put(work.pages, &places, &grouping.stream)?;
+                grouping.compress.launch(&grouping.stream, &work, |_| Ok(()))?;
+            }
+            grouping.stream.synchronize()?;
+            // SAFETY: as many were written, of integers only.
+            unsafe { take(work.bodies, places.len() + 1) }
+        };
+        let found = run().map_err(|error| self.give_up("compress a row group", error))?;
+        let end = found[places.len()];
+        let mut at = 0;
+        for (&number, stream) in order.iter().zip(&found) {
+            if end.bytes == FAILED || stream.at != at {
+                return Err(refused(format!("GPU {}: pages have no room compressed", self.info.ordinal)));
+            }
+            at += u64::from(stream.bytes);
+            stored[number] = stream.bytes;
+        }
+        if at != end.at || at > room {
+            return Err(refused(format!("GPU {}: {at} bytes of pages are {}", self.info.ordinal, end.at)));
+        }
+        streams.shrink(at);
+        let pieces = vec![Piece { address: streams.address(), bytes: at }];
+        Ok(Encoded { pieces, bytes: at, _memory: streams })
+    }
+
+    /// What was started may still use the blocks that are about to be given back.
+    fn give_up(&self, doing: &str, error: DriverError) -> Fault {
+        let fault = self.fault(doing, error);
+        match self.grouping.stream.synchronize() {
+            Err(error) if !fault.sticky => self.fault("finish what was started", error),
+            _ => fault,
+        }
+    }
+}

@@ -1,0 +1,446 @@
+//! Requests to encode a row group whose columns a device keeps, and answers to them: what is in the regions
+//! of a slot of kind `ENCODE`.
+//!
+//! ```text
+//! input    Request | Wish[columns]
+//! output   step DESCRIBE   AnswerHeader | ChunkEntry[columns] | PageEntry[pages] | Ends[texts] | bodies
+//!          step MORE       bodies from byte `from` on
+//! ```
+//!
+//! The bodies are one sequence of bytes: of each column its dictionary page's body, if it has one, then its
+//! data pages'; headers are the host's. A region has as many of them as it has room for. The device forgets
+//! the row group with the last of them, when another one of the same process begins, and when nobody asks for
+//! it any longer.
+
+use super::layout::{ALIGN, ENCODE, Op, Plain, align, get, put};
+
+/// In `Request::step`: encode the group and say what it has become.
+pub const DESCRIBE: u32 = 0;
+pub const MORE: u32 = 1;
+
+/// In `Request::codec`: what is done to bodies.
+pub const PLAIN_BODIES: u32 = 0;
+pub const SNAPPY: u32 = 1;
+
+/// Bytes of a string that `Ends` holds: the longest bound that a file has, and a character more.
+pub const END_BYTES: usize = 72;
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Request {
+    /// `ENCODE`.
+    pub kind: u32,
+    pub step: u32,
+    /// Of the whole group, and the slots that they came in.
+    pub rows: u32,
+    pub slots: u32,
+    pub columns: u32,
+    pub codec: u32,
+    /// `MORE`: the first byte wanted.
+    pub from: u64,
+    pub reserved: [u32; 5],
+    /// Where `Header` has it: what the scheduler counts.
+    pub data_bytes: u32,
+    pub unused: [u32; 2],
+}
+
+/// What least and greatest mean (parquet.thrift, ColumnOrder).
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// No bounds are looked for.
+    None = 0,
+    /// Integers; 16 bytes as a big-endian number.
+    Signed = 1,
+    /// Bits; integers; 16 bytes and strings as they are.
+    Unsigned = 2,
+    /// Floats of four or eight bytes: NaN has no place in the order.
+    Floating = 3,
+}
+
+impl Order {
+    fn of(number: u8) -> Option<Order> {
+        [Order::None, Order::Signed, Order::Unsigned, Order::Floating].get(usize::from(number)).copied()
+    }
+}
+
+/// How a column is to be encoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wish {
+    pub op: Op,
+    pub order: Order,
+    pub nullable: bool,
+    /// A dictionary is tried.
+    pub dictionary: bool,
+    /// Values that no dictionary has are DELTA_BINARY_PACKED or, if strings, DELTA_LENGTH_BYTE_ARRAY, in
+    /// place of PLAIN.
+    pub delta: bool,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct WishEntry {
+    op: u8,
+    order: u8,
+    nullable: u8,
+    dictionary: u8,
+    delta: u8,
+    reserved: [u8; 3],
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct AnswerHeader {
+    rows: u32,
+    columns: u32,
+    pages: u32,
+    texts: u32,
+    /// All bodies.
+    bytes: u64,
+    bodies_at: u32,
+    reserved: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct ChunkEntry {
+    pages: u32,
+    /// 0: no dictionary.
+    entries: u32,
+    raw: u32,
+    stored: u32,
+}
+
+/// A data page: what its header and the statistics say.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PageEntry {
+    pub rows: u32,
+    pub nulls: u32,
+    /// Values that have a place in the order, and floats that have none.
+    pub ordered: u32,
+    pub nans: u32,
+    /// An [`encoding`].
+    pub encoding: u32,
+    /// Bytes of the body before and after the codec.
+    pub raw: u32,
+    pub stored: u32,
+    /// Strings: the bytes of their values.
+    pub value_bytes: u32,
+    /// The bits of the least and the greatest value, high half first, unless `ordered` is 0; of 16 bytes as of
+    /// a big-endian number. Not of strings.
+    pub min: [u64; 2],
+    pub max: [u64; 2],
+}
+
+/// parquet.thrift, Encoding.
+pub mod encoding {
+    pub const PLAIN: u32 = 0;
+    pub const DELTA_BINARY_PACKED: u32 = 5;
+    pub const DELTA_LENGTH_BYTE_ARRAY: u32 = 6;
+    pub const RLE_DICTIONARY: u32 = 8;
+}
+
+/// How the least and the greatest string of a page begin.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ends {
+    pub min_bytes: u32,
+    pub max_bytes: u32,
+    pub min: [u8; END_BYTES],
+    pub max: [u8; END_BYTES],
+}
+
+impl Default for Ends {
+    fn default() -> Ends {
+        Ends::new(&[], &[])
+    }
+}
+
+impl Ends {
+    pub fn new(min: &[u8], max: &[u8]) -> Ends {
+        let first = |value: &[u8]| {
+            let mut bytes = [0; END_BYTES];
+            let length = value.len().min(END_BYTES);
+            bytes[..length].copy_from_slice(&value[..length]);
+            bytes
+        };
+        Ends { min_bytes: min.len() as u32, max_bytes: max.len() as u32, min: first(min), max: first(max) }
+    }
+
+    /// What is there of each.
+    pub fn values(&self) -> (&[u8], &[u8]) {
+        let length = |bytes: u32| (bytes as usize).min(END_BYTES);
+        (&self.min[..length(self.min_bytes)], &self.max[..length(self.max_bytes)])
+    }
+}
+
+// SAFETY: `repr(C)`, integers that leave no gaps: see the sizes below.
+unsafe impl Plain for Request {}
+// SAFETY: as above.
+unsafe impl Plain for WishEntry {}
+// SAFETY: as above.
+unsafe impl Plain for AnswerHeader {}
+// SAFETY: as above.
+unsafe impl Plain for ChunkEntry {}
+// SAFETY: as above.
+unsafe impl Plain for PageEntry {}
+// SAFETY: as above.
+unsafe impl Plain for Ends {}
+
+const _: () = {
+    assert!(size_of::<Request>() == 64 && size_of::<WishEntry>() == 8 && size_of::<AnswerHeader>() == 32);
+    assert!(size_of::<ChunkEntry>() == 16 && size_of::<PageEntry>() == 64 && size_of::<Ends>() == 152);
+    let same = std::mem::offset_of!(Request, data_bytes);
+    assert!(same == std::mem::offset_of!(super::layout::Header, data_bytes));
+};
+
+/// A dictionary page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Dictionary {
+    pub entries: u32,
+    pub raw: u32,
+    pub stored: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page {
+    pub entry: PageEntry,
+    /// Of strings, when there are any.
+    pub ends: Option<Ends>,
+}
+
+/// A column chunk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chunk {
+    pub dictionary: Option<Dictionary>,
+    pub pages: Vec<Page>,
+}
+
+impl Chunk {
+    /// Bytes of its bodies.
+    pub fn stored(&self) -> u64 {
+        let dictionary = self.dictionary.map_or(0, |dictionary| u64::from(dictionary.stored));
+        dictionary + self.pages.iter().map(|page| u64::from(page.entry.stored)).sum::<u64>()
+    }
+}
+
+/// Writes a request; false where it has no room.
+#[must_use]
+pub fn write_request(region: &mut [u8], request: Request, wishes: &[Wish]) -> bool {
+    let mut written = put(region, 0, Request { kind: ENCODE, columns: wishes.len() as u32, ..request });
+    for (number, wish) in wishes.iter().enumerate() {
+        let entry = WishEntry {
+            op: wish.op as u8,
+            order: wish.order as u8,
+            nullable: wish.nullable.into(),
+            dictionary: wish.dictionary.into(),
+            delta: wish.delta.into(),
+            reserved: [0; 3],
+        };
+        written &= put(region, size_of::<Request>() + number * size_of::<WishEntry>(), entry);
+    }
+    written
+}
+
+/// The request that a region holds; `None` when it holds rows.
+pub fn read_request(region: &[u8]) -> Option<Result<(Request, Vec<Wish>), String>> {
+    let request: Request = get(region, 0)?;
+    if request.kind != ENCODE {
+        return None;
+    }
+    let wish = |number: usize| {
+        let entry: WishEntry = get(region, size_of::<Request>() + number * size_of::<WishEntry>())?;
+        Some(Wish {
+            op: Op::try_from(entry.op).ok()?,
+            order: Order::of(entry.order)?,
+            nullable: entry.nullable != 0,
+            dictionary: entry.dictionary != 0,
+            delta: entry.delta != 0,
+        })
+    };
+    let wishes: Option<Vec<Wish>> = (0..request.columns as usize).map(wish).collect();
+    let known = request.step <= MORE && request.codec <= SNAPPY;
+    Some(wishes.filter(|_| known).map(|wishes| (request, wishes)).ok_or("a request out of order".into()))
+}
+
+/// Writes what precedes the bodies of an answer, and says where they go; `None` where there is no room.
+pub fn write_answer(region: &mut [u8], rows: u32, chunks: &[Chunk]) -> Option<usize> {
+    let pages = || chunks.iter().flat_map(|chunk| &chunk.pages);
+    let texts = || pages().filter_map(|page| page.ends);
+    let chunks_at = size_of::<AnswerHeader>();
+    let pages_at = chunks_at + chunks.len() * size_of::<ChunkEntry>();
+    let texts_at = pages_at + pages().count() * size_of::<PageEntry>();
+    let bodies_at = align(texts_at + texts().count() * size_of::<Ends>(), ALIGN);
+    let header = AnswerHeader {
+        rows,
+        columns: chunks.len() as u32,
+        pages: pages().count() as u32,
+        texts: texts().count() as u32,
+        bytes: chunks.iter().map(Chunk::stored).sum(),
+        bodies_at: u32::try_from(bodies_at).ok()?,
+        reserved: 0,
+    };
+    let mut written = bodies_at <= region.len() && put(region, 0, header);
+    for (number, chunk) in chunks.iter().enumerate() {
+        let none = Dictionary { entries: 0, raw: 0, stored: 0 };
+        let Dictionary { entries, raw, stored } = chunk.dictionary.unwrap_or(none);
+        let entry = ChunkEntry { pages: chunk.pages.len() as u32, entries, raw, stored };
+        written &= put(region, chunks_at + number * size_of::<ChunkEntry>(), entry);
+    }
+    for (number, page) in pages().enumerate() {
+        written &= put(region, pages_at + number * size_of::<PageEntry>(), page.entry);
+    }
+    for (number, ends) in texts().enumerate() {
+        written &= put(region, texts_at + number * size_of::<Ends>(), ends);
+    }
+    written.then_some(bodies_at)
+}
+
+/// A checked answer to a request to describe.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    pub chunks: Vec<Chunk>,
+    /// Of all bodies.
+    pub bytes: u64,
+    /// Where in the region the first of them are.
+    pub bodies_at: usize,
+}
+
+impl Answer {
+    /// Reads an answer about so many rows of columns encoded as wished.
+    pub fn read(region: &[u8], rows: u32, wishes: &[Wish]) -> Result<Answer, String> {
+        let header: AnswerHeader = get(region, 0).ok_or("an answer shorter than its header")?;
+        if (header.rows, header.columns as usize) != (rows, wishes.len()) {
+            let (found, columns) = (header.rows, header.columns);
+            return Err(format!(
+                "{found} rows and {columns} columns were encoded of {rows} and {}",
+                wishes.len()
+            ));
+        }
+        let pages_at = size_of::<AnswerHeader>() + wishes.len() * size_of::<ChunkEntry>();
+        let mut reader = Reader {
+            region,
+            page_at: pages_at,
+            text_at: pages_at + header.pages as usize * size_of::<PageEntry>(),
+        };
+        let mut chunks = Vec::with_capacity(wishes.len());
+        for (number, wish) in wishes.iter().enumerate() {
+            let chunk =
+                reader.chunk(size_of::<AnswerHeader>() + number * size_of::<ChunkEntry>(), wish, rows);
+            chunks.push(chunk.ok_or_else(|| format!("column {number} is not as it was asked for"))?);
+        }
+        let bytes = chunks.iter().map(Chunk::stored).sum();
+        let bodies_at = header.bodies_at as usize;
+        let in_order = reader.page_at == pages_at + header.pages as usize * size_of::<PageEntry>()
+            && reader.text_at <= bodies_at
+            && bodies_at <= region.len()
+            && header.bytes == bytes;
+        match in_order {
+            true => Ok(Answer { chunks, bytes, bodies_at }),
+            false => Err("the parts of an answer do not fit together".into()),
+        }
+    }
+}
+
+struct Reader<'a> {
+    region: &'a [u8],
+    page_at: usize,
+    text_at: usize,
+}
+
+impl Reader<'_> {
+    fn chunk(&mut self, at: usize, wish: &Wish, rows: u32) -> Option<Chunk> {
+        let entry: ChunkEntry = get(self.region, at)?;
+        let ChunkEntry { entries, raw, stored, .. } = entry;
+        let dictionary = (entries > 0).then_some(Dictionary { entries, raw, stored });
+        let mut left = rows;
+        let mut pages = Vec::new();
+        for _ in 0..entry.pages {
+            let page = self.page(wish, dictionary.is_some())?;
+            left = left.checked_sub(page.entry.rows).filter(|_| page.entry.rows > 0)?;
+            pages.push(page);
+        }
+        (left == 0 && (dictionary.is_none() || wish.dictionary)).then_some(Chunk { dictionary, pages })
+    }
+
+    fn page(&mut self, wish: &Wish, by_dictionary: bool) -> Option<Page> {
+        let entry: PageEntry = get(self.region, self.page_at)?;
+        self.page_at += size_of::<PageEntry>();
+        let values = entry.rows.checked_sub(entry.nulls).filter(|_| wish.nullable || entry.nulls == 0)?;
+        let strings = wish.op.width().is_none();
+        let expected = match (by_dictionary, wish.delta && values > 0) {
+            (true, _) => encoding::RLE_DICTIONARY,
+            (false, true) if strings => encoding::DELTA_LENGTH_BYTE_ARRAY,
+            (false, true) => encoding::DELTA_BINARY_PACKED,
+            (false, false) => encoding::PLAIN,
+        };
+        let bounded = wish.order != Order::None;
+        let counted = u64::from(entry.ordered) + u64::from(entry.nans) == u64::from(values) || !bounded;
+        if entry.encoding != expected || !counted {
+            return None;
+        }
+        let mut ends = None;
+        if strings && bounded && values > 0 {
+            ends = Some(get(self.region, self.text_at)?);
+            self.text_at += size_of::<Ends>();
+        }
+        Some(Page { entry, ends })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INT: Wish =
+        Wish { op: Op::Int4, order: Order::Signed, nullable: true, dictionary: true, delta: false };
+    const TEXT: Wish =
+        Wish { op: Op::Bytes, order: Order::Unsigned, nullable: true, dictionary: false, delta: true };
+
+    fn chunks() -> Vec<Chunk> {
+        let entry = PageEntry { rows: 10, nulls: 2, ordered: 8, stored: 7, ..PageEntry::default() };
+        let int = PageEntry { encoding: encoding::RLE_DICTIONARY, min: [0, 3], max: [0, 9], ..entry };
+        let text = PageEntry { encoding: encoding::DELTA_LENGTH_BYTE_ARRAY, stored: 1000, ..entry };
+        let empty = PageEntry { rows: 5, nulls: 5, ..PageEntry::default() };
+        let ends = Some(Ends::new(b"a", &[b'z'; 100]));
+        let page = |entry| Page { entry, ends: None };
+        vec![
+            Chunk {
+                dictionary: Some(Dictionary { entries: 2, raw: 8, stored: 8 }),
+                pages: vec![page(int), page(PageEntry { encoding: 8, ..empty })],
+            },
+            Chunk { dictionary: None, pages: vec![Page { entry: text, ends }, page(empty)] },
+        ]
+    }
+
+    #[test]
+    fn requests_come_back() {
+        let mut region = vec![0; 100];
+        let request =
+            Request { step: MORE, rows: 3, slots: 2, codec: SNAPPY, from: 1 << 40, ..Request::default() };
+        assert!(write_request(&mut region, request, &[INT, TEXT]));
+        let (read, wishes) = read_request(&region).unwrap().unwrap();
+        assert_eq!((read.from, read.columns, wishes), (1 << 40, 2, vec![INT, TEXT]));
+        assert!(!write_request(&mut region[..70], request, &[INT]));
+        region[64] = 99;
+        assert!(read_request(&region).unwrap().is_err());
+        assert!(read_request(&[0; 64]).is_none());
+    }
+
+    #[test]
+    fn answers_come_back_and_are_checked() {
+        let (mut region, chunks) = (vec![0; 4096], chunks());
+        let bodies_at = write_answer(&mut region, 15, &chunks).unwrap();
+        let answer = Answer::read(&region, 15, &[INT, TEXT]).unwrap();
+        assert_eq!((&answer.chunks, answer.bytes, answer.bodies_at), (&chunks, 8 + 7 + 1000, bodies_at));
+        let (min, max) = answer.chunks[1].pages[0].ends.as_ref().unwrap().values();
+        assert_eq!((min, max), (&b"a"[..], &[b'z'; END_BYTES][..]));
+        assert!(Answer::read(&region, 14, &[INT, TEXT]).is_err());
+        assert!(Answer::read(&region, 15, &[INT]).is_err());
+        assert!(Answer::read(&region, 15, &[INT, Wish { delta: false, ..TEXT }]).is_err());
+        assert!(Answer::read(&region, 15, &[Wish { nullable: false, ..INT }, TEXT]).is_err());
+        assert!(Answer::read(&region[..bodies_at - 1], 15, &[INT, TEXT]).is_err());
+        assert_eq!(write_answer(&mut region[..bodies_at - 1], 15, &chunks), None);
+    }
+}
