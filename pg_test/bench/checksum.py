@@ -41,13 +41,13 @@ def of_table(connection, table):
     return columns, connection.execute(f"SELECT {sums} FROM {table}").fetchone()
 
 
-def of_file(columns, path):
+def of_file(columns, path, threads):
     sums = expressions(columns, in_duckdb, lambda name: name)
-    with duckdb.connect(config={"threads": 2}) as connection:
+    with duckdb.connect(config={"threads": threads}) as connection:
         return connection.execute(f"SELECT {sums} FROM '{path}'").fetchone()
 
 
-def differences(columns, truth, path):
+def differences(columns, truth, path, threads=2):
     """The names of what differs between table and file."""
     names = ["row count", *(name for name, _ in columns), "rows as a whole"]
-    return [name for name, ours, theirs in zip(names, of_file(columns, path), truth) if ours != theirs]
+    return [name for name, ours, theirs in zip(names, of_file(columns, path, threads), truth) if ours != theirs]
