@@ -1,7 +1,7 @@
 //! Row groups that a device keeps, encodes and compresses: what comes back is what the CPU's reference makes, and
 //! how fast it comes with as many processes as a server has.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -187,44 +187,53 @@ pub fn pipeline(
     codec: u32,
 ) -> Result<(f64, String), String> {
     let stop = AtomicBool::new(false);
-    let (groups, heap, back) = (AtomicUsize::new(0), AtomicU64::new(0), AtomicU64::new(0));
     let inputs = filled(pool.input_bytes(), pool.output_bytes());
-    thread::scope(|scope| {
+    let (elapsed, results) = thread::scope(|scope| {
         let engine = scope.spawn(|| engine::run(pool, devices, Policy::System, &stop, &|_| ()));
         while !pool.is_ready() {
             thread::sleep(Duration::from_millis(1));
         }
         let began = Instant::now();
-        let work = || -> Result<(), String> {
-            // SAFETY: gives a number. It names the thread as a process is named: each has a group of its own.
-            let owner = unsafe { libc::gettid() } as u64;
-            let mut number = 0;
-            while began.elapsed().as_secs_f64() < seconds {
-                number += 1;
-                let made = exported(pool, owner << 40 | number, &inputs, codec)?;
-                heap.fetch_add(inputs.iter().map(|(_, bytes)| *bytes).sum::<u64>(), Ordering::Relaxed);
-                back.fetch_add(made, Ordering::Relaxed);
-                groups.fetch_add(1, Ordering::Relaxed);
-            }
-            Ok(())
-        };
-        let running: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        let until = began + Duration::from_secs_f64(seconds);
+        let inputs = &inputs;
+        let running: Vec<_> =
+            (0..threads).map(|_| scope.spawn(move || export_until(pool, until, inputs, codec))).collect();
         let results: Vec<_> = running.into_iter().map(|thread| thread.join()).collect();
         let elapsed = began.elapsed().as_secs_f64();
         stop.store(true, Ordering::Relaxed);
+        // Whatever it says, the slots came back or did not.
         let _ = engine.join();
-        for result in results {
-            result.map_err(|_| "a thread panicked")??;
-        }
-        let (heap, back) = (heap.into_inner() as f64, back.into_inner() as f64);
-        let note = format!(
-            "{threads} threads, {} row groups, {:.1} GB of heap to {:.1} GB of pages in {elapsed:.2} s",
-            groups.into_inner(),
-            heap / 1e9,
-            back / 1e9
-        );
-        Ok((heap / elapsed / 1e9, note))
-    })
+        (elapsed, results)
+    });
+    let (mut groups, mut back) = (0, 0);
+    for result in results {
+        let (done, bytes) = result.map_err(|_| "a thread panicked")??;
+        (groups, back) = (groups + done, back + bytes);
+    }
+    let heap = (groups * inputs.iter().map(|(_, bytes)| *bytes).sum::<u64>()) as f64;
+    let note = format!(
+        "{threads} threads, {groups} row groups, {:.1} GB of heap to {:.1} GB of pages in {elapsed:.2} s",
+        heap / 1e9,
+        back as f64 / 1e9
+    );
+    Ok((heap / elapsed / 1e9, note))
+}
+
+/// Row groups, and the bytes of their pages.
+fn export_until(
+    pool: &Pool,
+    until: Instant,
+    inputs: &[(Vec<u8>, u64)],
+    codec: u32,
+) -> Result<(u64, u64), String> {
+    // SAFETY: gives a number. It names the thread as a process is named: each has a group of its own.
+    let owner = unsafe { libc::gettid() } as u64;
+    let (mut groups, mut back) = (0, 0);
+    while Instant::now() < until {
+        groups += 1;
+        back += exported(pool, owner << 40 | groups, inputs, codec)?;
+    }
+    Ok((groups, back))
 }
 
 /// Slots of a row group, and the bytes of heap in each.
