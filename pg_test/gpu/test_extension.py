@@ -198,6 +198,11 @@ def test_rates(server, db, out):
         line(f"export {scan}, {codec}, {device}", f"{heap / seconds / 1e9:.1f} GB/s",
              f"{seconds:.3f} s, {result.bytes / 1e6:.0f} MB, {result.row_groups} row groups, equal in every checksum{goal}; {note[0] if note else ''}")
         os.remove(file)
+    auto = export(db, "lineorder", file, workers=WORKERS - 1)
+    why = db.execute("SELECT message FROM gpu_status() WHERE message LIKE '%: decoded on the%' ORDER BY time DESC LIMIT 1").fetchone()[0]
+    line("device => 'auto'", auto.device, why)
+    os.remove(file)
+    assert auto.device == "gpu"
 
 
 def in_memory(out):

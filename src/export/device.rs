@@ -1,5 +1,7 @@
 //! Where an export is decoded: on the CPU, or on a GPU through the service, and why.
 
+use std::time::Duration;
+
 use crate::pg::encoding::{database_is_utf8, in_message};
 use crate::pg::error::{self, Code, Error, Result, error};
 use crate::pg::guc;
@@ -7,6 +9,8 @@ use crate::pg::heap::BLOCK_SIZE;
 use crate::plan::{Column, DevicePlan, ScanKind, Source};
 use crate::scan::Tally;
 use crate::service::{Effort, attach, decisions};
+use crate::slot::pool::Pool;
+use crate::slot::rates::TASKS;
 
 use super::leader::choose_scan;
 
@@ -17,6 +21,33 @@ pub enum Wanted {
     Cpu,
     /// An error where that is impossible.
     Gpu,
+}
+
+/// What becomes of the rows, with the codec.
+#[derive(Clone, Copy)]
+pub enum Work<'a> {
+    Parquet(&'a str),
+    Arrow(&'a str),
+    Dropped,
+}
+
+const CODECS: [&str; 6] = ["none", "snappy", "gzip", "brotli", "lz4", "zstd"];
+
+impl Work<'_> {
+    /// The number by which rates are kept.
+    fn task(self, scan: ScanKind) -> usize {
+        let codec = |text: &str| {
+            let text = text.trim().to_ascii_lowercase();
+            CODECS.iter().position(|codec| text.starts_with(codec)).unwrap_or(0)
+        };
+        let work = match self {
+            Work::Parquet(compression) => codec(compression),
+            Work::Arrow(compression) => CODECS.len() + codec(compression),
+            Work::Dropped => 2 * CODECS.len(),
+        };
+        let scan = usize::from(scan == ScanKind::CopyBinary);
+        scan * TASKS / 2 + work
+    }
 }
 
 /// How the rows are read and where they are decoded.
@@ -32,16 +63,23 @@ struct Refusal {
     hint: String,
 }
 
-pub fn choose(source: &Source, columns: &[Column], scan: Option<ScanKind>, wanted: Wanted) -> Result<Way> {
+pub fn choose(
+    source: &Source,
+    columns: &[Column],
+    scan: Option<ScanKind>,
+    wanted: Wanted,
+    work: Work,
+) -> Result<Way> {
     let on_cpu = choose_scan(source, scan)?;
     let note = |what: &str| decisions::note(in_message(format!("table {}: {what}", source.name)));
     if wanted == Wanted::Cpu {
         note("decoded on the CPU: the caller asked for it");
         return Ok(Way { scan: on_cpu, device: None });
     }
-    match on_device(source, columns, scan, wanted) {
-        Ok(way) => {
-            note(&format!("decoded on the GPU, scan {}", way.scan.name()));
+    let tasks = |scan: ScanKind| (work.task(scan), work.task(on_cpu));
+    match on_device(source, columns, scan, wanted, tasks) {
+        Ok((way, why)) => {
+            note(&format!("decoded on the GPU, scan {}{why}", way.scan.name()));
             Ok(way)
         }
         Err(refusal) if wanted == Wanted::Auto => {
@@ -60,7 +98,8 @@ fn on_device(
     columns: &[Column],
     scan: Option<ScanKind>,
     wanted: Wanted,
-) -> std::result::Result<Way, Refusal> {
+    tasks: impl Fn(ScanKind) -> (usize, usize),
+) -> std::result::Result<(Way, String), Refusal> {
     if wanted == Wanted::Auto {
         let (bytes, least) = (source.blocks() * BLOCK_SIZE as u64, guc::gpu_min_table_size());
         if bytes < least {
@@ -74,13 +113,26 @@ fn on_device(
     }
     let scan = fitting_scan(columns, scan, wanted)?;
     let effort = if wanted == Wanted::Auto { Effort::Start } else { Effort::Insist };
-    let (beacon, _) = attach(effort).map_err(|unavailable| Refusal {
+    let (beacon, pool) = attach(effort).map_err(|unavailable| Refusal {
         code: Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
         reason: unavailable.reason,
         hint: unavailable.hint.to_owned(),
     })?;
+    let why = match wanted {
+        Wanted::Auto => faster(&pool, tasks(scan))?,
+        _ => ": the caller asked for it".into(),
+    };
     let device = DevicePlan { pid: beacon.pid, fd: beacon.fd, generation: beacon.generation };
-    Ok(Way { scan, device: Some(device) })
+    Ok((Way { scan, device: Some(device) }, why))
+}
+
+/// Why a GPU is expected to be the faster one, if it is.
+fn faster(pool: &Pool, (gpu_task, cpu_task): (usize, usize)) -> std::result::Result<String, Refusal> {
+    let Some((gpu, cpu)) = pool.speeds(gpu_task, cpu_task) else { return Ok(String::new()) };
+    if gpu.rate < cpu.rate {
+        return Err(Refusal::unfit(format!("{} there, on a GPU {}", cpu.text(), gpu.text())));
+    }
+    Ok(format!(": {} there, on the CPU {}", gpu.text(), cpu.text()))
 }
 
 /// The scan that a device can decode: heap when it can read every column in the pages. The stream serves any
@@ -129,6 +181,21 @@ impl Refusal {
         error(self.code, in_message(format!("cannot decode {} on a GPU", source.name)))
             .set_detail(in_message(format!("{detail}.")))
             .set_hint(self.hint)
+    }
+}
+
+/// Keeps how fast an export was, for those to come.
+pub fn record_rate(
+    source: &Source,
+    scan: ScanKind,
+    work: Work,
+    planned: bool,
+    time: Duration,
+    processes: usize,
+) {
+    if let Some(pool) = decisions::pool() {
+        let bytes = source.blocks() * BLOCK_SIZE as u64;
+        pool.record_rate(work.task(scan), planned, bytes, time, processes as u32);
     }
 }
 

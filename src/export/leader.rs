@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use pgrx::pg_sys::Oid;
 
-use super::device::{self, Wanted};
+use super::device::{self, Wanted, Work};
 use super::footers::{self, Finished};
 use super::message::Report;
 use super::{choices, pass, sample};
@@ -42,6 +42,15 @@ pub struct Request {
     pub overwrite: bool,
 }
 
+impl Request {
+    fn work(&self) -> Work<'_> {
+        match self.format {
+            Format::Parquet => Work::Parquet(&self.compression),
+            Format::Arrow { .. } => Work::Arrow(&self.compression),
+        }
+    }
+}
+
 /// What an export did, for its result row.
 pub struct Exported {
     pub files: usize,
@@ -68,7 +77,7 @@ pub fn export(request: &Request) -> Result<Exported> {
     let extension = request.format.extension();
     let is_file = Path::new(&request.path).extension().is_some_and(|found| found == extension);
     let target = Target::new(&request.path, is_file, Some(extension), request.overwrite)?;
-    let way = device::choose(&source, &columns, request.scan, request.device)?;
+    let way = device::choose(&source, &columns, request.scan, request.device, request.work())?;
 
     let _settings = PinnedSettings::pin();
     let workers = choose_workers(&source, request.workers);
@@ -98,7 +107,9 @@ pub fn export(request: &Request) -> Result<Exported> {
         staged.write_manifest(&manifest(&job, &request.format, files))?;
     }
     staged.publish()?;
-    let device = device::conclude(&job.source, job.device.is_some(), &tally);
+    let planned = job.device.is_some();
+    device::record_rate(&job.source, job.scan, request.work(), planned, began.elapsed(), started + 1);
+    let device = device::conclude(&job.source, planned, &tally);
     Ok(Exported { device, elapsed: began.elapsed(), ..exported })
 }
 

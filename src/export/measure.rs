@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use pgrx::pg_sys::Oid;
 
-use super::device::{self, Wanted};
+use super::device::{self, Wanted, Work};
 use super::leader::{check_context, check_reading, choose_workers, new_job, run_passes};
 use super::sample;
 use crate::pg::catalog::Table;
@@ -44,7 +44,7 @@ pub fn measure(
     let (source, attributes) = relation::describe(&table)?;
     check_reading(&source, &attributes, None)?;
     let (columns, slots) = columns::select(&source.name, &attributes, None)?;
-    let way = device::choose(&source, &columns, scan, wanted)?;
+    let way = device::choose(&source, &columns, scan, wanted, Work::Dropped)?;
     let _settings = PinnedSettings::pin();
     let workers = choose_workers(&source, workers);
     let progress = Progress::start(table.oid(), source.blocks() * BLOCK_SIZE as u64);
@@ -55,7 +55,9 @@ pub fn measure(
     let began = Instant::now();
     let (report, workers) = run_passes(&mut job, Output::Dropped, seen, workers, None, &progress)?;
     let elapsed = began.elapsed();
-    let device = device::conclude(&job.source, job.device.is_some(), &report.device);
+    let planned = job.device.is_some();
+    device::record_rate(&job.source, job.scan, Work::Dropped, planned, elapsed, workers + 1);
+    let device = device::conclude(&job.source, planned, &report.device);
     let (rows, bytes, slots) = (report.rows, report.scanned.bytes, report.device.slots);
     Ok(Measured { rows, bytes, slots, scan: job.scan, device, workers, elapsed })
 }

@@ -35,7 +35,8 @@ pub fn note(message: String) {
     });
 }
 
-fn pool() -> Option<Pool> {
+/// The service's, where there is one that works.
+pub fn pool() -> Option<Pool> {
     let (beacon, alive) = client::look().ok().flatten()?;
     let ready = alive && beacon.state == State::Ready;
     ready.then(|| Pool::attach(beacon.pid, beacon.fd, beacon.generation).ok()).flatten()

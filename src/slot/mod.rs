@@ -18,6 +18,7 @@ pub mod layout;
 mod memory;
 pub mod output;
 pub mod pool;
+pub mod rates;
 
 /// A batch is decoded once it holds this many bytes, so that what is read twice is still in the cache.
 pub const TARGET_BYTES: usize = 256 << 10;

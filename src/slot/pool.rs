@@ -26,6 +26,7 @@ use std::time::Duration;
 use super::board::{Board, DeviceInfo, DeviceRecord, LogLine};
 use super::control::{Control, NO_DEVICE, Word};
 use super::memory::{self, Mapping};
+use super::rates::{Rates, Speed};
 use super::{futex, layout};
 
 pub use super::control::State;
@@ -74,6 +75,7 @@ struct Shared {
     doorbell: Apart<AtomicU32>,
     tickets: Apart<AtomicU64>,
     board: Board,
+    rates: Rates,
 }
 
 impl Config {
@@ -304,6 +306,17 @@ impl Pool {
 
     pub fn devices(&self) -> Vec<DeviceRecord> {
         self.shared().board.devices()
+    }
+
+    /// Exporter: an export of `bytes` of heap took `time` on `processes` processes.
+    pub fn record_rate(&self, task: usize, gpu: bool, bytes: u64, time: Duration, processes: u32) {
+        self.shared().rates.record(task, gpu, bytes, time, processes);
+    }
+
+    /// What may be expected of the devices and of the CPU; `None` where no device has a link that was measured.
+    pub fn speeds(&self, gpu_task: usize, cpu_task: usize) -> Option<(Speed, Speed)> {
+        let link = self.devices().iter().map(|device| device.info.h2d).max().filter(|link| *link > 0)?;
+        Some(self.shared().rates.speeds(gpu_task, cpu_task, link))
     }
 }
 
