@@ -8,12 +8,11 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Serialize};
-
 use super::decoded::Patches;
 use super::group::{Encoder, Kept};
 use super::program::{self, Way};
 use super::stream::{self, Stream};
+use super::tally::Tally;
 use super::{BATCH_PAGES, Place, Reader, Sink};
 use crate::pg::check_for_interrupts;
 use crate::pg::error::Result;
@@ -32,55 +31,6 @@ const UNDER_WAY: usize = 2;
 const WAIT: Duration = Duration::from_millis(10);
 /// A slot that has not come back by now will not.
 const LOST_AFTER: Duration = Duration::from_secs(60);
-
-/// What a device did for the rows of one process, or of all.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Tally {
-    /// Slots that came back.
-    pub slots: u64,
-    /// Of those, slots of which some rows were decoded here again.
-    pub redone: u64,
-    /// Values that the device left out and the server found.
-    pub patched: u64,
-    /// Batches that found no slot free.
-    pub refused: u64,
-    /// Bytes of pages or of the stream that went into slots.
-    pub bytes: u64,
-    /// Row groups that were encoded there, and those that were to be and were read again; why, of the last one.
-    pub groups: u64,
-    pub groups_again: u64,
-    pub why_again: Option<String>,
-    /// Why slots failed, or the service was lost.
-    pub trouble: Vec<String>,
-    /// The service was given up.
-    pub lost: bool,
-}
-
-impl Tally {
-    pub fn add(&mut self, other: Tally) {
-        self.slots += other.slots;
-        self.redone += other.redone;
-        self.patched += other.patched;
-        self.refused += other.refused;
-        self.bytes += other.bytes;
-        self.groups += other.groups;
-        self.groups_again += other.groups_again;
-        self.why_again = self.why_again.take().or(other.why_again);
-        self.lost |= other.lost;
-        other.trouble.into_iter().for_each(|what| self.note(what));
-    }
-
-    /// Rows were decoded, or encoded, on the CPU where a device was to.
-    pub fn used_cpu(&self) -> bool {
-        self.redone > 0 || self.refused > 0 || self.groups_again > 0 || self.lost
-    }
-
-    pub(super) fn note(&mut self, what: String) {
-        if !self.trouble.contains(&what) && self.trouble.len() < 8 {
-            self.trouble.push(what);
-        }
-    }
-}
 
 pub struct Device {
     pool: Option<Pool>,

@@ -26,11 +26,12 @@ mod layout;
 mod program;
 mod returned;
 mod stream;
+mod tally;
 
 pub use decoded::Decoded;
-pub use device::Tally;
 pub use failure::value_error;
 pub use group::{COLUMN_BYTES, Encoded};
+pub use tally::Tally;
 
 /// Resolved values are handed on once they are this large: a batch of TOAST pointers can stand for
 /// gigabytes.
