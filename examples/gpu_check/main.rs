@@ -39,9 +39,7 @@ use pg_strata::gpu::cuda::compress_bench::Compress;
 use pg_strata::gpu::cuda::encode_bench::Encode;
 use pg_strata::gpu::cuda::{Config, CudaDevice, open_all, probe};
 use pg_strata::gpu::fake::FakeDevice;
-use pg_strata::slot::encode::{PLAIN_BODIES, SNAPPY};
 use pg_strata::slot::layout::{COPY_BINARY, HEAP};
-use pg_strata::slot::pool::{Config as PoolConfig, Pool};
 
 use pool::Memory;
 use values::Chance;
@@ -312,49 +310,6 @@ fn compressed(options: &Options, small: bool, table: &mut Table) -> Result<(), S
     Ok(())
 }
 
-/// Pool and engine as the service has them.
-fn grouped(options: &Options, small: bool, table: &mut Table) -> Result<(), String> {
-    let (input, output) = if small { (2 * MIB, 3 * MIB) } else { (8 * MIB, 12 * MIB) };
-    let slots = if small { 4 } else { 64 };
-    let what = "row groups: pages equal the CPU's, byte for byte";
-    let open_on = |pool: &Pool| {
-        let (start, bytes) = pool.memory();
-        let memory = Memory::new(1, 4096, 4096);
-        let config = Config {
-            pool: pg_strata::gpu::cuda::Pool { start, bytes },
-            input_bytes: pool.input_bytes(),
-            output_bytes: pool.output_bytes(),
-            group_memory: 8 << 30,
-            ..config(options, &memory, 4)
-        };
-        open(&config)
-    };
-    let new_pool = || Pool::create(PoolConfig { slots, input_bytes: input, output_bytes: output });
-    let pool = new_pool()?;
-    for device in open_on(&pool)? {
-        match groups::check(&device, output, small) {
-            Ok(note) => table.ok(what, "ok", note),
-            Err(why) => table.fail(what, why),
-        }
-    }
-    if small {
-        return Ok(());
-    }
-    for (codec, name) in [(SNAPPY, "snappy"), (PLAIN_BODIES, "not compressed")] {
-        for threads in [1, 4, 16] {
-            let pool = new_pool()?;
-            let devices = open_on(&pool)?.into_iter().map(|device| Box::new(device) as Box<dyn Device>);
-            let (rate, note) = groups::pipeline(&pool, devices.collect(), threads, 3.0, codec)?;
-            table.ok(
-                format!("row groups through pool and engine, {name}"),
-                format!("{rate:.1} GB/s of heap"),
-                note,
-            );
-        }
-    }
-    Ok(())
-}
-
 /// Runs a part of `faults` in a process of its own, since its device is lost afterwards.
 fn child(part: &str, options: &Options, table: &mut Table) {
     let program = std::env::current_exe().unwrap_or_else(|_| "gpu_check".into());
@@ -450,10 +405,10 @@ fn run(mode: &str, options: &Options, table: &mut Table) -> Result<(), String> {
         "small" => golden(options, true, table)
             .and_then(|()| encoded(options, true, table))
             .and_then(|()| compressed(options, true, table))
-            .and_then(|()| grouped(options, true, table)),
+            .and_then(|()| groups::run(options, true, table)),
         "encode" => encoded(options, options.small, table),
         "snappy" => compressed(options, options.small, table),
-        "groups" => grouped(options, options.small, table),
+        "groups" => groups::run(options, options.small, table),
         "cases" => {
             let (slots, rows, statuses) = golden::on_the_cpu(options.small);
             table.check(

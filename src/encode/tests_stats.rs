@@ -6,6 +6,7 @@ use parquet::file::page_index::column_index::ColumnIndexMetaData;
 use parquet::file::statistics::Statistics;
 use proptest::prelude::*;
 
+use super::stats::{byte_bounds, byte_bounds_of};
 use super::tests::{Rows, check, columns, field, random, read_metadata, rows, strings};
 use super::*;
 use crate::types::{Field, Kind, Shapes, Values};
@@ -252,4 +253,30 @@ proptest! {
         ];
         check_file(&fields, vec![columns]);
     }
+}
+
+/// What the first 72 bytes of a value tell is what the whole value does, or nothing.
+#[test]
+fn bounds_from_beginnings() {
+    let values: [Vec<u8>; 8] = [
+        b"".to_vec(),
+        vec![b'z'; 64],
+        vec![b'z'; 65],
+        vec![b'z'; 300],
+        "ä".repeat(50).into_bytes(),
+        format!("x{}", "ä".repeat(50)).into_bytes(),
+        [vec![0xff; 71], vec![0; 9]].concat(),
+        "\u{10ffff}".repeat(40).into_bytes(),
+    ];
+    for (number, value) in values.iter().enumerate() {
+        for utf8 in [true, false] {
+            let beginning = Beginning { first: &value[..value.len().min(72)], len: value.len() };
+            let found = byte_bounds_of(beginning, beginning, utf8);
+            let nothing_is_above = number == 6 || number == 7 && utf8;
+            assert_eq!(found.is_none(), nothing_is_above, "value {number}");
+            assert!(found.is_none_or(|found| found == byte_bounds(value, value, utf8)), "value {number}");
+        }
+    }
+    let short = Beginning { first: &[b'a'; 20], len: 30 };
+    assert_eq!(byte_bounds_of(short, short, true), None);
 }

@@ -1,28 +1,65 @@
 //! How a device is to encode the columns: as this process would encode one page of the table's middle, which it
 //! does, with every encoding that may pay and the export's codec.
 
-use super::leader::Request;
+use parquet::basic::Encoding;
+
+use super::leader::{Request, widened};
 use super::sink::{append_cells, parquet_writer};
 use crate::encode::{EncodedGroup, GroupWriter, PAGE_ROWS};
 use crate::pg::error::{Result, internal};
 use crate::plan::{Choice, EncodePlan, Format, Job};
 use crate::scan::{Encoded, Reader, RowValues, Rows, Sink};
 use crate::slot::encode::{PLAIN_BODIES, SNAPPY};
-use crate::types::{Field, Lane};
+use crate::types::{Field, Lane, Reason, Shape, Shapes};
 
 /// Where the rows are few, the look ends after these blocks, 32 MB of heap.
 const MOST_BLOCKS: usize = 4096;
 
-/// `job` is a survey's, on the shapes that the export starts with. `None` where nothing is encoded elsewhere.
-pub fn take(job: &Job, request: &Request) -> Result<Option<EncodePlan>> {
+/// What shapes the page needs, beyond those that are known, is learnt one misfit after the other.
+const TRIES: usize = 8;
+
+/// `job` is a survey's. `seen` are the shapes that are known so far, which the page may widen. `None` where
+/// nothing is encoded elsewhere.
+pub fn take(job: &mut Job, seen: &mut Shapes, request: &Request) -> Result<Option<EncodePlan>> {
     if request.format != Format::Parquet {
         return Ok(None);
     }
+    let mut choices = None;
+    for _ in 0..TRIES {
+        job.shapes = widened(&job.columns, seen);
+        match look(job, &request.compression)? {
+            Look::Choices(found) => {
+                choices = Some(found);
+                break;
+            }
+            Look::Misfit(slot, needs) if seen.merge(slot, needs) => {}
+            Look::Misfit(..) | Look::Ended => break,
+        }
+    }
+    let choices = choices.unwrap_or_else(|| vec![DEFAULT; job.columns.len()]);
+    // Other codecs are this process's own.
+    let codec = if request.compression.trim().eq_ignore_ascii_case("snappy") { SNAPPY } else { PLAIN_BODIES };
+    Ok(Some(EncodePlan { codec, rows: request.group_rows, bytes: request.group_bytes, choices }))
+}
+
+/// Where nothing is known of the values.
+const DEFAULT: Choice = Choice { dictionary: true, delta: false };
+
+/// What came of a look.
+enum Look {
+    Choices(Vec<Choice>),
+    /// The shapes do not hold a value.
+    Misfit(usize, Shape),
+    /// A value was met that nothing holds: the export will say so, or make text of it.
+    Ended,
+}
+
+fn look(job: &Job, compression: &str) -> Result<Look> {
     let fields = job.fields();
-    let writer = |values_only| parquet_writer(&fields, &job.shapes, &request.compression, values_only);
+    let writer = |values_only| parquet_writer(&fields, &job.shapes, compression, values_only);
     let writers = [writer(false)?, writer(true)?];
-    let mut page =
-        FirstPage { job, lanes: vec![Lane::default(); fields.len()], fields: &fields, writers, ended: false };
+    let lanes = vec![Lane::default(); fields.len()];
+    let mut page = FirstPage { job, lanes, fields: &fields, writers, refused: None };
     let mut reader = Reader::new(job);
     for block in (job.source.blocks() / 2..job.source.blocks()).take(MOST_BLOCKS) {
         if page.stopped() {
@@ -30,10 +67,7 @@ pub fn take(job: &Job, request: &Request) -> Result<Option<EncodePlan>> {
         }
         reader.read(block..block + 1, &mut page)?;
     }
-    let choices = page.finish()?;
-    // Other codecs are this process's own.
-    let codec = if request.compression.trim().eq_ignore_ascii_case("snappy") { SNAPPY } else { PLAIN_BODIES };
-    Ok(Some(EncodePlan { codec, rows: request.group_rows, bytes: request.group_bytes, choices }))
+    page.finish()
 }
 
 struct FirstPage<'j> {
@@ -42,15 +76,16 @@ struct FirstPage<'j> {
     lanes: Vec<Lane>,
     /// With dictionaries, and without.
     writers: [GroupWriter; 2],
-    /// A value was met that the shapes do not hold: what came before has to do.
-    ended: bool,
+    refused: Option<Look>,
 }
 
 impl FirstPage<'_> {
-    fn finish(mut self) -> Result<Vec<Choice>> {
-        let default = Choice { dictionary: true, delta: false };
-        if self.ended || self.writers[0].rows() == 0 {
-            return Ok(vec![default; self.fields.len()]);
+    fn finish(mut self) -> Result<Look> {
+        if let Some(refused) = self.refused.take() {
+            return Ok(refused);
+        }
+        if self.writers[0].rows() == 0 {
+            return Ok(Look::Ended);
         }
         let mut encodings = Vec::new();
         for writer in &mut self.writers {
@@ -61,19 +96,19 @@ impl FirstPage<'_> {
         }
         // Nested columns, of several leaves, are not encoded elsewhere.
         if encodings[0].len() != self.fields.len() {
-            return Ok(vec![default; self.fields.len()]);
+            return Ok(Look::Ended);
         }
-        let choice =
-            |(with, without): (&Option<parquet::basic::Encoding>, &Option<parquet::basic::Encoding>)| {
-                use parquet::basic::Encoding::{
-                    DELTA_BINARY_PACKED, DELTA_LENGTH_BYTE_ARRAY, RLE_DICTIONARY,
-                };
-                Choice {
-                    dictionary: *with == Some(RLE_DICTIONARY),
-                    delta: matches!(without, Some(DELTA_BINARY_PACKED | DELTA_LENGTH_BYTE_ARRAY)),
-                }
-            };
-        Ok(encodings[0].iter().zip(&encodings[1]).map(choice).collect())
+        Ok(Look::Choices(
+            encodings[0].iter().zip(&encodings[1]).map(|(with, without)| choice(*with, *without)).collect(),
+        ))
+    }
+}
+
+/// By how a page of the column was encoded with dictionaries, and without.
+fn choice(with: Option<Encoding>, without: Option<Encoding>) -> Choice {
+    Choice {
+        dictionary: with == Some(Encoding::RLE_DICTIONARY),
+        delta: matches!(without, Some(Encoding::DELTA_BINARY_PACKED | Encoding::DELTA_LENGTH_BYTE_ARRAY)),
     }
 }
 
@@ -88,8 +123,11 @@ impl Sink for FirstPage<'_> {
                 let (cells, lane) = (&cells[column][range.clone()], &mut self.lanes[column]);
                 let appended =
                     append_cells(writer, column, field, &self.job.shapes, cells, *repr, arena, lane)?;
-                if appended.is_err() {
-                    self.ended = true;
+                if let Err(failed) = appended {
+                    self.refused = Some(match failed.reason {
+                        Reason::Misfit { slot, needs } => Look::Misfit(slot, needs),
+                        _ => Look::Ended,
+                    });
                     return Ok(());
                 }
             }
@@ -106,6 +144,6 @@ impl Sink for FirstPage<'_> {
     }
 
     fn stopped(&self) -> bool {
-        self.ended || self.writers[0].rows() > PAGE_ROWS
+        self.refused.is_some() || self.writers[0].rows() > PAGE_ROWS
     }
 }

@@ -83,10 +83,9 @@ pub fn export(request: &Request) -> Result<Exported> {
     let workers = choose_workers(&source, request.workers);
     let progress = Progress::start(request.table, source.blocks() * BLOCK_SIZE as u64);
     let mut job = new_job(source, columns, way.scan, Shapes::new(slots));
-    let (density, seen) = sample::take(&job)?;
+    let (density, mut seen) = sample::take(&job)?;
     if way.device.is_some() {
-        job.shapes = widened(&job.columns, &seen);
-        job.encode = choices::take(&job, request)?;
+        job.encode = choices::take(&mut job, &mut seen, request)?;
         job.device = way.device;
     }
     let staged = target.stage(if is_file { 1 } else { workers + 1 })?;
@@ -251,7 +250,7 @@ fn merged(one: &Shapes, other: &Shapes) -> Shapes {
 }
 
 /// The shapes to try: what was seen, with the room that costs nothing.
-fn widened(columns: &[Column], seen: &Shapes) -> Shapes {
+pub(super) fn widened(columns: &[Column], seen: &Shapes) -> Shapes {
     let mut shapes = seen.clone();
     for column in columns {
         widen_kind(&column.field.kind, &mut shapes);

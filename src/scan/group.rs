@@ -257,7 +257,7 @@ impl super::device::Device {
 
     fn read_again(&mut self, why: Option<&'static str>) {
         self.tally.groups_again += 1;
-        self.tally.why_again = Some(why.unwrap_or("rows that found no slot").to_owned());
+        self.tally.why_again = Some(why.unwrap_or("rows that went into no slot").to_owned());
         if let Some(encoder) = &mut self.encoder {
             encoder.strikes += 1;
             if encoder.strikes >= STRIKES {
