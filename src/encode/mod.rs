@@ -49,7 +49,7 @@ pub use footer::RowGroupMeta;
 pub use group::{EncodedGroup, GroupWriter};
 pub use precision::exact_shapes;
 pub use row_group::{EncodedRowGroup, RowGroupWriter};
-pub use schema::FileSchema;
+pub use schema::{COLUMNS_KEY, FileSchema};
 
 /// How a file is encoded. Every process that takes part in an export has the same.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
