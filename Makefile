@@ -14,6 +14,8 @@ ROWS ?= 6000000
 ROUNDS ?= 3
 PEERS ?= default
 
+# Where rustup puts cargo, for a shell that was started before.
+export PATH := $(PATH):$(HOME)/.cargo/bin
 export PYTHONPYCACHEPREFIX := $(CURDIR)/target/pycache
 export PG_CONFIG ROWS ROUNDS PEERS PGS
 

@@ -2,6 +2,7 @@
 
 pub mod decode;
 pub mod encode;
+pub mod fdw;
 pub mod gpu;
 pub mod slot;
 pub mod types;

@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 mod arrow;
+mod foreign;
 mod gpu;
 
 use pgrx::datum::Interval;

@@ -51,7 +51,7 @@ pub use footer::RowGroupMeta;
 pub use group::{EncodedGroup, GroupWriter};
 pub use precision::exact_shapes;
 pub use row_group::{EncodedRowGroup, RowGroupWriter};
-pub use schema::FileSchema;
+pub use schema::{COLUMNS_KEY, FileSchema};
 pub use stats::Beginning;
 
 /// How a file is encoded. Every process that takes part in an export has the same.

@@ -1,11 +1,11 @@
 //! What the catalogs say of a table and of types.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 
 use pgrx::pg_sys;
 use pgrx::pg_sys::Oid;
 
-use super::encoding::name_to_utf8;
+use super::encoding::{from_utf8, name_to_utf8};
 use super::error::{Code, Result, error};
 
 /// A relation, open and locked. Dropping it keeps the lock until the transaction ends, as COPY does.
@@ -124,10 +124,7 @@ impl Table {
 
     pub fn attributes(&self) -> Vec<Attribute> {
         // SAFETY: the relation is open; its descriptor lives as long.
-        unsafe {
-            let descriptor = (*self.relation).rd_att;
-            (0..(*descriptor).natts as usize).map(|index| attribute(descriptor, index)).collect()
-        }
+        unsafe { attributes_of((*self.relation).rd_att) }
     }
 
     /// The value of attribute `number` in rows older than it; `None` for NULL. It lives as long as the
@@ -184,6 +181,33 @@ mod raw {
         ) -> *mut pg_sys::List;
     }
 
+    #[cfg(feature = "pg18")]
+    pub(super) unsafe fn collation_is_c(collation: Oid) -> bool {
+        /// The beginning of utils/pg_locale.h's pg_locale_struct.
+        #[repr(C)]
+        struct Locale {
+            provider: std::ffi::c_char,
+            deterministic: bool,
+            collate_is_c: bool,
+        }
+        unsafe extern "C-unwind" {
+            fn pg_newlocale_from_collation(collation: Oid) -> *const Locale;
+        }
+        // SAFETY: the closure holds nothing with a destructor; the locale is cached for the session.
+        unsafe {
+            (*pg_sys::ffi::pg_guard_ffi_boundary(|| pg_newlocale_from_collation(collation))).collate_is_c
+        }
+    }
+
+    #[cfg(not(feature = "pg18"))]
+    pub(super) unsafe fn collation_is_c(collation: Oid) -> bool {
+        unsafe extern "C-unwind" {
+            fn lc_collate_is_c(collation: Oid) -> bool;
+        }
+        // SAFETY: the closure holds nothing with a destructor.
+        unsafe { pg_sys::ffi::pg_guard_ffi_boundary(|| lc_collate_is_c(collation)) }
+    }
+
     pub(super) unsafe fn inheritors(parent: Oid) -> *mut pg_sys::List {
         // SAFETY: the closure holds nothing with a destructor.
         unsafe {
@@ -205,6 +229,15 @@ unsafe fn relation_exists(table: Oid) -> bool {
             pg_sys::Datum::from(0usize),
         )
     }
+}
+
+/// The attributes of a tuple descriptor.
+///
+/// # Safety
+/// The descriptor is a valid one.
+pub(super) unsafe fn attributes_of(descriptor: pg_sys::TupleDesc) -> Vec<Attribute> {
+    // SAFETY: as the caller says; each index is below natts.
+    unsafe { (0..(*descriptor).natts as usize).map(|index| attribute(descriptor, index)).collect() }
 }
 
 unsafe fn attribute(descriptor: pg_sys::TupleDesc, index: usize) -> Attribute {
@@ -320,6 +353,35 @@ pub fn type_name(type_oid: Oid, typmod: i32) -> String {
     let flags = (pg_sys::FORMAT_TYPE_TYPEMOD_GIVEN) as u16;
     // SAFETY: the result is a palloc'd C string.
     unsafe { name_to_utf8(pg_sys::format_type_extended(type_oid, typmod, flags.into())) }
+}
+
+/// The type that a text names, with its modifier; `None` where there is none of that name.
+#[cfg(feature = "pg15")]
+pub fn find_type(text: &str) -> Option<(Oid, i32)> {
+    let text = CString::new(from_utf8(text)).ok()?;
+    let (mut type_oid, mut typmod) = (pg_sys::InvalidOid, -1);
+    // SAFETY: a C string; a name that is not known gives no type.
+    unsafe { pg_sys::parseTypeString(text.as_ptr(), &mut type_oid, &mut typmod, true) };
+    (type_oid != pg_sys::InvalidOid).then_some((type_oid, typmod))
+}
+
+#[cfg(not(feature = "pg15"))]
+pub fn find_type(text: &str) -> Option<(Oid, i32)> {
+    let text = CString::new(from_utf8(text)).ok()?;
+    let (mut type_oid, mut typmod) = (pg_sys::InvalidOid, -1);
+    let mut errors =
+        pg_sys::ErrorSaveContext { type_: pg_sys::NodeTag::T_ErrorSaveContext, ..Default::default() };
+    // SAFETY: a C string, and a node that takes the error that a name which is not known would be.
+    let found = unsafe {
+        pg_sys::parseTypeString(text.as_ptr(), &mut type_oid, &mut typmod, (&raw mut errors).cast())
+    };
+    (found && type_oid != pg_sys::InvalidOid).then_some((type_oid, typmod))
+}
+
+/// Whether a collation orders texts by their bytes.
+pub fn orders_by_bytes(collation: Oid) -> bool {
+    // SAFETY: a cache look-up of a collation that a query uses.
+    collation != pg_sys::InvalidOid && unsafe { raw::collation_is_c(collation) }
 }
 
 /// OID of the type's output function.

@@ -21,7 +21,7 @@ pub fn database_is_utf8() -> bool {
 }
 
 /// Whether UTF-8 needs no conversion: SQL_ASCII takes any bytes.
-fn takes_utf8() -> bool {
+pub fn takes_utf8() -> bool {
     database_is_utf8() || database_encoding() == pg_sys::pg_enc::PG_SQL_ASCII as i32
 }
 

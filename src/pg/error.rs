@@ -47,7 +47,7 @@ pub fn file_error(what: &str, path: &Path, error: &io::Error) -> Error {
 }
 
 /// The operating system's words alone, without Rust's "(os error 28)".
-fn os_message(error: &io::Error) -> String {
+pub fn os_message(error: &io::Error) -> String {
     let text = error.to_string();
     match text.find(" (os error") {
         Some(end) => text[..end].to_string(),

@@ -40,6 +40,8 @@ static POLICY: GucSetting<Policy> = GucSetting::<Policy>::new(Policy::Optimal);
 static NVRTC_LIBRARY: Text = Text::new(Some(c""));
 static LOG_DECISIONS: GucSetting<bool> = GucSetting::<bool>::new(false);
 static MIN_TABLE_KB: GucSetting<i32> = GucSetting::<i32>::new(512 << 10);
+static ARROW_FDW_PRUNING: GucSetting<bool> = GucSetting::<bool>::new(true);
+static ARROW_FDW_CACHE_KB: GucSetting<i32> = GucSetting::<i32>::new(64 << 10);
 static FAKE_DEVICES: GucSetting<i32> = GucSetting::<i32>::new(0);
 static FAULT_AFTER: GucSetting<i32> = GucSetting::<i32>::new(0);
 static EXHAUST_MEMORY: GucSetting<bool> = GucSetting::<bool>::new(false);
@@ -55,6 +57,7 @@ pub fn register() {
         GucFlags::default(),
     );
     register_choices();
+    register_foreign();
     register_service();
     register_developer();
     // SAFETY: runs on the main thread during _PG_init, with a static C string.
@@ -88,6 +91,28 @@ fn register_choices() {
         &LOG_DECISIONS,
         GucContext::Suset,
         GucFlags::default(),
+    );
+}
+
+/// What arrow_fdw goes by.
+fn register_foreign() {
+    GucRegistry::define_bool_guc(
+        c"pg_strata.arrow_fdw_pruning",
+        c"Leaves out row groups, record batches and files that a query's conditions exclude.",
+        c"Off, foreign tables of arrow_fdw are read as a whole; the answers are the same.",
+        &ARROW_FDW_PRUNING,
+        GucContext::Userset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_int_guc(
+        c"pg_strata.arrow_fdw_metadata_cache_size",
+        c"Memory in which each session keeps the metadata of files that it has read.",
+        c"",
+        &ARROW_FDW_CACHE_KB,
+        0,
+        i32::MAX,
+        GucContext::Userset,
+        GucFlags::UNIT_KB,
     );
 }
 
@@ -176,6 +201,15 @@ fn register_developer() {
 /// The directories an export is confined to; empty means no limit.
 pub fn export_directories() -> Vec<String> {
     list(&EXPORT_DIRECTORIES)
+}
+
+pub fn arrow_fdw_pruning() -> bool {
+    ARROW_FDW_PRUNING.get()
+}
+
+/// Bytes.
+pub fn arrow_fdw_metadata_cache() -> usize {
+    (ARROW_FDW_CACHE_KB.get().max(0) as usize) << 10
 }
 
 pub fn gpu() -> Gpu {

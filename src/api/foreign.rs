@@ -1,0 +1,70 @@
+//! The foreign data wrapper's functions, and what `CREATE EXTENSION` makes of them.
+
+use pgrx::datum::Internal;
+use pgrx::pg_sys::Oid;
+use pgrx::prelude::*;
+
+use super::{required, text};
+use crate::pg::encoding::from_utf8;
+use crate::pg::error::Error;
+use crate::pg::foreign;
+
+/// Returns the callbacks.
+#[pg_extern(sql = r#"
+CREATE FUNCTION arrow_fdw_handler() RETURNS fdw_handler
+STRICT LANGUAGE c AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
+"#)]
+fn arrow_fdw_handler() -> Internal {
+    Internal::from(Some(foreign::routine()))
+}
+
+/// Checks the options of a foreign table, or of a column of one.
+#[pg_extern(sql = r#"
+CREATE FUNCTION arrow_fdw_validator(options text[], catalog oid) RETURNS void
+STRICT LANGUAGE c AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
+"#)]
+fn arrow_fdw_validator(options: Option<Array<&[u8]>>, catalog: Option<Oid>) -> Result<(), Error> {
+    let options = required(options, "options")?;
+    let mut pairs = Vec::new();
+    for option in options.iter() {
+        let option = text(option)?.unwrap_or_default();
+        let (name, value) = option.split_once('=').unwrap_or((&option, ""));
+        pairs.push((name.to_owned(), value.to_owned()));
+    }
+    foreign::options::validate(&pairs, required(catalog, "catalog")?)
+}
+
+/// What the files of a foreign table say of themselves.
+#[pg_extern(sql = r#"
+CREATE FUNCTION arrow_fdw_metadata_info("table" regclass)
+RETURNS TABLE (file text, "column" text, key text, value text)
+STRICT VOLATILE PARALLEL RESTRICTED LANGUAGE c AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
+"#)]
+fn arrow_fdw_metadata_info(
+    table: Option<Oid>,
+) -> Result<
+    TableIterator<
+        'static,
+        (name!(file, Vec<u8>), name!(column, Option<Vec<u8>>), name!(key, Vec<u8>), name!(value, Vec<u8>)),
+    >,
+    Error,
+> {
+    let found = foreign::metadata_info(required(table, "table")?)?;
+    Ok(TableIterator::new(found.into_iter().map(|(file, column, key, value)| {
+        (from_utf8(&file), column.map(|column| from_utf8(&column)), from_utf8(&key), from_utf8(&value))
+    })))
+}
+
+extension_sql!(
+    r#"
+CREATE FOREIGN DATA WRAPPER arrow_fdw HANDLER arrow_fdw_handler VALIDATOR arrow_fdw_validator;
+CREATE SERVER arrow_fdw FOREIGN DATA WRAPPER arrow_fdw;
+COMMENT ON FOREIGN DATA WRAPPER arrow_fdw IS 'Parquet and Arrow IPC files as foreign tables';
+COMMENT ON SERVER arrow_fdw IS 'The files that this server can read';
+COMMENT ON FUNCTION arrow_fdw_metadata_info(regclass) IS 'Keys and values in the metadata of a foreign table''s files';
+COMMENT ON FUNCTION arrow_fdw_handler() IS 'Handler of the foreign data wrapper arrow_fdw';
+COMMENT ON FUNCTION arrow_fdw_validator(text[], oid) IS 'Checks the options of arrow_fdw''s foreign tables and columns';
+"#,
+    name = "arrow_fdw",
+    requires = [arrow_fdw_handler, arrow_fdw_validator, arrow_fdw_metadata_info],
+);

@@ -1,0 +1,207 @@
+//! What a file states of the values in its row groups and record batches: least, greatest, and how many are
+//! NULL.
+//!
+//! Statistics only ever serve to leave out groups that have no matching row, so what is not certain is unknown.
+//! Left out of account are the old statistics of Parquet (`min`, `max`) where their order was not that of the
+//! values, and of Arrow files whatever pg2arrow may have rounded or cut: texts and fractions count in files of
+//! our own alone.
+
+use std::sync::Arc;
+
+use arrow::array::*;
+use arrow::compute::nullif;
+use arrow::datatypes::*;
+use parquet::arrow::arrow_reader::ArrowReaderMetadata;
+use parquet::arrow::arrow_reader::statistics::StatisticsConverter;
+use parquet::arrow::parquet_column;
+use parquet::basic::{ColumnOrder, SortOrder, Type as PhysicalType};
+use parquet::file::statistics::Statistics;
+
+use super::ipc::IpcMeta;
+use super::meta::{FileMeta, Format};
+use crate::encode::COLUMNS_KEY;
+
+/// One column's statistics, an element for each group; NULL where unknown.
+pub struct Bounds {
+    pub mins: ArrayRef,
+    pub maxes: ArrayRef,
+    pub nulls: Vec<Option<u64>>,
+}
+
+/// The prefix of the keys in a record batch's metadata.
+const KEY: &str = "min_max_stats.";
+
+impl FileMeta {
+    /// `None` for a nested column, or where nothing can be made of the statistics.
+    pub fn bounds(&self, column: usize) -> Option<Bounds> {
+        let bounds = match &self.format {
+            Format::Parquet(metadata) => parquet_bounds(metadata, column)?,
+            Format::Ipc(meta) => ipc_bounds(meta, column),
+        };
+        Some(Bounds { mins: without_nan(bounds.mins), maxes: without_nan(bounds.maxes), ..bounds })
+    }
+}
+
+/// Bounds that are NaN bound nothing.
+fn without_nan(bounds: ArrayRef) -> ArrayRef {
+    match bounds.data_type() {
+        DataType::Float16 => Arc::new(
+            bounds.as_primitive::<Float16Type>().unary_opt::<_, Float16Type>(|v| (!v.is_nan()).then_some(v)),
+        ),
+        DataType::Float32 => Arc::new(
+            bounds.as_primitive::<Float32Type>().unary_opt::<_, Float32Type>(|v| (!v.is_nan()).then_some(v)),
+        ),
+        DataType::Float64 => Arc::new(
+            bounds.as_primitive::<Float64Type>().unary_opt::<_, Float64Type>(|v| (!v.is_nan()).then_some(v)),
+        ),
+        _ => bounds,
+    }
+}
+
+fn parquet_bounds(metadata: &ArrowReaderMetadata, column: usize) -> Option<Bounds> {
+    let field = metadata.schema().fields().get(column)?;
+    let descr = metadata.parquet_schema();
+    let (leaf, _) = parquet_column(descr, metadata.schema(), field.name())?;
+    if descr.get_column_root_idx(leaf) != column {
+        return None;
+    }
+    let of = descr.column(leaf);
+    let file = metadata.metadata().file_metadata();
+    let groups = metadata.metadata().row_groups();
+    let converter = StatisticsConverter::from_column_index(leaf, field, descr)
+        .ok()?
+        .with_missing_null_counts_as_zero(false)
+        .with_column_orders(file.column_orders().map(|orders| &orders[..]));
+    let number = match of.physical_type() {
+        PhysicalType::BOOLEAN => true,
+        PhysicalType::INT32 | PhysicalType::INT64 | PhysicalType::FLOAT | PhysicalType::DOUBLE => {
+            of.sort_order() == SortOrder::SIGNED
+        }
+        _ => false,
+    };
+    let order = file.column_orders().and_then(|orders| orders.get(leaf).copied());
+    let ordered = |statistics: &Statistics| match order {
+        None | Some(ColumnOrder::UNDEFINED) => number,
+        Some(ColumnOrder::UNKNOWN) => false,
+        Some(_) => number || !statistics.is_min_max_deprecated(),
+    };
+    let unknown: BooleanArray =
+        groups.iter().map(|group| Some(!group.column(leaf).statistics().is_some_and(ordered))).collect();
+    Some(Bounds {
+        mins: nullif(&converter.row_group_mins(groups).ok()?, &unknown).ok()?,
+        maxes: nullif(&converter.row_group_maxes(groups).ok()?, &unknown).ok()?,
+        nulls: converter.row_group_null_counts(groups).ok()?.iter().collect(),
+    })
+}
+
+fn ipc_bounds(meta: &IpcMeta, column: usize) -> Bounds {
+    let field = meta.schema.field(column);
+    let data_type = field.data_type();
+    let ours = meta.schema.metadata().contains_key(COLUMNS_KEY);
+    let key = format!("{KEY}{}", field.name());
+    let stated: Vec<Option<(&str, &str)>> = meta
+        .batches
+        .iter()
+        .map(|batch| batch.metadata.get(&key)?.split_once(','))
+        .map(|pair| pair.filter(|_| ours || is_whole(data_type)))
+        .collect();
+    let mins = parse(data_type, stated.iter().map(|pair| pair.map(|(min, _)| min)));
+    let maxes = parse(data_type, stated.iter().map(|pair| pair.map(|(_, max)| max)));
+    // A dictionary may have NULL among its values, and NULLs by themselves need not be counted.
+    let counted = !matches!(data_type, DataType::Dictionary(..) | DataType::Null);
+    let nulls =
+        meta.batches.iter().map(|batch| batch.nulls.get(column).copied().filter(|_| counted)).collect();
+    Bounds { mins, maxes, nulls }
+}
+
+/// Types whose text nobody rounds.
+fn is_whole(data_type: &DataType) -> bool {
+    data_type.is_integer()
+        || matches!(
+            data_type,
+            DataType::Date32
+                | DataType::Date64
+                | DataType::Time32(_)
+                | DataType::Time64(_)
+                | DataType::Timestamp(..)
+        )
+}
+
+/// The texts as values of a type; NULL for those that are none, and for types that have no statistics.
+fn parse<'a>(data_type: &DataType, texts: impl Iterator<Item = Option<&'a str>>) -> ArrayRef {
+    let texts: Vec<Option<&str>> = texts.collect();
+    macro_rules! numbers {
+        ($($pattern:pat => $arrow:ty as $native:ty),* $(,)?) => {
+            match data_type {
+                $($pattern => {
+                    let parsed = texts.iter().map(|text| text.and_then(|text| text.parse::<$native>().ok()));
+                    let array: PrimitiveArray<$arrow> = parsed.collect();
+                    // Timestamps carry a time zone: their type is not that of the native values alone.
+                    let data = array.into_data().into_builder().data_type(data_type.clone());
+                    data.build().map(make_array).ok()
+                })*
+                DataType::Boolean => {
+                    let bit = |text: &str| match text { "0" => Some(false), "1" => Some(true), _ => None };
+                    let bits: BooleanArray = texts.iter().map(|text| text.and_then(bit)).collect();
+                    Some(Arc::new(bits) as ArrayRef)
+                }
+                DataType::Decimal128(precision, scale) => {
+                    let parsed = texts.iter().map(|text| text.and_then(|text| decimal(text, *scale)));
+                    let array: Decimal128Array = parsed.collect();
+                    array.with_precision_and_scale(*precision, *scale).map(|array| Arc::new(array) as ArrayRef).ok()
+                }
+                DataType::Utf8 => Some(Arc::new(StringArray::from(texts.clone())) as ArrayRef),
+                _ => None,
+            }
+        };
+    }
+    let parsed = numbers! {
+        DataType::Int8 => Int8Type as i8,
+        DataType::Int16 => Int16Type as i16,
+        DataType::Int32 => Int32Type as i32,
+        DataType::Int64 => Int64Type as i64,
+        DataType::UInt8 => UInt8Type as u8,
+        DataType::UInt16 => UInt16Type as u16,
+        DataType::UInt32 => UInt32Type as u32,
+        DataType::UInt64 => UInt64Type as u64,
+        DataType::Float32 => Float32Type as f32,
+        DataType::Float64 => Float64Type as f64,
+        DataType::Date32 | DataType::Time32(_) => Int32Type as i32,
+        DataType::Date64 | DataType::Time64(_) | DataType::Timestamp(..) => Int64Type as i64,
+    };
+    parsed.unwrap_or_else(|| new_null_array(data_type, texts.len()))
+}
+
+/// A decimal's text as an integer at `scale`, if it is one exactly.
+fn decimal(text: &str, scale: i8) -> Option<i128> {
+    let scale = usize::try_from(scale).ok()?;
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    if fraction.len() > scale || !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    format!("{whole}{fraction:0<scale$}").parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_become_values() {
+        assert_eq!(decimal("-0.5", 2), Some(-50));
+        assert_eq!(decimal("12", 3), Some(12_000));
+        assert_eq!(decimal("1.234", 2), None);
+        assert_eq!(decimal("1.-2", 3), None);
+        let parsed = |data_type: &DataType, text| parse(data_type, [Some(text), None].into_iter());
+        let zoned = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+        for (data_type, text) in
+            [(&zoned, "-5"), (&DataType::UInt32, "4294967295"), (&DataType::Boolean, "1")]
+        {
+            let array = parsed(data_type, text);
+            assert_eq!(array.data_type(), data_type);
+            assert!(array.is_valid(0) && array.is_null(1), "{data_type}");
+            assert!(parsed(data_type, "x").is_null(0));
+        }
+        assert!(parsed(&DataType::Binary, "x").is_null(0));
+    }
+}

@@ -1,0 +1,72 @@
+//! What can be wrong with a file that is read as a table.
+
+use std::any::Any;
+use std::fmt;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::types::Reason;
+
+pub type Result<T> = std::result::Result<T, ReadError>;
+
+/// What is wrong, and with which file.
+#[derive(Debug)]
+pub struct ReadError {
+    pub path: String,
+    pub problem: Problem,
+}
+
+#[derive(Debug)]
+pub enum Problem {
+    /// The system call that failed, as in "open file".
+    Io(&'static str, io::Error),
+    NotAFile,
+    /// Neither of the two formats.
+    UnknownFormat,
+    /// The bytes are not what the format says.
+    Damaged(String),
+    /// The file is not the one that the scan began with.
+    Changed,
+    OutOfMemory(usize),
+}
+
+impl ReadError {
+    pub fn new(path: &str, problem: Problem) -> ReadError {
+        ReadError { path: path.to_owned(), problem }
+    }
+
+    pub fn damaged(path: &str, why: impl fmt::Display) -> ReadError {
+        ReadError::new(path, Problem::Damaged(why.to_string()))
+    }
+
+    /// Says in which row group or record batch, counted from 0, the damage is.
+    pub fn in_group(mut self, group: usize) -> ReadError {
+        if let Problem::Damaged(why) = &mut self.problem {
+            *why = format!("In row group or record batch {group}: {why}");
+        }
+        self
+    }
+}
+
+/// Runs a reader on bytes that anybody may have written: a panic of the decoder's is damage to the file.
+pub fn guarded<T, E: fmt::Display>(
+    path: &str,
+    work: impl FnOnce() -> std::result::Result<T, E>,
+) -> Result<T> {
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(result) => result.map_err(|cause| ReadError::damaged(path, cause)),
+        Err(panic) => Err(ReadError::damaged(path, panic_message(panic.as_ref()))),
+    }
+}
+
+fn panic_message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("the decoder gave up").to_owned()
+}
+
+/// A value of a batch that the column's type does not hold, by its row in the batch.
+#[derive(Debug, PartialEq)]
+pub struct Misfit {
+    pub row: usize,
+    pub reason: Reason,
+}

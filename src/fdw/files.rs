@@ -1,0 +1,76 @@
+//! Which files a foreign table is made of.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use super::error::{Problem, ReadError, Result};
+use super::pattern::{Keys, Pattern, hive_keys};
+
+/// The files, as the table's options name them.
+#[derive(Clone, Debug, PartialEq)]
+pub enum FileSet {
+    Named(Vec<String>),
+    /// All below a directory whose names end so.
+    Directory {
+        path: String,
+        suffix: Option<String>,
+    },
+}
+
+/// A file, and what its path says of its rows.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DataFile {
+    pub path: String,
+    pub keys: Keys,
+}
+
+impl FileSet {
+    /// The files that there are now, by name; with a pattern, those that match it.
+    pub fn list(&self, pattern: Option<&Pattern>) -> Result<Vec<DataFile>> {
+        let (paths, root) = match self {
+            FileSet::Named(paths) => (paths.clone(), ""),
+            FileSet::Directory { path, suffix } => {
+                let mut found = Vec::new();
+                walk(Path::new(path), suffix.as_deref().unwrap_or(""), &mut found)?;
+                found.sort();
+                (found, path.as_str())
+            }
+        };
+        let describe = |path: String| {
+            let below = path.strip_prefix(root).unwrap_or(&path).trim_start_matches('/');
+            let mut keys = hive_keys(below);
+            if let Some(pattern) = pattern {
+                keys.extend(pattern.matches(below)?);
+            }
+            Some(DataFile { path, keys })
+        };
+        Ok(paths.into_iter().filter_map(describe).collect())
+    }
+}
+
+/// Files whose names begin with a dot or an underscore are not data, by old custom: temporary files, the
+/// `_SUCCESS` of an export. Subdirectories are entered when they are Hive's, `key=value`.
+fn walk(directory: &Path, suffix: &str, found: &mut Vec<String>) -> Result<()> {
+    let shown = directory.to_string_lossy().into_owned();
+    let failed = |cause: io::Error| ReadError::new(&shown, Problem::Io("read directory", cause));
+    for entry in fs::read_dir(directory).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let path = entry.path();
+        let Ok(name) = entry.file_name().into_string() else {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            return Err(ReadError::damaged(&format!("{shown}/{name}"), "its name is not UTF-8"));
+        };
+        if name.starts_with(['.', '_']) {
+            continue;
+        }
+        // Through symbolic links, one that leads nowhere aside: there is no file.
+        let Ok(status) = fs::metadata(&path) else { continue };
+        if status.is_dir() && name.contains('=') {
+            walk(&path, suffix, found)?;
+        } else if status.is_file() && name.ends_with(suffix) {
+            found.push(format!("{}/{name}", shown.trim_end_matches('/')));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,303 @@
+//! Arrow IPC files: the footer, the record batches' messages, and the buffers of some columns.
+//!
+//! The layout is told in Arrow's format documentation (Columnar.rst, "IPC File Format"). A message lists the
+//! buffers of all columns in the order of the schema; only those of the columns asked for are read.
+
+use std::collections::HashMap;
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::buffer::Buffer;
+use arrow::datatypes::{DataType, SchemaRef, UnionMode};
+use arrow::ipc::convert::try_fb_to_schema;
+use arrow::ipc::reader::{FileDecoder, read_footer_length};
+use arrow::ipc::{self, Block, MetadataVersion, root_as_footer, root_as_message};
+
+use super::error::{ReadError, Result, guarded};
+use super::source::{Source, zeroed};
+
+pub struct IpcMeta {
+    pub schema: SchemaRef,
+    version: MetadataVersion,
+    dictionaries: Vec<Block>,
+    pub batches: Vec<BatchMeta>,
+}
+
+pub struct BatchMeta {
+    block: Block,
+    pub rows: u64,
+    /// NULLs of each column.
+    pub nulls: Vec<u64>,
+    /// Of the message, `min_max_stats.<column>` among them.
+    pub metadata: HashMap<String, String>,
+    /// Which bytes of the body each column takes.
+    buffers: Vec<Vec<Range<u64>>>,
+    compressed: bool,
+}
+
+/// The footer's length and the closing magic bytes.
+const TRAILER: usize = 10;
+
+impl IpcMeta {
+    pub fn read(source: &Source) -> Result<IpcMeta> {
+        let path = source.path();
+        let size = source.id().size;
+        if size < TRAILER as u64 {
+            return Err(ReadError::damaged(path, "it is too short for an Arrow file"));
+        }
+        let trailer = source.read_at(size - TRAILER as u64, TRAILER)?;
+        let trailer = trailer.try_into().unwrap_or([0; TRAILER]);
+        let len = guarded(path, || read_footer_length(trailer))?;
+        let Some(at) = (size - TRAILER as u64).checked_sub(len as u64) else {
+            return Err(ReadError::damaged(path, "its footer is longer than the file"));
+        };
+        let bytes = source.read_at(at, len)?;
+        let mut meta = guarded(path, || parse_footer(&bytes))?;
+        let blocks = std::mem::take(&mut meta.1);
+        let mut meta = meta.0;
+        for block in blocks {
+            let message = read_message(source, &block)?;
+            meta.batches.push(guarded(path, || meta.parse_batch(&message, block))?);
+        }
+        Ok(meta)
+    }
+
+    fn parse_batch(&self, framed: &[u8], block: Block) -> std::result::Result<BatchMeta, String> {
+        let message = root_as_message(unframed(framed)?).map_err(|cause| cause.to_string())?;
+        let batch = message.header_as_record_batch().ok_or("a block is not a record batch")?;
+        let mut layout = Layout::new(&batch, self.version, block.bodyLength());
+        let (mut nulls, mut buffers) = (Vec::new(), Vec::new());
+        for field in self.schema.fields() {
+            let (count, ranges) = layout.column(field.data_type())?;
+            nulls.push(count);
+            buffers.push(ranges);
+        }
+        let pairs = message.custom_metadata().into_iter().flatten();
+        let metadata = pairs.filter_map(|pair| Some((pair.key()?.to_owned(), pair.value()?.to_owned())));
+        let rows = u64::try_from(batch.length()).map_err(|_| "a number of rows is negative")?;
+        let compressed = batch.compression().is_some();
+        Ok(BatchMeta { block, rows, nulls, metadata: metadata.collect(), buffers, compressed })
+    }
+
+    pub fn column_bytes(&self, columns: &[usize]) -> u64 {
+        let ranges = |batch: &BatchMeta| {
+            let of_columns = columns.iter().filter_map(|&column| batch.buffers.get(column));
+            of_columns.flatten().map(|range| range.end - range.start).sum::<u64>()
+        };
+        self.batches.iter().map(ranges).sum()
+    }
+
+    /// A decoder for the columns, in ascending order, with the file's dictionaries.
+    pub fn decoder(&self, source: &Source, columns: &[usize]) -> Result<FileDecoder> {
+        let decoder = FileDecoder::new(self.schema.clone(), self.version);
+        let mut decoder = decoder.with_projection(columns.to_vec());
+        for block in &self.dictionaries {
+            let (offset, len) = extent(source, block)?;
+            let buffer = Buffer::from_vec(source.read_at(offset, len)?);
+            guarded(source.path(), || {
+                check_lengths(&buffer, dictionary_ranges(&buffer, block)?)?;
+                decoder.read_dictionary(block, &buffer).map_err(|cause| cause.to_string())
+            })?;
+        }
+        Ok(decoder)
+    }
+
+    pub fn read_batch(
+        &self,
+        source: &Source,
+        decoder: &FileDecoder,
+        group: usize,
+        columns: &[usize],
+    ) -> Result<RecordBatch> {
+        let batch = &self.batches[group];
+        let (offset, len) = extent(source, &batch.block)?;
+        let head = batch.block.metaDataLength() as usize;
+        // The decoder wants the whole block; what no column asked for stays untouched zeros.
+        let mut bytes = zeroed(source.path(), len)?;
+        source.read_into(&mut bytes[..head], offset)?;
+        let ranges = columns.iter().filter_map(|&column| batch.buffers.get(column)).flatten();
+        for range in ranges.clone() {
+            let within = head + range.start as usize..head + range.end as usize;
+            let at = offset + within.start as u64;
+            source.read_into(&mut bytes[within], at)?;
+        }
+        let buffer = Buffer::from_vec(bytes);
+        guarded(source.path(), || {
+            if batch.compressed {
+                check_lengths(&buffer.slice(head), ranges.cloned())?;
+            }
+            let read = decoder.read_record_batch(&batch.block, &buffer);
+            read.map_err(|cause| cause.to_string())?.ok_or("a block is not a record batch".to_owned())
+        })
+    }
+}
+
+fn parse_footer(bytes: &[u8]) -> std::result::Result<(IpcMeta, Vec<Block>), String> {
+    let footer = root_as_footer(bytes).map_err(|cause| cause.to_string())?;
+    let schema = footer.schema().ok_or("its footer has no schema")?;
+    if schema.endianness() != ipc::Endianness::Little {
+        return Err("its values are big-endian".into());
+    }
+    let schema = Arc::new(try_fb_to_schema(schema).map_err(|cause| cause.to_string())?);
+    let dictionaries = footer.dictionaries().into_iter().flatten().copied().collect();
+    let blocks = footer.recordBatches().ok_or("its footer lists no record batches")?;
+    let version = footer.version();
+    Ok((IpcMeta { schema, version, dictionaries, batches: Vec::new() }, blocks.iter().copied().collect()))
+}
+
+/// Where a block lies in the file.
+fn extent(source: &Source, block: &Block) -> Result<(u64, usize)> {
+    let parts = (
+        u64::try_from(block.offset()),
+        u64::try_from(block.metaDataLength()),
+        u64::try_from(block.bodyLength()),
+    );
+    if let (Ok(offset), Ok(head), Ok(body)) = parts
+        && let Some(len) = head.checked_add(body)
+        && head >= 8
+        && source.holds(offset, len)
+    {
+        return Ok((offset, len as usize));
+    }
+    Err(ReadError::damaged(source.path(), "a record batch does not lie in the file"))
+}
+
+fn read_message(source: &Source, block: &Block) -> Result<Vec<u8>> {
+    let (offset, _) = extent(source, block)?;
+    source.read_at(offset, block.metaDataLength() as usize)
+}
+
+/// A message without its continuation mark, which files of old writers lack, and length.
+fn unframed(framed: &[u8]) -> std::result::Result<&[u8], String> {
+    let prefix = if framed.starts_with(&[0xff; 4]) { 8 } else { 4 };
+    framed.get(prefix..).ok_or_else(|| "a message is too short".into())
+}
+
+/// Walks the lists of nodes and buffers of a record batch, column by column.
+struct Layout<'a> {
+    nodes: Box<dyn Iterator<Item = ipc::FieldNode> + 'a>,
+    buffers: Box<dyn Iterator<Item = ipc::Buffer> + 'a>,
+    views: VecDeque<i64>,
+    version: MetadataVersion,
+    body: u64,
+}
+
+type LayoutResult<T> = std::result::Result<T, String>;
+
+impl<'a> Layout<'a> {
+    fn new(batch: &ipc::RecordBatch<'a>, version: MetadataVersion, body: i64) -> Layout<'a> {
+        let nodes: Vec<_> = batch.nodes().into_iter().flatten().copied().collect();
+        let buffers: Vec<_> = batch.buffers().into_iter().flatten().copied().collect();
+        Layout {
+            nodes: Box::new(nodes.into_iter()),
+            buffers: Box::new(buffers.into_iter()),
+            views: batch.variadicBufferCounts().into_iter().flatten().collect(),
+            version,
+            body: body.max(0) as u64,
+        }
+    }
+
+    /// NULLs and buffers of the next column.
+    fn column(&mut self, data_type: &DataType) -> LayoutResult<(u64, Vec<Range<u64>>)> {
+        let mut ranges = Vec::new();
+        let nulls = self.walk(data_type, &mut ranges)?;
+        Ok((nulls, ranges))
+    }
+
+    fn walk(&mut self, data_type: &DataType, out: &mut Vec<Range<u64>>) -> LayoutResult<u64> {
+        let node = self.nodes.next().ok_or("a record batch has fewer columns than the schema")?;
+        let own = match data_type {
+            DataType::Null | DataType::RunEndEncoded(..) => 0,
+            DataType::Struct(_) | DataType::FixedSizeList(..) => 1,
+            DataType::Utf8 | DataType::Binary | DataType::LargeUtf8 | DataType::LargeBinary => 3,
+            DataType::ListView(_) | DataType::LargeListView(_) => 3,
+            DataType::Utf8View | DataType::BinaryView => {
+                let more = self.views.pop_front().and_then(|count| u32::try_from(count).ok());
+                2 + more.ok_or("a record batch lacks the number of a column's buffers")? as usize
+            }
+            DataType::Union(_, mode) => {
+                1 + usize::from(*mode == UnionMode::Dense) + usize::from(self.version < MetadataVersion::V5)
+            }
+            _ => 2,
+        };
+        for _ in 0..own {
+            out.push(self.range()?);
+        }
+        match data_type {
+            DataType::List(child)
+            | DataType::LargeList(child)
+            | DataType::FixedSizeList(child, _)
+            | DataType::ListView(child)
+            | DataType::LargeListView(child)
+            | DataType::Map(child, _) => {
+                self.walk(child.data_type(), out)?;
+            }
+            DataType::Struct(fields) => {
+                for field in fields {
+                    self.walk(field.data_type(), out)?;
+                }
+            }
+            DataType::Union(fields, _) => {
+                for (_, field) in fields.iter() {
+                    self.walk(field.data_type(), out)?;
+                }
+            }
+            DataType::RunEndEncoded(ends, values) => {
+                self.walk(ends.data_type(), out)?;
+                self.walk(values.data_type(), out)?;
+            }
+            _ => {}
+        }
+        u64::try_from(node.null_count()).map_err(|_| "a number of NULLs is negative".into())
+    }
+
+    fn range(&mut self) -> LayoutResult<Range<u64>> {
+        let buffer =
+            self.buffers.next().ok_or("a record batch has fewer buffers than the schema asks for")?;
+        let parts = (u64::try_from(buffer.offset()), u64::try_from(buffer.length()));
+        if let (Ok(offset), Ok(len)) = parts
+            && offset.checked_add(len).is_some_and(|end| end <= self.body)
+        {
+            return Ok(offset..offset + len);
+        }
+        Err("a buffer does not lie in its record batch".into())
+    }
+}
+
+fn dictionary_ranges(block_bytes: &[u8], block: &Block) -> LayoutResult<Vec<Range<u64>>> {
+    let message = root_as_message(unframed(block_bytes)?).map_err(|cause| cause.to_string())?;
+    let batch = message.header_as_dictionary_batch().and_then(|dictionary| dictionary.data());
+    let batch = batch.ok_or("a block is not a dictionary")?;
+    if batch.compression().is_none() {
+        return Ok(Vec::new());
+    }
+    let head = block.metaDataLength() as u64;
+    let buffers = batch.buffers().into_iter().flatten();
+    Ok(buffers
+        .map(|buffer| {
+            let start = head.saturating_add(buffer.offset().max(0) as u64);
+            start..start.saturating_add(buffer.length().max(0) as u64)
+        })
+        .collect())
+}
+
+/// Zstandard's densest block: 128 KiB in 4 bytes, with room to spare.
+const DENSEST: u64 = 1 << 16;
+
+/// Compressed buffers begin with the length that they have uncompressed. The decoder takes it for true and
+/// allocates as much, so it has to be a length that the bytes can have and that there is memory for.
+fn check_lengths(body: &[u8], ranges: impl IntoIterator<Item = Range<u64>>) -> LayoutResult<()> {
+    for range in ranges {
+        let bytes = body.get(range.start as usize..range.end as usize);
+        let bytes = bytes.ok_or("a buffer does not lie in its record batch")?;
+        let Some((prefix, rest)) = bytes.split_first_chunk::<8>() else { continue };
+        let len = i64::from_le_bytes(*prefix);
+        let possible = len <= 0 || len as u64 <= (rest.len() as u64).saturating_mul(DENSEST);
+        if !possible || Vec::<u8>::new().try_reserve_exact(len.max(0) as usize).is_err() {
+            return Err(format!("a buffer claims to be {len} bytes long"));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,97 @@
+//! What a file says of itself: its schema, and its row groups or record batches.
+
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
+
+use super::error::{Problem, ReadError, Result, guarded};
+use super::ipc::IpcMeta;
+use super::source::{FileId, Source};
+
+pub enum Format {
+    Parquet(ArrowReaderMetadata),
+    Ipc(IpcMeta),
+}
+
+pub struct FileMeta {
+    pub id: Arc<FileId>,
+    pub format: Format,
+}
+
+const PARQUET_MAGIC: &[u8] = b"PAR1";
+const IPC_MAGIC: &[u8] = b"ARROW1";
+
+impl FileMeta {
+    pub fn read(source: &Source) -> Result<FileMeta> {
+        let path = source.path();
+        let begin = source.read_at(0, source.id().size.min(IPC_MAGIC.len() as u64) as usize)?;
+        let format = if begin.starts_with(PARQUET_MAGIC) {
+            // The schema that Arrow writers store beside Parquet's is not looked at: Parquet's says all that
+            // PostgreSQL's types can use, and is the one that the data must follow.
+            let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
+            Format::Parquet(guarded(path, || ArrowReaderMetadata::load(source, options))?)
+        } else if begin.starts_with(IPC_MAGIC) {
+            Format::Ipc(IpcMeta::read(source)?)
+        } else {
+            return Err(ReadError::new(path, Problem::UnknownFormat));
+        };
+        let meta = FileMeta { id: source.id().clone(), format };
+        if (0..meta.groups()).any(|group| i64::try_from(meta.group_rows(group)).is_err()) {
+            return Err(ReadError::damaged(path, "a number of rows is negative"));
+        }
+        Ok(meta)
+    }
+
+    pub fn schema(&self) -> &SchemaRef {
+        match &self.format {
+            Format::Parquet(metadata) => metadata.schema(),
+            Format::Ipc(meta) => &meta.schema,
+        }
+    }
+
+    /// Row groups, or record batches.
+    pub fn groups(&self) -> usize {
+        match &self.format {
+            Format::Parquet(metadata) => metadata.metadata().num_row_groups(),
+            Format::Ipc(meta) => meta.batches.len(),
+        }
+    }
+
+    pub fn group_rows(&self, group: usize) -> u64 {
+        match &self.format {
+            Format::Parquet(metadata) => metadata.metadata().row_group(group).num_rows() as u64,
+            Format::Ipc(meta) => meta.batches[group].rows,
+        }
+    }
+
+    pub fn rows(&self) -> u64 {
+        (0..self.groups()).map(|group| self.group_rows(group)).fold(0, u64::saturating_add)
+    }
+
+    /// Bytes of memory that this takes, about.
+    pub fn memory(&self) -> usize {
+        const COLUMN: usize = 200;
+        match &self.format {
+            Format::Parquet(metadata) => metadata.metadata().memory_size(),
+            Format::Ipc(meta) => (self.groups() + 1) * (meta.schema.fields().len() + 1) * COLUMN,
+        }
+    }
+
+    /// Bytes that the columns take in the file.
+    pub fn column_bytes(&self, columns: &[usize]) -> u64 {
+        match &self.format {
+            Format::Parquet(metadata) => {
+                let descr = metadata.parquet_schema();
+                let leaves = (0..descr.num_columns())
+                    .filter(|&leaf| columns.contains(&descr.get_column_root_idx(leaf)));
+                let groups = metadata.metadata().row_groups();
+                let bytes = leaves.flat_map(|leaf| {
+                    groups.iter().map(move |group| group.column(leaf).compressed_size().max(0) as u64)
+                });
+                bytes.fold(0, u64::saturating_add)
+            }
+            Format::Ipc(meta) => meta.column_bytes(columns),
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! Arrow IPC and Parquet files as tables: opening, metadata, and batches turned into PostgreSQL's values.
+//!
+//! ```text
+//! path ──Source──▶ FileMeta (schema, groups) ──Scanner──▶ RecordBatch ──values──▶ words of Datums
+//! ```
+//!
+//! Pure: no server. All I/O is pread, so that a file that is truncated meanwhile is an error and never a
+//! signal. Runs in the backend or parallel worker that scans a foreign table; there are no threads.
+
+mod bounds;
+mod cache;
+mod error;
+mod files;
+mod ipc;
+mod meta;
+mod pattern;
+mod read;
+mod schema;
+mod source;
+pub mod values;
+
+pub use bounds::Bounds;
+pub use cache::Cache;
+pub use error::{Misfit, Problem, ReadError, Result};
+pub use files::{DataFile, FileSet};
+pub use meta::{FileMeta, Format};
+pub use pattern::{Keys, Pattern};
+pub use read::{Rows, Scanner};
+pub use source::{FileId, Source};

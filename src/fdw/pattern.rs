@@ -1,0 +1,207 @@
+//! What a file's path says of its rows: `f_@{year}_${mode}.arrow`, or directories named `year=1993`.
+
+/// One piece of a pattern.
+#[derive(Clone, Debug, PartialEq)]
+enum Piece {
+    Literal(String),
+    /// `@{key}`: digits, a minus sign before them or not.
+    Number(String),
+    /// `${key}`: one character or more, none of them a slash.
+    Text(String),
+}
+
+/// A pattern of file names, with keys that stand for parts of them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pattern(Vec<Piece>);
+
+/// The keys of one path and the text that each stands for there; `None`: NULL.
+pub type Keys = Vec<(String, Option<String>)>;
+
+impl Pattern {
+    /// Errors are sentences for the user.
+    pub fn parse(text: &str) -> Result<Pattern, String> {
+        let mut pieces: Vec<Piece> = Vec::new();
+        let mut literal = String::new();
+        let mut rest = text;
+        while let Some(c) = rest.chars().next() {
+            let is_key = rest.starts_with("@{") || rest.starts_with("${");
+            if !is_key {
+                literal.push(c);
+                rest = &rest[c.len_utf8()..];
+                continue;
+            }
+            let Some((key, after)) = rest[2..].split_once('}') else {
+                return Err(format!("\"{rest}\" has no closing brace."));
+            };
+            if key.is_empty() {
+                return Err("A key between braces is empty.".into());
+            }
+            if pieces.iter().any(|piece| piece.key() == Some(key)) {
+                return Err(format!("The key \"{key}\" occurs more than once."));
+            }
+            if !literal.is_empty() {
+                pieces.push(Piece::Literal(std::mem::take(&mut literal)));
+            }
+            pieces.push(if c == '@' { Piece::Number(key.into()) } else { Piece::Text(key.into()) });
+            rest = after;
+        }
+        if !literal.is_empty() {
+            pieces.push(Piece::Literal(literal));
+        }
+        match pieces.is_empty() {
+            true => Err("It is empty.".into()),
+            false => Ok(Pattern(pieces)),
+        }
+    }
+
+    /// The keys, and whether each is a number.
+    pub fn keys(&self) -> impl Iterator<Item = (&str, bool)> {
+        self.0.iter().filter_map(|piece| Some((piece.key()?, matches!(piece, Piece::Number(_)))))
+    }
+
+    /// What the keys stand for in a path below the directory; `None` where it does not match. A pattern
+    /// without a slash is about the last part of the path alone.
+    pub fn matches(&self, path: &str) -> Option<Keys> {
+        let has_slash = |piece: &Piece| matches!(piece, Piece::Literal(text) if text.contains('/'));
+        let path = match self.0.iter().any(has_slash) {
+            true => path,
+            false => path.rsplit('/').next().unwrap_or(path),
+        };
+        let mut keys = Keys::new();
+        matches(&self.0, path, &mut keys).then_some(keys)
+    }
+}
+
+impl Piece {
+    fn key(&self) -> Option<&str> {
+        match self {
+            Piece::Literal(_) => None,
+            Piece::Number(key) | Piece::Text(key) => Some(key),
+        }
+    }
+
+    /// How many bytes at the beginning of `text` the piece can stand for, from the longest.
+    fn lengths(&self, text: &str) -> Vec<usize> {
+        match self {
+            Piece::Literal(literal) => {
+                if text.starts_with(literal.as_str()) {
+                    vec![literal.len()]
+                } else {
+                    Vec::new()
+                }
+            }
+            Piece::Number(_) => {
+                let sign = usize::from(text.starts_with('-'));
+                let digits = text[sign..].bytes().take_while(u8::is_ascii_digit).count();
+                (1..=digits).rev().map(|digits| sign + digits).collect()
+            }
+            Piece::Text(_) => {
+                let until = text.find('/').unwrap_or(text.len());
+                let ends = text[..until].char_indices().map(|(at, c)| at + c.len_utf8());
+                ends.rev().collect()
+            }
+        }
+    }
+}
+
+fn matches(pieces: &[Piece], text: &str, keys: &mut Keys) -> bool {
+    let Some((piece, rest)) = pieces.split_first() else { return text.is_empty() };
+    piece.lengths(text).into_iter().any(|len| {
+        let before = keys.len();
+        if let Some(key) = piece.key() {
+            keys.push((key.to_owned(), Some(text[..len].to_owned())));
+        }
+        let matched = matches(rest, &text[len..], keys);
+        if !matched {
+            keys.truncate(before);
+        }
+        matched
+    })
+}
+
+/// What Hive writes for NULL.
+const HIVE_NULL: &str = "__HIVE_DEFAULT_PARTITION__";
+
+/// The keys that the directories of a path tell: `year=1993/mode=AIR/part-0.parquet`.
+pub fn hive_keys(path: &str) -> Keys {
+    let directories = path.rsplit_once('/').map_or("", |(directories, _)| directories);
+    let pairs = directories.split('/').filter_map(|part| part.split_once('='));
+    let value = |value: &str| (value != HIVE_NULL).then(|| percent_decoded(value));
+    pairs.filter(|(key, _)| !key.is_empty()).map(|(key, text)| (percent_decoded(key), value(text))).collect()
+}
+
+/// Hive escapes what a path cannot hold as % and two digits. What is not such an escape stays as it is.
+fn percent_decoded(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let mut decoded = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while at < bytes.len() {
+        let escape = (bytes[at] == b'%').then(|| text.get(at + 1..at + 3)).flatten();
+        match escape.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+            Some(byte) => {
+                decoded.push(byte);
+                at += 3;
+            }
+            None => {
+                decoded.push(bytes[at]);
+                at += 1;
+            }
+        }
+    }
+    String::from_utf8(decoded).unwrap_or_else(|_| text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keys(pattern: &str, path: &str) -> Option<Vec<(String, String)>> {
+        let found = Pattern::parse(pattern).unwrap().matches(path)?;
+        Some(found.into_iter().map(|(key, value)| (key, value.unwrap())).collect())
+    }
+
+    fn pairs(pairs: &[(&str, &str)]) -> Option<Vec<(String, String)>> {
+        Some(pairs.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect())
+    }
+
+    #[test]
+    fn names_are_taken_apart() {
+        let pattern = "f_lineorder_@{year}_${mode}.arrow";
+        let found = pairs(&[("year", "1993"), ("mode", "REG AIR")]);
+        assert_eq!(keys(pattern, "f_lineorder_1993_REG AIR.arrow"), found);
+        assert_eq!(keys(pattern, "deep/er/f_lineorder_1993_REG AIR.arrow"), found);
+        for other in
+            ["f_lineorder_199x_AIR.arrow", "f_lineorder_1993_.arrow", "xf_lineorder_1993_A.arrow", ""]
+        {
+            assert_eq!(keys(pattern, other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn longer_first_and_back_again() {
+        assert_eq!(keys("${a}_${b}", "x_y_z"), pairs(&[("a", "x_y"), ("b", "z")]));
+        assert_eq!(keys("@{a}1", "111"), pairs(&[("a", "11")]));
+        assert_eq!(keys("@{a}", "-7"), pairs(&[("a", "-7")]));
+        assert_eq!(keys("${a}/@{b}.x", "é/5.x"), pairs(&[("a", "é"), ("b", "5")]));
+        assert_eq!(keys("${a}/@{b}.x", "q/é/5.x"), None);
+    }
+
+    #[test]
+    fn bad_patterns() {
+        for bad in ["", "@{", "@{}", "${a}@{a}"] {
+            assert!(Pattern::parse(bad).is_err(), "{bad}");
+        }
+        assert!(Pattern::parse("$a@b{}").is_ok());
+    }
+
+    #[test]
+    fn hive_directories() {
+        let found = hive_keys("x/year=1993/mode=REG%20AIR/n=__HIVE_DEFAULT_PARTITION__/a=b.parquet");
+        let value = |text: &str| Some(text.to_string());
+        assert_eq!(
+            found,
+            [("year".into(), value("1993")), ("mode".into(), value("REG AIR")), ("n".into(), None)]
+        );
+        assert_eq!(percent_decoded("100%é%zz%41"), "100%é%zzA");
+    }
+}

@@ -1,0 +1,94 @@
+//! A file's columns as SQL declares them, and its metadata.
+
+use arrow::datatypes::{DataType, Field, IntervalUnit};
+use parquet::basic::LogicalType;
+
+use super::meta::{FileMeta, Format};
+use crate::encode::COLUMNS_KEY;
+
+impl FileMeta {
+    /// Keys and values of the file's metadata.
+    pub fn key_values(&self) -> Vec<(&str, &str)> {
+        match &self.format {
+            Format::Parquet(metadata) => {
+                let pairs = metadata.metadata().file_metadata().key_value_metadata();
+                let pairs = pairs.into_iter().flatten();
+                pairs.map(|pair| (pair.key.as_str(), pair.value.as_deref().unwrap_or(""))).collect()
+            }
+            Format::Ipc(meta) => {
+                let pairs = meta.schema.metadata().iter();
+                let mut pairs: Vec<_> = pairs.map(|(key, value)| (key.as_str(), value.as_str())).collect();
+                pairs.sort_unstable();
+                pairs
+            }
+        }
+    }
+
+    pub fn value_of(&self, key: &str) -> Option<&str> {
+        self.key_values().into_iter().find(|(known, _)| *known == key).map(|(_, value)| value)
+    }
+
+    /// The PostgreSQL types that an export wrote down, by column.
+    pub fn declared_types(&self) -> Vec<(String, String)> {
+        let columns = self.value_of(COLUMNS_KEY).and_then(|text| serde_json::from_str(text).ok());
+        let columns: Vec<serde_json::Value> = columns.unwrap_or_default();
+        let text = |column: &serde_json::Value, key: &str| column[key].as_str().map(str::to_owned);
+        columns.iter().filter_map(|column| Some((text(column, "name")?, text(column, "pg_type")?))).collect()
+    }
+
+    /// The type that suits a column; `None` where PostgreSQL has none without a name.
+    pub fn sql_type(&self, column: usize) -> Option<String> {
+        let field = self.schema().fields().get(column)?;
+        match self.logical_type(column) {
+            Some(LogicalType::Uuid) => Some("uuid".into()),
+            Some(LogicalType::Json) => Some("json".into()),
+            _ => sql_type(field),
+        }
+    }
+
+    /// Of a Parquet column that is not nested.
+    fn logical_type(&self, column: usize) -> Option<LogicalType> {
+        let Format::Parquet(metadata) = &self.format else { return None };
+        let descr = metadata.parquet_schema();
+        let field = descr.root_schema().get_fields().get(column)?;
+        field.is_primitive().then(|| field.get_basic_info().logical_type_ref().cloned()).flatten()
+    }
+}
+
+fn sql_type(field: &Field) -> Option<String> {
+    let name = match field.data_type() {
+        DataType::Null => "text",
+        DataType::Boolean => "boolean",
+        DataType::Int8 | DataType::Int16 | DataType::UInt8 => "smallint",
+        DataType::Int32 | DataType::UInt16 => "integer",
+        DataType::Int64 | DataType::UInt32 => "bigint",
+        DataType::UInt64 => "numeric(20,0)",
+        DataType::Float16 | DataType::Float32 => "real",
+        DataType::Float64 => "double precision",
+        DataType::Decimal32(precision, scale)
+        | DataType::Decimal64(precision, scale)
+        | DataType::Decimal128(precision, scale)
+        | DataType::Decimal256(precision, scale) => return Some(format!("numeric({precision},{scale})")),
+        DataType::Date32 | DataType::Date64 => "date",
+        DataType::Time32(_) | DataType::Time64(_) => "time without time zone",
+        DataType::Timestamp(_, None) => "timestamp without time zone",
+        DataType::Timestamp(_, Some(_)) => "timestamp with time zone",
+        DataType::Duration(_)
+        | DataType::Interval(IntervalUnit::YearMonth | IntervalUnit::DayTime | IntervalUnit::MonthDayNano) => {
+            "interval"
+        }
+        DataType::FixedSizeBinary(16) if field.extension_type_name() == Some("arrow.uuid") => "uuid",
+        DataType::FixedSizeBinary(_) | DataType::Binary | DataType::LargeBinary | DataType::BinaryView => {
+            "bytea"
+        }
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "text",
+        DataType::Dictionary(_, values) => return sql_type(&Field::new("", DataType::clone(values), true)),
+        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
+            let element = sql_type(item)?;
+            // An array of arrays is an array of more dimensions.
+            return Some(format!("{}[]", element.trim_end_matches("[]")));
+        }
+        _ => return None,
+    };
+    Some(name.to_owned())
+}

@@ -1,0 +1,118 @@
+//! Values that are the word, or lie in the array as PostgreSQL wants them.
+
+use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray};
+use arrow::datatypes::*;
+
+use super::{Misfit, Words, unexpected};
+use crate::types::Reason;
+
+pub fn bools(array: &ArrayRef, out: &mut Words) -> Result<(), Misfit> {
+    let Some(bools) = array.as_boolean_opt() else { return unexpected() };
+    out.words.extend(bools.values().iter().zip(&out.nulls).map(|(value, null)| u64::from(value & !null)));
+    Ok(())
+}
+
+/// An integer type of PostgreSQL, as its Datum has it: signed ones extended by their sign.
+pub trait Integer: TryFrom<i128> {
+    fn word(self) -> u64;
+}
+
+impl Integer for i16 {
+    fn word(self) -> u64 {
+        i64::from(self) as u64
+    }
+}
+
+impl Integer for i32 {
+    fn word(self) -> u64 {
+        i64::from(self) as u64
+    }
+}
+
+impl Integer for i64 {
+    fn word(self) -> u64 {
+        self as u64
+    }
+}
+
+impl Integer for u32 {
+    fn word(self) -> u64 {
+        u64::from(self)
+    }
+}
+
+pub fn integers<P: Integer>(array: &ArrayRef, out: &mut Words) -> Result<(), Misfit> {
+    match array.data_type() {
+        DataType::Int8 => narrow::<Int8Type, P>(array, out),
+        DataType::Int16 => narrow::<Int16Type, P>(array, out),
+        DataType::Int32 => narrow::<Int32Type, P>(array, out),
+        DataType::Int64 => narrow::<Int64Type, P>(array, out),
+        DataType::UInt8 => narrow::<UInt8Type, P>(array, out),
+        DataType::UInt16 => narrow::<UInt16Type, P>(array, out),
+        DataType::UInt32 => narrow::<UInt32Type, P>(array, out),
+        DataType::UInt64 => narrow::<UInt64Type, P>(array, out),
+        _ => unexpected(),
+    }
+}
+
+fn narrow<A: ArrowPrimitiveType, P: Integer>(array: &ArrayRef, out: &mut Words) -> Result<(), Misfit>
+where
+    A::Native: Into<i128>,
+{
+    try_map::<A>(array, out, |value| P::try_from(value.into()).map(P::word).map_err(|_| Reason::OutOfRange))
+}
+
+/// One word from each value; what lies under a NULL is not looked at.
+pub fn try_map<A: ArrowPrimitiveType>(
+    array: &ArrayRef,
+    out: &mut Words,
+    word: impl Fn(A::Native) -> Result<u64, Reason>,
+) -> Result<(), Misfit> {
+    let Some(values) = array.as_primitive_opt::<A>() else { return unexpected() };
+    let Words { words, nulls, .. } = out;
+    words.reserve(values.len());
+    if array.null_count() == 0 {
+        for (row, &value) in values.values().iter().enumerate() {
+            words.push(word(value).map_err(|reason| Misfit { row, reason })?);
+        }
+        return Ok(());
+    }
+    for (row, (&value, &null)) in values.values().iter().zip(nulls.iter()).enumerate() {
+        words.push(match null {
+            true => 0,
+            false => word(value).map_err(|reason| Misfit { row, reason })?,
+        });
+    }
+    Ok(())
+}
+
+/// A narrower float takes only what it holds exactly.
+pub fn floats(array: &ArrayRef, out: &mut Words, single: bool) -> Result<(), Misfit> {
+    let word = |value: f64| match single {
+        false => Ok(value.to_bits()),
+        true if f64::from(value as f32) == value || value.is_nan() => Ok(single_word(value as f32)),
+        true => Err(Reason::OutOfRange),
+    };
+    match array.data_type() {
+        DataType::Float16 => try_map::<Float16Type>(array, out, |value| word(value.to_f64())),
+        DataType::Float32 if single => try_map::<Float32Type>(array, out, |value| Ok(single_word(value))),
+        DataType::Float32 => try_map::<Float32Type>(array, out, |value| word(f64::from(value))),
+        DataType::Float64 => try_map::<Float64Type>(array, out, word),
+        _ => unexpected(),
+    }
+}
+
+fn single_word(value: f32) -> u64 {
+    (value.to_bits() as i32).word()
+}
+
+/// 16 bytes, where they are.
+pub fn uuids(array: &ArrayRef, out: &mut Words) -> Result<(), Misfit> {
+    let Some(values) = array.as_fixed_size_binary_opt() else { return unexpected() };
+    out.words.extend((0..values.len()).map(|row| match out.nulls[row] {
+        true => 0,
+        false => values.value(row).as_ptr() as u64,
+    }));
+    out.array = Some(array.clone());
+    Ok(())
+}

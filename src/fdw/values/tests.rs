@@ -1,0 +1,158 @@
+use std::sync::Arc;
+
+use arrow::array::*;
+use arrow::datatypes::*;
+
+use super::*;
+use crate::wire::numeric::{HeapNumeric, Numeric};
+
+fn converted(array: ArrayRef, target: Target) -> Result<Words, Misfit> {
+    assert!(fits(array.data_type(), &target), "{} as {target:?}", array.data_type());
+    let mut out = Words::default();
+    convert(&array, &target, &mut out)?;
+    assert_eq!(out.words.len(), array.len());
+    Ok(out)
+}
+
+fn words(array: ArrayRef, target: Target) -> Vec<Option<i64>> {
+    let out = converted(array, target).unwrap();
+    out.words.iter().zip(&out.nulls).map(|(&word, &null)| (!null).then_some(word as i64)).collect()
+}
+
+/// The payload of the varlena that a word points to.
+fn payload(word: u64) -> &'static [u8] {
+    // SAFETY: a value just converted, used before its column goes.
+    unsafe {
+        let at = word as *const u8;
+        let size = at.cast::<u32>().read() >> 2;
+        std::slice::from_raw_parts(at.add(4), size as usize - 4)
+    }
+}
+
+#[test]
+fn integers_keep_their_sign_and_refuse_what_is_too_large() {
+    let array: ArrayRef = Arc::new(Int64Array::from(vec![Some(-1), None, Some(i64::from(i32::MAX))]));
+    assert_eq!(words(array.clone(), Target::Int4), [Some(-1), None, Some(2147483647)]);
+    let misfit = converted(array, Target::Int2).err().unwrap();
+    assert_eq!(misfit, Misfit { row: 2, reason: Reason::OutOfRange });
+    let unsigned: ArrayRef = Arc::new(UInt32Array::from(vec![u32::MAX]));
+    assert_eq!(words(unsigned.clone(), Target::Oid), [Some(4294967295)]);
+    assert!(converted(unsigned, Target::Int4).is_err());
+}
+
+#[test]
+fn what_lies_under_a_null_is_not_looked_at() {
+    let values = Int64Array::new(vec![1, i64::MAX].into(), Some(vec![true, false].into()));
+    assert_eq!(words(Arc::new(values), Target::Int2), [Some(1), None]);
+}
+
+#[test]
+fn dates_and_times_are_moved_and_checked() {
+    let date = |days: i32| -> ArrayRef { Arc::new(Date32Array::from(vec![days])) };
+    assert_eq!(words(date(0), Target::Date), [Some(-10957)]);
+    for days in [i32::MIN, i32::MAX, -2451545 + 10957 - 1] {
+        assert!(converted(date(days), Target::Date).is_err(), "{days}");
+    }
+    let nanos: ArrayRef = Arc::new(TimestampNanosecondArray::from(vec![946_684_800_000_001_000]));
+    assert_eq!(words(nanos, Target::Timestamp(6)), [Some(1)]);
+    let odd: ArrayRef = Arc::new(TimestampNanosecondArray::from(vec![1]));
+    assert!(converted(odd, Target::Timestamp(6)).is_err());
+    let coarse: ArrayRef = Arc::new(TimestampMillisecondArray::from(vec![946_684_800_120]));
+    assert_eq!(words(coarse.clone(), Target::Timestamp(2)), [Some(120_000)]);
+    assert!(converted(coarse, Target::Timestamp(1)).is_err());
+    let time: ArrayRef = Arc::new(Time32SecondArray::from(vec![86_400]));
+    assert_eq!(words(time, Target::Time(6)), [Some(86_400_000_000)]);
+    let late: ArrayRef = Arc::new(Time32SecondArray::from(vec![86_401]));
+    assert!(converted(late, Target::Time(6)).is_err());
+}
+
+/// The value as the wire module reads it, which has its own tests: unscaled at `scale`, and its image.
+fn numeric(word: u64, scale: u8) -> i128 {
+    let Numeric::Finite(number) = HeapNumeric::read(payload(word)).unwrap() else { panic!("not finite") };
+    assert_eq!(number.dscale(), u16::from(scale));
+    number.to_i128_at(scale).unwrap()
+}
+
+#[test]
+fn decimals_of_every_length_and_scale() {
+    let most = 10_i128.pow(38) - 1;
+    let mut values = vec![0, most, -most, 10_000, 100_000_000];
+    for digits in 0..38 {
+        let power = 10_i128.pow(digits);
+        values.extend([power, -power, power * 3 + 7, power - 1, 98_765_432_109_876_543 % power.max(1)]);
+    }
+    for scale in 0..=38_u8 {
+        let array =
+            Decimal128Array::from(values.clone()).with_data_type(DataType::Decimal128(38, scale as i8));
+        let out = converted(Arc::new(array), Target::Numeric(None)).unwrap();
+        for (&value, &word) in values.iter().zip(&out.words) {
+            let image = payload(word);
+            assert_eq!(numeric(word, scale), value, "{value} at scale {scale}: {image:?}");
+            // No group of zeros at either end, as PostgreSQL has it.
+            let digits = &image[if image[1] & 0x80 != 0 { 2 } else { 4 }..];
+            assert!(digits.is_empty() || digits[..2] != [0, 0] && digits[digits.len() - 2..] != [0, 0]);
+        }
+    }
+}
+
+#[test]
+fn wide_decimals_are_the_narrow_ones() {
+    let values = [0_i128, 1, -1, i128::MAX, i128::MIN, 12_345_000_000];
+    for scale in [-5_i8, 0, 3, 20, 76] {
+        let wide = values.map(arrow::datatypes::i256::from_i128).to_vec();
+        let wide = Decimal256Array::from(wide).with_data_type(DataType::Decimal256(76, scale));
+        let wide = converted(Arc::new(wide), Target::Numeric(None)).unwrap();
+        if scale > 38 {
+            continue;
+        }
+        let narrow = Decimal128Array::from(values.to_vec()).with_data_type(DataType::Decimal128(38, scale));
+        let narrow = converted(Arc::new(narrow), Target::Numeric(None)).unwrap();
+        for (&a, &b) in wide.words.iter().zip(&narrow.words) {
+            assert_eq!(payload(a), payload(b));
+        }
+    }
+}
+
+#[test]
+fn a_declared_numeric_takes_what_it_holds() {
+    let array = |value: i128| -> ArrayRef {
+        Arc::new(Decimal128Array::from(vec![value]).with_data_type(DataType::Decimal128(20, 3)))
+    };
+    let target = |precision, scale| Target::Numeric(Some(NumericLimit { precision, scale }));
+    assert_eq!(numeric(converted(array(99_990), target(4, 2)).unwrap().words[0], 2), 9999);
+    assert!(converted(array(99_995), target(4, 2)).is_err());
+    assert!(converted(array(100_000), target(4, 2)).is_err());
+    assert_eq!(numeric(converted(array(1_200_000), target(2, -2)).unwrap().words[0], 0), 1200);
+    assert!(converted(array(1_250_000), target(2, -2)).is_err());
+}
+
+#[test]
+fn texts_are_checked_and_padded() {
+    let text = |text: &str| -> ArrayRef { Arc::new(StringArray::from(vec![Some(text), None])) };
+    let one = |array: ArrayRef, target: Target| {
+        converted(array, target).map(|out| String::from_utf8(payload(out.words[0]).to_vec()).unwrap())
+    };
+    assert_eq!(one(text("漢字"), Target::Bpchar(Some(3))).unwrap(), "漢字 ");
+    assert_eq!(one(text("漢字  "), Target::Bpchar(Some(3))).unwrap(), "漢字 ");
+    assert_eq!(one(text("漢字"), Target::Text(Some(2))).unwrap(), "漢字");
+    assert!(one(text("漢字 "), Target::Text(Some(2))).is_err());
+    assert!(one(text("a\0"), Target::Text(None)).is_err());
+    let invalid: ArrayRef = Arc::new(BinaryArray::from(vec![&b"\xff"[..]]));
+    assert!(one(invalid.clone(), Target::Text(None)).is_err());
+    assert_eq!(payload(converted(invalid, Target::Bytea).unwrap().words[0]), b"\xff");
+}
+
+#[test]
+fn dictionaries_are_seen_through() {
+    let keys = Int8Array::from(vec![Some(1), None, Some(0)]);
+    let dictionary = DictionaryArray::new(keys, Arc::new(Int32Array::from(vec![7, 8])));
+    assert_eq!(words(Arc::new(dictionary), Target::Int8), [Some(8), None, Some(7)]);
+}
+
+#[test]
+fn floats_do_not_lose_a_bit() {
+    let doubles: ArrayRef = Arc::new(Float64Array::from(vec![0.5, f64::NAN, f64::INFINITY]));
+    assert_eq!(words(doubles, Target::Float4)[0], Some(i64::from(0.5_f32.to_bits())));
+    let fine: ArrayRef = Arc::new(Float64Array::from(vec![0.1]));
+    assert!(converted(fine, Target::Float4).is_err());
+}

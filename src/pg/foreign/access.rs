@@ -1,0 +1,22 @@
+//! Who may read files of the server.
+
+use pgrx::pg_sys;
+use pgrx::pg_sys::Oid;
+
+use crate::pg::error::{Code, Result, error};
+
+/// As COPY from a file asks: superusers, and members of pg_read_server_files. An invalid OID stands for the
+/// current user.
+pub fn check_file_role(role: Oid) -> Result<()> {
+    // SAFETY: plain syscache look-ups inside a transaction.
+    let member = unsafe {
+        let role = if role == pg_sys::InvalidOid { pg_sys::GetUserId() } else { role };
+        pg_sys::has_privs_of_role(role, Oid::from(pg_sys::ROLE_PG_READ_SERVER_FILES))
+    };
+    if member {
+        return Ok(());
+    }
+    Err(error(Code::ERRCODE_INSUFFICIENT_PRIVILEGE, "permission denied to read files of the server")
+        .set_detail("Only roles with privileges of the \"pg_read_server_files\" role may read a foreign table of arrow_fdw.")
+        .set_hint("Ask for: GRANT pg_read_server_files TO your role, or for a view over the foreign table."))
+}

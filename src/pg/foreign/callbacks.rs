@@ -1,0 +1,82 @@
+//! The executor's callbacks: a scan begins, gives rows, begins again, ends.
+
+use pgrx::pg_sys::panic::ErrorReportable;
+use pgrx::pg_sys::{self, Oid};
+use pgrx::{PgMemoryContexts, pg_guard};
+
+use super::access::check_file_role;
+use super::scan::Scan;
+
+/// The scan of a node.
+///
+/// # Safety
+/// `begin` has been called for the node.
+pub unsafe fn of<'a>(node: *mut pg_sys::ForeignScanState) -> &'a mut Scan {
+    // SAFETY: as the caller says; the executor runs one callback at a time.
+    unsafe { &mut *(*node).fdw_state.cast::<Scan>() }
+}
+
+/// Whose privileges count: those of the query's user, or of the view's owner.
+#[cfg(not(feature = "pg15"))]
+unsafe fn role(node: *mut pg_sys::ForeignScanState) -> Oid {
+    // SAFETY: the node's plan is a ForeignScan.
+    unsafe { (*(*node).ss.ps.plan.cast::<pg_sys::ForeignScan>()).checkAsUser }
+}
+
+#[cfg(feature = "pg15")]
+unsafe fn role(node: *mut pg_sys::ForeignScanState) -> Oid {
+    // SAFETY: the node's plan is a ForeignScan, of a relation of the range table.
+    unsafe {
+        let plan = (*node).ss.ps.plan.cast::<pg_sys::ForeignScan>();
+        let table = pg_sys::exec_rt_fetch((*plan).scan.scanrelid, (*node).ss.ps.state);
+        (*table).checkAsUser
+    }
+}
+
+#[pg_guard]
+pub unsafe extern "C-unwind" fn begin(node: *mut pg_sys::ForeignScanState, flags: i32) {
+    // SAFETY: called by the executor with a node whose relation is open; fdw_private is the list of numbers
+    // that `plan::get_plan` made.
+    unsafe {
+        check_file_role(role(node)).unwrap_or_report();
+        let plan = (*node).ss.ps.plan.cast::<pg_sys::ForeignScan>();
+        let list = (*plan).fdw_private;
+        let length = if list.is_null() { 0 } else { (*list).length as usize };
+        let numbers: Vec<i16> =
+            (0..length).map(|index| (*(*list).elements.add(index)).int_value as i16).collect();
+        let slot = (*node).ss.ss_ScanTupleSlot;
+        let table = (*(*node).ss.ss_currentRelation).rd_id;
+        let query = (*(*node).ss.ps.state).es_query_cxt;
+        let before = pg_sys::MemoryContextSwitchTo(query);
+        let mut scan = Scan::new(table, &numbers, (*slot).tts_tupleDescriptor).unwrap_or_report();
+        scan.take_conditions(node, flags & pg_sys::EXEC_FLAG_EXPLAIN_ONLY as i32 == 0);
+        (*node).fdw_state = PgMemoryContexts::For(query).leak_and_drop_on_delete(scan).cast();
+        pg_sys::MemoryContextSwitchTo(before);
+    }
+}
+
+#[pg_guard]
+pub unsafe extern "C-unwind" fn iterate(node: *mut pg_sys::ForeignScanState) -> *mut pg_sys::TupleTableSlot {
+    // SAFETY: called by the executor between `begin` and `end`.
+    unsafe {
+        let slot = (*node).ss.ss_ScanTupleSlot;
+        of(node).next_row(slot).unwrap_or_report();
+        slot
+    }
+}
+
+#[pg_guard]
+pub unsafe extern "C-unwind" fn rescan(node: *mut pg_sys::ForeignScanState) {
+    // SAFETY: called by the executor between `begin` and `end`.
+    unsafe { of(node).restart() }
+}
+
+#[pg_guard]
+pub unsafe extern "C-unwind" fn end(node: *mut pg_sys::ForeignScanState) {
+    // SAFETY: called by the executor, also where `begin` failed. The rest goes with the query's memory.
+    unsafe {
+        if !(*node).fdw_state.is_null() {
+            of(node).close();
+        }
+    }
+}

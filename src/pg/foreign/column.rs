@@ -1,0 +1,342 @@
+//! One column of a scan: an Arrow array becomes a Datum and a NULL flag for each row.
+//!
+//! `fdw::values` makes what needs no server. What does, runs here: input functions, arrays, composites and the
+//! constraints of domains; their results lie in the batch's memory context.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use arrow::array::{Array, ArrayRef, AsArray, StringArray};
+use arrow::datatypes::DataType;
+use pgrx::PgTryBuilder;
+use pgrx::pg_sys::panic::CaughtError;
+use pgrx::pg_sys::{self, Datum, Oid};
+
+use super::condition::Known;
+use super::nested::{ListOf, RowOf};
+use crate::fdw::values::{self, NumericLimit, Target, Words, fits};
+use crate::fdw::{Bounds, Misfit};
+use crate::pg::catalog;
+use crate::pg::encoding;
+use crate::pg::error::{Code, Error, error};
+use crate::types::Reason;
+
+/// Values of one PostgreSQL type from arrays of one Arrow type.
+pub struct Value {
+    how: How,
+    domain: Option<Domain>,
+    pub words: Words,
+}
+
+enum How {
+    Plain(Target),
+    Parsed(Parser),
+    List(Box<ListOf>),
+    Row(Box<RowOf>),
+}
+
+/// A domain's constraints, looked up once; `known` is PostgreSQL's memory of them.
+struct Domain {
+    oid: Oid,
+    known: *mut std::ffi::c_void,
+    context: pg_sys::MemoryContext,
+}
+
+/// A type's input function.
+struct Parser {
+    function: pg_sys::FmgrInfo,
+    parameter: Oid,
+    typmod: i32,
+}
+
+/// Least and greatest values and the number of NULLs, by group.
+pub struct Statistics {
+    mins: Words,
+    maxes: Words,
+    nulls: Vec<Option<u64>>,
+}
+
+impl Statistics {
+    pub fn known(&self, group: usize, rows: u64) -> Known {
+        let datum = |words: &Words| {
+            let is_null = words.nulls.get(group).copied().unwrap_or(true);
+            (!is_null).then(|| Datum::from(words.words[group] as usize))
+        };
+        let nulls = self.nulls.get(group).copied().flatten();
+        Known { min: datum(&self.mins), max: datum(&self.maxes), rows, nulls }
+    }
+}
+
+/// A value that cannot be had, by its row in the batch.
+pub struct Failure {
+    pub row: usize,
+    pub cause: Cause,
+}
+
+pub enum Cause {
+    Misfit(Reason),
+    /// What the type's input function, or the domain, said.
+    Raised(Code, String),
+}
+
+impl From<Misfit> for Failure {
+    fn from(misfit: Misfit) -> Failure {
+        Failure { row: misfit.row, cause: Cause::Misfit(misfit.reason) }
+    }
+}
+
+pub type Filled = std::result::Result<(), Failure>;
+
+pub fn misfit(row: usize, why: &'static str) -> Failure {
+    Failure { row, cause: Cause::Misfit(Reason::Malformed(why)) }
+}
+
+impl Value {
+    /// `None` where arrays of this type have no values of that one.
+    pub fn new(type_oid: Oid, typmod: i32, data_type: &DataType) -> Option<Value> {
+        let (base, typmod) = catalog::base_type(type_oid, typmod);
+        let how = How::new(base, typmod, data_type)?;
+        // SAFETY: the current context is the scan's.
+        let context = unsafe { pg_sys::CurrentMemoryContext };
+        let known = std::ptr::null_mut();
+        let domain = (base != type_oid).then_some(Domain { oid: type_oid, known, context });
+        Some(Value { how, domain, words: Words::default() })
+    }
+
+    /// The value of a text, as of a virtual column; `None` for a type that has no value of texts.
+    pub fn constant(
+        type_oid: Oid,
+        typmod: i32,
+        text: Option<&str>,
+    ) -> Option<std::result::Result<Value, Failure>> {
+        let mut value = Value::new(type_oid, typmod, &DataType::Utf8)?;
+        let array: ArrayRef = Arc::new(StringArray::from(vec![text]));
+        Some(value.fill(&array).map(|()| value))
+    }
+
+    /// Makes the one value of a constant that of so many rows.
+    pub fn repeat(&mut self, rows: usize) {
+        let Words { words, nulls, .. } = &mut self.words;
+        words.resize(rows, words.first().copied().unwrap_or(0));
+        nulls.resize(rows, nulls.first().copied().unwrap_or(true));
+    }
+
+    /// What is known of a constant's rows.
+    pub fn known(&self) -> Known {
+        let is_null = self.words.nulls.first().copied().unwrap_or(true);
+        let word = self.words.words.first().copied().unwrap_or(0);
+        let datum = (!is_null).then(|| Datum::from(word as usize));
+        Known { min: datum, max: datum, rows: 1, nulls: Some(u64::from(is_null)) }
+    }
+
+    /// A file's statistics as values; `None` where their order is not that of the values.
+    pub fn statistics(&self, bounds: &Bounds) -> Option<Statistics> {
+        let How::Plain(target) = &self.how else { return None };
+        // Bounds need not fit the column's type as the values have to.
+        let target = match target {
+            Target::Interval => return None,
+            Target::Text(_) | Target::Bpchar(_) => Target::Text(None),
+            Target::Numeric(_) => Target::Numeric(None),
+            other => other.clone(),
+        };
+        let mut statistics =
+            Statistics { mins: Words::default(), maxes: Words::default(), nulls: bounds.nulls.clone() };
+        let made = values::convert(&bounds.mins, &target, &mut statistics.mins)
+            .and_then(|()| values::convert(&bounds.maxes, &target, &mut statistics.maxes));
+        if made.is_err() {
+            // One that is no value: nothing is known but NULLs.
+            (statistics.mins, statistics.maxes) = (Words::default(), Words::default());
+        }
+        Some(statistics)
+    }
+
+    /// Takes the next batch. Call with the batch's memory context current.
+    pub fn fill(&mut self, array: &ArrayRef) -> Filled {
+        let spread;
+        let array = match (&self.how, array.data_type()) {
+            (How::Plain(_), _) => array,
+            (_, DataType::Dictionary(..)) => {
+                spread = values::without_dictionary(array)?;
+                &spread
+            }
+            _ => array,
+        };
+        match &mut self.how {
+            How::Plain(target) => values::convert(array, target, &mut self.words)?,
+            How::Parsed(parser) => parser.fill(array, &mut self.words)?,
+            How::List(list) => list.fill(array, &mut self.words)?,
+            How::Row(row) => row.fill(array, &mut self.words)?,
+        }
+        match &mut self.domain {
+            Some(domain) => domain.check(&self.words),
+            None => Ok(()),
+        }
+    }
+}
+
+impl How {
+    fn new(base: Oid, typmod: i32, data_type: &DataType) -> Option<How> {
+        if let Some(target) = target(base, typmod)
+            && fits(data_type, &target)
+        {
+            return Some(How::Plain(target));
+        }
+        match data_type {
+            DataType::Null => Some(How::Plain(Target::Text(None))),
+            DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => {
+                Some(How::Parsed(Parser::new(base, typmod)))
+            }
+            DataType::Dictionary(_, of) if matches!(**of, DataType::Utf8 | DataType::LargeUtf8) => {
+                Some(How::Parsed(Parser::new(base, typmod)))
+            }
+            DataType::List(_) | DataType::LargeList(_) | DataType::FixedSizeList(..) => {
+                ListOf::new(base, typmod, data_type).map(|list| How::List(Box::new(list)))
+            }
+            DataType::Struct(fields) => RowOf::new(base, fields).map(|row| How::Row(Box::new(row))),
+            _ => None,
+        }
+    }
+}
+
+/// The target of a type below its domains; `None` for those that only the server can make values of.
+fn target(base: Oid, typmod: i32) -> Option<Target> {
+    use pgrx::pg_sys::*;
+    const VARHDRSZ: i32 = 4;
+    let digits = u8::try_from(typmod).unwrap_or(6);
+    let most = usize::try_from(typmod - VARHDRSZ).ok();
+    let text_is_utf8 = encoding::takes_utf8();
+    Some(match base {
+        BOOLOID => Target::Bool,
+        INT2OID => Target::Int2,
+        INT4OID => Target::Int4,
+        INT8OID => Target::Int8,
+        OIDOID => Target::Oid,
+        FLOAT4OID => Target::Float4,
+        FLOAT8OID => Target::Float8,
+        NUMERICOID => Target::Numeric((typmod >= VARHDRSZ).then(|| {
+            let packed = typmod - VARHDRSZ;
+            NumericLimit { precision: packed >> 16 & 0xffff, scale: ((packed & 0x7ff) ^ 1024) - 1024 }
+        })),
+        DATEOID => Target::Date,
+        TIMEOID => Target::Time(digits),
+        TIMESTAMPOID => Target::Timestamp(digits),
+        TIMESTAMPTZOID => Target::TimestampTz(digits),
+        INTERVALOID if typmod < 0 => Target::Interval,
+        UUIDOID => Target::Uuid,
+        TEXTOID if text_is_utf8 => Target::Text(None),
+        VARCHAROID if text_is_utf8 => Target::Text(most),
+        BPCHAROID if text_is_utf8 => Target::Bpchar(most),
+        BYTEAOID => Target::Bytea,
+        _ => return None,
+    })
+}
+
+/// Runs what may raise an error of PostgreSQL's, which becomes one about the row that `row` tells then.
+fn caught(row: &AtomicUsize, work: impl FnOnce() -> Filled) -> Filled {
+    PgTryBuilder::new(AssertUnwindSafe(work))
+        .catch_others(|cause| match cause {
+            CaughtError::PostgresError(ref report) if is_about_data(report.sql_error_code()) => {
+                let cause = Cause::Raised(report.sql_error_code(), report.message().to_owned());
+                Err(Failure { row: row.load(Ordering::Relaxed), cause })
+            }
+            other => other.rethrow(),
+        })
+        .execute()
+}
+
+/// Class 22, data exceptions, and 23, constraints. Others, such as a cancel, are not about a value.
+fn is_about_data(code: Code) -> bool {
+    let class = code as i32 & 0xfff;
+    let of = |a: u8, b: u8| i32::from(a - b'0') | i32::from(b - b'0') << 6;
+    class == of(b'2', b'2') || class == of(b'2', b'3')
+}
+
+impl Domain {
+    fn check(&mut self, words: &Words) -> Filled {
+        let row = AtomicUsize::new(0);
+        caught(&row, || {
+            for (index, (&word, &null)) in words.words.iter().zip(&words.nulls).enumerate() {
+                row.store(index, Ordering::Relaxed);
+                // SAFETY: the word is a Datum of the domain's base type; `known` lives in `context`.
+                unsafe {
+                    let datum = Datum::from(word as usize);
+                    pg_sys::domain_check(datum, null, self.oid, &mut self.known, self.context);
+                }
+            }
+            Ok(())
+        })
+    }
+}
+
+impl Parser {
+    fn new(base: Oid, typmod: i32) -> Parser {
+        let (mut oid, mut parameter) = (pg_sys::InvalidOid, pg_sys::InvalidOid);
+        let mut function = pg_sys::FmgrInfo::default();
+        // SAFETY: look-ups of a column's type; the current context is the scan's.
+        unsafe {
+            pg_sys::getTypeInputInfo(base, &mut oid, &mut parameter);
+            pg_sys::fmgr_info_cxt(oid, &mut function, pg_sys::CurrentMemoryContext);
+        }
+        Parser { function, parameter, typmod }
+    }
+
+    fn fill(&mut self, array: &ArrayRef, out: &mut Words) -> Filled {
+        out.begin_with(array);
+        let row = AtomicUsize::new(0);
+        let mut buffer = Vec::new();
+        caught(&row, || {
+            for index in 0..array.len() {
+                row.store(index, Ordering::Relaxed);
+                if out.nulls[index] {
+                    continue;
+                }
+                let text = text_at(array, index).ok_or_else(|| misfit(index, "the column's type changed"))?;
+                if text.contains('\0') {
+                    return Err(misfit(index, "text of PostgreSQL cannot have a NUL character"));
+                }
+                buffer.clear();
+                buffer.extend_from_slice(&encoding::from_utf8(text));
+                buffer.push(0);
+                // SAFETY: a C string in the database's encoding, for the type's input function.
+                let datum = unsafe {
+                    let text = buffer.as_mut_ptr().cast();
+                    pg_sys::InputFunctionCall(&mut self.function, text, self.parameter, self.typmod)
+                };
+                out.words[index] = datum.value() as u64;
+            }
+            Ok(())
+        })
+    }
+}
+
+fn text_at(array: &ArrayRef, row: usize) -> Option<&str> {
+    match array.data_type() {
+        DataType::Utf8 => Some(array.as_string::<i32>().value(row)),
+        DataType::LargeUtf8 => Some(array.as_string::<i64>().value(row)),
+        DataType::Utf8View => Some(array.as_string_view().value(row)),
+        _ => None,
+    }
+}
+
+impl Failure {
+    /// `row` counts from 1 in the file.
+    pub fn report(self, file: &str, column: &str, row: u64, type_name: &str) -> Error {
+        let (code, why) = match self.cause {
+            Cause::Misfit(Reason::OutOfRange) => {
+                (Code::ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE, Reason::OutOfRange.to_string())
+            }
+            Cause::Misfit(Reason::InvalidUtf8) => {
+                (Code::ERRCODE_CHARACTER_NOT_IN_REPERTOIRE, Reason::InvalidUtf8.to_string())
+            }
+            Cause::Misfit(reason) => (Code::ERRCODE_DATA_EXCEPTION, reason.to_string()),
+            Cause::Raised(code, message) => (code, message),
+        };
+        let message = format!(
+            "value of column \"{column}\" in file \"{file}\", row {row}, is not a value of type {type_name}"
+        );
+        error(code, message)
+            .set_detail(why)
+            .set_hint("Give the foreign table's column a type that holds the file's values.")
+    }
+}

@@ -1,0 +1,230 @@
+//! Conditions from a plan's expressions.
+
+use std::cell::Cell;
+
+use pgrx::pg_sys::{self, Datum, Oid};
+
+use super::super::members;
+use super::{Comparison, Condition, Element, Kind, Order, Subject, Value};
+use crate::pg::{catalog, encoding};
+
+impl Subject {
+    /// # Safety
+    /// An expression over the relation's columns.
+    pub(super) unsafe fn condition(&self, node: *mut pg_sys::Node) -> Condition {
+        // SAFETY: each node is of the type that its tag says.
+        unsafe {
+            match (*node).type_ {
+                pg_sys::NodeTag::T_OpExpr => self.comparison(node.cast()),
+                pg_sys::NodeTag::T_ScalarArrayOpExpr => self.any_of(node.cast()),
+                pg_sys::NodeTag::T_BoolExpr => {
+                    let node = node.cast::<pg_sys::BoolExpr>();
+                    let parts = members::<pg_sys::Node>((*node).args).into_iter();
+                    let parts: Vec<Condition> = parts.map(|part| self.condition(part)).collect();
+                    let unknown = |part: &Condition| matches!(part, Condition::Unknown);
+                    match (*node).boolop {
+                        pg_sys::BoolExprType::AND_EXPR if !parts.iter().all(unknown) => Condition::All(parts),
+                        pg_sys::BoolExprType::OR_EXPR if !parts.iter().any(unknown) => Condition::Any(parts),
+                        pg_sys::BoolExprType::NOT_EXPR => match members::<pg_sys::Node>((*node).args)[..] {
+                            [argument] => self.flag(argument, false),
+                            _ => Condition::Unknown,
+                        },
+                        _ => Condition::Unknown,
+                    }
+                }
+                pg_sys::NodeTag::T_NullTest => {
+                    let node = node.cast::<pg_sys::NullTest>();
+                    let is_null = (*node).nulltesttype == pg_sys::NullTestType::IS_NULL;
+                    match self.column((*node).arg.cast()) {
+                        Some((column, _)) if !(*node).argisrow => Condition::IsNull(column, is_null),
+                        _ => Condition::Unknown,
+                    }
+                }
+                _ => self.flag(node, true),
+            }
+        }
+    }
+
+    /// A boolean column by itself, which is how the planner has `column = true`, and `NOT column`.
+    unsafe fn flag(&self, node: *mut pg_sys::Node, value: bool) -> Condition {
+        // SAFETY: as the caller of `condition` says.
+        match unsafe { self.column(node) } {
+            Some((column, pg_sys::BOOLOID)) => {
+                let value = Some(Value::Constant(Some(Datum::from(value))));
+                let equal = Oid::from(pg_sys::BooleanEqualOperator);
+                // SAFETY: the operator is PostgreSQL's own.
+                unsafe { self.compare(column, pg_sys::BOOLOID, equal, pg_sys::InvalidOid, value, None) }
+            }
+            _ => Condition::Unknown,
+        }
+    }
+
+    unsafe fn comparison(&self, node: *mut pg_sys::OpExpr) -> Condition {
+        // SAFETY: as the caller says.
+        unsafe {
+            let arguments = members::<pg_sys::Node>((*node).args);
+            let &[left, right] = &arguments[..] else { return Condition::Unknown };
+            let collation = (*node).inputcollid;
+            if let Some((column, of)) = self.column(left) {
+                return self.compare(column, of, (*node).opno, collation, self.value(right), None);
+            }
+            match (self.column(right), pg_sys::get_commutator((*node).opno)) {
+                (Some((column, of)), operator) if operator != pg_sys::InvalidOid => {
+                    self.compare(column, of, operator, collation, self.value(left), None)
+                }
+                _ => Condition::Unknown,
+            }
+        }
+    }
+
+    /// `column = ANY (array)`, which `IN` is.
+    unsafe fn any_of(&self, node: *mut pg_sys::ScalarArrayOpExpr) -> Condition {
+        // SAFETY: as the caller says.
+        unsafe {
+            let arguments = members::<pg_sys::Node>((*node).args);
+            let &[left, right] = &arguments[..] else { return Condition::Unknown };
+            let element = pg_sys::get_element_type(pg_sys::exprType(right));
+            match self.column(left) {
+                Some((column, of)) if (*node).useOr && element != pg_sys::InvalidOid => {
+                    let (operator, collation) = ((*node).opno, (*node).inputcollid);
+                    self.compare(
+                        column,
+                        of,
+                        operator,
+                        collation,
+                        self.value(right),
+                        Some(Element::new(element)),
+                    )
+                }
+                _ => Condition::Unknown,
+            }
+        }
+    }
+
+    /// A column of the relation: its place among the columns and its type below domains.
+    unsafe fn column(&self, node: *mut pg_sys::Node) -> Option<(usize, Oid)> {
+        // SAFETY: each node is of the type that its tag says.
+        unsafe {
+            let mut node = node;
+            while (*node).type_ == pg_sys::NodeTag::T_RelabelType {
+                node = (*node.cast::<pg_sys::RelabelType>()).arg.cast();
+            }
+            if (*node).type_ != pg_sys::NodeTag::T_Var {
+                return None;
+            }
+            let var = node.cast::<pg_sys::Var>();
+            if (*var).varno as u32 != self.relation || (*var).varlevelsup != 0 {
+                return None;
+            }
+            let index = self.columns.iter().position(|(number, _)| *number == (*var).varattno)?;
+            Some((index, self.columns[index].1))
+        }
+    }
+
+    unsafe fn compare(
+        &self,
+        column: usize,
+        of: Oid,
+        operator: Oid,
+        collation: Oid,
+        value: Option<Value>,
+        element: Option<Element>,
+    ) -> Condition {
+        // SAFETY: catalog look-ups of an operator that the query uses.
+        unsafe {
+            let (mut left, mut right) = (pg_sys::InvalidOid, pg_sys::InvalidOid);
+            pg_sys::op_input_types(operator, &mut left, &mut right);
+            let same = left == of || left == pg_sys::TEXTOID && of == pg_sys::VARCHAROID;
+            let family = family(left);
+            if !same || family == pg_sys::InvalidOid || !pg_sys::op_in_opfamily(operator, family) {
+                return Condition::Unknown;
+            }
+            let strategy = pg_sys::get_op_opfamily_strategy(operator, family) as u32;
+            let order = match strategy {
+                pg_sys::BTLessStrategyNumber | pg_sys::BTLessEqualStrategyNumber => Order::Below,
+                pg_sys::BTEqualStrategyNumber => Order::Equal,
+                pg_sys::BTGreaterStrategyNumber | pg_sys::BTGreaterEqualStrategyNumber => Order::Above,
+                _ => return Condition::Unknown,
+            };
+            let Some((kind, collation)) = peculiar(left, order, collation) else { return Condition::Unknown };
+            let strategies = match order {
+                Order::Equal => vec![pg_sys::BTLessEqualStrategyNumber, pg_sys::BTGreaterEqualStrategyNumber],
+                _ => vec![strategy],
+            };
+            let mut operators = Vec::with_capacity(strategies.len());
+            for strategy in strategies {
+                let member = pg_sys::get_opfamily_member(family, left, right, strategy as i16);
+                if member == pg_sys::InvalidOid {
+                    return Condition::Unknown;
+                }
+                let mut function = pg_sys::FmgrInfo::default();
+                pg_sys::fmgr_info_cxt(
+                    pg_sys::get_opcode(member),
+                    &mut function,
+                    pg_sys::CurrentMemoryContext,
+                );
+                operators.push(function);
+            }
+            match value {
+                Some(value) => Condition::Compare(Comparison {
+                    column,
+                    order,
+                    operators,
+                    collation,
+                    kind,
+                    value,
+                    element,
+                }),
+                None => Condition::Unknown,
+            }
+        }
+    }
+
+    /// What is the same for all rows of a scan.
+    unsafe fn value(&self, node: *mut pg_sys::Node) -> Option<Value> {
+        // SAFETY: each node is of the type that its tag says.
+        unsafe {
+            if (*node).type_ == pg_sys::NodeTag::T_Const {
+                let constant = node.cast::<pg_sys::Const>();
+                return Some(Value::Constant((!(*constant).constisnull).then_some((*constant).constvalue)));
+            }
+            let varies = pg_sys::contain_var_clause(node)
+                || pg_sys::contain_volatile_functions(node)
+                || pg_sys::contain_subplans(node);
+            if self.parent.is_null() || varies {
+                return None;
+            }
+            Some(Value::Expression {
+                state: pg_sys::ExecInitExpr(node.cast(), self.parent),
+                fixed: pg_sys::pull_paramids(node.cast()).is_null(),
+                now: Cell::new(None),
+            })
+        }
+    }
+}
+
+/// The btree operator family by which a type is ordered.
+fn family(of: Oid) -> Oid {
+    // SAFETY: a cache look-up of a type that a column has.
+    unsafe { (*pg_sys::lookup_type_cache(of, pg_sys::TYPECACHE_BTREE_OPFAMILY as i32)).btree_opf }
+}
+
+/// What is peculiar to comparing values of a type, and the collation to compare bounds with; `None`: their
+/// order in files is not that of the operator.
+unsafe fn peculiar(of: Oid, order: Order, collation: Oid) -> Option<(Kind, Oid)> {
+    // SAFETY: catalog look-ups.
+    let deterministic =
+        || collation != pg_sys::InvalidOid && unsafe { pg_sys::get_collation_isdeterministic(collation) };
+    match of {
+        pg_sys::FLOAT4OID => Some((Kind::Float { single: true }, collation)),
+        pg_sys::FLOAT8OID => Some((Kind::Float { single: false }, collation)),
+        pg_sys::TEXTOID if !encoding::database_is_utf8() => None,
+        pg_sys::TEXTOID => {
+            let sound =
+                if order == Order::Equal { deterministic() } else { catalog::orders_by_bytes(collation) };
+            sound.then_some((Kind::Plain, pg_sys::C_COLLATION_OID))
+        }
+        pg_sys::BPCHAROID => (order == Order::Equal && deterministic()).then_some((Kind::Blanks, collation)),
+        _ => Some((Kind::Plain, collation)),
+    }
+}

@@ -1,0 +1,78 @@
+//! What EXPLAIN says of a scan: the columns that are read, the conditions that leave out groups, the files.
+
+use std::ffi::{CStr, CString};
+
+use pgrx::pg_guard;
+use pgrx::pg_sys;
+use pgrx::pg_sys::panic::ErrorReportable;
+
+use super::callbacks;
+use super::scan::Scan;
+use crate::pg::encoding::{from_utf8, name_to_utf8};
+
+#[pg_guard]
+pub unsafe extern "C-unwind" fn explain(
+    node: *mut pg_sys::ForeignScanState,
+    state: *mut pg_sys::ExplainState,
+) {
+    // SAFETY: called by EXPLAIN between `begin` and `end`.
+    unsafe {
+        let scan = callbacks::of(node);
+        let names: Vec<&str> = scan.columns.iter().map(|column| column.name.as_str()).collect();
+        if !names.is_empty() {
+            property("referenced", &names.join(", "), state);
+        }
+        if !scan.conditions.clauses.is_empty() {
+            let mut hint = clauses(scan, node, state);
+            if (*state).analyze {
+                let counts = scan.claims.counts();
+                hint += &format!("  [loaded: {}, skipped: {}]", counts.loaded, counts.skipped);
+            }
+            property("Stats-Hint", &hint, state);
+        }
+        for (number, (path, read, size)) in scan.files_read().unwrap_or_report().into_iter().enumerate() {
+            let text = format!("{path} (read: {}, size: {})", size_text(read), size_text(size));
+            property(&format!("file{number}"), &text, state);
+        }
+    }
+}
+
+unsafe fn clauses(
+    scan: &Scan,
+    node: *mut pg_sys::ForeignScanState,
+    state: *mut pg_sys::ExplainState,
+) -> String {
+    // SAFETY: as show_qual in explain.c does it; parameters of outer nodes show by their number.
+    unsafe {
+        let plan = (*node).ss.ps.plan;
+        let context = pg_sys::set_deparse_context_plan((*state).deparse_cxt, plan, std::ptr::null_mut());
+        let text = |clause: &*mut pg_sys::Expr| {
+            name_to_utf8(pg_sys::deparse_expression(clause.cast(), context, (*state).verbose, false))
+        };
+        scan.conditions.clauses.iter().map(text).collect::<Vec<_>>().join(" AND ")
+    }
+}
+
+unsafe fn property(name: &str, text: &str, state: *mut pg_sys::ExplainState) {
+    let name = CString::new(name).unwrap_or_default();
+    let mut text = from_utf8(text);
+    text.push(0);
+    let text = CStr::from_bytes_until_nul(&text).unwrap_or_default();
+    // SAFETY: two C strings, of which EXPLAIN makes its own.
+    unsafe { pg_sys::ExplainPropertyText(name.as_ptr(), text.as_ptr(), state) }
+}
+
+/// As PG-Strom's EXPLAIN prints sizes: `107.83MB`.
+fn size_text(bytes: u64) -> String {
+    let units = ["B", "KB", "MB", "GB", "TB"];
+    let mut size = bytes as f64;
+    let mut unit = 0;
+    while size >= 1024.0 && unit + 1 < units.len() {
+        size /= 1024.0;
+        unit += 1;
+    }
+    match unit {
+        0 => format!("{bytes}B"),
+        _ => format!("{size:.2}{}", units[unit]),
+    }
+}

@@ -1,0 +1,156 @@
+//! The options of foreign tables and their columns.
+
+use std::ffi::CStr;
+
+use pgrx::pg_sys;
+use pgrx::pg_sys::Oid;
+
+use super::access::check_file_role;
+use super::members;
+use crate::fdw::{FileSet, Pattern};
+use crate::pg::encoding::to_utf8;
+use crate::pg::error::{Code, Error, Result, error};
+
+/// Of a foreign table, checked.
+pub struct TableOptions {
+    pub files: FileSet,
+    pub pattern: Option<Pattern>,
+    pub parallel_workers: Option<i32>,
+}
+
+/// Where a column's values come from.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ColumnSource {
+    /// A column of the file.
+    Field(String),
+    /// A key of the file's path.
+    Virtual(String),
+    /// A key of the file's metadata.
+    Metadata(String),
+}
+
+const TABLE: &[&str] = &["file", "files", "dir", "suffix", "pattern", "parallel_workers"];
+const COLUMN: &[&str] = &["field", "virtual", "virtual_metadata"];
+
+/// Names and values.
+type Pairs = [(String, String)];
+
+fn get<'a>(pairs: &'a Pairs, name: &str) -> Option<&'a str> {
+    pairs.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+}
+
+fn invalid(message: String) -> Error {
+    error(Code::ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE, message)
+}
+
+/// What CREATE and ALTER check. `catalog` says what the options are those of.
+pub fn validate(pairs: &Pairs, catalog: Oid) -> Result<()> {
+    let known: &[&str] = match catalog {
+        pg_sys::ForeignTableRelationId => TABLE,
+        pg_sys::AttributeRelationId => COLUMN,
+        _ => &[],
+    };
+    for (name, _) in pairs {
+        if !known.contains(&name.as_str()) {
+            let hint = match known.is_empty() {
+                true => "There are no options here: files are options of the foreign table.".to_owned(),
+                false => format!("Valid options are: {}.", known.join(", ")),
+            };
+            let message = format!("invalid option \"{name}\"");
+            return Err(error(Code::ERRCODE_FDW_INVALID_OPTION_NAME, message).set_hint(hint));
+        }
+    }
+    if catalog == pg_sys::ForeignTableRelationId {
+        check_file_role(pg_sys::InvalidOid)?;
+        table_options(pairs)?;
+    }
+    if catalog == pg_sys::AttributeRelationId && pairs.len() > 1 {
+        return Err(invalid("conflicting options".into())
+            .set_hint("A column has one of field, virtual and virtual_metadata."));
+    }
+    Ok(())
+}
+
+/// The options of a table, or of IMPORT FOREIGN SCHEMA.
+pub fn table_options(pairs: &Pairs) -> Result<TableOptions> {
+    let given = |name| get(pairs, name);
+    let files = match (given("file"), given("files"), given("dir")) {
+        (Some(file), None, None) => FileSet::Named(vec![absolute(file, "file")?]),
+        (None, Some(files), None) => {
+            let files = files.split(',').map(str::trim).filter(|file| !file.is_empty());
+            FileSet::Named(files.map(|file| absolute(file, "files")).collect::<Result<_>>()?)
+        }
+        (None, None, Some(dir)) => {
+            FileSet::Directory { path: absolute(dir, "dir")?, suffix: given("suffix").map(str::to_owned) }
+        }
+        (None, None, None) => {
+            return Err(error(Code::ERRCODE_FDW_OPTION_NAME_NOT_FOUND, "no files are named")
+                .set_hint("Give one of the options file, files (separated by commas) and dir."));
+        }
+        _ => {
+            return Err(invalid("conflicting options".into())
+                .set_hint("Give one of the options file, files (separated by commas) and dir."));
+        }
+    };
+    if given("suffix").is_some() && matches!(files, FileSet::Named(_)) {
+        return Err(invalid("option \"suffix\" needs option \"dir\"".into())
+            .set_hint("It chooses among the files of a directory."));
+    }
+    let pattern = given("pattern").map(|text| {
+        Pattern::parse(text).map_err(|why| {
+            invalid(format!("invalid pattern \"{text}\"")).set_detail(why).set_hint(
+                "A pattern is a file name in which @{key} stands for a number and ${key} for any text.",
+            )
+        })
+    });
+    let parallel_workers = given("parallel_workers").map(|text| match text.parse() {
+        Ok(workers @ 0..=1024) => Ok(workers),
+        _ => Err(invalid(format!("invalid value for option \"parallel_workers\": \"{text}\""))
+            .set_hint("Give a number from 0 to 1024.")),
+    });
+    Ok(TableOptions { files, pattern: pattern.transpose()?, parallel_workers: parallel_workers.transpose()? })
+}
+
+fn absolute(path: &str, option: &str) -> Result<String> {
+    match path.starts_with('/') {
+        true => Ok(path.to_owned()),
+        false => Err(error(
+            Code::ERRCODE_INVALID_NAME,
+            format!("relative path not allowed in option \"{option}\": \"{path}\""),
+        )
+        .set_hint("Give the absolute path on the server.")),
+    }
+}
+
+/// The options of a foreign table as they are now; an error of PostgreSQL's for what is none.
+pub fn of_table(table: Oid) -> Result<TableOptions> {
+    // SAFETY: a syscache look-up of a foreign table that the query has locked.
+    table_options(&unsafe { pairs((*pg_sys::GetForeignTable(table)).options) }?)
+}
+
+/// Where the values of column `number`, called `name`, come from.
+pub fn of_column(table: Oid, number: i16, name: &str) -> Result<ColumnSource> {
+    // SAFETY: as above.
+    let pairs = unsafe { pairs(pg_sys::GetForeignColumnOptions(table, number)) }?;
+    Ok(if let Some(key) = get(&pairs, "virtual") {
+        ColumnSource::Virtual(key.to_owned())
+    } else if let Some(key) = get(&pairs, "virtual_metadata") {
+        ColumnSource::Metadata(key.to_owned())
+    } else {
+        ColumnSource::Field(get(&pairs, "field").unwrap_or(name).to_owned())
+    })
+}
+
+/// # Safety
+/// A list of DefElem, or NULL.
+pub unsafe fn pairs(list: *const pg_sys::List) -> Result<Vec<(String, String)>> {
+    // SAFETY: as the caller says; names and values are C strings.
+    let text = |text| unsafe { to_utf8(CStr::from_ptr(text).to_bytes()).map(|text| text.into_owned()) };
+    // SAFETY: as the caller says.
+    let elements = unsafe { members::<pg_sys::DefElem>(list) };
+    elements
+        .into_iter()
+        // SAFETY: members of the list.
+        .map(|element| unsafe { Ok((text((*element).defname)?, text(pg_sys::defGetString(element))?)) })
+        .collect()
+}

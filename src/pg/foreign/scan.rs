@@ -1,0 +1,393 @@
+//! One scan of a foreign table: files, groups, batches, rows.
+
+use std::sync::Arc;
+
+use pgrx::pg_sys::{self, Oid};
+
+use super::column::{Statistics, Value};
+use super::condition::{Conditions, Subject};
+use super::file_column::{Column, FileColumn};
+use super::options::{self, ColumnSource, TableOptions};
+use super::parallel::Claims;
+use super::slot::{Cells, clear, store};
+use super::{metadata, report};
+use crate::fdw::{FileId, Keys, Rows, Scanner, Source};
+use crate::pg::error::Result;
+use crate::pg::{catalog, check_for_interrupts, guc};
+
+/// Rows that are made values of at once: few enough for the cache, many enough to forget the cost of each.
+const BATCH_ROWS: usize = 4096;
+
+/// A file of the scan and where its groups come among those of all files.
+pub struct Unit {
+    pub id: Arc<FileId>,
+    pub keys: Keys,
+    pub groups: usize,
+    pub first: usize,
+}
+
+pub struct Scan {
+    options: TableOptions,
+    pub columns: Vec<Column>,
+    pub conditions: Conditions,
+    /// Where the conditions' expressions are evaluated; null where they are not.
+    expressions: *mut pg_sys::ExprContext,
+    evaluated: bool,
+    /// Listed when the first row is asked for, or by the leader of a parallel scan.
+    pub units: Option<Vec<Unit>>,
+    pub claims: Claims,
+    /// A file that the conditions on virtual columns leave out.
+    rejected: Option<usize>,
+    open: Option<OpenFile>,
+    /// Where the rows of the batch that is being returned lie.
+    cells: Vec<Cells>,
+    rows: usize,
+    next: usize,
+    contexts: Contexts,
+}
+
+/// What lives as long as the conditions' values are those, a file is open, a batch is returned.
+struct Contexts {
+    values: pg_sys::MemoryContext,
+    file: pg_sys::MemoryContext,
+    batch: pg_sys::MemoryContext,
+}
+
+/// A file being read.
+struct OpenFile {
+    unit: usize,
+    scanner: Scanner,
+    values: Vec<FileColumn>,
+    /// For the columns that conditions are about, as the scan numbers them.
+    statistics: Vec<(usize, Statistics)>,
+    /// Rows before the batch.
+    row: u64,
+    /// Bytes read of it that are counted already.
+    counted: u64,
+}
+
+impl Scan {
+    /// `numbers`: the attributes that are read.
+    pub fn new(table: Oid, numbers: &[i16], descriptor: pg_sys::TupleDesc) -> Result<Scan> {
+        // SAFETY: the descriptor is that of the scan's relation, which is open.
+        let attributes = unsafe { catalog::attributes_of(descriptor) };
+        let referenced =
+            attributes.iter().enumerate().filter(|(_, of)| !of.dropped && numbers.contains(&of.number));
+        let columns = referenced.map(|(index, of)| {
+            Ok(Column {
+                index,
+                number: of.number,
+                name: of.name.clone(),
+                type_oid: of.type_oid,
+                typmod: of.typmod,
+                source: options::of_column(table, of.number, &of.name)?,
+            })
+        });
+        Ok(Scan {
+            options: options::of_table(table)?,
+            columns: columns.collect::<Result<_>>()?,
+            conditions: Conditions::default(),
+            expressions: std::ptr::null_mut(),
+            evaluated: false,
+            units: None,
+            claims: Claims::own(),
+            rejected: None,
+            open: None,
+            cells: Vec::new(),
+            rows: 0,
+            next: 0,
+            contexts: Contexts {
+                values: context(c"arrow_fdw conditions"),
+                file: context(c"arrow_fdw file"),
+                batch: context(c"arrow_fdw batch"),
+            },
+        })
+    }
+
+    /// Takes the plan's conditions to leave out groups by.
+    ///
+    /// # Safety
+    /// The node is the scan's; `running`: not for EXPLAIN alone.
+    pub unsafe fn take_conditions(&mut self, node: *mut pg_sys::ForeignScanState, running: bool) {
+        if !guc::arrow_fdw_pruning() {
+            return;
+        }
+        let columns = self
+            .columns
+            .iter()
+            .map(|column| (column.number, catalog::base_type(column.type_oid, column.typmod).0));
+        // SAFETY: the plan outlives the scan.
+        unsafe {
+            let plan = (*node).ss.ps.plan;
+            let relation = (*plan.cast::<pg_sys::Scan>()).scanrelid;
+            let subject = Subject { relation, columns: columns.collect(), parent: &raw mut (*node).ss.ps };
+            self.conditions = Conditions::new((*plan).qual, &subject);
+            if running {
+                self.expressions = (*node).ss.ps.ps_ExprContext;
+            }
+        }
+    }
+
+    /// Gives the conditions' expressions their values: all of them, or those that do not depend on what else
+    /// the plan does.
+    fn evaluate(&mut self, all: bool) {
+        if self.expressions.is_null() {
+            return;
+        }
+        // SAFETY: the scan's own contexts; the executor runs the node.
+        unsafe {
+            pg_sys::MemoryContextReset(self.contexts.values);
+            let before = pg_sys::MemoryContextSwitchTo(self.contexts.values);
+            self.conditions.evaluate(self.expressions, all);
+            pg_sys::MemoryContextSwitchTo(before);
+        }
+    }
+
+    /// Lists the files and what is in them, unless that is done. Files that virtual columns leave out whatever
+    /// happens are not opened.
+    pub fn list(&mut self) -> Result<&[Unit]> {
+        if self.units.is_none() {
+            self.evaluate(false);
+            let mut units = Vec::new();
+            let mut first = 0;
+            for file in self.options.files.list(self.options.pattern.as_ref()).map_err(report)? {
+                check_for_interrupts();
+                if !self.path_may_match(&file.path, &file.keys)? {
+                    self.claims.count(0, 1, 0);
+                    continue;
+                }
+                let source = Source::open(&file.path).map_err(report)?;
+                let groups = metadata(&source)?.groups();
+                units.push(Unit { id: source.id().clone(), keys: file.keys, groups, first });
+                first += groups;
+            }
+            self.units = Some(units);
+            self.evaluated = false;
+        }
+        Ok(self.units.as_deref().unwrap_or_default())
+    }
+
+    /// Whether rows of a file may match, as far as its path tells.
+    fn path_may_match(&mut self, path: &str, keys: &Keys) -> Result<bool> {
+        let about = self.conditions.columns();
+        let is_virtual = |&at: &usize| matches!(self.columns[at].source, ColumnSource::Virtual(_));
+        let about: Vec<usize> = about.into_iter().filter(is_virtual).collect();
+        if about.is_empty() {
+            return Ok(true);
+        }
+        // SAFETY: the scan's own context; there is no file open that needs it.
+        unsafe {
+            pg_sys::MemoryContextReset(self.contexts.batch);
+            let before = pg_sys::MemoryContextSwitchTo(self.contexts.batch);
+            let values = about.iter().map(|&at| Ok((at, self.columns[at].of_path(path, keys)?)));
+            let values: Vec<(usize, Value)> = values.collect::<Result<_>>()?;
+            let known = |at| values.iter().find(|(of, _)| *of == at).map(|(_, value)| value.known());
+            let may_match = self.conditions.may_match(&known);
+            pg_sys::MemoryContextSwitchTo(before);
+            Ok(may_match)
+        }
+    }
+
+    /// The next batch; false at the end.
+    fn advance(&mut self) -> Result<bool> {
+        (self.rows, self.next) = (0, 0);
+        self.cells.clear();
+        loop {
+            check_for_interrupts();
+            if let Some(open) = &mut self.open {
+                let rows = open.scanner.next_batch().map_err(report)?;
+                let read = open.scanner.bytes_read();
+                self.claims.count(0, 0, read - open.counted);
+                open.counted = read;
+                if let Some(rows) = rows {
+                    self.fill(rows)?;
+                    return Ok(true);
+                }
+            }
+            let Some((unit, group)) = self.claim()? else {
+                self.open = None;
+                return Ok(false);
+            };
+            let loaded = self.open_group(unit, group)?;
+            self.claims.count(u64::from(loaded), u64::from(!loaded), 0);
+        }
+    }
+
+    /// A group that nobody else reads.
+    fn claim(&mut self) -> Result<Option<(usize, usize)>> {
+        self.list()?;
+        if !self.evaluated {
+            self.evaluate(true);
+            self.evaluated = true;
+        }
+        let units = self.units.as_deref().unwrap_or_default();
+        let ordinal = self.claims.next();
+        // The last file that begins at or before it: those without groups begin where the next one does.
+        let Some(unit) = units.partition_point(|unit| unit.first <= ordinal).checked_sub(1) else {
+            return Ok(None);
+        };
+        let group = ordinal - units[unit].first;
+        Ok((group < units[unit].groups).then_some((unit, group)))
+    }
+
+    /// Opens a group, unless the conditions leave it out.
+    fn open_group(&mut self, unit: usize, group: usize) -> Result<bool> {
+        if self.rejected == Some(unit) {
+            return Ok(false);
+        }
+        if self.open.as_ref().is_none_or(|open| open.unit != unit) {
+            self.open = None;
+            let of = &self.units.as_deref().unwrap_or_default()[unit];
+            let (id, keys) = (of.id.clone(), of.keys.clone());
+            if !self.path_may_match(&id.path, &keys)? {
+                self.rejected = Some(unit);
+                return Ok(false);
+            }
+            self.open = Some(self.open_file(unit, &id, &keys)?);
+        }
+        let Some(open) = &mut self.open else { return Ok(false) };
+        let known = |at: usize| {
+            let statistics = open.statistics.iter().find(|(of, _)| *of == at).map(|(_, found)| found);
+            let rows = open.scanner.meta().group_rows(group);
+            match &open.values[at] {
+                FileColumn::Constant(value) => Some(value.known()),
+                FileColumn::Read(..) => statistics.map(|statistics| statistics.known(group, rows)),
+            }
+        };
+        // SAFETY: the statistics are values of the columns' types; what comparing allocates goes with the batch.
+        unsafe {
+            pg_sys::MemoryContextReset(self.contexts.batch);
+            let before = pg_sys::MemoryContextSwitchTo(self.contexts.batch);
+            let may_match = self.conditions.may_match(&known);
+            pg_sys::MemoryContextSwitchTo(before);
+            if !may_match {
+                return Ok(false);
+            }
+        }
+        let meta = open.scanner.meta();
+        open.row = (0..group).map(|before| meta.group_rows(before)).sum();
+        open.scanner.open_group(group).map_err(report)?;
+        Ok(true)
+    }
+
+    fn open_file(&mut self, unit: usize, id: &FileId, keys: &Keys) -> Result<OpenFile> {
+        let source = Source::reopen(id).map_err(report)?;
+        let meta = metadata(&source)?;
+        // SAFETY: the context is the scan's, and what the last file left in it is of no more use.
+        let before = unsafe {
+            pg_sys::MemoryContextReset(self.contexts.file);
+            pg_sys::MemoryContextSwitchTo(self.contexts.file)
+        };
+        let values = self.columns.iter().map(|column| column.in_file(&meta, keys));
+        let mut values = values.collect::<Result<Vec<_>>>()?;
+        let mut statistics = Vec::new();
+        for at in self.conditions.columns() {
+            if let FileColumn::Read(column, value) = &values[at]
+                && let Some(found) = meta.bounds(*column).and_then(|bounds| value.statistics(&bounds))
+            {
+                statistics.push((at, found));
+            }
+        }
+        // SAFETY: back to the caller's context.
+        unsafe { pg_sys::MemoryContextSwitchTo(before) };
+        let at = |value: &FileColumn| if let FileColumn::Read(at, _) = value { Some(*at) } else { None };
+        let mut read: Vec<usize> = values.iter().filter_map(at).collect();
+        read.sort_unstable();
+        read.dedup();
+        for value in &mut values {
+            match value {
+                FileColumn::Read(at, _) => *at = read.partition_point(|&other| other < *at),
+                FileColumn::Constant(value) => value.repeat(BATCH_ROWS),
+            }
+        }
+        let scanner = Scanner::new(source, meta, read, BATCH_ROWS).map_err(report)?;
+        Ok(OpenFile { unit, scanner, values, statistics, row: 0, counted: 0 })
+    }
+
+    fn fill(&mut self, rows: Rows) -> Result<()> {
+        let Some(open) = &mut self.open else { return Ok(()) };
+        // SAFETY: the context is the scan's, and the last batch's rows have been returned.
+        let before = unsafe {
+            pg_sys::MemoryContextReset(self.contexts.batch);
+            pg_sys::MemoryContextSwitchTo(self.contexts.batch)
+        };
+        for (column, value) in self.columns.iter().zip(&mut open.values) {
+            let value = match value {
+                FileColumn::Read(at, value) => {
+                    let Some(batch) = &rows.batch else { continue };
+                    if let Err(failure) = value.fill(batch.column(*at)) {
+                        let row = open.row + failure.row as u64 + 1;
+                        let path = &open.scanner.meta().id.path;
+                        return Err(failure.report(path, &column.name, row, &column.type_name()));
+                    }
+                    value
+                }
+                FileColumn::Constant(value) => value,
+            };
+            let (words, nulls) = (value.words.words.as_ptr(), value.words.nulls.as_ptr());
+            self.cells.push(Cells { index: column.index, words, nulls });
+        }
+        // SAFETY: back to the caller's context.
+        unsafe { pg_sys::MemoryContextSwitchTo(before) };
+        open.row += rows.count as u64;
+        self.rows = rows.count;
+        Ok(())
+    }
+
+    /// Puts the next row into the slot; false at the end, with the slot empty.
+    ///
+    /// # Safety
+    /// The slot is one of the scan's relation.
+    pub unsafe fn next_row(&mut self, slot: *mut pg_sys::TupleTableSlot) -> Result<bool> {
+        // SAFETY: as the caller says; the cells have a value for each row of the batch.
+        unsafe {
+            clear(slot);
+            if self.next == self.rows && !self.advance()? {
+                return Ok(false);
+            }
+            store(slot, &self.cells, self.next);
+        }
+        self.next += 1;
+        Ok(true)
+    }
+
+    /// The files that are listed: path, bytes of the columns that are read, bytes.
+    pub fn files_read(&mut self) -> Result<Vec<(String, u64, u64)>> {
+        self.list()?;
+        let units = self.units.as_deref().unwrap_or_default();
+        let describe = |unit: &Unit| {
+            let meta = metadata(&Source::open(&unit.id.path).map_err(report)?)?;
+            let columns: Vec<usize> = self.columns.iter().filter_map(|column| column.place(&meta)).collect();
+            Ok((unit.id.path.clone(), meta.column_bytes(&columns), meta.id.size))
+        };
+        units.iter().map(describe).collect()
+    }
+
+    /// Closes the file that is open.
+    pub fn close(&mut self) {
+        self.open = None;
+    }
+
+    pub fn restart(&mut self) {
+        self.open = None;
+        self.rejected = None;
+        self.evaluated = false;
+        (self.rows, self.next) = (0, 0);
+        self.cells.clear();
+        self.claims.restart();
+    }
+}
+
+/// Under the current one, with which it goes.
+fn context(name: &'static std::ffi::CStr) -> pg_sys::MemoryContext {
+    // SAFETY: a child of the current context; the name is static.
+    unsafe {
+        pg_sys::AllocSetContextCreateExtended(
+            pg_sys::CurrentMemoryContext,
+            name.as_ptr(),
+            0,
+            64 << 10,
+            8 << 20,
+        )
+    }
+}
