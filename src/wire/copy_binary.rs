@@ -65,7 +65,7 @@ pub struct RowSource<'a> {
 
 /// What a field of a few bytes is written into, so that it takes stores of fixed width: what they leave behind
 /// the field is overwritten by the next one.
-const FIELD_ROOM: usize = 32;
+const FIELD_ROOM: usize = 64;
 const LENGTH_WORD: usize = 4;
 
 impl RowSource<'_> {
@@ -110,8 +110,18 @@ impl RowSource<'_> {
 
     /// Bytes with which there is room for these rows in any case.
     pub fn room(&self, rows: Range<usize>) -> usize {
-        let payload = |column: &Vec<Cell>| column[rows.clone()].iter().map(|cell| cell.len()).sum::<usize>();
-        self.cells.iter().map(payload).sum::<usize>() + rows.len() * (self.cells.len() + 1) * FIELD_ROOM
+        let column = |(cells, send): (&Vec<Cell>, &Send)| {
+            let payload: usize = cells[rows.clone()].iter().map(|cell| cell.len()).sum();
+            let header = match send {
+                // The wire's header, beside whatever the heap has.
+                Send::Numeric => LENGTH_WORD + 8,
+                Send::Jsonb => LENGTH_WORD + 1,
+                _ => LENGTH_WORD,
+            };
+            payload + rows.len() * header
+        };
+        let fields: usize = self.cells.iter().zip(self.send).map(column).sum();
+        fields + rows.len() * size_of::<i16>() + FIELD_ROOM
     }
 }
 
@@ -130,7 +140,8 @@ fn write_field(cell: Cell, arena: &[u8], send: Send, out: &mut [u8]) -> Result<O
         Send::Swap4 => write_swapped(cell, arena, u32::from_le_bytes, u32::to_be_bytes, room)?,
         Send::Swap8 => write_swapped(cell, arena, u64::from_le_bytes, u64::to_be_bytes, room)?,
         Send::Numeric => write_short_numeric(cell, arena, room),
-        Send::Raw => write_short(cell, arena, room),
+        Send::Raw if cell.len() <= 16 => write_short::<16>(cell, arena, room),
+        Send::Raw => write_short::<48>(cell, arena, room),
         Send::Done | Send::Jsonb | Send::Interval => None,
     };
     match written {
@@ -154,10 +165,10 @@ fn write_swapped<T, const N: usize>(
     Ok(Some(LENGTH_WORD + N))
 }
 
-/// At most 16 bytes, with as many behind them in the arena.
+/// At most `N` bytes, read as so many.
 #[inline(always)]
-fn write_short(cell: Cell, arena: &[u8], room: &mut [u8; FIELD_ROOM]) -> Option<usize> {
-    let window = arena.get(cell.pos as usize..)?.first_chunk::<16>()?;
+fn write_short<const N: usize>(cell: Cell, arena: &[u8], room: &mut [u8; FIELD_ROOM]) -> Option<usize> {
+    let window = arena.get(cell.pos as usize..)?.first_chunk::<N>()?;
     if cell.len() > window.len() {
         return None;
     }
