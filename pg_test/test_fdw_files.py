@@ -228,6 +228,19 @@ def test_flipped_bytes(small, seed):
     assert small.execute("SELECT pg_postmaster_start_time() < now() - interval '0 s'").fetchone() == (True,)
 
 
+def test_a_footer_that_claims_too_much(db, out):
+    """A group of two thousand million columns: an error, where the decoder would ask for the memory."""
+    write(out / "t.parquet", pa.table({"a": [1]}))
+    foreign(db, "f", "a int8", file=out / "t.parquet")
+    whole = (out / "t.parquet").read_bytes()
+    footer = whole[-8 - int.from_bytes(whole[-8:-4], "little"):-8]
+    at = footer.index(b"schema\x15\x02") + len(b"schema\x15")
+    lying = footer[:at] + b"\xfe\xff\xff\xff\x0f" + footer[at + 1:]
+    (out / "t.parquet").write_bytes(whole[:-8 - len(footer)] + lying + len(lying).to_bytes(4, "little") + b"PAR1")
+    with raises("HV000"):
+        db.execute("SELECT * FROM f")
+
+
 def test_a_file_that_is_replaced(small):
     """Between two rows of a cursor: the old file goes on while it is open, and the metadata cache takes the new one."""
     whole = small.file.read_bytes()

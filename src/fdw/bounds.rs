@@ -6,6 +6,7 @@
 //! values, and of Arrow files whatever pg2arrow may have rounded or cut: texts and fractions count in files of
 //! our own alone.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use arrow::array::*;
@@ -17,6 +18,7 @@ use parquet::arrow::parquet_column;
 use parquet::basic::{ColumnOrder, SortOrder, Type as PhysicalType};
 use parquet::file::statistics::Statistics;
 
+use super::error::guarded;
 use super::ipc::IpcMeta;
 use super::meta::{FileMeta, Format};
 use crate::encode::COLUMNS_KEY;
@@ -34,10 +36,14 @@ const KEY: &str = "min_max_stats.";
 impl FileMeta {
     /// `None` for a nested column, or where nothing can be made of the statistics.
     pub fn bounds(&self, column: usize) -> Option<Bounds> {
-        let bounds = match &self.format {
-            Format::Parquet(metadata) => parquet_bounds(metadata, column)?,
-            Format::Ipc(meta) => ipc_bounds(meta, column),
-        };
+        // Statistics that make the decoder panic say nothing; whatever else is wrong shows when rows are read.
+        let bounds = guarded(&self.id.path, || {
+            Ok::<_, Infallible>(match &self.format {
+                Format::Parquet(metadata) => parquet_bounds(metadata, column),
+                Format::Ipc(meta) => Some(ipc_bounds(meta, column)),
+            })
+        });
+        let bounds = bounds.ok().flatten()?;
         Some(Bounds { mins: without_nan(bounds.mins), maxes: without_nan(bounds.maxes), ..bounds })
     }
 }

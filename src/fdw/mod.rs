@@ -11,6 +11,7 @@ mod bounds;
 mod cache;
 mod error;
 mod files;
+mod footer;
 mod ipc;
 mod meta;
 mod pattern;
