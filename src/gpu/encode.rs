@@ -196,7 +196,10 @@ pub fn page_rows(column: &Column) -> u32 {
 /// The columns' pages in order, of as many rows as `page_rows` says, and their chunks' dictionaries.
 pub fn plan(columns: &[Column], page_rows: impl Fn(&Column) -> u32, limits: Limits) -> Plan {
     let mut plan = Plan::default();
+    // Whether the last chunk is the column's own: one without rows has none.
+    let mut is_open = false;
     for column in columns {
+        is_open &= column.continues;
         let step = page_rows(column);
         assert!(step > 0 && step.is_multiple_of(WORD), "pages of {step} rows");
         let first_page = plan.pages.len() as u32;
@@ -206,8 +209,9 @@ pub fn plan(columns: &[Column], page_rows: impl Fn(&Column) -> u32, limits: Limi
             continue;
         }
         let shift = step.min(column.rows).next_power_of_two().trailing_zeros();
-        if !column.continues || plan.chunks.is_empty() {
+        if !is_open {
             plan.chunks.push(Chunk::new(first_page, limits));
+            is_open = true;
         }
         let number = plan.chunks.len() as u32 - 1;
         plan.pages[first_page as usize..].iter_mut().for_each(|page| page.chunk = number);
@@ -368,5 +372,12 @@ mod tests {
         assert_eq!(found, [NO_CHUNK, NO_CHUNK, 0, 0, 0, 0, 0, 0]);
         assert_eq!((chunks[0].first_page, chunks[0].pages, chunks[0].shift), (2, 6, 7));
         assert_eq!((chunks[0].most, chunks[0].slots), (400, 1024));
+
+        // A chunk that begins with a part without rows is not the one before it.
+        let empty = Column { shape: Shape::Strings, rows: 0, ..column };
+        let Plan { pages, chunks, .. } =
+            plan(&[column, empty, Column { continues: true, rows: 9, ..empty }], |_| 96, LIMITS);
+        let found: Vec<_> = pages.iter().map(|page| page.chunk).collect();
+        assert_eq!((found, chunks.len()), (vec![0, 0, 1], 2));
     }
 }
