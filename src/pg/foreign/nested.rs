@@ -185,7 +185,7 @@ impl RowOf {
             }
             // SAFETY: a Datum and a flag for each attribute of the descriptor.
             let datum = unsafe {
-                let tuple = pg_sys::heap_form_tuple(self.descriptor, datums.as_ptr(), nulls.as_ptr());
+                let tuple = pg_sys::heap_form_tuple(self.descriptor, datums.as_mut_ptr(), nulls.as_mut_ptr());
                 pg_sys::heap_copy_tuple_as_datum(tuple, self.descriptor)
             };
             out.words[row] = datum.value() as u64;
