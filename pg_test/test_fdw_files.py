@@ -214,6 +214,7 @@ def test_truncated_files(small):
 @pytest.mark.parametrize("seed", range(4))
 def test_flipped_bytes(small, seed):
     """Somewhere, most of all in the metadata at the end: an answer or an error, and the server goes on."""
+    started = small.execute("SELECT pg_postmaster_start_time()").fetchone()
     whole = small.file.read_bytes()
     generator = random.Random(seed)
     for _ in range(150):
@@ -225,7 +226,7 @@ def test_flipped_bytes(small, seed):
         read_or_fail(small)
     small.file.write_bytes(whole)
     assert read_or_fail(small)
-    assert small.execute("SELECT pg_postmaster_start_time() < now() - interval '0 s'").fetchone() == (True,)
+    assert small.execute("SELECT pg_postmaster_start_time()").fetchone() == started
 
 
 def test_a_footer_that_claims_too_much(db, out):
