@@ -8,6 +8,7 @@ import pytest
 
 from .lab import places, postgres
 from .lab.server import Server
+from .support import create_extension
 
 MAJORS = [int(major) for major in os.environ.get("PGS", "18 15").split()]
 SETTINGS = {"shared_buffers": "256MB", "max_connections": "50", "max_prepared_transactions": "2"}
@@ -32,9 +33,7 @@ def lab(installation):
 @pytest.fixture(scope="session")
 def server(lab):
     """The server, the extension created in postgres and in every database made later."""
-    for database in ("template1", "postgres"):
-        with lab.connect(database) as connection:
-            connection.execute("CREATE EXTENSION pg_strata")
+    create_extension(lab)
     return lab
 
 

@@ -67,6 +67,13 @@ def entries(directory):
     return sorted(os.listdir(directory))
 
 
+def create_extension(server):
+    """In postgres, and in every database made later."""
+    for database in ("template1", "postgres"):
+        with server.connect(database) as connection:
+            connection.execute("CREATE EXTENSION pg_strata")
+
+
 def eventually(condition, seconds=10):
     """Waits for a condition to hold; the last word is the condition's."""
     deadline = time.monotonic() + seconds

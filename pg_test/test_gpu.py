@@ -6,7 +6,7 @@ import pytest
 
 from . import every_type, oracle
 from .gpu_server import GpuServer, all_free, export_both, free_slots, notices, set_devices, status
-from .support import SCANS, Background, eventually, export, raises
+from .support import SCANS, Background, create_extension, eventually, export, raises
 
 WORKERS = (0, 2, 4)
 # Rendered by the server, so no GPU can read them in the heap.
@@ -16,9 +16,7 @@ UNFIT = {"c_jsonb", "c_enum", "n_array"}
 @pytest.fixture(scope="module")
 def server(installation):
     with GpuServer(installation, "gpu") as server:
-        for database in ("template1", "postgres"):
-            with server.connect(database) as connection:
-                connection.execute("CREATE EXTENSION pg_strata")
+        create_extension(server)
         yield server
 
 

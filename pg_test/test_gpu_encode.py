@@ -9,7 +9,7 @@ import pytest
 
 from . import every_type, oracle
 from .gpu_server import GpuServer, all_free, beacon, export_both, kill_engine, notices, ready, same_files, set_devices, wait_until_writing
-from .support import SCANS, Background, entries, eventually, export
+from .support import SCANS, Background, create_extension, entries, eventually, export
 from .test_gpu import fit
 
 CODECS = ("none", "snappy", "zstd")
@@ -23,9 +23,7 @@ LINES = """SELECT (i / 4)::int8 AS key, i % 4 + 1 AS line, (i::int8 * 7919 % 300
 @pytest.fixture(scope="module")
 def server(installation):
     with GpuServer(installation, "gpu-encode") as server:
-        for database in ("template1", "postgres"):
-            with server.connect(database) as connection:
-                connection.execute("CREATE EXTENSION pg_strata")
+        create_extension(server)
         yield server
 
 

@@ -5,15 +5,14 @@ import pytest
 
 from . import oracle
 from .gpu_server import GpuServer, export_both
+from .support import create_extension
 from .test_storage import *  # noqa: F403, the tests themselves
 
 
 @pytest.fixture(scope="module")
 def server(installation):
     with GpuServer(installation, "gpu-storage") as server:
-        for database in ("template1", "postgres"):
-            with server.connect(database) as connection:
-                connection.execute("CREATE EXTENSION pg_strata")
+        create_extension(server)
         yield server
 
 
