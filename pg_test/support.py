@@ -74,12 +74,12 @@ def create_extension(server):
             connection.execute("CREATE EXTENSION pg_strata")
 
 
-def eventually(condition, seconds=10):
+def eventually(condition, seconds=10, explain=lambda: None):
     """Waits for a condition to hold; the last word is the condition's."""
     deadline = time.monotonic() + seconds
     while not condition() and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert condition()
+    assert condition(), explain()
 
 
 class Background(threading.Thread):

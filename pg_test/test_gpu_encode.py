@@ -242,7 +242,7 @@ def test_faults(server, db, truth, out, scan):
     finally:
         db.execute("ALTER SYSTEM RESET pg_strata.gpu_fault_after")
         db.execute("SELECT pg_reload_conf()")
-    eventually(lambda: ready(server), 30)
+    eventually(lambda: ready(server), 30, lambda: f"{beacon(server)}\n{server.log()[-6000:]}")
 
 
 @pytest.mark.parametrize("scan", SCANS)

@@ -173,13 +173,14 @@ impl Service {
     fn wait_failed(&mut self, reason: &str) -> Next {
         self.say(State::Failed, &format!("{reason} (a reload of the configuration tries again)"));
         loop {
-            bgworker::wait(None, Duration::from_secs(3600));
+            // Before the wait: a reload that came while the last engine was ending has set the latch already.
             if bgworker::stop_requested() {
                 return Next::Stop;
             }
             if bgworker::reload_if_requested() {
                 return Next::Again;
             }
+            bgworker::wait(None, Duration::from_secs(3600));
         }
     }
 
