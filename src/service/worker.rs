@@ -173,7 +173,7 @@ impl Service {
     fn wait_failed(&mut self, reason: &str) -> Next {
         self.say(State::Failed, &format!("{reason} (a reload of the configuration tries again)"));
         loop {
-            // Before the wait: a reload that came while the last engine was ending has set the latch already.
+            // Before the wait: what came while the last engine ended has had its latch reset.
             if bgworker::stop_requested() {
                 return Next::Stop;
             }
