@@ -100,6 +100,7 @@ fn process(job: &Job, shared: Shared, number: usize, progress: Option<&Progress>
             progress.update(rows, blocks * BLOCK_SIZE as u64);
         }
     }
+    reader.settle(&mut sink)?;
     let mut report = sink.finish();
     (report.scanned, report.device) = reader.finish();
     Ok(report)

@@ -12,7 +12,7 @@ use crate::pg::error::Result;
 use crate::pg::heap::{BLOCK_SIZE, HeapScan};
 use crate::pg::render::{self, Renderer};
 use crate::pg::virtual_columns::VirtualColumns;
-use crate::plan::{Job, ScanKind};
+use crate::plan::{Job, Output, ScanKind};
 use crate::slot::{Batch, TARGET_BYTES, Tid};
 use crate::types::{Cell, Repr};
 use crate::wire::deform::deform;
@@ -167,7 +167,11 @@ impl<'j> Reader<'j> {
                 false => self.read_block(block, sink)?,
             }
         }
-        self.settle(sink)
+        match self.job.output {
+            // Rows that nobody keeps need not wait at the end of a range.
+            Output::Dropped => Ok(()),
+            _ => self.settle(sink),
+        }
     }
 
     /// What was scanned, and what a device did for it.
@@ -209,7 +213,7 @@ impl<'j> Reader<'j> {
 
     /// Hands on everything that was read. The batch goes first: its rows may go into a slot, and when they
     /// do not there is nothing in the slots.
-    fn settle(&mut self, sink: &mut dyn Sink) -> Result<()> {
+    pub fn settle(&mut self, sink: &mut dyn Sink) -> Result<()> {
         self.end_batch(sink)?;
         self.cut();
         self.submit();
