@@ -5,7 +5,7 @@
 #
 # FOLDER is what pack.sh made. Sections: check (gpu_check: golden bytes, rates, faults), sanitize
 # (compute-sanitizer's memcheck, racecheck and synccheck on small slots), server (the extension on
-# PostgreSQL 18: pg_test/test_gpu*.py); all of them without one named. GIGABYTES: how much each rate moves.
+# PostgreSQL 18: pg_test/test_gpu*.py beside each other, then gpu/test_extension.py); all of them without one named. GIGABYTES: how much each rate moves.
 # OUT: a folder for the logs. The exit status is 1 when a line of the table failed.
 set -uo pipefail
 folder=$(realpath "${1:?usage: device_check.sh FOLDER [SECTION...]}")
@@ -91,14 +91,25 @@ sanitize() {
     done
 }
 
+# place NAME: a copy of the tests with a target folder of its own, so that several can run beside each other.
+place() {
+    rm -rf "${work:?}/$1"
+    mkdir -p "$work/$1/target"
+    cp -r "$folder/pg_test" "$work/$1/"
+    python3 -c 'import sys, tarfile; tarfile.open(sys.argv[1]).extractall(sys.argv[2])' "$folder/pg18.tar.xz" "$work/$1/target"
+}
+
+# tests NAME FILE...: pytest with the extension, in a place of its own; the status in NAME.status.
+tests() {
+    local name=$1
+    shift
+    place "$name" && step "$name" "${SERVER_SECONDS:-300}" env -C "$work/$name" python3 -m pytest -q --maxfail=5 -p no:cacheprovider "$@"
+    echo $? > "$logs/$name.status"
+}
+
 server() {
     [ -f "$folder/pg18.tar.xz" ] || { line "extension" skipped "no pg18.tar.xz in the folder"; return; }
-    rm -rf "$work/target" "$work/pg_test"
-    mkdir -p "$work/target"
-    cp -r "$folder/pg_test" "$work/"
-    python3 -c 'import sys, tarfile; tarfile.open(sys.argv[1]).extractall(sys.argv[2])' "$folder/pg18.tar.xz" "$work/target" ||
-        { line "extension" FAILED "pg18.tar.xz cannot be unpacked"; return; }
-    chmod -R a+rX "$work"
+    umask 022
     if [ -d "$folder/wheels" ]; then
         python3 -m pip install -q --no-index --no-deps --no-compile --no-cache-dir --target "$work/site" "$folder"/wheels/*.whl
         export PYTHONPATH="$work/site${PYTHONPATH:+:$PYTHONPATH}"
@@ -107,16 +118,25 @@ server() {
     export PG_STRATA_TEST_GPU=1 PGS=18
     # A test that measures appends a line of its own to the table: what, result, note, tabs between them.
     export PG_STRATA_TABLE=$lines
-    local tests status
-    tests=$(cd "$work" && ls pg_test/test_gpu*.py pg_test/gpu/test_*.py 2>/dev/null)
-    [ -n "$tests" ] || { line "extension" skipped "no pg_test/test_gpu*.py"; return; }
-    # shellcheck disable=SC2086
-    step extension "${SERVER_SECONDS:-240}" env -C "$work" python3 -m pytest -q --maxfail=5 -p no:cacheprovider $tests
-    status=$?
-    tail -80 "$logs/extension.log"
-    local summary
-    summary=$(grep -E '(passed|failed|error|skipped).* in ' "$logs/extension.log" | tail -1)
-    if [ $status = 0 ]; then line "extension on PostgreSQL 18" ok "$summary"; else line "extension on PostgreSQL 18" FAILED "status $status: $summary"; fi
+    local file name names="" summary
+    # What measures runs alone, behind the others.
+    for file in "$folder"/pg_test/test_gpu*.py; do
+        [ -f "$file" ] || continue
+        name=$(basename "$file" .py)
+        names="$names $name"
+        tests "$name" "pg_test/$name.py" &
+    done
+    wait
+    tests test_extension pg_test/gpu/test_extension.py
+    for name in $names test_extension; do
+        summary=$(grep -E '(passed|failed|error|skipped).* in ' "$logs/$name.log" | tail -1)
+        if [ "$(cat "$logs/$name.status")" = 0 ]; then
+            line "$name on PostgreSQL 18" ok "$summary"
+        else
+            tail -60 "$logs/$name.log"
+            line "$name on PostgreSQL 18" FAILED "status $(cat "$logs/$name.status"): $summary"
+        fi
+    done
 }
 
 mkdir -p "$work"
