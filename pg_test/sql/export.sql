@@ -3,7 +3,7 @@
 \pset format unaligned
 \set file :out '/t.parquet'
 \set parts :out '/parts'
-SELECT proname, pg_get_function_arguments(oid) FROM pg_proc WHERE proname IN ('export_table_parquet', 'export_table_arrow', 'copy_binary_dump') ORDER BY 1;
+SELECT proname, pg_get_function_arguments(oid) FROM pg_proc WHERE proname IN ('export_table_parquet', 'export_table_arrow', 'export_query_parquet', 'export_query_arrow', 'copy_binary_dump') ORDER BY 1;
 LOAD 'pg_strata';
 SELECT name, setting, context, short_desc FROM pg_settings WHERE name LIKE 'pg\_strata.%' ORDER BY name COLLATE "C";
 SELECT p.proname, p.provolatile, p.proparallel, p.proisstrict, obj_description(p.oid) IS NOT NULL AS commented
@@ -20,12 +20,13 @@ SELECT rows, scan FROM export_table_parquet('t', :'file', scan => 'copy_binary',
 SELECT rows FROM export_table_parquet('t', :'file', ARRAY['price', 'id'], overwrite => true);
 SELECT files, rows FROM export_table_parquet('t', :'parts', workers => 0);
 SELECT files, record_batches, rows, scan, device, workers FROM export_table_arrow('t', :'out' || '/t.arrow', record_batch_rows => 400, workers => 0);
+SELECT files, row_groups, rows, scan, device, workers FROM export_query_parquet('SELECT id FROM t WHERE id > 900 ORDER BY id', :'out' || '/q.parquet', row_group_rows => 30);
 SELECT * FROM copy_binary_dump('t', :'out' || '/t.bin');
 SELECT * FROM copy_binary_dump('t');
 
 -- errors
 SELECT * FROM export_table_parquet((SELECT 'missing'::text)::regclass, :'file');
-SELECT * FROM export_table_parquet('t_pkey', :'file');
+SELECT * FROM export_table_parquet('t_pkey', :'file', overwrite => true);
 SELECT * FROM export_table_parquet('t', 'relative.parquet');
 SELECT * FROM export_table_parquet('t', :'out' || '/no/such/directory/t.parquet');
 SELECT * FROM export_table_parquet('t', :'file');

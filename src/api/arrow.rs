@@ -5,7 +5,7 @@ use pgrx::pg_sys::Oid;
 use pgrx::prelude::*;
 
 use super::{
-    ALL_COLUMNS, check_codec, column_names, export, positive, required, scan_kind, text, wanted_device,
+    check_codec, column_names, export, positive, required, scan_kind, table_subject, text, wanted_device,
     worker_count,
 };
 use crate::encode::ipc::BufferCodec;
@@ -59,18 +59,12 @@ fn export_table_arrow(
     >,
     Error,
 > {
-    let compression = text(compression)?.unwrap_or_else(|| "none".into());
-    check_codec(
-        BufferCodec::parse(&compression),
-        "Use none, lz4 or zstd; zstd takes a level, as in 'zstd:3'.",
-    )?;
-    let stats = column_names(stats, "stats", "Leave stats out for all columns, or pass '{}' for none.")?;
+    let stats = column_names(stats, "stats", ALL_STATS)?;
     let request = Request {
-        table: required(table, "table")?,
+        subject: table_subject(table, columns)?,
         path: required(text(path)?, "path")?,
-        columns: column_names(columns, "columns", ALL_COLUMNS)?,
         format: Format::Arrow { stats },
-        compression,
+        compression: arrow_codec(compression)?,
         group_rows: positive(record_batch_rows, "record_batch_rows", 262_144)?,
         group_bytes: positive(record_batch_bytes, "record_batch_bytes", 128 << 20)?,
         workers: worker_count(workers)?,
@@ -79,4 +73,15 @@ fn export_table_arrow(
         overwrite: overwrite.unwrap_or(false),
     };
     Ok(TableIterator::once(export(&request)?))
+}
+
+pub(super) const ALL_STATS: &str = "Leave stats out for all columns, or pass '{}' for none.";
+
+pub(super) fn arrow_codec(compression: Option<&[u8]>) -> Result<String, Error> {
+    let compression = text(compression)?.unwrap_or_else(|| "none".into());
+    check_codec(
+        BufferCodec::parse(&compression),
+        "Use none, lz4 or zstd; zstd takes a level, as in 'zstd:3'.",
+    )?;
+    Ok(compression)
 }

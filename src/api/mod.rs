@@ -10,13 +10,14 @@ use std::time::Duration;
 mod arrow;
 mod foreign;
 mod gpu;
+mod query;
 
 use pgrx::datum::Interval;
 use pgrx::pg_sys::Oid;
 use pgrx::prelude::*;
 
 use crate::encode::{Codec, CodecError};
-use crate::export::{self, Request, Wanted};
+use crate::export::{self, Request, Subject, Wanted};
 use crate::pg::encoding::{from_utf8, to_utf8};
 use crate::pg::error::{Code, Error, error};
 use crate::plan::{Format, ScanKind};
@@ -65,17 +66,11 @@ fn export_table_parquet(
     >,
     Error,
 > {
-    let compression = text(compression)?.unwrap_or_else(|| "zstd".into());
-    check_codec(
-        Codec::parse(&compression),
-        "Use zstd, snappy, gzip, brotli, lz4_raw or none; zstd, gzip and brotli take a level, as in 'zstd:3'.",
-    )?;
     let request = Request {
-        table: required(table, "table")?,
+        subject: table_subject(table, columns)?,
         path: required(text(path)?, "path")?,
-        columns: column_names(columns, "columns", ALL_COLUMNS)?,
         format: Format::Parquet,
-        compression,
+        compression: parquet_codec(compression)?,
         group_rows: positive(row_group_rows, "row_group_rows", 1_000_000)?,
         group_bytes: positive(row_group_bytes, "row_group_bytes", 128 << 20)?,
         workers: worker_count(workers)?,
@@ -84,6 +79,20 @@ fn export_table_parquet(
         overwrite: overwrite.unwrap_or(false),
     };
     Ok(TableIterator::once(export(&request)?))
+}
+
+fn parquet_codec(compression: Option<&[u8]>) -> Result<String, Error> {
+    let compression = text(compression)?.unwrap_or_else(|| "zstd".into());
+    check_codec(
+        Codec::parse(&compression),
+        "Use zstd, snappy, gzip, brotli, lz4_raw or none; zstd, gzip and brotli take a level, as in 'zstd:3'.",
+    )?;
+    Ok(compression)
+}
+
+fn table_subject(table: Option<Oid>, columns: Option<Array<&[u8]>>) -> Result<Subject, Error> {
+    let oid = required(table, "table")?;
+    Ok(Subject::Table { oid, columns: column_names(columns, "columns", ALL_COLUMNS)? })
 }
 
 /// Path, files, row groups or record batches, rows, bytes, scan, device, workers, elapsed time.
@@ -97,7 +106,7 @@ fn export(request: &Request) -> Result<ResultRow, Error> {
         done.groups as i64,
         done.rows as i64,
         done.bytes as i64,
-        done.scan.name().to_owned(),
+        done.scan.to_owned(),
         done.device.to_owned(),
         done.workers as i32,
         interval(done.elapsed),
@@ -269,12 +278,23 @@ COMMENT ON FUNCTION export_table_parquet(regclass, text, text[], text, bigint, b
     'Exports a table to a Parquet file (path ending in .parquet) or a directory of them, in parallel, on one snapshot';
 COMMENT ON FUNCTION export_table_arrow(regclass, text, text[], text, bigint, bigint, int, text, text, boolean, text[]) IS
     'Exports a table to an Arrow IPC file (path ending in .arrow) or a directory of them, in parallel, on one snapshot';
+COMMENT ON FUNCTION export_query_parquet(text, text, text, bigint, bigint, boolean) IS
+    'Exports the rows of a query to a Parquet file (path ending in .parquet) or a directory with one';
+COMMENT ON FUNCTION export_query_arrow(text, text, text, bigint, bigint, boolean, text[]) IS
+    'Exports the rows of a query to an Arrow IPC file (path ending in .arrow) or a directory with one';
 COMMENT ON FUNCTION copy_binary_dump(regclass, text, int, boolean) IS
     'Writes a table as one COPY BINARY file by the parallel scan, or counts its bytes when path is null';
 COMMENT ON FUNCTION decode_table(regclass, text, int, text) IS
     'Scans and decodes a table as an export does and drops the columns, to measure that part by itself';
 "#,
     name = "comments",
-    requires = [export_table_parquet, arrow::export_table_arrow, copy_binary_dump, decode_table],
+    requires = [
+        export_table_parquet,
+        arrow::export_table_arrow,
+        query::export_query_parquet,
+        query::export_query_arrow,
+        copy_binary_dump,
+        decode_table
+    ],
     finalize
 );

@@ -1,11 +1,12 @@
 //! The leader's part: check, plan, sample, run passes, write the footers, publish.
 
 use std::path::Path;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use pgrx::pg_sys::Oid;
 
-use super::device::{self, Wanted, Work};
+use super::device::{self, Wanted, Way, Work};
 use super::footers::{self, Finished};
 use super::message::Report;
 use super::{choices, pass, sample};
@@ -16,6 +17,7 @@ use crate::pg::error::{Code, Result, error, internal};
 use crate::pg::heap::BLOCK_SIZE;
 use crate::pg::parallel;
 use crate::pg::progress::Progress;
+use crate::pg::query::QueryRows;
 use crate::pg::session::PinnedSettings;
 use crate::plan::chunks::{Chunks, Density};
 use crate::plan::{Column, Format, Job, Output, ScanKind, Source, columns, relation};
@@ -25,11 +27,18 @@ use crate::types::{Kind, Shapes};
 /// After so many passes that the data ended early, one only looks.
 const GUESSES: usize = 2;
 
+/// What is exported.
+pub enum Subject {
+    /// A table: all of its columns, or some.
+    Table { oid: Oid, columns: Option<Vec<String>> },
+    /// The result of a command.
+    Query(String),
+}
+
 /// An export as the SQL function takes it, checked for form already.
 pub struct Request {
-    pub table: Oid,
+    pub subject: Subject,
     pub path: String,
-    pub columns: Option<Vec<String>>,
     pub format: Format,
     pub compression: String,
     /// Of a row group or record batch, at most.
@@ -58,7 +67,8 @@ pub struct Exported {
     pub groups: usize,
     pub rows: u64,
     pub bytes: u64,
-    pub scan: ScanKind,
+    /// "heap", "copy_binary" or "query".
+    pub scan: &'static str,
     /// "cpu", "gpu" or "gpu+cpu".
     pub device: &'static str,
     pub workers: usize,
@@ -69,20 +79,21 @@ pub fn export(request: &Request) -> Result<Exported> {
     let began = Instant::now();
     check_context()?;
     check_file_role()?;
-    let table = Table::open(request.table)?;
-    let (source, attributes) = relation::describe(&table)?;
-    check_reading(&source, &attributes, request.columns.as_deref())?;
-    let (columns, slots) = columns::select(&source.name, &attributes, request.columns.as_deref())?;
-    check_stats(&source, &columns, &request.format)?;
     let extension = request.format.extension();
     let is_file = Path::new(&request.path).extension().is_some_and(|found| found == extension);
     let target = Target::new(&request.path, is_file, Some(extension), request.overwrite)?;
-    let way = device::choose(&source, &columns, request.scan, request.device, request.work())?;
+    let Opened { source, columns, slots, query, table: _table } = open(&request.subject)?;
+    check_stats(&source, &columns, &request.format)?;
+    let way = match query {
+        Some(_) => Way { scan: ScanKind::Heap, device: None },
+        None => device::choose(&source, &columns, request.scan, request.device, request.work())?,
+    };
 
     let _settings = PinnedSettings::pin();
     let workers = choose_workers(&source, request.workers);
-    let progress = Progress::start(request.table, source.blocks() * BLOCK_SIZE as u64);
+    let progress = Progress::start(source.oid.into(), source.blocks() * BLOCK_SIZE as u64);
     let mut job = new_job(source, columns, way.scan, Shapes::new(slots));
+    job.query = query;
     let (density, mut seen) = sample::take(&job)?;
     if way.device.is_some() {
         job.encode = choices::take(&mut job, &mut seen, request)?;
@@ -107,9 +118,40 @@ pub fn export(request: &Request) -> Result<Exported> {
     }
     staged.publish()?;
     let planned = job.device.is_some();
-    device::record_rate(&job.source, job.scan, request.work(), planned, began.elapsed(), started + 1);
+    if job.query.is_none() {
+        device::record_rate(&job.source, job.scan, request.work(), planned, began.elapsed(), started + 1);
+    }
     let device = device::conclude(&job.source, planned, &tally);
     Ok(Exported { device, elapsed: began.elapsed(), ..exported })
+}
+
+/// What is to be read, checked for the caller's rights to read it.
+struct Opened {
+    source: Source,
+    columns: Vec<Column>,
+    /// Of the columns' shapes.
+    slots: usize,
+    query: Option<Rc<QueryRows>>,
+    /// Stays open.
+    table: Option<Table>,
+}
+
+fn open(subject: &Subject) -> Result<Opened> {
+    match subject {
+        Subject::Table { oid, columns: names } => {
+            let table = Table::open(*oid)?;
+            let (source, attributes) = relation::describe(&table)?;
+            check_reading(&source, &attributes, names.as_deref())?;
+            let (columns, slots) = columns::select(&source.name, &attributes, names.as_deref())?;
+            Ok(Opened { source, columns, slots, query: None, table: Some(table) })
+        }
+        Subject::Query(text) => {
+            let rows = QueryRows::run(text)?;
+            let (columns, slots) = columns::of_query(&rows.attributes())?;
+            let query = Some(Rc::new(rows));
+            Ok(Opened { source: relation::of_query(), columns, slots, query, table: None })
+        }
+    }
 }
 
 pub(super) fn check_context() -> Result<()> {
@@ -188,6 +230,7 @@ pub(super) fn new_job(source: Source, columns: Vec<Column>, scan: ScanKind, shap
         source,
         columns,
         chunks,
+        query: None,
         scan,
         shapes,
         surveyed: false,
@@ -276,7 +319,7 @@ fn summary(job: &Job, files: &[Finished], workers: usize, began: Instant) -> Exp
         groups: files.iter().map(|file| file.groups).sum(),
         rows: files.iter().map(|file| file.rows).sum(),
         bytes: files.iter().map(|file| file.bytes).sum(),
-        scan: job.scan,
+        scan: if job.query.is_some() { "query" } else { job.scan.name() },
         device: "cpu",
         workers,
         elapsed: began.elapsed(),

@@ -19,6 +19,6 @@ mod sink;
 
 pub use device::Wanted;
 pub use dump::dump;
-pub use leader::{Request, export};
+pub use leader::{Request, Subject, export};
 pub use measure::measure;
 pub use pass::worker_body;

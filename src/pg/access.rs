@@ -67,5 +67,5 @@ pub fn check_row_security(table: Oid, table_name: &str) -> Result<()> {
         format!("cannot export table {table_name} under row-level security"),
     )
     .set_detail("Its policies apply to you, and a block scan does not evaluate them.")
-    .set_hint("Copy the rows you may see into a temporary table and export that, or export as a role with BYPASSRLS."))
+    .set_hint("Export the rows you may see by export_query_parquet or export_query_arrow, or export as a role with BYPASSRLS."))
 }

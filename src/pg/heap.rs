@@ -70,23 +70,20 @@ impl HeapScan {
         let copy = &batch.arena[start..];
         for &offset in page.lines {
             let Some((tuple, len)) = line_pointer(copy, offset) else {
-                return Err(self.invalid_line_pointer(Tid { block, offset }));
+                return Err(invalid_line_pointer(Tid { block, offset }, &self.table.qualified_name()));
             };
-            batch.tuples.push(TupleRef { pos: (start + tuple as usize) as u32, len });
+            batch.tuples.push(TupleRef { pos: (start + tuple as usize) as u32, len: len.into() });
             batch.tids.push(Tid { block, offset });
         }
         Ok(page.lines.len())
     }
+}
 
-    /// The error for a visible tuple whose line pointer leads nowhere.
-    pub fn invalid_line_pointer(&self, tid: Tid) -> Error {
-        let (block, offset, table) = (tid.block, tid.offset, self.table.qualified_name());
-        error(
-            Code::ERRCODE_DATA_CORRUPTED,
-            format!("invalid line pointer ({block},{offset}) in table {table}"),
-        )
+/// The error for a visible tuple whose line pointer leads nowhere.
+pub fn invalid_line_pointer(tid: Tid, table: &str) -> Error {
+    let Tid { block, offset } = tid;
+    error(Code::ERRCODE_DATA_CORRUPTED, format!("invalid line pointer ({block},{offset}) in table {table}"))
         .set_hint("Check the table with pg_amcheck.")
-    }
 }
 
 /// A page in the buffer pool, and which of its tuples are visible.

@@ -11,6 +11,7 @@ pub mod guc;
 pub mod heap;
 pub mod parallel;
 pub mod progress;
+pub mod query;
 pub mod render;
 pub mod session;
 pub mod virtual_columns;

@@ -117,6 +117,21 @@ pub fn select(
     Ok((columns, slots))
 }
 
+/// All columns of a query's result, and how many shape slots they take.
+pub fn of_query(attributes: &[Attribute]) -> Result<(Vec<Column>, usize)> {
+    for (index, attribute) in attributes.iter().enumerate() {
+        if attributes[..index].iter().any(|other| other.name == attribute.name) {
+            return Err(error(
+                Code::ERRCODE_DUPLICATE_COLUMN,
+                format!("the query has more than one column \"{}\"", attribute.name),
+            )
+            .set_hint("A file's columns have different names: give each one with AS."));
+        }
+    }
+    let mut slots = 0;
+    Ok((attributes.iter().map(|attribute| Column::new(attribute, &mut slots)).collect(), slots))
+}
+
 /// All columns, for the COPY BINARY stream.
 pub fn select_for_stream(attributes: &[Attribute]) -> Vec<Column> {
     attributes.iter().filter(|attribute| !attribute.dropped).map(Column::for_stream).collect()

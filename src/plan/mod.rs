@@ -4,9 +4,11 @@
 //! works from the same one.
 
 use std::path::PathBuf;
+use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::pg::query::QueryRows;
 use crate::types::{Field, Shapes};
 
 pub mod chunks;
@@ -109,6 +111,9 @@ pub struct Choice {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Job {
     pub source: Source,
+    /// The rows, where they are a query's: the leader reads them alone.
+    #[serde(skip)]
+    pub query: Option<Rc<QueryRows>>,
     pub columns: Vec<Column>,
     pub chunks: Chunks,
     pub scan: ScanKind,

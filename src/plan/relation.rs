@@ -45,6 +45,19 @@ impl Source {
     }
 }
 
+/// A query's result: one block, for the one process that reads it.
+pub fn of_query() -> Source {
+    let name = "the query's result".to_owned();
+    Source {
+        oid: 0,
+        name: name.clone(),
+        leaves: vec![Leaf { oid: 0, name, first: 0, blocks: 1 }],
+        is_temporary: true,
+        is_heap: true,
+        workers_option: None,
+    }
+}
+
 /// Reads a table and its descendants. `attributes` are the table's own, with `not_null` cleared where a
 /// descendant allows NULL.
 pub fn describe(table: &Table) -> Result<(Source, Vec<Attribute>)> {
@@ -138,8 +151,11 @@ fn check_kind(table: &Table) -> Result<()> {
     const ONLY: &str = "Only tables, partitioned tables and materialized views can be exported.";
     let (what, hint) = match table.kind() {
         b'r' | b'm' | b'p' => return Ok(()),
-        b'v' => ("a view", "Create a table or a materialized view from it, and export that."),
-        b'f' => ("a foreign table", "Copy its rows into a table, and export that."),
+        b'v' => ("a view", "Export a query that reads it, by export_query_parquet or export_query_arrow."),
+        b'f' => (
+            "a foreign table",
+            "Export a query that reads it, by export_query_parquet or export_query_arrow.",
+        ),
         b'i' | b'I' => ("an index", "Export the table that it belongs to."),
         b'S' => ("a sequence", ONLY),
         b'c' => ("a composite type", ONLY),

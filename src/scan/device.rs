@@ -315,7 +315,7 @@ impl Reader<'_> {
     fn fill(&mut self, block: u32) -> Page {
         let filling = self.device.as_mut().and_then(|device| device.filling.as_mut());
         let (Some(filling), Some(leaf)) = (filling, &mut self.leaf) else { return Page::Empty };
-        let Some(page) = leaf.scan.pin(block) else { return Page::Empty };
+        let Some(page) = leaf.pin(block) else { return Page::Empty };
         let Some(room) = filling.writer.page() else { return Page::Refused };
         page.copy_to(room);
         match filling.writer.commit_page(page.block, page.lines) {

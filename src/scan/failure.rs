@@ -30,10 +30,16 @@ const POLICY_HINT: &str = "The option special_values => 'null' or 'text' will al
                            version; until then change them or leave the column out with columns => array[...].";
 
 pub fn place_text(place: Place, row: usize, column: Option<&str>) -> String {
-    let at =
-        place.tids.get(row).map_or_else(String::new, |tid| format!(", ctid ({},{})", tid.block, tid.offset));
-    in_message(match column {
-        Some(column) => format!("Table {}, column \"{column}\"{at}.", place.table),
-        None => format!("Table {}{at}.", place.table),
-    })
+    let tid = place.tids.get(row);
+    let place = match tid {
+        // Of a query's row, which has no line pointer, the block is its number.
+        Some(tid) if tid.offset == 0 => format!("Row {} of the query's result", u64::from(tid.block) + 1),
+        _ => format!("Table {}", place.table),
+    };
+    let column = column.map_or_else(String::new, |column| format!(", column \"{column}\""));
+    let ctid = match tid.filter(|tid| tid.offset > 0) {
+        Some(tid) => format!(", ctid ({},{})", tid.block, tid.offset),
+        None => String::new(),
+    };
+    in_message(format!("{place}{column}{ctid}."))
 }

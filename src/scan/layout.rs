@@ -9,7 +9,7 @@ use crate::wire::tuple::{Attr, Take};
 /// The attributes that have to be walked to reach every exported column.
 ///
 /// Columns are found by name, as inheritance does: a partition may order them differently.
-pub fn build(job: &Job, table: &Table, renderer: &mut Renderer) -> Result<Vec<Attr>> {
+pub fn of_table(job: &Job, table: &Table, renderer: &mut Renderer) -> Result<Vec<Attr>> {
     let attributes = table.attributes();
     for column in &job.columns {
         if !attributes.iter().any(|attribute| !attribute.dropped && attribute.name == column.field.name) {
@@ -20,23 +20,28 @@ pub fn build(job: &Job, table: &Table, renderer: &mut Renderer) -> Result<Vec<At
             .set_hint("The table was altered meanwhile; run the export again."));
         }
     }
-    let mut attrs = Vec::with_capacity(attributes.len());
-    for attribute in &attributes {
-        let column = column_of(job, attribute);
-        let missing = match column {
-            Some(column) if attribute.has_missing => missing_value(table, attribute, column, renderer)?,
-            _ => None,
-        };
-        attrs.push(Attr {
-            len: attribute.length,
-            align: attribute.align,
-            take: column.map_or(Take::Skip, |column| take(job.columns[column].stored, attribute, column)),
-            missing,
-        });
+    let mut attrs = of_query(job, &attributes);
+    for (attr, attribute) in attrs.iter_mut().zip(&attributes) {
+        if let Some(column) = attr.take.column().filter(|_| attribute.has_missing) {
+            attr.missing = missing_value(table, attribute, column, renderer)?;
+        }
     }
+    Ok(attrs)
+}
+
+/// As `of_table`, of a query's rows, which have every attribute.
+pub fn of_query(job: &Job, attributes: &[Attribute]) -> Vec<Attr> {
+    let attr = |attribute: &Attribute| Attr {
+        len: attribute.length,
+        align: attribute.align,
+        take: column_of(job, attribute)
+            .map_or(Take::Skip, |column| take(job.columns[column].stored, attribute, column)),
+        missing: None,
+    };
+    let mut attrs: Vec<Attr> = attributes.iter().map(attr).collect();
     let wanted = attrs.iter().rposition(|attr| attr.take != Take::Skip).map_or(0, |last| last + 1);
     attrs.truncate(wanted);
-    Ok(attrs)
+    attrs
 }
 
 /// A virtual column has no stored value: its attribute is always NULL in the tuple.

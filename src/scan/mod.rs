@@ -3,13 +3,15 @@
 //! Runs in the leader and in every worker, on the main thread, one reader a process.
 
 use std::ops::Range;
+use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::pg::catalog::Table;
 use crate::pg::check_for_interrupts;
 use crate::pg::error::Result;
-use crate::pg::heap::{BLOCK_SIZE, HeapScan};
+use crate::pg::heap::{BLOCK_SIZE, HeapScan, PinnedPage};
+use crate::pg::query::QueryRows;
 use crate::pg::render::{self, Renderer};
 use crate::pg::virtual_columns::VirtualColumns;
 use crate::plan::{Job, Output, ScanKind};
@@ -107,9 +109,24 @@ pub struct Reader<'j> {
 
 struct OpenLeaf {
     index: usize,
-    scan: HeapScan,
+    rows: RowsOf,
     layout: TupleLayout,
     virtual_columns: Option<VirtualColumns>,
+}
+
+enum RowsOf {
+    Table(HeapScan),
+    Query(Rc<QueryRows>),
+}
+
+impl OpenLeaf {
+    /// A block of a table.
+    fn pin(&mut self, block: u32) -> Option<PinnedPage<'_>> {
+        match &mut self.rows {
+            RowsOf::Table(scan) => scan.pin(block),
+            RowsOf::Query(_) => None,
+        }
+    }
 }
 
 impl<'j> Reader<'j> {
@@ -180,15 +197,21 @@ impl<'j> Reader<'j> {
     }
 
     fn open(&mut self, index: usize) -> Result<OpenLeaf> {
+        if let Some(rows) = &self.job.query {
+            rows.rewind();
+            let attributes = layout::of_query(self.job, &rows.attributes());
+            let layout = TupleLayout::new(attributes, self.job.columns.len());
+            return Ok(OpenLeaf { index, rows: RowsOf::Query(rows.clone()), layout, virtual_columns: None });
+        }
         let oid = self.job.source.leaves[index].oid;
         let scan = HeapScan::open(oid.into())?;
-        let attributes = layout::build(self.job, &scan.table, &mut self.renderer)?;
+        let attributes = layout::of_table(self.job, &scan.table, &mut self.renderer)?;
         if let Some(device) = &mut self.device {
             device.begin_leaf(self.job, &attributes);
         }
         let layout = TupleLayout::new(attributes, self.job.columns.len());
         let virtual_columns = self.open_virtual(&scan.table);
-        Ok(OpenLeaf { index, scan, layout, virtual_columns })
+        Ok(OpenLeaf { index, rows: RowsOf::Table(scan), layout, virtual_columns })
     }
 
     fn open_virtual(&self, table: &Table) -> Option<VirtualColumns> {
@@ -202,12 +225,35 @@ impl<'j> Reader<'j> {
     /// Takes a block into the batch, to be decoded here.
     fn read_block(&mut self, block: u32, sink: &mut dyn Sink) -> Result<()> {
         let Some(leaf) = &mut self.leaf else { return Ok(()) };
-        let rows = leaf.scan.read_block(block, &mut self.batch)?;
+        let rows = match &mut leaf.rows {
+            RowsOf::Table(scan) => scan.read_block(block, &mut self.batch)?,
+            RowsOf::Query(rows) => {
+                let rows = rows.clone();
+                return self.read_query(&rows, sink);
+            }
+        };
         self.scanned.rows += rows as u64;
         self.pages += usize::from(rows > 0);
         match self.pages < BATCH_PAGES {
             true => Ok(()),
             false => self.end_batch(sink),
+        }
+    }
+
+    /// All rows of a query, which is one block.
+    fn read_query(&mut self, query: &QueryRows, sink: &mut dyn Sink) -> Result<()> {
+        loop {
+            let rows = query.read(&mut self.batch)?;
+            self.scanned.rows += rows as u64;
+            if rows == 0 {
+                return Ok(());
+            }
+            self.end_batch(sink)?;
+            check_for_interrupts();
+            if sink.stopped() {
+                self.abandon();
+                return Ok(());
+            }
         }
     }
 

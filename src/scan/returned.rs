@@ -7,6 +7,7 @@ use super::decoded::{Decoded, Patch};
 use super::device::{Flight, Landed};
 use super::{Place, RESOLVED_BYTES, Reader, RowValues, Rows, Sink};
 use crate::pg::error::{Result, internal};
+use crate::pg::heap::invalid_line_pointer;
 use crate::plan::ScanKind;
 use crate::scan::program::Way;
 use crate::slot::Tid;
@@ -137,7 +138,7 @@ impl Reader<'_> {
         for &row in &rows {
             let Some((tid, bytes)) = tuple_of(input, row as usize) else { return Ok(false) };
             batch.arena.resize(batch.arena.len().next_multiple_of(8), 0);
-            batch.tuples.push(TupleRef { pos: batch.arena.len() as u32, len: bytes.len() as u16 });
+            batch.tuples.push(TupleRef { pos: batch.arena.len() as u32, len: bytes.len() as u32 });
             batch.arena.extend_from_slice(bytes);
             batch.tids.push(tid);
         }
@@ -189,7 +190,7 @@ impl Reader<'_> {
         });
         let failed = pages.find_map(|page| input.append_page(page, &mut self.batch).err());
         if let (Some(tid), Some(leaf)) = (failed, &self.leaf) {
-            return Err(leaf.scan.invalid_line_pointer(tid));
+            return Err(invalid_line_pointer(tid, &self.job.source.leaves[leaf.index].name));
         }
         if self.batch.rows() != piece.rows.len() {
             return Err(internal("a slot's pages do not hold the rows of a batch"));

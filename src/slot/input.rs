@@ -194,7 +194,8 @@ impl<'a> Input<'a> {
         self.page_rows(page).map(move |row| {
             let offset = u16_at(self.index, row).unwrap_or(0);
             let place = line_pointer(bytes, offset);
-            let tuple = place.map(|(at, len)| TupleRef { pos: (base + usize::from(at)) as u32, len });
+            let tuple =
+                place.map(|(at, len)| TupleRef { pos: (base + usize::from(at)) as u32, len: len.into() });
             (Tid { block, offset }, tuple)
         })
     }

@@ -96,7 +96,7 @@ impl Block {
         for (t, tuple) in tuples.iter().enumerate() {
             let head = header(arena, *tuple).map_err(|what| self.malformed(t, what))?;
             self.pos[t] = head.data;
-            self.end[t] = tuple.pos + u32::from(tuple.len);
+            self.end[t] = tuple.pos + tuple.len;
             self.bits[t] = head.bits;
             self.natts[t] = head.natts;
             self.has_nulls |= head.has_nulls();

@@ -79,7 +79,7 @@ fn arena_of(tuples: &[Vec<u8>]) -> (Vec<u8>, Vec<TupleRef>) {
             pad(&mut arena, 8);
             let pos = arena.len() as u32;
             arena.extend(tuple);
-            TupleRef { pos, len: tuple.len() as u16 }
+            TupleRef { pos, len: tuple.len() as u32 }
         })
         .collect();
     (arena, refs)
@@ -336,7 +336,7 @@ proptest! {
         arena.extend(tuple);
         let layout = TupleLayout::new(attrs, 20);
         for pos in [16, pos] {
-            if let Ok((cells, _)) = deformed(&mut arena.clone(), &[TupleRef { pos, len }], &layout) {
+            if let Ok((cells, _)) = deformed(&mut arena.clone(), &[TupleRef { pos, len: len.into() }], &layout) {
                 for cell in cells.iter().flatten().filter(|cell| !cell.is_null()) {
                     let _ = cell.pos;
                 }

@@ -18,7 +18,7 @@ const NO_BITMAP: u32 = u32::MAX;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TupleRef {
     pub pos: u32,
-    pub len: u16,
+    pub len: u32,
 }
 
 /// What becomes of an attribute.
@@ -39,7 +39,7 @@ pub enum Take {
 }
 
 impl Take {
-    pub(super) fn column(self) -> Option<usize> {
+    pub fn column(self) -> Option<usize> {
         match self {
             Take::Skip => None,
             Take::Fixed { column }
@@ -136,7 +136,7 @@ impl Header {
 #[inline]
 pub(super) fn header(arena: &[u8], tuple: TupleRef) -> Result<Header, &'static str> {
     let pos = tuple.pos as usize;
-    let bytes = arena.get(pos..pos + usize::from(tuple.len)).ok_or("tuple outside the batch")?;
+    let bytes = arena.get(pos..pos + tuple.len as usize).ok_or("tuple outside the batch")?;
     let fixed: &[u8; T_BITS] = bytes.first_chunk().ok_or("tuple shorter than its header")?;
     let infomask2 = u16::from_le_bytes([fixed[18], fixed[19]]);
     let infomask = u16::from_le_bytes([fixed[20], fixed[21]]);
