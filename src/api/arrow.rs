@@ -24,7 +24,8 @@ CREATE FUNCTION export_table_arrow(
     scan text DEFAULT 'auto',
     device text DEFAULT 'auto',
     overwrite boolean DEFAULT false,
-    stats text[] DEFAULT NULL)
+    stats text[] DEFAULT NULL,
+    append boolean DEFAULT false)
 RETURNS TABLE (path text, files int, record_batches bigint, rows bigint, bytes bigint,
                scan text, device text, workers int, elapsed interval)
 VOLATILE PARALLEL UNSAFE LANGUAGE c AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
@@ -42,6 +43,7 @@ fn export_table_arrow(
     device: Option<&[u8]>,
     overwrite: Option<bool>,
     stats: Option<Array<&[u8]>>,
+    append: Option<bool>,
 ) -> Result<
     TableIterator<
         'static,
@@ -71,6 +73,7 @@ fn export_table_arrow(
         scan: scan_kind(text(scan)?.as_deref())?,
         device: wanted_device(text(device)?.as_deref())?,
         overwrite: overwrite.unwrap_or(false),
+        append: append.unwrap_or(false),
     };
     Ok(TableIterator::once(export(&request)?))
 }

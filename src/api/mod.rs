@@ -77,6 +77,7 @@ fn export_table_parquet(
         scan: scan_kind(text(scan)?.as_deref())?,
         device: wanted_device(text(device)?.as_deref())?,
         overwrite: overwrite.unwrap_or(false),
+        append: false,
     };
     Ok(TableIterator::once(export(&request)?))
 }
@@ -276,11 +277,11 @@ extension_sql!(
     r#"
 COMMENT ON FUNCTION export_table_parquet(regclass, text, text[], text, bigint, bigint, int, text, text, boolean) IS
     'Exports a table to a Parquet file (path ending in .parquet) or a directory of them, in parallel, on one snapshot';
-COMMENT ON FUNCTION export_table_arrow(regclass, text, text[], text, bigint, bigint, int, text, text, boolean, text[]) IS
+COMMENT ON FUNCTION export_table_arrow(regclass, text, text[], text, bigint, bigint, int, text, text, boolean, text[], boolean) IS
     'Exports a table to an Arrow IPC file (path ending in .arrow) or a directory of them, in parallel, on one snapshot';
 COMMENT ON FUNCTION export_query_parquet(text, text, text, bigint, bigint, boolean) IS
     'Exports the rows of a query to a Parquet file (path ending in .parquet) or a directory with one';
-COMMENT ON FUNCTION export_query_arrow(text, text, text, bigint, bigint, boolean, text[]) IS
+COMMENT ON FUNCTION export_query_arrow(text, text, text, bigint, bigint, boolean, text[], boolean) IS
     'Exports the rows of a query to an Arrow IPC file (path ending in .arrow) or a directory with one';
 COMMENT ON FUNCTION copy_binary_dump(regclass, text, int, boolean) IS
     'Writes a table as one COPY BINARY file by the parallel scan, or counts its bytes when path is null';

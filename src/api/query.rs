@@ -60,7 +60,8 @@ CREATE FUNCTION export_query_arrow(
     compression text DEFAULT 'none',
     record_batch_rows bigint DEFAULT 262144, record_batch_bytes bigint DEFAULT 134217728,
     overwrite boolean DEFAULT false,
-    stats text[] DEFAULT NULL)
+    stats text[] DEFAULT NULL,
+    append boolean DEFAULT false)
 RETURNS TABLE (path text, files int, record_batches bigint, rows bigint, bytes bigint,
                scan text, device text, workers int, elapsed interval)
 VOLATILE PARALLEL UNSAFE LANGUAGE c AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
@@ -73,6 +74,7 @@ fn export_query_arrow(
     record_batch_bytes: Option<i64>,
     overwrite: Option<bool>,
     stats: Option<Array<&[u8]>>,
+    append: Option<bool>,
 ) -> Result<
     TableIterator<
         'static,
@@ -95,6 +97,7 @@ fn export_query_arrow(
         compression: arrow_codec(compression)?,
         group_rows: positive(record_batch_rows, "record_batch_rows", 262_144)?,
         group_bytes: positive(record_batch_bytes, "record_batch_bytes", 128 << 20)?,
+        append: append.unwrap_or(false),
         ..of_query(query, path, Format::Arrow { stats }, overwrite)?
     };
     Ok(TableIterator::once(export(&request)?))
@@ -118,5 +121,6 @@ fn of_query(
         scan: None,
         device: Wanted::Cpu,
         overwrite: overwrite.unwrap_or(false),
+        append: false,
     })
 }

@@ -1,5 +1,10 @@
 //! The ends of the files: what comes before the first row group or record batch, and behind the last.
 
+use std::rc::Rc;
+
+use arrow::ipc::Block;
+
+use super::append::Append;
 use super::message::{Part, Report};
 use super::sink::encode_error;
 use crate::encode::footer::{CREATED_BY, MAGIC, write_footer};
@@ -23,8 +28,9 @@ trait Ends: Sized {
     type Meta;
 
     fn decode(metadata: &[u8]) -> encode::Result<Self::Meta>;
-    fn new(job: &Job, metas: &[Self::Meta]) -> encode::Result<Self>;
-    fn header(&self) -> Vec<u8>;
+    fn new(job: &Job, metas: &[Self::Meta]) -> Result<Self>;
+    /// Writes what comes before the first row group or record batch; how long it is.
+    fn begin(&self, writer: &Writer) -> Result<u64>;
     /// What the file ends with, from `end` on.
     fn footer(&self, end: u64, metas: &[Self::Meta]) -> encode::Result<Vec<u8>>;
 }
@@ -39,13 +45,15 @@ impl Ends for Parquet {
     }
 
     /// With each numeric column's precision as the row groups' statistics show it.
-    fn new(job: &Job, metas: &[RowGroupMeta]) -> encode::Result<Parquet> {
+    fn new(job: &Job, metas: &[RowGroupMeta]) -> Result<Parquet> {
         let fields = job.fields();
-        FileSchema::new(&fields, &exact_shapes(&fields, &job.shapes, metas)).map(Parquet)
+        let schema = FileSchema::new(&fields, &exact_shapes(&fields, &job.shapes, metas));
+        schema.map(Parquet).map_err(encode_error)
     }
 
-    fn header(&self) -> Vec<u8> {
-        MAGIC.to_vec()
+    fn begin(&self, writer: &Writer) -> Result<u64> {
+        writer.write_at(MAGIC, 0)?;
+        Ok(MAGIC.len() as u64)
     }
 
     fn footer(&self, end: u64, metas: &[RowGroupMeta]) -> encode::Result<Vec<u8>> {
@@ -55,7 +63,10 @@ impl Ends for Parquet {
     }
 }
 
-struct Arrow(arrow::datatypes::Schema);
+struct Arrow {
+    schema: arrow::datatypes::Schema,
+    append: Option<Rc<Append>>,
+}
 
 impl Ends for Arrow {
     type Meta = BatchMeta;
@@ -64,27 +75,43 @@ impl Ends for Arrow {
         BatchMeta::decode(metadata)
     }
 
-    fn new(job: &Job, metas: &[BatchMeta]) -> encode::Result<Arrow> {
+    fn new(job: &Job, metas: &[BatchMeta]) -> Result<Arrow> {
         let fields = job.fields();
         let shapes = ipc::exact_shapes(&fields, &job.shapes, metas);
-        FileSchema::new(&fields, &shapes).map(|schema| Arrow(schema.arrow_file()))
+        let schema = FileSchema::new(&fields, &shapes).map_err(encode_error)?.arrow_file();
+        Ok(match &job.append {
+            Some(append) => Arrow { schema: append.merged(&schema)?, append: Some(append.clone()) },
+            None => Arrow { schema, append: None },
+        })
     }
 
-    fn header(&self) -> Vec<u8> {
-        file::header(&self.0)
+    fn begin(&self, writer: &Writer) -> Result<u64> {
+        if let Some(append) = &self.append {
+            return append.copy(&self.schema, writer);
+        }
+        let header = file::header(&self.schema);
+        writer.write_at(&header, 0)?;
+        Ok(header.len() as u64)
     }
 
     fn footer(&self, _end: u64, metas: &[BatchMeta]) -> encode::Result<Vec<u8>> {
-        file::footer(&self.0, metas)
+        let (before, metadata) = match &self.append {
+            Some(append) => (append.blocks.as_slice(), append.metadata.as_slice()),
+            None => (&[][..], &[][..]),
+        };
+        let blocks: Vec<Block> = before.iter().copied().chain(metas.iter().map(BatchMeta::block)).collect();
+        file::footer(&self.schema, &blocks, metadata)
     }
 }
 
 /// Bytes at the start of each file that are left to the leader. An Arrow file's final header is as long as
 /// the one that the shapes in force make.
 pub fn head(job: &Job, format: &Format) -> Result<u64> {
-    Ok(match format {
-        Format::Parquet => MAGIC.len() as u64,
-        Format::Arrow { .. } => {
+    let appended = job.append.as_ref().and_then(|append| append.end());
+    Ok(match (format, appended) {
+        (Format::Parquet, _) => MAGIC.len() as u64,
+        (Format::Arrow { .. }, Some(end)) => end,
+        (Format::Arrow { .. }, None) => {
             let schema = FileSchema::new(&job.fields(), &job.shapes).map_err(encode_error)?;
             file::header(&schema.arrow_file()).len() as u64
         }
@@ -105,7 +132,7 @@ fn finish_files<E: Ends>(job: &Job, report: Report, staged: &Staged) -> Result<V
     parts.sort_by_key(|part| (part.chunk, part.sequence));
     let metas = parts.iter().map(|part| E::decode(&part.metadata)).collect::<encode::Result<Vec<_>>>();
     let metas = metas.map_err(encode_error)?;
-    let ends = E::new(job, &metas).map_err(encode_error)?;
+    let ends = E::new(job, &metas)?;
     let mut by_file: Vec<(Vec<Part>, Vec<E::Meta>)> =
         staged.files.iter().map(|_| Default::default()).collect();
     for (part, meta) in parts.into_iter().zip(metas) {
@@ -133,13 +160,12 @@ fn finish_file<E: Ends>(
     staged: &Staged,
 ) -> Result<Finished> {
     let writer = Writer::open(&staged.files[index])?;
-    let header = ends.header();
+    let begin = ends.begin(&writer)?;
     let first = parts.iter().map(|part| part.offset).min();
-    if first.is_some_and(|first| first != header.len() as u64) {
+    if first.is_some_and(|first| first != begin) {
         return Err(internal("a file's header is not as long as was left for it"));
     }
-    writer.write_at(&header, 0)?;
-    let end = parts.iter().map(|part| part.offset + part.bytes).max().unwrap_or(header.len() as u64);
+    let end = parts.iter().map(|part| part.offset + part.bytes).max().unwrap_or(begin);
     let footer = ends.footer(end, metas).map_err(encode_error)?;
     writer.write_at(&footer, end)?;
     let bytes = end + footer.len() as u64;

@@ -6,10 +6,13 @@ use std::time::{Duration, Instant};
 
 use pgrx::pg_sys::Oid;
 
+use super::append::Append;
 use super::device::{self, Wanted, Way, Work};
 use super::footers::{self, Finished};
 use super::message::Report;
+use super::sink::encode_error;
 use super::{choices, pass, sample};
+use crate::encode::FileSchema;
 use crate::encode::ipc::has_bounds;
 use crate::pg::access::{check_file_role, check_row_security, check_select};
 use crate::pg::catalog::{self, Attribute, Table};
@@ -49,6 +52,8 @@ pub struct Request {
     pub scan: Option<ScanKind>,
     pub device: Wanted,
     pub overwrite: bool,
+    /// Behind the record batches of the file that is there.
+    pub append: bool,
 }
 
 impl Request {
@@ -81,7 +86,9 @@ pub fn export(request: &Request) -> Result<Exported> {
     check_file_role()?;
     let extension = request.format.extension();
     let is_file = Path::new(&request.path).extension().is_some_and(|found| found == extension);
-    let target = Target::new(&request.path, is_file, Some(extension), request.overwrite)?;
+    let appends = appends(request, is_file)?;
+    let target = Target::new(&request.path, is_file, Some(extension), request.overwrite || appends)?;
+    let append = appends.then(|| Append::open(&request.path).map(Rc::new)).transpose()?;
     let Opened { source, columns, slots, query, table: _table } = open(&request.subject)?;
     check_stats(&source, &columns, &request.format)?;
     let way = match query {
@@ -93,8 +100,16 @@ pub fn export(request: &Request) -> Result<Exported> {
     let workers = choose_workers(&source, request.workers);
     let progress = Progress::start(source.oid.into(), source.blocks() * BLOCK_SIZE as u64);
     let mut job = new_job(source, columns, way.scan, Shapes::new(slots));
-    job.query = query;
+    (job.query, job.append) = (query, append);
     let (density, mut seen) = sample::take(&job)?;
+    if let Some(append) = &job.append {
+        append.seed(&job.columns, &mut seen);
+        append.merged(
+            &FileSchema::new(&job.fields(), &widened(&job.columns, &seen))
+                .map_err(encode_error)?
+                .arrow_file(),
+        )?;
+    }
     if way.device.is_some() {
         job.encode = choices::take(&mut job, &mut seen, request)?;
         job.device = way.device;
@@ -116,6 +131,9 @@ pub fn export(request: &Request) -> Result<Exported> {
     if !is_file {
         staged.write_manifest(&manifest(&job, &request.format, files))?;
     }
+    if let Some(append) = &job.append {
+        append.check_unchanged()?;
+    }
     staged.publish()?;
     let planned = job.device.is_some();
     if job.query.is_none() {
@@ -123,6 +141,18 @@ pub fn export(request: &Request) -> Result<Exported> {
     }
     let device = device::conclude(&job.source, planned, &tally);
     Ok(Exported { device, elapsed: began.elapsed(), ..exported })
+}
+
+/// Whether there is a file to append to.
+fn appends(request: &Request, is_file: bool) -> Result<bool> {
+    let refused = match (is_file, request.overwrite) {
+        _ if !request.append => return Ok(false),
+        (false, _) => "rows are appended to a file, and the path is a directory's",
+        (_, true) => "append and overwrite exclude each other",
+        _ => return Ok(Path::new(&request.path).try_exists().unwrap_or(true)),
+    };
+    Err(error(Code::ERRCODE_INVALID_PARAMETER_VALUE, refused)
+        .set_hint("Pass a path that ends in .arrow, and one of append and overwrite."))
 }
 
 /// What is to be read, checked for the caller's rights to read it.
@@ -231,6 +261,7 @@ pub(super) fn new_job(source: Source, columns: Vec<Column>, scan: ScanKind, shap
         columns,
         chunks,
         query: None,
+        append: None,
         scan,
         shapes,
         surveyed: false,

@@ -22,6 +22,8 @@ pub struct IpcMeta {
     pub schema: SchemaRef,
     version: MetadataVersion,
     dictionaries: Vec<Block>,
+    /// Of the footer.
+    pub metadata: Vec<(String, String)>,
     pub batches: Vec<BatchMeta>,
 }
 
@@ -62,6 +64,19 @@ impl IpcMeta {
             meta.batches.push(guarded(path, || meta.parse_batch(&message, block))?);
         }
         Ok(meta)
+    }
+
+    pub fn version(&self) -> MetadataVersion {
+        self.version
+    }
+
+    pub fn has_dictionaries(&self) -> bool {
+        !self.dictionaries.is_empty()
+    }
+
+    /// Where the record batches lie.
+    pub fn blocks(&self) -> Vec<Block> {
+        self.batches.iter().map(|batch| batch.block).collect()
     }
 
     fn parse_batch(&self, framed: &[u8], block: Block) -> std::result::Result<BatchMeta, String> {
@@ -143,8 +158,12 @@ fn parse_footer(bytes: &[u8]) -> std::result::Result<(IpcMeta, Vec<Block>), Stri
     let schema = Arc::new(try_fb_to_schema(schema).map_err(|cause| cause.to_string())?);
     let dictionaries = footer.dictionaries().into_iter().flatten().copied().collect();
     let blocks = footer.recordBatches().ok_or("its footer lists no record batches")?;
+    let pairs = footer.custom_metadata().into_iter().flatten();
+    let metadata =
+        pairs.filter_map(|pair| Some((pair.key()?.to_owned(), pair.value()?.to_owned()))).collect();
     let version = footer.version();
-    Ok((IpcMeta { schema, version, dictionaries, batches: Vec::new() }, blocks.iter().copied().collect()))
+    let meta = IpcMeta { schema, version, dictionaries, metadata, batches: Vec::new() };
+    Ok((meta, blocks.iter().copied().collect()))
 }
 
 /// Where a block lies in the file.

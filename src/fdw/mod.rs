@@ -24,6 +24,7 @@ pub use bounds::Bounds;
 pub use cache::Cache;
 pub use error::{Misfit, Problem, ReadError, Result};
 pub use files::{DataFile, FileSet};
+pub use ipc::IpcMeta;
 pub use meta::{FileMeta, Format};
 pub use pattern::{Keys, Pattern};
 pub use read::{Rows, Scanner};

@@ -8,6 +8,7 @@ use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::export::Append;
 use crate::pg::query::QueryRows;
 use crate::types::{Field, Shapes};
 
@@ -114,6 +115,9 @@ pub struct Job {
     /// The rows, where they are a query's: the leader reads them alone.
     #[serde(skip)]
     pub query: Option<Rc<QueryRows>>,
+    /// The file that the rows go behind: the leader's.
+    #[serde(skip)]
+    pub append: Option<Rc<Append>>,
     pub columns: Vec<Column>,
     pub chunks: Chunks,
     pub scan: ScanKind,

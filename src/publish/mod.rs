@@ -6,7 +6,7 @@
 
 use std::ffi::CString;
 use std::fs::{self, File, OpenOptions, Permissions};
-use std::io;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, PermissionsExt};
@@ -320,6 +320,25 @@ impl Writer {
     fn write_back(&self, offset: u64, bytes: u64, flags: u32) {
         // SAFETY: an advisory call on an open file.
         unsafe { libc::sync_file_range(self.file.as_raw_fd(), offset as i64, bytes as i64, flags) };
+    }
+
+    /// Makes the first `length` bytes those of another file, by copies of `piece` bytes, and takes its permissions.
+    pub fn take_over(&self, from: &File, length: u64, piece: u64) -> Result<()> {
+        let copy = |at: u64| {
+            (&mut &*from).seek(SeekFrom::Start(at))?;
+            (&mut &self.file).seek(SeekFrom::Start(at))?;
+            let wanted = piece.min(length - at);
+            match io::copy(&mut from.take(wanted), &mut &self.file)? == wanted {
+                true => Ok(()),
+                false => Err(io::ErrorKind::UnexpectedEof.into()),
+            }
+        };
+        for at in (0..length).step_by(piece as usize) {
+            check_for_interrupts();
+            copy(at).map_err(|cause| self.failed(&cause))?;
+        }
+        let permissions = from.metadata().and_then(|found| self.file.set_permissions(found.permissions()));
+        permissions.map_err(|cause| self.failed(&cause))
     }
 
     pub fn read_at(&self, bytes: &mut [u8], offset: u64) -> Result<()> {

@@ -287,7 +287,7 @@ impl BatchMeta {
         serde_json::from_slice(bytes).map_err(json)
     }
 
-    pub(super) fn block(&self) -> Block {
+    pub fn block(&self) -> Block {
         Block::new(self.offset, self.header_len, self.body_len)
     }
 }

@@ -3,11 +3,10 @@
 use arrow::datatypes::Schema;
 use arrow::ipc::convert::IpcSchemaEncoder;
 use arrow::ipc::writer::{DictionaryTracker, IpcDataGenerator, IpcWriteOptions};
-use arrow::ipc::{Block, FooterBuilder, MetadataVersion};
-use flatbuffers::FlatBufferBuilder;
+use arrow::ipc::{Block, FooterBuilder, KeyValue, KeyValueArgs, MetadataVersion};
+use flatbuffers::{FlatBufferBuilder, WIPOffset};
 
 use super::super::{Result, invalid};
-use super::BatchMeta;
 
 const MAGIC: &[u8; 6] = b"ARROW1";
 
@@ -44,19 +43,28 @@ pub fn header(schema: &Schema) -> Vec<u8> {
     header
 }
 
+fn key_value<'a>(fbb: &mut FlatBufferBuilder<'a>, key: &str, value: &str) -> WIPOffset<KeyValue<'a>> {
+    let (key, value) = (fbb.create_string(key), fbb.create_string(value));
+    KeyValue::create(fbb, &KeyValueArgs { key: Some(key), value: Some(value) })
+}
+
 /// What comes behind the last record batch. The batches are in the order of the rows, which need not be
 /// that of the bytes.
-pub fn footer(schema: &Schema, batches: &[BatchMeta]) -> Result<Vec<u8>> {
-    let blocks: Vec<Block> = batches.iter().map(BatchMeta::block).collect();
+pub fn footer(schema: &Schema, blocks: &[Block], metadata: &[(String, String)]) -> Result<Vec<u8>> {
     let mut fbb = FlatBufferBuilder::new();
     let dictionaries = fbb.create_vector::<Block>(&[]);
-    let blocks = fbb.create_vector(&blocks);
+    let blocks = fbb.create_vector(blocks);
+    let pairs: Vec<_> = metadata.iter().map(|(key, value)| key_value(&mut fbb, key, value)).collect();
+    let pairs = (!pairs.is_empty()).then(|| fbb.create_vector(&pairs));
     let schema = IpcSchemaEncoder::new().schema_to_fb_offset(&mut fbb, schema);
     let mut builder = FooterBuilder::new(&mut fbb);
     builder.add_version(MetadataVersion::V5);
     builder.add_schema(schema);
     builder.add_dictionaries(dictionaries);
     builder.add_recordBatches(blocks);
+    if let Some(pairs) = pairs {
+        builder.add_custom_metadata(pairs);
+    }
     let root = builder.finish();
     fbb.finish(root, None);
     let data = fbb.finished_data();

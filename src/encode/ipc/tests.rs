@@ -41,7 +41,10 @@ pub fn assemble(fields: &[Field], shapes: &Shapes, batches: Vec<EncodedBatch>) -
     let exact = exact_shapes(fields, shapes, &metas);
     let header = file::header(&schema(fields, &exact));
     file[..header.len()].copy_from_slice(&header);
-    file.extend_from_slice(&file::footer(&schema(fields, &exact), &metas).unwrap());
+    file.extend_from_slice(
+        &file::footer(&schema(fields, &exact), &metas.iter().map(BatchMeta::block).collect::<Vec<_>>(), &[])
+            .unwrap(),
+    );
     file
 }
 

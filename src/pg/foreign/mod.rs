@@ -99,7 +99,7 @@ pub fn routine() -> Datum {
 }
 
 /// What is wrong with a file, as PostgreSQL reports it.
-fn report(found: ReadError) -> Error {
+pub fn report(found: ReadError) -> Error {
     let path = &found.path;
     match found.problem {
         Problem::Io(what, cause) => {

@@ -1,0 +1,195 @@
+//! Record batches behind those of an Arrow file that is there.
+//!
+//! The file itself is only read: its record batches are copied to the temporary file, the new ones follow, and a
+//! footer that lists all of them; then it is renamed over the old one, as every export is. What two appends to one
+//! file would lose, a lock on it prevents.
+
+use std::fs::File;
+use std::ops::Range;
+use std::os::fd::AsRawFd;
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema};
+use arrow::ipc::{Block, MetadataVersion};
+
+use crate::encode::ipc::file;
+use crate::fdw::{FileId, IpcMeta, Problem, ReadError, Source};
+use crate::pg::encoding::in_message;
+use crate::pg::error::{Code, Error, Result, error, file_error};
+use crate::pg::foreign::report;
+use crate::plan::Column;
+use crate::publish::Writer;
+use crate::types::{Kind, Shape, Shapes};
+
+/// One copy from file to file; cancel is looked at between them.
+const COPY_BYTES: u64 = 64 << 20;
+
+/// The file that is there. The leader's alone.
+#[derive(Debug)]
+pub struct Append {
+    path: String,
+    id: Arc<FileId>,
+    /// Holds the lock.
+    file: File,
+    schema: Schema,
+    pub blocks: Vec<Block>,
+    pub metadata: Vec<(String, String)>,
+    /// From the first record batch to the end of the last; what types a file without them has is of no account.
+    batches: Option<Range<u64>>,
+}
+
+impl Append {
+    pub fn open(path: &str) -> Result<Append> {
+        let file = File::open(path).map_err(|cause| file_error("open file", Path::new(path), &cause))?;
+        lock(&file, path)?;
+        let source = Source::open(path).map_err(report)?;
+        let meta = IpcMeta::read(&source).map_err(unreadable)?;
+        if meta.version() != MetadataVersion::V5 || meta.has_dictionaries() {
+            return Err(misfit(path, "It has dictionaries, or is in a format before Arrow 1.0.".into()));
+        }
+        let blocks = meta.blocks();
+        let start = |block: &Block| block.offset() as u64;
+        let end = |block: &Block| start(block) + block.metaDataLength() as u64 + block.bodyLength() as u64;
+        let begin = blocks.iter().map(start).min();
+        let batches = begin.zip(blocks.iter().map(end).max()).map(|(begin, end)| begin..end);
+        if batches.as_ref().is_some_and(|batches| !batches.end.is_multiple_of(8)) {
+            return Err(misfit(path, "Its record batches do not end at a multiple of 8 bytes.".into()));
+        }
+        let (path, schema) = (path.to_owned(), Schema::clone(&meta.schema));
+        let (id, metadata) = (source.id().clone(), meta.metadata);
+        Ok(Append { path, id, file, schema, blocks, metadata, batches })
+    }
+
+    /// Where the new record batches begin; `None` where there are none before them.
+    pub fn end(&self) -> Option<u64> {
+        self.batches.as_ref().map(|batches| batches.end)
+    }
+
+    /// What the file's types ask of the shapes.
+    pub fn seed(&self, columns: &[Column], shapes: &mut Shapes) {
+        let fields = self.schema.fields().iter().filter(|_| self.batches.is_some());
+        for (column, field) in columns.iter().zip(fields) {
+            seed(&column.field.kind, field.data_type(), shapes);
+        }
+    }
+
+    /// The schema of all record batches: the file's, its decimals as wide and its fields as nullable as the new ones
+    /// need it.
+    pub fn merged(&self, new: &Schema) -> Result<Schema> {
+        let names = |schema: &Schema| {
+            let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+            names.join(", ")
+        };
+        if names(&self.schema) != names(new) {
+            let (old, new) = (names(&self.schema), names(new));
+            return Err(misfit(&self.path, format!("The file has the columns {old}; the export has {new}.")));
+        }
+        let Some(batches) = &self.batches else { return Ok(new.clone()) };
+        let fields = self.schema.fields().iter().zip(new.fields());
+        let merge = |(old, new): (&Arc<Field>, &Arc<Field>)| {
+            merged(old, new).ok_or_else(|| {
+                let (name, old, new) = (old.name(), old.data_type(), new.data_type());
+                misfit(&self.path, format!("Column \"{name}\" is {old} in the file and {new} in the export."))
+            })
+        };
+        let fields = fields.map(merge).collect::<Result<Vec<Field>>>()?;
+        let schema = Schema::new_with_metadata(fields, self.schema.metadata().clone());
+        if schema != self.schema && file::header(&schema).len() as u64 != batches.start {
+            let detail = "A decimal has to become wider, or a field nullable, and the file's beginning has no room to say so.";
+            return Err(misfit(&self.path, detail.into()));
+        }
+        Ok(schema)
+    }
+
+    /// Writes the file's record batches, with a header for `schema`; where they end.
+    pub fn copy(&self, schema: &Schema, writer: &Writer) -> Result<u64> {
+        let end = self.end();
+        writer.take_over(&self.file, end.unwrap_or(0), COPY_BYTES)?;
+        if end.is_none() || *schema != self.schema {
+            let header = file::header(schema);
+            writer.write_at(&header, 0)?;
+            return Ok(end.unwrap_or(header.len() as u64));
+        }
+        Ok(end.unwrap_or(0))
+    }
+
+    /// Before the rename: the file must still be the one that was copied.
+    pub fn check_unchanged(&self) -> Result<()> {
+        Source::reopen(&self.id).map(|_| ()).map_err(report)
+    }
+}
+
+/// The lock goes with the descriptor, whatever becomes of the process.
+fn lock(file: &File, path: &str) -> Result<()> {
+    // SAFETY: an open descriptor.
+    if unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } == 0 {
+        return Ok(());
+    }
+    Err(error(Code::ERRCODE_LOCK_NOT_AVAILABLE, format!("another export appends to \"{path}\""))
+        .set_hint("Wait for it to end."))
+}
+
+fn seed(kind: &Kind, found: &DataType, shapes: &mut Shapes) {
+    match (kind, found) {
+        (Kind::Numeric { slot }, DataType::Decimal128(precision, scale)) => {
+            let scale = (*scale).max(0) as u16;
+            shapes.merge(*slot, Shape::numeric(u16::from(*precision).saturating_sub(scale), scale));
+        }
+        (Kind::Numeric { slot } | Kind::List { slot, .. }, DataType::Utf8) => {
+            shapes.merge(*slot, Shape::TEXT);
+        }
+        (Kind::List { slot, element }, DataType::List(_)) => {
+            let (mut dimensions, mut inner) = (0, found);
+            while let DataType::List(field) = inner {
+                (dimensions, inner) = (dimensions + 1, field.data_type());
+            }
+            shapes.merge(*slot, Shape::list(dimensions.min(6)));
+            seed(&element.kind, inner, shapes);
+        }
+        (Kind::Struct { fields }, DataType::Struct(found)) => {
+            fields.iter().zip(found).for_each(|(field, found)| seed(&field.kind, found.data_type(), shapes));
+        }
+        _ => {}
+    }
+}
+
+/// A field that describes the values of both; `None` where their bytes differ.
+fn merged(old: &Field, new: &Field) -> Option<Field> {
+    let child = |old: &Arc<Field>, new: &Arc<Field>| merged(old, new).map(Arc::new);
+    let data_type = match (old.data_type(), new.data_type()) {
+        (DataType::Decimal128(p, scale), DataType::Decimal128(q, other)) if scale == other => {
+            DataType::Decimal128(*p.max(q), *scale)
+        }
+        (DataType::List(old), DataType::List(new)) => DataType::List(child(old, new)?),
+        (DataType::Struct(olds), DataType::Struct(news)) if olds.len() == news.len() => {
+            let fields = olds
+                .iter()
+                .zip(news)
+                .map(|(old, new)| (old.name() == new.name()).then(|| child(old, new))?);
+            DataType::Struct(fields.collect::<Option<Vec<_>>>()?.into())
+        }
+        (old, new) => (old == new).then(|| old.clone())?,
+    };
+    let nullable = old.is_nullable() || new.is_nullable();
+    Some(old.clone().with_data_type(data_type).with_nullable(nullable))
+}
+
+fn unreadable(found: ReadError) -> Error {
+    match found.problem {
+        Problem::Damaged(why) => {
+            error(Code::ERRCODE_DATA_CORRUPTED, format!("cannot append to \"{}\"", found.path))
+                .set_detail(in_message(why))
+                .set_hint(
+                    "It is not a whole Arrow IPC file. Export to another file, or pass overwrite => true.",
+                )
+        }
+        _ => report(found),
+    }
+}
+
+fn misfit(path: &str, detail: String) -> Error {
+    error(Code::ERRCODE_DATATYPE_MISMATCH, format!("cannot append to \"{path}\""))
+        .set_detail(detail)
+        .set_hint("Export to another file, or a query that casts its columns to the file's types.")
+}
