@@ -242,6 +242,8 @@ def test_faults(server, db, truth, out, scan):
     finally:
         db.execute("ALTER SYSTEM RESET pg_strata.gpu_fault_after")
         db.execute("SELECT pg_reload_conf()")
+    # As the next export would: it starts the service where there is none.
+    db.execute("SELECT * FROM gpu_devices()")
     eventually(lambda: ready(server), 30, lambda: f"{beacon(server)}\n{server.log()[-6000:]}")
 
 

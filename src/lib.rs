@@ -6,6 +6,7 @@ pub mod fdw;
 pub mod gpu;
 pub mod slot;
 pub mod types;
+pub mod vcf;
 pub mod wire;
 
 #[cfg(feature = "pg")]

@@ -11,6 +11,7 @@ mod arrow;
 mod foreign;
 mod gpu;
 mod query;
+mod vcf;
 
 use pgrx::datum::Interval;
 use pgrx::pg_sys::Oid;
@@ -283,6 +284,8 @@ COMMENT ON FUNCTION export_query_parquet(text, text, text, bigint, bigint, boole
     'Exports the rows of a query to a Parquet file (path ending in .parquet) or a directory with one';
 COMMENT ON FUNCTION export_query_arrow(text, text, text, bigint, bigint, boolean, text[], boolean) IS
     'Exports the rows of a query to an Arrow IPC file (path ending in .arrow) or a directory with one';
+COMMENT ON FUNCTION import_vcf(text, text, text, text, boolean) IS
+    'Converts a VCF file on the server to an Arrow IPC file, INFO and FORMAT fields typed';
 COMMENT ON FUNCTION copy_binary_dump(regclass, text, int, boolean) IS
     'Writes a table as one COPY BINARY file by the parallel scan, or counts its bytes when path is null';
 COMMENT ON FUNCTION decode_table(regclass, text, int, text) IS
@@ -294,6 +297,7 @@ COMMENT ON FUNCTION decode_table(regclass, text, int, text) IS
         arrow::export_table_arrow,
         query::export_query_parquet,
         query::export_query_arrow,
+        vcf::import_vcf,
         copy_binary_dump,
         decode_table
     ],

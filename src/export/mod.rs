@@ -17,6 +17,7 @@ mod pass;
 mod sample;
 mod shared;
 mod sink;
+mod vcf;
 
 pub use append::Append;
 pub use device::Wanted;
@@ -24,3 +25,4 @@ pub use dump::dump;
 pub use leader::{Request, Subject, export};
 pub use measure::measure;
 pub use pass::worker_body;
+pub use vcf::import_vcf;

@@ -58,7 +58,7 @@ impl BufferCodec {
         }
     }
 
-    fn options(self) -> Result<IpcWriteOptions> {
+    pub(crate) fn options(self) -> Result<IpcWriteOptions> {
         let (codec, level) = match self {
             BufferCodec::None => (None, None),
             BufferCodec::Lz4 => (Some(CompressionType::LZ4_FRAME), None),

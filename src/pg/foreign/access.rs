@@ -17,6 +17,6 @@ pub fn check_file_role(role: Oid) -> Result<()> {
         return Ok(());
     }
     Err(error(Code::ERRCODE_INSUFFICIENT_PRIVILEGE, "permission denied to read files of the server")
-        .set_detail("Only roles with privileges of the \"pg_read_server_files\" role may read a foreign table of arrow_fdw.")
+        .set_detail("Only roles with privileges of the \"pg_read_server_files\" role may read them.")
         .set_hint("Ask for: GRANT pg_read_server_files TO your role, or for a view over the foreign table."))
 }

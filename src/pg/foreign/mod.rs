@@ -22,7 +22,7 @@ use super::error::{Code, Error, Result, error, os_message};
 use super::guc;
 use crate::fdw::{Cache, FileMeta, Problem, ReadError, Source};
 
-mod access;
+pub mod access;
 mod analyze;
 mod callbacks;
 mod column;

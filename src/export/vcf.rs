@@ -1,0 +1,79 @@
+//! VCF files on the server as Arrow files: read, converted and published by the calling process.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufReader, BufWriter, Write};
+use std::path::Path;
+
+use super::leader::check_context;
+use crate::encode::ipc::BufferCodec;
+use crate::pg::access::check_file_role;
+use crate::pg::encoding::in_message;
+use crate::pg::error::{Code, Error, Result, error, file_error};
+use crate::pg::{check_for_interrupts, foreign};
+use crate::publish::{Target, Writer};
+use crate::vcf::{self, Cause, FileSink, Samples, VcfError};
+
+const BATCH_ROWS: usize = 65_536;
+
+pub struct Imported {
+    pub batches: u64,
+    pub rows: u64,
+    pub bytes: u64,
+}
+
+/// Converts the VCF file at `from` to an Arrow file at `to`.
+pub fn import_vcf(
+    from: &str,
+    to: &str,
+    samples: Samples,
+    codec: BufferCodec,
+    overwrite: bool,
+) -> Result<Imported> {
+    check_context()?;
+    foreign::access::check_file_role(pgrx::pg_sys::InvalidOid)?;
+    check_file_role()?;
+    let path = Path::new(from);
+    if !path.is_absolute() {
+        return Err(error(
+            Code::ERRCODE_INVALID_NAME,
+            format!("relative path not allowed for a VCF file: \"{from}\""),
+        )
+        .set_hint("Give the absolute path of a file on the server."));
+    }
+    let target = Target::new(to, true, Some("arrow"), overwrite)?;
+    // Looked at before it is opened: opening a pipe would wait for its other end.
+    let found = fs::metadata(path).map_err(|cause| file_error("open file", path, &cause))?;
+    if !found.is_file() {
+        return Err(error(Code::ERRCODE_WRONG_OBJECT_TYPE, format!("\"{from}\" is not a regular file"))
+            .set_hint("Name a VCF file, or one compressed by bgzip."));
+    }
+    let input = File::open(path).map_err(|cause| file_error("open file", path, &cause))?;
+    let staged = target.stage(1)?;
+    let file = &staged.files[0];
+    let output =
+        OpenOptions::new().write(true).open(file).map_err(|cause| file_error("open file", file, &cause))?;
+    let mut sink = FileSink::new(BufWriter::new(output), codec, check_for_interrupts);
+    let rows = vcf::convert(BufReader::new(input), samples, BATCH_ROWS, &mut sink)
+        .map_err(|found| failed(found, path, file))?;
+    let written = sink.finish().and_then(|(mut out, batches)| Ok(out.flush().map(|()| batches)?));
+    let batches =
+        written.map_err(|cause| failed(VcfError { record: None, cause: Cause::Sink(cause) }, path, file))?;
+    let bytes = fs::metadata(file).map_err(|cause| file_error("examine file", file, &cause))?.len();
+    Writer::open(file)?.sync(bytes)?;
+    staged.publish()?;
+    Ok(Imported { batches, rows, bytes })
+}
+
+fn failed(found: VcfError, from: &Path, to: &Path) -> Error {
+    let at = found.record.map_or_else(String::new, |record| format!("Record {record}: "));
+    match found.cause {
+        Cause::Io(cause) => file_error("read file", from, &cause),
+        Cause::Sink(arrow::error::ArrowError::IoError(_, cause)) => file_error("write file", to, &cause),
+        Cause::Sink(cause) => file_error("write file", to, &io::Error::other(cause)),
+        Cause::Invalid(cause) => {
+            error(Code::ERRCODE_BAD_COPY_FILE_FORMAT, format!("\"{}\" is not a VCF file that can be read", from.display()))
+                .set_detail(in_message(format!("{at}{cause}.")))
+                .set_hint("The header must declare every INFO and FORMAT, and the values be of their types; bcftools can mend a file.")
+        }
+    }
+}

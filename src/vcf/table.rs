@@ -1,0 +1,203 @@
+//! The columns of all records, of one batch at a time.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, Float32Builder, Int64Builder, ListArray, RecordBatch, StructArray, UInt32Array,
+};
+use arrow::buffer::OffsetBuffer;
+use arrow::compute::take;
+use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
+use arrow::error::ArrowError;
+use noodles_vcf::Header;
+use noodles_vcf::variant::RecordBuf;
+
+use super::Samples;
+use super::column::Column;
+
+pub struct Table {
+    schema: SchemaRef,
+    samples: Samples,
+    chrom: Column,
+    pos: Int64Builder,
+    id: Column,
+    reference: Column,
+    alt: Column,
+    qual: Float32Builder,
+    filter: Column,
+    infos: Vec<(String, Column)>,
+    sample_names: Vec<String>,
+    /// One row a record and sample.
+    sample: Column,
+    formats: Vec<(String, Column)>,
+    places: HashMap<String, usize>,
+    records: usize,
+}
+
+impl Table {
+    pub fn new(header: &Header, samples: Samples) -> Table {
+        let info = |(name, map): (&String, &_)| (name.clone(), info_column(map));
+        let infos: Vec<_> = header.infos().iter().map(info).collect();
+        let format = |(name, map): (&String, &_)| (name.clone(), format_column(map));
+        let formats: Vec<_> = header.formats().iter().map(format).collect();
+        let places = infos.iter().enumerate().map(|(place, (name, _))| (name.clone(), place)).collect();
+        let sample_names: Vec<String> = header.sample_names().iter().cloned().collect();
+        let mut table = Table {
+            schema: Arc::new(Schema::empty()),
+            samples,
+            chrom: Column::texts(true),
+            pos: Int64Builder::new(),
+            id: Column::texts(false),
+            reference: Column::texts(true),
+            alt: Column::texts(false),
+            qual: Float32Builder::new(),
+            filter: Column::texts(false),
+            infos,
+            sample_names,
+            sample: Column::texts(true),
+            formats,
+            places,
+            records: 0,
+        };
+        table.schema = Arc::new(Schema::new(table.fields()));
+        table
+    }
+
+    fn fields(&self) -> Vec<Field> {
+        let text = |name, nullable| Field::new(name, DataType::Utf8, nullable);
+        let mut fields = vec![
+            text("chrom", false),
+            Field::new("pos", DataType::Int64, false),
+            Field::new("id", self.id.data_type(), true),
+            text("ref", false),
+            Field::new("alt", self.alt.data_type(), true),
+            Field::new("qual", DataType::Float32, true),
+            Field::new("filter", self.filter.data_type(), true),
+        ];
+        let of = |prefix: &str, (name, column): &(String, Column)| {
+            Field::new(format!("{prefix}{name}"), column.data_type(), !matches!(column, Column::Flag(_)))
+        };
+        fields.extend(self.infos.iter().map(|info| of("info_", info)));
+        if self.sample_names.is_empty() {
+            return fields;
+        }
+        match self.samples {
+            Samples::Rows => {
+                fields.push(text("sample", false));
+                fields.extend(self.formats.iter().map(|format| of("format_", format)));
+            }
+            Samples::Column => {
+                let item = Field::new("item", DataType::Struct(self.sample_fields()), false);
+                fields.push(Field::new("samples", DataType::List(Arc::new(item)), false));
+            }
+        }
+        fields
+    }
+
+    fn sample_fields(&self) -> Fields {
+        let format = |(name, column): &(String, Column)| Field::new(name, column.data_type(), true);
+        let name = Field::new("sample", DataType::Utf8, false);
+        std::iter::once(name).chain(self.formats.iter().map(format)).collect()
+    }
+
+    pub fn schema(&self) -> SchemaRef {
+        self.schema.clone()
+    }
+
+    /// Rows of the batch so far.
+    pub fn rows(&self) -> usize {
+        match self.samples {
+            Samples::Rows => self.records * self.sample_names.len().max(1),
+            Samples::Column => self.records,
+        }
+    }
+
+    pub fn append(&mut self, record: &RecordBuf) -> Result<(), String> {
+        self.chrom.append_text(Some(record.reference_sequence_name()))?;
+        // A telomere has position 0, which the reader tells as none.
+        self.pos.append_value(record.variant_start().map_or(0, |start| usize::from(start) as i64));
+        let list = |values: &mut dyn Iterator<Item = &String>| values.cloned().map(Some).collect::<Vec<_>>();
+        self.id.append_texts(list(&mut record.ids().as_ref().iter()))?;
+        self.reference.append_text(Some(record.reference_bases()))?;
+        self.alt.append_texts(list(&mut record.alternate_bases().as_ref().iter()))?;
+        self.qual.append_option(record.quality_score());
+        self.filter.append_texts(list(&mut record.filters().as_ref().iter()))?;
+        let info = record.info().as_ref();
+        if let Some(other) = info.keys().find(|key| !self.places.contains_key(*key)) {
+            return Err(format!("the header does not declare the INFO \"{other}\""));
+        }
+        for (name, column) in &mut self.infos {
+            let value = info.get(name);
+            let appended = column.append_info(value.and_then(Option::as_ref), value.is_some());
+            appended.map_err(|cause| format!("INFO \"{name}\": {cause}"))?;
+        }
+        self.append_samples(record)?;
+        self.records += 1;
+        Ok(())
+    }
+
+    fn append_samples(&mut self, record: &RecordBuf) -> Result<(), String> {
+        let samples = record.samples();
+        let keys = samples.keys().as_ref();
+        if let Some(other) = keys.iter().find(|key| !self.formats.iter().any(|(name, _)| name == *key)) {
+            return Err(format!("the header does not declare the FORMAT \"{other}\""));
+        }
+        for (index, name) in self.sample_names.iter().enumerate() {
+            self.sample.append_text(Some(name))?;
+            let sample = samples.get_index(index);
+            for (name, column) in &mut self.formats {
+                let place = keys.get_index_of(name.as_str());
+                let value = place
+                    .zip(sample.as_ref())
+                    .and_then(|(place, sample)| sample.values().get(place)?.as_ref());
+                column.append_sample(value).map_err(|cause| format!("FORMAT \"{name}\": {cause}"))?;
+            }
+        }
+        Ok(())
+    }
+
+    pub fn finish(&mut self) -> Result<RecordBatch, ArrowError> {
+        let (records, samples) = (std::mem::take(&mut self.records), self.sample_names.len());
+        let mut columns: Vec<ArrayRef> = vec![
+            self.chrom.finish(),
+            Arc::new(self.pos.finish()),
+            self.id.finish(),
+            self.reference.finish(),
+            self.alt.finish(),
+            Arc::new(self.qual.finish()),
+            self.filter.finish(),
+        ];
+        columns.extend(self.infos.iter_mut().map(|(_, column)| column.finish()));
+        let formats = self.formats.iter_mut().map(|(_, column)| column.finish());
+        let of_samples: Vec<ArrayRef> = std::iter::once(self.sample.finish()).chain(formats).collect();
+        match self.samples {
+            _ if samples == 0 => {}
+            Samples::Rows => {
+                let records = u32::try_from(records).unwrap_or(u32::MAX);
+                let rows: UInt32Array =
+                    (0..records).flat_map(|row| std::iter::repeat_n(row, samples)).collect();
+                columns = columns.iter().map(|column| take(column, &rows, None)).collect::<Result<_, _>>()?;
+                columns.extend(of_samples);
+            }
+            Samples::Column => {
+                let structs = StructArray::try_new(self.sample_fields(), of_samples, None)?;
+                let item = Arc::new(Field::new("item", structs.data_type().clone(), false));
+                let offsets = OffsetBuffer::from_lengths(std::iter::repeat_n(samples, records));
+                columns.push(Arc::new(ListArray::try_new(item, offsets, Arc::new(structs), None)?));
+            }
+        }
+        RecordBatch::try_new(self.schema.clone(), columns)
+    }
+}
+
+type InfoMap = noodles_vcf::header::record::value::Map<noodles_vcf::header::record::value::map::Info>;
+type FormatMap = noodles_vcf::header::record::value::Map<noodles_vcf::header::record::value::map::Format>;
+
+fn info_column(map: &InfoMap) -> Column {
+    Column::of_info(map.number(), map.ty())
+}
+
+fn format_column(map: &FormatMap) -> Column {
+    Column::of_format(map.number(), map.ty())
+}

@@ -1,0 +1,105 @@
+use arrow::array::RecordBatch;
+use arrow::datatypes::{DataType, SchemaRef};
+use arrow::error::ArrowError;
+
+use super::*;
+
+#[derive(Default)]
+struct Collect {
+    schema: Option<SchemaRef>,
+    batches: Vec<RecordBatch>,
+}
+
+impl Sink for Collect {
+    fn begin(&mut self, schema: SchemaRef) -> Result<(), ArrowError> {
+        self.schema = Some(schema);
+        Ok(())
+    }
+
+    fn batch(&mut self, batch: &RecordBatch) -> Result<(), ArrowError> {
+        self.batches.push(batch.clone());
+        Ok(())
+    }
+}
+
+const FILE: &str = "##fileformat=VCFv4.3
+##INFO=<ID=DP,Number=1,Type=Integer,Description=\"Depth\">
+##INFO=<ID=AF,Number=A,Type=Float,Description=\"Frequency\">
+##INFO=<ID=DB,Number=0,Type=Flag,Description=\"dbSNP\">
+##FORMAT=<ID=GT,Number=1,Type=String,Description=\"Genotype\">
+##FORMAT=<ID=HQ,Number=2,Type=Integer,Description=\"Quality\">
+#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\tFORMAT\tone\ttwo
+20\t14370\trs1;rs2\tG\tA,T\t29.5\tPASS\tDP=14;AF=0.5,.;DB\tGT:HQ\t0|0:51,.\t./1
+X\t0\t.\tT\t.\t.\t.\t.\tGT\t1\t.
+";
+
+fn converted(text: &str, samples: Samples, batch_rows: usize) -> Result<Collect, VcfError> {
+    let mut sink = Collect::default();
+    convert(text.as_bytes(), samples, batch_rows, &mut sink)?;
+    Ok(sink)
+}
+
+fn column(found: &Collect, name: &str) -> Vec<String> {
+    let show = |batch: &RecordBatch| {
+        let array = batch.column_by_name(name).unwrap().clone();
+        (0..array.len())
+            .map(|row| arrow::util::display::array_value_to_string(&array, row).unwrap())
+            .collect::<Vec<_>>()
+    };
+    found.batches.iter().flat_map(show).collect()
+}
+
+#[test]
+fn values_have_the_types_of_the_header() {
+    let found = converted(FILE, Samples::Rows, 100).unwrap();
+    let schema = found.schema.clone().unwrap();
+    let kind = |name: &str| schema.field_with_name(name).unwrap().data_type().clone();
+    assert_eq!(
+        (kind("pos"), kind("info_DP"), kind("info_DB")),
+        (DataType::Int64, DataType::Int32, DataType::Boolean)
+    );
+    assert!(matches!(kind("info_AF"), DataType::List(_)) && matches!(kind("format_HQ"), DataType::List(_)));
+    assert_eq!(column(&found, "pos"), ["14370", "14370", "0", "0"]);
+    assert_eq!(column(&found, "id"), ["[rs1, rs2]", "[rs1, rs2]", "", ""]);
+    assert_eq!(column(&found, "alt"), ["[A, T]", "[A, T]", "", ""]);
+    assert_eq!(column(&found, "qual"), ["29.5", "29.5", "", ""]);
+    assert_eq!(column(&found, "filter"), ["[PASS]", "[PASS]", "", ""]);
+    assert_eq!(column(&found, "info_DP"), ["14", "14", "", ""]);
+    assert_eq!(column(&found, "info_AF"), ["[0.5, ]", "[0.5, ]", "", ""]);
+    assert_eq!(column(&found, "info_DB"), ["true", "true", "false", "false"]);
+    assert_eq!(column(&found, "sample"), ["one", "two", "one", "two"]);
+    assert_eq!(column(&found, "format_GT"), ["0|0", "./1", "1", ""]);
+    assert_eq!(column(&found, "format_HQ"), ["[51, ]", "", "", ""]);
+}
+
+#[test]
+fn samples_as_a_column_are_those_of_the_rows() {
+    let found = converted(FILE, Samples::Column, 1).unwrap();
+    assert_eq!(found.batches.len(), 2);
+    assert_eq!(
+        column(&found, "samples"),
+        [
+            "[{sample: one, GT: 0|0, HQ: [51, ]}, {sample: two, GT: ./1, HQ: }]",
+            "[{sample: one, GT: 1, HQ: }, {sample: two, GT: , HQ: }]"
+        ]
+    );
+}
+
+#[test]
+fn what_is_not_vcf_is_an_error_with_its_record() {
+    let error =
+        |text: &str| converted(text, Samples::Rows, 10).err().map(|error| (error.record, error.to_string()));
+    assert_eq!(error(FILE), None);
+    assert!(error("").is_some() && error("no header\n").is_some());
+    for (from, to) in [
+        ("DP=14", "DP=many"),
+        ("\t14370\t", "\tfar\t"),
+        ("29.5", "high"),
+        ("51,.", "x,y"),
+        ("AF=0.5", "NN=1"),
+        ("GT:HQ", "GT:ZZ"),
+    ] {
+        let (record, text) = error(&FILE.replace(from, to)).unwrap_or_else(|| panic!("{from} as {to}"));
+        assert_eq!(record, Some(1), "{text}");
+    }
+}
