@@ -5,11 +5,11 @@ use parquet::basic::Encoding;
 
 use super::leader::{Request, widened};
 use super::sink::{append_cells, parquet_writer};
-use crate::encode::{EncodedGroup, GroupWriter, PAGE_ROWS};
+use crate::encode::{Codec, EncodedGroup, GroupWriter, PAGE_ROWS};
 use crate::pg::error::{Result, internal};
 use crate::plan::{Choice, EncodePlan, Format, Job};
 use crate::scan::{Encoded, Reader, RowValues, Rows, Sink};
-use crate::slot::encode::{PLAIN_BODIES, SNAPPY};
+use crate::slot::encode::{LZ4, PLAIN_BODIES, SNAPPY};
 use crate::types::{Field, Lane, Reason, Shape, Shapes};
 
 /// Where the rows are few, the look ends after these blocks, 32 MB of heap.
@@ -38,7 +38,11 @@ pub fn take(job: &mut Job, seen: &mut Shapes, request: &Request) -> Result<Optio
     }
     let choices = choices.unwrap_or_else(|| vec![DEFAULT; job.columns.len()]);
     // Other codecs are this process's own.
-    let codec = if request.compression.trim().eq_ignore_ascii_case("snappy") { SNAPPY } else { PLAIN_BODIES };
+    let codec = match Codec::parse(&request.compression) {
+        Ok(Codec::Snappy) => SNAPPY,
+        Ok(Codec::Lz4Raw) => LZ4,
+        _ => PLAIN_BODIES,
+    };
     Ok(Some(EncodePlan { codec, rows: request.group_rows, bytes: request.group_bytes, choices }))
 }
 

@@ -21,6 +21,7 @@ pub const MORE: u32 = 1;
 /// In `Request::codec`: what is done to bodies.
 pub const PLAIN_BODIES: u32 = 0;
 pub const SNAPPY: u32 = 1;
+pub const LZ4: u32 = 2;
 
 /// Bytes of a string that `Ends` holds: the longest bound that a file has, and a character more.
 pub const END_BYTES: usize = 72;
@@ -260,7 +261,7 @@ pub fn read_request(region: &[u8]) -> Option<Result<(Request, Vec<Wish>), String
         })
     };
     let wishes: Option<Vec<Wish>> = (0..request.columns as usize).map(wish).collect();
-    let known = request.step <= MORE && request.codec <= SNAPPY;
+    let known = request.step <= MORE && request.codec <= LZ4;
     Some(wishes.filter(|_| known).map(|wishes| (request, wishes)).ok_or("a request out of order".into()))
 }
 
@@ -418,7 +419,7 @@ mod tests {
     fn requests_come_back() {
         let mut region = vec![0; 100];
         let request =
-            Request { step: MORE, rows: 3, slots: 2, codec: SNAPPY, from: 1 << 40, ..Request::default() };
+            Request { step: MORE, rows: 3, slots: 2, codec: LZ4, from: 1 << 40, ..Request::default() };
         assert!(write_request(&mut region, request, &[INT, TEXT]));
         let (read, wishes) = read_request(&region).unwrap().unwrap();
         assert_eq!((read.from, read.columns, wishes), (1 << 40, 2, vec![INT, TEXT]));
