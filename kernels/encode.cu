@@ -220,7 +220,7 @@ KERNEL BOUNDS(256, 4) encode(PARAMETERS) {
     const u32 nulls = rows.count() - count_values(rows, warps);
     // Bodies of strings lie as far apart as their bytes say.
     const u64 at = align_up(page.body_at + (page.shape == STRINGS ? rows.offsets()[0] : 0), 16);
-    const u32 levels = put_levels(rows, nulls, output + at);
+    const u32 levels = put_levels(rows, nulls, output + at, stage->hybrid, warps);
     u8 *to = output + at + levels;
     u32 values;
     if (has_dictionary(page, states)) {

@@ -4,7 +4,7 @@
 // tile of rows at a time, or read from the column as it is, and written by aligned words.
 #pragma once
 #include "gather.cuh"
-#include "page.cuh"
+#include "hybrid.cuh"
 
 // Rows of a tile of fixed-size values; of strings and of words of bits it is a row or word a thread.
 constexpr u32 TILE = 1024;
@@ -14,6 +14,7 @@ union Stage {
     u8 bytes[STAGE];
     u128 keys[WIDE];
     u32 words[STAGE / 4];
+    Hybrid hybrid;
 };
 
 // The bits of `bits` where `mask` has one, moved together.

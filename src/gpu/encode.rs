@@ -201,7 +201,7 @@ pub fn plan(columns: &[Column], page_rows: impl Fn(&Column) -> u32, limits: Limi
     for column in columns {
         is_open &= column.continues;
         let step = page_rows(column);
-        assert!(step > 0 && step.is_multiple_of(WORD), "pages of {step} rows");
+        assert!(step > 0 && step.is_multiple_of(WORD) && step as usize <= PAGE_ROWS, "pages of {step} rows");
         let first_page = plan.pages.len() as u32;
         plan.add_pages(column, step);
         let tried = column.dictionary && column.shape != Shape::Bits && limits.entries > 0;

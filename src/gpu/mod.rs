@@ -12,6 +12,8 @@ pub mod groups;
 #[cfg(test)]
 mod host_compress_tests;
 #[cfg(test)]
+mod host_encode;
+#[cfg(test)]
 mod host_encode_tests;
 #[cfg(test)]
 mod host_kernels_tests;

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use super::encode::{Bounds, Chunk, Ends, NO_CHUNK, Order, Page, Plan, Shape, State};
-use crate::encode::bits::{pack, put_varint};
+use crate::encode::bits::{pack, put_hybrid, put_hybrid_flags, put_rle_run};
 use crate::encode::delta::{put_delta, put_delta_length};
 
 /// The bodies of the plan's pages, then of its dictionaries, and what is known of them.
@@ -157,18 +157,15 @@ impl<'a> Rows<'a> {
         out
     }
 
-    /// As kernels/page.cuh does.
     fn put_levels(&self, values: u32, out: &mut Vec<u8>) {
         let rows = self.page.rows;
         let start = out.len();
         out.extend([0; 4]);
         if values == rows || values == 0 {
-            put_varint(out, u64::from(rows) << 1);
-            out.push(u8::from(values == rows));
+            put_rle_run(u32::from(values == rows), rows as usize, 1, out);
         } else {
-            put_varint(out, u64::from(rows.div_ceil(8)) << 1 | 1);
-            let valid: Vec<u32> = self.rows().map(|row| u32::from(self.is_valid(row))).collect();
-            pack(&valid, 1, out);
+            let valid: Vec<u8> = self.rows().map(|row| self.is_valid(row).into()).collect();
+            put_hybrid_flags(&valid, out);
         }
         let length = (out.len() - start - 4) as u32;
         out[start..start + 4].copy_from_slice(&length.to_le_bytes());
@@ -234,14 +231,7 @@ fn put_indices(values: &[&[u8]], dictionary: &Dictionary, out: &mut Vec<u8>) {
     let width = dictionary.state.width as usize;
     out.push(width as u8);
     let indices: Vec<u32> = values.iter().map(|value| dictionary.numbers[value]).collect();
-    let Some(&first) = indices.first() else { return };
-    if indices.iter().all(|&index| index == first) {
-        put_varint(out, (indices.len() as u64) << 1);
-        out.extend(&first.to_le_bytes()[..width.div_ceil(8)]);
-    } else {
-        put_varint(out, (indices.len().div_ceil(8) as u64) << 1 | 1);
-        pack(&indices, width, out);
-    }
+    put_hybrid(&indices, width, out);
 }
 
 /// The bits of up to eight bytes.

@@ -14,6 +14,8 @@ pub struct Wish {
     pub nulls: usize,
     /// Strings: their bytes at most, but for few.
     pub longest: usize,
+    /// Rows that are alike, one behind the other, at most; 0 and 1: none but by chance.
+    pub alike: usize,
     /// Different values; 0 for any.
     pub distinct: usize,
     /// The chunk of the column before goes on, with the same values.
@@ -62,17 +64,17 @@ impl Columns {
             self.pool = pool(wish, random);
         }
         let mut next = 0..self.pool.len();
-        let rows: Vec<Option<Vec<u8>>> = (0..wish.rows)
-            .map(|_| {
-                let picked = match () {
-                    _ if random.percent(wish.nulls) => return None,
-                    _ if wish.distinct == 0 => return Some(value(wish, random)),
-                    // Each once, if there are rows enough.
-                    _ => next.next().unwrap_or_else(|| random.below(self.pool.len())),
-                };
-                Some(self.pool[picked].clone())
-            })
-            .collect();
+        let mut rows: Vec<Option<Vec<u8>>> = Vec::with_capacity(wish.rows);
+        while rows.len() < wish.rows {
+            let row = match () {
+                _ if random.percent(wish.nulls) => None,
+                _ if wish.distinct == 0 => Some(value(wish, random)),
+                // Each once, if there are rows enough.
+                _ => Some(self.pool[next.next().unwrap_or_else(|| random.below(self.pool.len()))].clone()),
+            };
+            let times = if wish.alike > 1 { 1 + random.below(wish.alike) } else { 1 };
+            rows.extend(std::iter::repeat_n(row, times.min(wish.rows - rows.len())));
+        }
         let bits = |of: &dyn Fn(&Option<Vec<u8>>) -> bool| {
             let mut words = vec![0u32; rows.len().div_ceil(32)];
             rows.iter()
@@ -175,6 +177,7 @@ pub fn golden() -> Columns {
             rows: 0,
             nulls: 0,
             longest: 40,
+            alike: 0,
             distinct: 0,
             continues: false,
             delta: false,
@@ -189,6 +192,8 @@ pub fn golden() -> Columns {
             several,
             Wish { continues: true, rows: 500, ..several },
             Wish { distinct: 1, rows: 300, ..several },
+            Wish { alike: 90, nulls: 20, distinct: 9, rows: 1400, ..wish },
+            Wish { alike: 60, rows: 900, ..wish },
         ] {
             columns.add(wish, &mut random);
         }
@@ -198,5 +203,5 @@ pub fn golden() -> Columns {
 
 /// SHA-256 of what the encode kernels make of [`golden`] in pages of 256 rows with dictionaries tried, end
 /// to end: on the host and on every device.
-pub const GOLDEN_BODIES: &str = "6c7573c368b18cbc4225b0d65618d46c4b476e9beaf5f43e64b44782653fa730";
+pub const GOLDEN_BODIES: &str = "9d5df94a7aad873ea0c513b26c0ab44f45135985e6b2724b23211cd1e97d17b5";
 pub const GOLDEN_ROWS: u32 = 256;
