@@ -5,12 +5,14 @@
 constexpr u32 WIDE = 256, WARPS = WIDE / 32;
 
 enum Shape : u8 { BITS, FIXED4, FIXED8, FIXED16, STRINGS };
+// parquet.thrift, as far as values without a dictionary have it.
+enum Encoding : u8 { PLAIN = 0, DELTA_BINARY_PACKED = 5, DELTA_LENGTH_BYTE_ARRAY = 6, BYTE_STREAM_SPLIT = 9 };
 enum Order : u8 { NO_ORDER, SIGNED, UNSIGNED, FLOATING };
 
 struct Page {
     u64 valid_at, values_at, bytes_at, body_at;
     u32 first, rows;
-    u8 shape, order, nullable, delta;
+    u8 shape, order, nullable, encoding;
     u32 chunk;
 };
 

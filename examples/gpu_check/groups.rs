@@ -12,7 +12,7 @@ use pg_strata::gpu::fake::FakeDevice;
 use pg_strata::gpu::schedule::Policy;
 use pg_strata::gpu::specimens::{self, Wish as Specimen};
 use pg_strata::slot::encode::{
-    Answer, DESCRIBE, LZ4, MORE, Order, PLAIN_BODIES, Request, SNAPPY, Wish, write_request,
+    Answer, DESCRIBE, LZ4, MORE, Order, PLAIN_BODIES, Request, SNAPPY, Wish, encoding, write_request,
 };
 use pg_strata::slot::input::Input;
 use pg_strata::slot::layout::{HEAP, Header, KEEP, Op, WANT_COLUMNS, get, put};
@@ -26,21 +26,29 @@ use super::{MIB, Options, Table, config, lineorder, open};
 /// Slots of a row group in the pipeline: about a million rows in slots of 8 MiB.
 const SLOTS: usize = 17;
 
-fn order(op: Op) -> Order {
+/// Some numbers are taken for floats.
+fn order(number: usize, op: Op) -> Order {
     match op {
+        Op::Int4 | Op::Int8 if number.is_multiple_of(4) => Order::Floating,
         Op::Bool | Op::Uuid | Op::Bytes | Op::Name | Op::Char => Order::Unsigned,
         _ => Order::Signed,
     }
 }
 
+/// What values can be encoded in but PLAIN, if anything.
+fn other_encoding(op: Op, order: Order) -> u32 {
+    [encoding::DELTA_BINARY_PACKED, encoding::DELTA_LENGTH_BYTE_ARRAY, encoding::BYTE_STREAM_SPLIT]
+        .into_iter()
+        .find(|&wanted| encoding::of(op, order, wanted) == wanted)
+        .unwrap_or(encoding::PLAIN)
+}
+
 /// Every encoding is asked for somewhere.
 fn wishes(ops: &[Op]) -> Vec<Wish> {
-    let wish = |(number, &op): (usize, &Op)| Wish {
-        op,
-        order: order(op),
-        nullable: true,
-        dictionary: number % 3 != 0,
-        delta: number % 2 == 0 && matches!(op.width(), None | Some(4 | 8)),
+    let wish = |(number, &op): (usize, &Op)| {
+        let order = order(number, op);
+        let encoding = if number % 2 == 0 { other_encoding(op, order) } else { encoding::PLAIN };
+        Wish { op, order, nullable: true, dictionary: number % 3 != 0, encoding }
     };
     ops.iter().enumerate().map(wish).collect()
 }

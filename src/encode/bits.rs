@@ -78,10 +78,13 @@ fn pack8<T: Copy + Into<u64>, const W: usize>(group: &[T; 8], out: &mut [u8; W])
     out[at..].copy_from_slice(&word.to_le_bytes()[..W - at]);
 }
 
-/// Equal values in a row, this many or more, are an RLE run, from where a group of eight begins: at least 32
-/// of them. So many are cheaper at every width: at width 1 three bytes of header and value replace as many of
-/// packed bits and the header that the next packed run needs. kernels/hybrid.cuh has the same number.
-const MIN_STRETCH: usize = 39;
+/// So many equal values are cheaper as an RLE run at every width: at width 1 three bytes of header and value
+/// replace as many of packed bits and the header that the next packed run needs.
+const MIN_RUN: usize = 32;
+
+/// Equal values in a row, this many or more, are an RLE run from where a group of eight begins: wherever that
+/// is, `MIN_RUN` of them. kernels/hybrid.cuh has the same number.
+const MIN_STRETCH: usize = MIN_RUN + 7;
 
 /// Appends `values` as a hybrid of `width` bits, without a length.
 pub fn put_hybrid(values: &[u32], width: usize, out: &mut Vec<u8>) {
@@ -107,9 +110,9 @@ fn put_runs<T: Copy + PartialEq + Into<u32>>(
     };
     let (mut at, mut packed_from) = (0, 0);
     // A packed run holds whole groups, so a run can only start where a group does.
-    while let Some(group) = values.get(at..at + 8) {
-        let first = group[0];
-        if group.iter().fold(false, |differ, &v| differ | (v != first)) {
+    while let Some(head) = values.get(at..at + MIN_RUN) {
+        let first = head[0];
+        if head.iter().fold(false, |differ, &v| differ | (v != first)) {
             at += 8;
             continue;
         }

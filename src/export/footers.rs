@@ -83,7 +83,7 @@ impl Ends for Arrow {
 /// the one that the shapes in force make.
 pub fn head(job: &Job, format: &Format) -> Result<u64> {
     Ok(match format {
-        Format::Parquet => MAGIC.len() as u64,
+        Format::Parquet { .. } => MAGIC.len() as u64,
         Format::Arrow { .. } => {
             let schema = FileSchema::new(&job.fields(), &job.shapes).map_err(encode_error)?;
             file::header(&schema.arrow_file()).len() as u64
@@ -95,7 +95,7 @@ pub fn head(job: &Job, format: &Format) -> Result<u64> {
 /// written to are dropped, but for one.
 pub fn finish(job: &Job, format: &Format, report: Report, staged: &Staged) -> Result<Vec<Finished>> {
     match format {
-        Format::Parquet => finish_files::<Parquet>(job, report, staged),
+        Format::Parquet { .. } => finish_files::<Parquet>(job, report, staged),
         Format::Arrow { .. } => finish_files::<Arrow>(job, report, staged),
     }
 }

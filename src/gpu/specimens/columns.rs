@@ -1,7 +1,7 @@
 //! Columns to encode, made up from a seed, and what the encode kernels make of some of them.
 
 use super::Random;
-use crate::gpu::encode::{Column, Order, Shape};
+use crate::gpu::encode::{Column, Order, Shape, encoding};
 
 /// What a column's values look like.
 #[derive(Clone, Copy, Debug)]
@@ -20,8 +20,8 @@ pub struct Wish {
     pub distinct: usize,
     /// The chunk of the column before goes on, with the same values.
     pub continues: bool,
-    /// As `Column::delta`.
-    pub delta: bool,
+    /// As `Column::encoding`.
+    pub encoding: u32,
 }
 
 /// Shapes with the orders that they have.
@@ -109,10 +109,20 @@ impl Columns {
             bytes: bytes.len() as u64,
             continues: wish.continues,
             dictionary: true,
-            delta: wish.delta,
+            encoding: wish.encoding,
         });
         self.input.resize(self.input.len().next_multiple_of(16), 0xA5);
         self.values.push(rows);
+    }
+}
+
+/// What values of a type can be encoded in but PLAIN, if anything.
+pub fn other_encoding(shape: Shape, order: Order) -> u32 {
+    match (shape, order) {
+        (Shape::Fixed4 | Shape::Fixed8, Order::Floating) => encoding::BYTE_STREAM_SPLIT,
+        (Shape::Fixed4 | Shape::Fixed8, _) => encoding::DELTA_BINARY_PACKED,
+        (Shape::Strings, _) => encoding::DELTA_LENGTH_BYTE_ARRAY,
+        (Shape::Bits | Shape::Fixed16, _) => encoding::PLAIN,
     }
 }
 
@@ -180,7 +190,7 @@ pub fn golden() -> Columns {
             alike: 0,
             distinct: 0,
             continues: false,
-            delta: false,
+            encoding: encoding::PLAIN,
         };
         let several = Wish { rows: 700, nulls: 5, distinct: 60, ..wish };
         for wish in [
@@ -194,6 +204,8 @@ pub fn golden() -> Columns {
             Wish { distinct: 1, rows: 300, ..several },
             Wish { alike: 90, nulls: 20, distinct: 9, rows: 1400, ..wish },
             Wish { alike: 60, rows: 900, ..wish },
+            Wish { encoding: other_encoding(shape, order), rows: 1100, ..wish },
+            Wish { encoding: other_encoding(shape, order), nulls: 30, rows: 1100, ..wish },
         ] {
             columns.add(wish, &mut random);
         }
@@ -203,5 +215,5 @@ pub fn golden() -> Columns {
 
 /// SHA-256 of what the encode kernels make of [`golden`] in pages of 256 rows with dictionaries tried, end
 /// to end: on the host and on every device.
-pub const GOLDEN_BODIES: &str = "9d5df94a7aad873ea0c513b26c0ab44f45135985e6b2724b23211cd1e97d17b5";
+pub const GOLDEN_BODIES: &str = "643cb1cc1f01f2e45c8f9b895d864b4333eb86ad2af64968f08a257af9217147";
 pub const GOLDEN_ROWS: u32 = 256;
