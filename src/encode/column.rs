@@ -106,8 +106,8 @@ impl FlatColumn {
     pub fn new(field: &Field, physical: Physical, options: &Options) -> FlatColumn {
         let (nullable, dictionary) = (field.nullable, !options.values_only);
         let (uuid, oid) = (field.kind == Kind::Uuid, field.kind == Kind::Oid);
-        let (delta, split) = (Some(Encoding::DELTA_BINARY_PACKED), Encoding::BYTE_STREAM_SPLIT);
-        let split = options.split.then_some(split);
+        let delta = Some(Encoding::DELTA_BINARY_PACKED);
+        let split = options.split.then_some(Encoding::BYTE_STREAM_SPLIT);
         match physical {
             Physical::Bool => FlatColumn::Bool(FixedColumn::new(nullable, false, dictionary, None)),
             Physical::I32 => FlatColumn::I32(FixedColumn::new(nullable, oid, dictionary, delta)),
