@@ -1,6 +1,7 @@
-// Compress: many buffers, such as a row group's pages, to Snappy streams end to end.
+// Compress: many buffers, such as a row group's pages, to Snappy streams or LZ4 blocks end to end.
 //
-// Built as decode.cu is. What an element is, is in snappy.cuh; here: segments, and how they are joined.
+// Built as decode.cu is. What a segment becomes is in match.cuh, snappy.cuh and lz4.cuh; here: how pages are
+// divided into segments, and how those are joined.
 //
 // # Launches
 //
@@ -31,6 +32,7 @@
 // bytes of `output` in use; bodies[count].bytes: 0, or FAILED when `output` or `bound` is too small, and then
 // nothing else means anything. The bytes depend on the pages alone.
 #include "copy.cuh"
+#include "lz4.cuh"
 #include "snappy.cuh"
 
 #define PARAMETERS                                                                                     \
@@ -68,8 +70,10 @@ struct Work {
     DEVICE u64 starts_at() const { return sizes_at() + align_up(4 * u64(bound), 64); }
     // Where in the output, and where the last ends.
     DEVICE u64 *starts() const { return reinterpret_cast<u64 *>(scratch + starts_at()); }
+    DEVICE u64 edges_at() const { return starts_at() + align_up(8 * (u64(bound) + 1), 64); }
+    DEVICE Edges *edges() const { return reinterpret_cast<Edges *>(scratch + edges_at()); }
     DEVICE u8 *slot(u32 segment) const {
-        return scratch + starts_at() + align_up(8 * (u64(bound) + 1), 64) + u64(segment) * SLOT;
+        return scratch + edges_at() + sizeof(Edges) * u64(bound) + u64(segment) * SLOT;
     }
 };
 
@@ -114,16 +118,58 @@ KERNEL BOUNDS(256, 1) divide(PARAMETERS) {
 }
 
 // registers: 72
-KERNEL BOUNDS(32, 16) compress(PARAMETERS) {
+KERNEL BOUNDS(32, 16) compress_snappy(PARAMETERS) {
     SHARED(u32, table, TABLE / 2);
     const Work work{pages, scratch, count, bound};
     if (block_x() >= work.plan().segments) return;
     const Part part = find_part(work, block_x());
     const Page &page = pages[part.page];
-    const Segment segment{input + page.at + part.at, part.bytes, work.slot(block_x())};
-    u32 bytes = compress(segment, reinterpret_cast<u16 *>(table));
-    if (part.at == 0) bytes += head_size(page.bytes);
-    if (lane() == 0) work.sizes()[block_x()] = bytes;
+    const u32 bytes = part.bytes;
+    const Segment segment{input + page.at + part.at, bytes, stop_of(bytes), bytes, work.slot(block_x())};
+    SnappyElements elements{0};
+    compress(segment, reinterpret_cast<u16 *>(table), elements);
+    const u32 head = part.at == 0 ? head_size(page.bytes) : 0;
+    if (lane() == 0) work.sizes()[block_x()] = head + elements.out;
+}
+
+// registers: 72
+KERNEL BOUNDS(32, 16) compress_lz4(PARAMETERS) {
+    SHARED(u32, table, TABLE / 2);
+    const Work work{pages, scratch, count, bound};
+    if (block_x() >= work.plan().segments) return;
+    const Part part = find_part(work, block_x());
+    const Page &page = pages[part.page];
+    const Segment segment =
+        lz4_segment(input + page.at + part.at, part.bytes, page.bytes - part.at, work.slot(block_x()));
+    Lz4Sequences sequences{Edges{0, 0, 0, 0}};
+    compress(segment, reinterpret_cast<u16 *>(table), sequences);
+    if (lane() == 0) work.edges()[block_x()] = sequences.edges;
+}
+
+// How long the runs of literals between LZ4's segments are, and with them the segments. A page a block.
+// registers: 40
+KERNEL BOUNDS(32, 16) measure(PARAMETERS) {
+    const Work work{pages, scratch, count, bound};
+    if (work.plan().failed) return;
+    const u32 first = work.firsts()[block_x()], end = work.firsts()[block_x() + 1];
+    const u32 page_bytes = pages[block_x()].bytes;
+    // Where the run begins that is open before the 32 segments.
+    u32 open_at = 0;
+    for (u32 base = first; base < end; base += 32) {
+        const u32 segment = base + lane(), at = (segment - first) * SEGMENT;
+        const Edges edges = segment < end ? work.edges()[segment] : Edges{0, 0, 0, 0};
+        const u32 tail_at = at + least(SEGMENT, page_bytes - at) - edges.tail;
+        const u32 matched = ballot(edges.bytes != 0), before = matched & lanes_before();
+        const u32 found = shuffle(tail_at, before != 0 ? last_lane(before) : 0);
+        const u32 run_at = before != 0 ? found : open_at;
+        u32 size = edges.bytes != 0 ? run_bytes(at + edges.lead - run_at) + edges.bytes - 1 : 0;
+        if (segment + 1 == end) size += run_bytes(page_bytes - (edges.bytes != 0 ? tail_at : run_at));
+        if (segment < end) {
+            work.edges()[segment].run_at = run_at;
+            work.sizes()[segment] = size;
+        }
+        if (matched != 0) open_at = shuffle(tail_at, last_lane(matched));
+    }
 }
 
 // registers: 40
@@ -157,7 +203,7 @@ KERNEL BOUNDS(256, 1) place(PARAMETERS) {
 }
 
 // registers: 40
-KERNEL BOUNDS(256, 4) join(PARAMETERS) {
+KERNEL BOUNDS(256, 4) join_snappy(PARAMETERS) {
     const Work work{pages, scratch, count, bound};
     if (block_x() >= work.plan().segments || work.plan().failed) return;
     const Part part = find_part(work, block_x());
@@ -165,4 +211,30 @@ KERNEL BOUNDS(256, 4) join(PARAMETERS) {
     u8 *to = output + work.starts()[block_x()];
     if (head != 0 && thread() == 0) put_head(to, page_bytes);
     copy_block(work.slot(block_x()), work.sizes()[block_x()] - head, to + head);
+}
+
+// The literals of `page` from `at` on, with the token before them. Gives their size.
+DEVICE u32 put_run(const u8 *page, u32 at, u32 literals, u8 code, u8 *to) {
+    const u32 head = put_run_head(to, literals, code);
+    copy_from(page, at, literals, to + head);
+    return head + literals;
+}
+
+// registers: 56
+KERNEL BOUNDS(256, 4) join_lz4(PARAMETERS) {
+    const Work work{pages, scratch, count, bound};
+    if (block_x() >= work.plan().segments || work.plan().failed) return;
+    const Part part = find_part(work, block_x());
+    const u8 *page = input + pages[part.page].at, *slot = work.slot(block_x());
+    const Edges edges = work.edges()[block_x()];
+    u8 *to = output + work.starts()[block_x()];
+    u32 literals_at = edges.run_at;
+    if (edges.bytes != 0) {
+        to += put_run(page, edges.run_at, part.at + edges.lead - edges.run_at, slot[0], to);
+        copy_from(slot, 1, edges.bytes - 1, to);
+        to += edges.bytes - 1;
+        literals_at = part.at + part.bytes - edges.tail;
+    }
+    const u32 end = pages[part.page].bytes;
+    if (part.at + part.bytes == end) put_run(page, literals_at, end - literals_at, 0, to);
 }

@@ -201,6 +201,10 @@ DEVICE bool has_dictionary(const Page &page, const State *states) {
     return page.chunk != NO_CHUNK && states[page.chunk].used;
 }
 
+DEVICE bool has_deltas(const Page &page) {
+    return page.encoding == DELTA_BINARY_PACKED || page.encoding == DELTA_LENGTH_BYTE_ARRAY;
+}
+
 DEVICE u32 put_plain(const Rows &rows, u32 nulls, u8 *to, Stage &stage, u32 *warps) {
     switch (rows.page.shape) {
     case BITS: return put_bits(rows, to, stage, warps);
@@ -220,7 +224,7 @@ KERNEL BOUNDS(256, 4) encode(PARAMETERS) {
     const u32 nulls = rows.count() - count_values(rows, warps);
     // Bodies of strings lie as far apart as their bytes say.
     const u64 at = align_up(page.body_at + (page.shape == STRINGS ? rows.offsets()[0] : 0), 16);
-    const u32 levels = put_levels(rows, nulls, output + at);
+    const u32 levels = put_levels(rows, nulls, output + at, stage->hybrid, warps);
     u8 *to = output + at + levels;
     u32 values;
     if (has_dictionary(page, states)) {
@@ -228,8 +232,11 @@ KERNEL BOUNDS(256, 4) encode(PARAMETERS) {
         const u32 base = (block_x() - dictionary.chunk.first_page) << dictionary.chunk.shift;
         values = put_indices(rows, nulls, dictionary.state.width, dictionary.table(), dictionary.codes() + base,
                              to, *stage, warps);
-    } else if (page.delta) {
+    } else if (has_deltas(page)) {
         values = 0; // `deltas` writes them
+    } else if (page.encoding == BYTE_STREAM_SPLIT) {
+        values = page.shape == FIXED4 ? put_split<u32>(rows, nulls, to, *stage, warps)
+                                      : put_split<u64>(rows, nulls, to, *stage, warps);
     } else {
         values = put_plain(rows, nulls, to, *stage, warps);
     }
@@ -244,7 +251,7 @@ KERNEL BOUNDS(256, 4) encode(PARAMETERS) {
 KERNEL BOUNDS(256, 4) deltas(PARAMETERS) {
     SHARED(DeltaStage, stage, 1);
     const Page &page = pages[block_x()];
-    if (!page.delta || has_dictionary(page, states)) return;
+    if (!has_deltas(page) || has_dictionary(page, states)) return;
     const Rows rows = rows_of(input, page);
     const Body body = bodies[block_x()];
     const u32 values = rows.count() - body.nulls;

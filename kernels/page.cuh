@@ -5,12 +5,14 @@
 constexpr u32 WIDE = 256, WARPS = WIDE / 32;
 
 enum Shape : u8 { BITS, FIXED4, FIXED8, FIXED16, STRINGS };
+// parquet.thrift, as far as values without a dictionary have it.
+enum Encoding : u8 { PLAIN = 0, DELTA_BINARY_PACKED = 5, DELTA_LENGTH_BYTE_ARRAY = 6, BYTE_STREAM_SPLIT = 9 };
 enum Order : u8 { NO_ORDER, SIGNED, UNSIGNED, FLOATING };
 
 struct Page {
     u64 valid_at, values_at, bytes_at, body_at;
     u32 first, rows;
-    u8 shape, order, nullable, delta;
+    u8 shape, order, nullable, encoding;
     u32 chunk;
 };
 
@@ -79,25 +81,4 @@ DEVICE u32 put_varint(u8 *to, u32 value) {
 
 DEVICE u32 varint_size(u32 value) {
     return 1 + u32(value >= 1u << 7) + u32(value >= 1u << 14) + u32(value >= 1u << 21) + u32(value >= 1u << 28);
-}
-
-// The definition levels of a v1 data page (Encodings.md): four bytes of length, then the RLE / bit-packed
-// hybrid of width 1, which is one run: of one level, or of the validity's bits as they are. Nothing for a
-// column whose only level is 0. `to`: a multiple of 4. Gives the bytes; all threads take part.
-DEVICE u32 put_levels(const Rows &rows, u32 nulls, u8 *to) {
-    if (!rows.page.nullable) return 0;
-    const u32 count = rows.count(), packed = (count + 7) / 8;
-    const bool alike = nulls == 0 || nulls == count;
-    const u32 header = alike ? count << 1 : packed << 1 | 1, head = 4 + varint_size(header);
-    const u32 bytes = head + (alike ? 1 : packed);
-    if (thread() == 0) {
-        *reinterpret_cast<u32 *>(to) = bytes - 4;
-        put_varint(to + 4, header);
-        if (alike) to[head] = nulls == 0;
-        // The page's last byte may hold bits of rows behind it.
-        else if (count % 8 != 0) to[bytes - 1] = u8(rows.word(count / 32) >> count % 32 / 8 * 8);
-    }
-    const u8 *bits = reinterpret_cast<const u8 *>(rows.valid + rows.page.first / 32);
-    if (!alike) copy_block(bits, count / 8, to + head);
-    return bytes;
 }

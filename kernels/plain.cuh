@@ -1,10 +1,10 @@
-// PLAIN values (Encodings.md): those that are not NULL, one behind the other, where the levels end.
+// Values without a dictionary (Encodings.md), PLAIN or split: those that are not NULL, where the levels end.
 //
 // A body's values start at any byte. Whatever there is to write is put together in shared memory first, a
 // tile of rows at a time, or read from the column as it is, and written by aligned words.
 #pragma once
 #include "gather.cuh"
-#include "page.cuh"
+#include "hybrid.cuh"
 
 // Rows of a tile of fixed-size values; of strings and of words of bits it is a row or word a thread.
 constexpr u32 TILE = 1024;
@@ -14,6 +14,7 @@ union Stage {
     u8 bytes[STAGE];
     u128 keys[WIDE];
     u32 words[STAGE / 4];
+    Hybrid hybrid;
 };
 
 // The bits of `bits` where `mask` has one, moved together.
@@ -22,6 +23,27 @@ DEVICE u32 compact_bits(u32 bits, u32 mask) {
     u32 found = 0;
     for (u32 at = 0; mask != 0; at++, mask &= mask - 1) found |= (bits >> trailing_zeros(mask) & 1) << at;
     return found;
+}
+
+// The values of TILE rows from `first` on, together: `dense`. Gives the number of them. `ranks`: shared, 33 words.
+template <class VALUE>
+DEVICE u32 gather_tile(const Rows &rows, u32 first, const VALUE *values, VALUE *dense, u32 *ranks) {
+    // Step 1: how many values there are before each word.
+    if (warp() == 0) {
+        const u32 own = count_bits(rows.word(first / 32 + lane())), before = warp_scan(own);
+        ranks[lane()] = before;
+        if (lane() == 31) ranks[32] = before + own;
+    }
+    block_sync();
+
+    // Step 2: the values.
+    for (u32 row = thread(); row < TILE; row += WIDE) {
+        const u32 word = rows.word((first + row) / 32);
+        if ((word >> row % 32 & 1) == 0) continue;
+        dense[ranks[row / 32] + count_bits(word & ((1u << row % 32) - 1))] = values[first + row];
+    }
+    block_sync();
+    return ranks[32];
 }
 
 // `VALUE`: any type as large as the values.
@@ -36,27 +58,41 @@ template <class VALUE> DEVICE u32 put_fixed(const Rows &rows, u32 nulls, u8 *to,
     VALUE *dense = reinterpret_cast<VALUE *>(stage.bytes);
     u32 done = 0;
     for (u32 first = 0; first < rows.count(); first += TILE) {
-        // Step 1: how many values there are before each word of the tile.
-        if (warp() == 0) {
-            const u32 own = count_bits(rows.word(first / 32 + lane())), before = warp_scan(own);
-            ranks[lane()] = before;
-            if (lane() == 31) ranks[32] = before + own;
-        }
-        block_sync();
-
-        // Step 2: the values together, and out.
-        for (u32 row = thread(); row < TILE; row += WIDE) {
-            const u32 word = rows.word((first + row) / 32);
-            if ((word >> row % 32 & 1) == 0) continue;
-            dense[ranks[row / 32] + count_bits(word & ((1u << row % 32) - 1))] = values[first + row];
-        }
-        block_sync();
-        const u32 size = ranks[32] * u32(sizeof(VALUE));
+        const u32 size = gather_tile(rows, first, values, dense, ranks) * u32(sizeof(VALUE));
         copy_block(stage.bytes, size, to + done);
         done += size;
         block_sync();
     }
     return bytes;
+}
+
+// BYTE_STREAM_SPLIT (Encodings.md): the values' first bytes, then their second ones, and so on.
+template <class VALUE> DEVICE u32 put_split(const Rows &rows, u32 nulls, u8 *to, Stage &stage, u32 *ranks) {
+    constexpr u32 WIDTH = sizeof(VALUE);
+    const VALUE *values = reinterpret_cast<const VALUE *>(rows.values + u64(rows.page.first) * WIDTH);
+    const u32 count = rows.count() - nulls;
+    u32 done = 0;
+    for (u32 first = 0; first < rows.count(); first += TILE) {
+        const u32 held = gather_tile(rows, first, values, reinterpret_cast<VALUE *>(stage.bytes), ranks);
+        for (u32 byte = 0; byte < WIDTH; byte++) {
+            u8 *stream = to + byte * count + done;
+            const u8 *bytes = stage.bytes + byte;
+            const u32 head = least(u32(-reinterpret_cast<u64>(stream)) & 3, held), words = (held - head) / 4;
+            if (thread() < head) stream[thread()] = bytes[thread() * WIDTH];
+            // A tile has no more words than the block has threads.
+            if (thread() < words) {
+                const u32 at = head + 4 * thread();
+                u32 word = 0;
+                for (u32 i = 0; i < 4; i++) word |= u32(bytes[(at + i) * WIDTH]) << 8 * i;
+                *reinterpret_cast<u32 *>(stream + at) = word;
+            }
+            const u32 rest = head + 4 * words + thread();
+            if (rest < held) stream[rest] = bytes[rest * WIDTH];
+        }
+        done += held;
+        block_sync();
+    }
+    return count * WIDTH;
 }
 
 // BOOLEAN: a bit a value, the first in the lowest.

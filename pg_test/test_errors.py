@@ -92,7 +92,7 @@ def test_null_arguments(table, out, argument):
 
 
 def test_null_options_are_the_defaults(table, out):
-    names = ("columns", "compression", "row_group_rows", "row_group_bytes", "workers", "scan", "overwrite")
+    names = ("columns", "compression", "row_group_rows", "row_group_bytes", "workers", "scan", "overwrite", "bloom_filters", "byte_stream_split")
     assert export(table, "t", out / "t.parquet", **dict.fromkeys(names)).rows == 100
     (out / "t.parquet").unlink()
 

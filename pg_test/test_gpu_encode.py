@@ -12,10 +12,10 @@ from .gpu_server import GpuServer, all_free, beacon, export_both, kill_engine, n
 from .support import SCANS, Background, create_extension, entries, eventually, export
 from .test_gpu import fit
 
-CODECS = ("none", "snappy", "zstd")
+CODECS = ("none", "snappy", "lz4_raw", "zstd")
 LINES = """SELECT (i / 4)::int8 AS key, i % 4 + 1 AS line, (i::int8 * 7919 % 30000)::numeric AS customer, (i::int8 * 104729 % 200000)::int AS part,
     '1992-01-01'::date + i / 300 AS day, (ARRAY['1-URGENT','2-HIGH','3-MEDIUM','4-NOT SPECIFIED','5-LOW'])[1 + i * 31 % 5] AS priority,
-    (i * 31 % 50)::numeric AS quantity, (i::int8 * 7919 % 10000000)::numeric / 100 AS price, (i * 17 % 11) / 100.0::float8 AS discount,
+    (i * 31 % 50)::numeric AS quantity, sqrt(i) AS root, (i * 0.37)::float4 AS narrow, (i::int8 * 7919 % 10000000)::numeric / 100 AS price, (i * 17 % 11) / 100.0::float8 AS discount,
     CASE WHEN i % 10 > 0 THEN (i::int8 * 15485863 % 1000000007)::text END AS comment, i % 3 = 0 AS flag, md5(i::text)::uuid AS id
     FROM generate_series(1, {rows}) i"""
 
@@ -81,12 +81,14 @@ def test_every_type(db, out, family, scan, codec):
 def test_lines(db, out, scan, workers, codec):
     """Several row groups of every encoding, larger than an output region."""
     db.execute(f"CREATE TABLE t AS {LINES.format(rows=60000)}")
-    result, _ = export_encoded(db, "t", out, scan=scan, workers=workers, compression=codec, row_group_rows=25000)
+    result, _ = export_encoded(db, "t", out, scan=scan, workers=workers, compression=codec, row_group_rows=25000, byte_stream_split=True)
     assert result.row_groups > 2
-    oracle.check(db, "t", out / "gpu.parquet")
-    used = {encoding for group in range(2) for i in range(12) for encoding in pq.read_metadata(out / "gpu.parquet").row_group(group).column(i).encodings}
+    for device in ("cpu", "gpu"):
+        oracle.check(db, "t", out / f"{device}.parquet")
+    used = {encoding for group in range(2) for i in range(14) for encoding in pq.read_metadata(out / "gpu.parquet").row_group(group).column(i).encodings}
     assert used >= {"PLAIN", "RLE_DICTIONARY", "DELTA_BINARY_PACKED"}
-    assert "DELTA_LENGTH_BYTE_ARRAY" in used or codec == "zstd", "which finds lengths between the values too"
+    assert ("BYTE_STREAM_SPLIT" in used) == (codec != "none"), "which is as large as PLAIN"
+    assert "DELTA_LENGTH_BYTE_ARRAY" in used or codec in ("lz4_raw", "zstd"), "which find lengths between the values too"
 
 
 @pytest.mark.parametrize("codec", CODECS)
@@ -187,6 +189,9 @@ def test_nested_and_other_formats(db, out):
     db.execute("CREATE TABLE t AS SELECT i, ARRAY[i, i + 1] AS a FROM generate_series(1, 5000) i")
     result = export_both(db, "t", out, scan="copy_binary", compression="snappy")
     assert (result.device, encoded(db)) == ("gpu", (0, 0, None))
+    result = export_both(db, "t", out, columns=["i"], bloom_filters=["i"], compression="snappy")
+    assert (result.device, encoded(db)) == ("gpu", (0, 0, None))
+    oracle.check(db, "t", out / "gpu.parquet", "i")
 
 
 @pytest.fixture(scope="module")

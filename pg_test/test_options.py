@@ -28,6 +28,21 @@ def test_compression(table, out, codec):
     assert CODECS[codec] in used and used <= {CODECS[codec], "UNCOMPRESSED"}
 
 
+@pytest.mark.parametrize("codec", ["zstd", "snappy", "lz4_raw", "none"])
+def test_byte_stream_split(db, out, codec):
+    """Where it is asked for and pays, which it never does without a codec; every bit of every value comes back."""
+    db.execute("""CREATE TABLE t AS SELECT sqrt(i) AS f8, (i * 0.37)::float4 AS f4, CASE i % 5 WHEN 0 THEN NULL WHEN 1 THEN '-0'::float8
+        WHEN 2 THEN 'NaN'::float8 WHEN 3 THEN '-Infinity'::float8 ELSE sin(i) END AS odd, i % 7 / 7.0::float8 AS few, i FROM generate_series(1, 50000) i""")
+    used = {}
+    for split in (False, True):
+        export_and_check(db, "t", out / f"{split}.parquet", compression=codec, workers=0, byte_stream_split=split)
+        chunks = pq.read_metadata(out / f"{split}.parquet").row_group(0)
+        used[split] = [chunks.column(i).path_in_schema for i in range(5) if "BYTE_STREAM_SPLIT" in chunks.column(i).encodings]
+    assert used[False] == []
+    assert {"f8", "f4"} <= set(used[True]) <= {"f8", "f4", "odd"} if codec != "none" else used[True] == []
+    assert codec == "none" or (out / "True.parquet").stat().st_size < 0.9 * (out / "False.parquet").stat().st_size
+
+
 def test_result_row(table, out):
     result = export(table, "t", out / "t.parquet", workers=2, row_group_rows=3000)
     metadata = pq.read_metadata(out / "t.parquet")

@@ -1,7 +1,7 @@
 //! Encode kernels on the device: the bodies that they make, and how fast.
 
 use pg_strata::gpu::cuda::encode_bench::Encode;
-use pg_strata::gpu::encode::{LIMITS, Limits, Order, Shape, page_rows};
+use pg_strata::gpu::encode::{LIMITS, Limits, Order, Shape, encoding, page_rows};
 use pg_strata::gpu::specimens::Random;
 use pg_strata::gpu::specimens::columns::{Columns, GOLDEN_BODIES, GOLDEN_ROWS, Wish, golden};
 use pg_strata::gpu::specimens::pages::digest;
@@ -28,11 +28,13 @@ pub fn rates(device: &Encode, bytes: usize, repeats: usize) -> Result<Vec<(Strin
         rows: ROWS,
         nulls,
         longest,
+        alike: 0,
         distinct: 0,
         continues: false,
-        delta: false,
+        encoding: encoding::PLAIN,
     };
     let ints = wish(Shape::Fixed4, Order::Signed, 0, 0);
+    let doubles = wish(Shape::Fixed8, Order::Floating, 0, 0);
     let longs = wish(Shape::Fixed8, Order::Signed, 0, 0);
     let text = wish(Shape::Strings, Order::None, 0, 20);
     let few = |wish, distinct| Wish { distinct, ..wish };
@@ -50,8 +52,14 @@ pub fn rates(device: &Encode, bytes: usize, repeats: usize) -> Result<Vec<(Strin
         ("text, 1,000 distinct", vec![few(text, 1000)]),
         ("int32", vec![ints]),
         ("int64", vec![longs]),
+        ("int64, sorted, 2,000 distinct", vec![Wish { alike: 200, ..few(longs, 2000) }]),
         ("int64, 10 % NULL", vec![Wish { nulls: 10, ..longs }]),
-        ("double", vec![wish(Shape::Fixed8, Order::Floating, 0, 0)]),
+        ("double", vec![doubles]),
+        ("double, split", vec![Wish { encoding: encoding::BYTE_STREAM_SPLIT, ..doubles }]),
+        (
+            "double, split, 10 % NULL",
+            vec![Wish { encoding: encoding::BYTE_STREAM_SPLIT, nulls: 10, ..doubles }],
+        ),
         ("16 bytes", vec![wish(Shape::Fixed16, Order::Signed, 0, 0)]),
         ("16 bytes, 10 % NULL", vec![wish(Shape::Fixed16, Order::Signed, 10, 0)]),
         ("boolean, 10 % NULL", vec![wish(Shape::Bits, Order::Unsigned, 10, 0)]),

@@ -12,12 +12,13 @@ use pg_strata::gpu::fake::FakeDevice;
 use pg_strata::gpu::schedule::Policy;
 use pg_strata::gpu::specimens::{self, Wish as Specimen};
 use pg_strata::slot::encode::{
-    Answer, DESCRIBE, MORE, Order, PLAIN_BODIES, Request, SNAPPY, Wish, write_request,
+    Answer, DESCRIBE, LZ4, MORE, Order, PLAIN_BODIES, Request, SNAPPY, Wish, encoding, write_request,
 };
 use pg_strata::slot::input::Input;
 use pg_strata::slot::layout::{HEAP, Header, KEEP, Op, WANT_COLUMNS, get, put};
 use pg_strata::slot::pool::{Config as PoolConfig, Pool, Slot, State};
 
+use super::compress::{CODECS, read_back};
 use super::pool::Memory;
 use super::values::Chance;
 use super::{MIB, Options, Table, config, lineorder, open};
@@ -25,21 +26,29 @@ use super::{MIB, Options, Table, config, lineorder, open};
 /// Slots of a row group in the pipeline: about a million rows in slots of 8 MiB.
 const SLOTS: usize = 17;
 
-fn order(op: Op) -> Order {
+/// Some numbers are taken for floats.
+fn order(number: usize, op: Op) -> Order {
     match op {
+        Op::Int4 | Op::Int8 if number.is_multiple_of(4) => Order::Floating,
         Op::Bool | Op::Uuid | Op::Bytes | Op::Name | Op::Char => Order::Unsigned,
         _ => Order::Signed,
     }
 }
 
+/// What values can be encoded in but PLAIN, if anything.
+fn other_encoding(op: Op, order: Order) -> u32 {
+    [encoding::DELTA_BINARY_PACKED, encoding::DELTA_LENGTH_BYTE_ARRAY, encoding::BYTE_STREAM_SPLIT]
+        .into_iter()
+        .find(|&wanted| encoding::of(op, order, wanted) == wanted)
+        .unwrap_or(encoding::PLAIN)
+}
+
 /// Every encoding is asked for somewhere.
 fn wishes(ops: &[Op]) -> Vec<Wish> {
-    let wish = |(number, &op): (usize, &Op)| Wish {
-        op,
-        order: order(op),
-        nullable: true,
-        dictionary: number % 3 != 0,
-        delta: number % 2 == 0 && matches!(op.width(), None | Some(4 | 8)),
+    let wish = |(number, &op): (usize, &Op)| {
+        let order = order(number, op);
+        let encoding = if number % 2 == 0 { other_encoding(op, order) } else { encoding::PLAIN };
+        Wish { op, order, nullable: true, dictionary: number % 3 != 0, encoding }
     };
     ops.iter().enumerate().map(wish).collect()
 }
@@ -142,7 +151,7 @@ fn cases(small: bool) -> Vec<(String, Vec<Vec<u8>>)> {
     cases
 }
 
-/// Device against reference, in both codecs, and the same bytes twice.
+/// Device against reference, in every codec, and the same bytes twice.
 pub fn check(device: &dyn Device, region: usize, small: bool) -> Result<String, String> {
     let reference = FakeDevice::new(0);
     let group = |number: usize| u64::from(std::process::id()) << 40 | number as u64;
@@ -161,20 +170,22 @@ pub fn check(device: &dyn Device, region: usize, small: bool) -> Result<String, 
             let at = plain.iter().zip(&bodies).position(|(one, other)| one != other);
             return Err(format!("{name}: bodies differ from those of the CPU at byte {at:?}"));
         }
-        let (found, snappy) = run(device, SNAPPY)?;
-        if run(device, SNAPPY)? != (found.clone(), snappy.clone()) {
-            return Err(format!("{name}: two runs differ"));
-        }
-        for (stream, body) in split(&found, &snappy).into_iter().zip(split(&answer, &bodies)) {
-            if snap::raw::Decoder::new().decompress_vec(stream).ok().as_deref() != Some(body) {
-                return Err(format!("{name}: a page is not read back"));
+        for (codec, codec_name, _) in CODECS {
+            let (found, streams) = run(device, codec)?;
+            if run(device, codec)? != (found.clone(), streams.clone()) {
+                return Err(format!("{name}: two runs by {codec_name} differ"));
             }
-            pages += 1;
+            for (stream, body) in split(&found, &streams).into_iter().zip(split(&answer, &bodies)) {
+                if read_back(codec, stream, body.len()).as_deref() != Some(body) {
+                    return Err(format!("{name}: a page is not read back from {codec_name}"));
+                }
+                pages += 1;
+            }
+            if uncompressed(found) != uncompressed(answer.clone()) {
+                return Err(format!("{name}: pages in {codec_name} are described otherwise"));
+            }
+            (bytes, made) = (bytes + bodies.len(), made + streams.len());
         }
-        if uncompressed(found) != uncompressed(answer) {
-            return Err(format!("{name}: compressed pages are described otherwise"));
-        }
-        (bytes, made) = (bytes + bodies.len(), made + snappy.len());
     }
     Ok(format!("{pages} pages, {bytes} bytes, {made} of them compressed"))
 }
@@ -264,7 +275,8 @@ pub fn run(options: &Options, small: bool, table: &mut Table) -> Result<(), Stri
         }
     }
     drop(pool);
-    let codecs: &[(u32, &str)] = if small { &[] } else { &[(SNAPPY, "snappy"), (PLAIN_BODIES, "no codec")] };
+    let codecs: &[(u32, &str)] =
+        if small { &[] } else { &[(SNAPPY, "snappy"), (LZ4, "lz4"), (PLAIN_BODIES, "no codec")] };
     for (codec, name) in codecs {
         for threads in [1, 4, 16] {
             let pool = new_pool()?;

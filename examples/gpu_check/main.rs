@@ -7,7 +7,7 @@
 //!   golden   generated slots, and files *.slot in DIR (input regions), on the device and on the CPU
 //!   rates    kernels alone; slots from registered memory, with copies overlapped
 //!   encode   columns to pages: golden bytes; encode kernels alone
-//!   snappy   compressed pages: golden bytes, read back; snappy alone
+//!   compress compressed pages, by each codec: golden bytes, read back; the kernels alone
 //!   groups   row groups kept, encoded, compressed and fetched: equal the CPU's; through pool and engine, how fast
 //!   faults   a kernel that faults, memory that is not there: each in a process of its own
 //!   all      the seven above (default)
@@ -20,6 +20,7 @@
 
 mod build;
 mod cases;
+mod compress;
 mod encode;
 mod golden;
 mod groups;
@@ -27,7 +28,6 @@ mod host;
 mod lineorder;
 mod pool;
 mod rates;
-mod snappy;
 mod values;
 
 use std::path::{Path, PathBuf};
@@ -87,7 +87,7 @@ fn options() -> Result<Options, String> {
     }
     if options.modes.is_empty() || options.modes == ["all"] {
         options.modes =
-            ["probe", "golden", "rates", "encode", "snappy", "groups", "faults"].map(String::from).to_vec();
+            ["probe", "golden", "rates", "encode", "compress", "groups", "faults"].map(String::from).to_vec();
     }
     Ok(options)
 }
@@ -297,14 +297,16 @@ fn encoded(options: &Options, small: bool, table: &mut Table) -> Result<(), Stri
 
 fn compressed(options: &Options, small: bool, table: &mut Table) -> Result<(), String> {
     let device = Compress::open(0, options.nvrtc.as_deref(), &options.cache)?;
-    let what = "snappy: streams equal the host's and are read back";
-    match snappy::check(&device, small) {
-        Ok(note) => table.ok(what, "ok", note),
-        Err(why) => table.fail(what, why),
-    }
-    if !small {
-        for (what, rate, note) in snappy::rates(&device, 256 * MIB, 9)? {
-            table.ok(what, format!("{rate:.1} GB/s"), note);
+    for (codec, name, golden) in compress::CODECS {
+        let what = format!("{name}: streams equal the host's and are read back");
+        match compress::check(&device, codec, golden, small) {
+            Ok(note) => table.ok(what, "ok", note),
+            Err(why) => table.fail(what, why),
+        }
+        if !small {
+            for (what, rate, note) in compress::rates(&device, (codec, name), 256 * MIB, 9)? {
+                table.ok(what, format!("{rate:.1} GB/s"), note);
+            }
         }
     }
     Ok(())
@@ -407,7 +409,7 @@ fn run(mode: &str, options: &Options, table: &mut Table) -> Result<(), String> {
             .and_then(|()| compressed(options, true, table))
             .and_then(|()| groups::run(options, true, table)),
         "encode" => encoded(options, options.small, table),
-        "snappy" => compressed(options, options.small, table),
+        "compress" => compressed(options, options.small, table),
         "groups" => groups::run(options, options.small, table),
         "cases" => {
             let (slots, rows, statuses) = golden::on_the_cpu(options.small);

@@ -1,6 +1,7 @@
-// The compress kernels as a program on the host, for tests: see src/gpu/host_snappy_tests.rs.
+// The compress kernels as a program on the host, for tests: see src/gpu/host_compress_tests.rs.
 //
-// Each request on stdin: u32 pages, output bytes, seed; each page's u32 bytes, then the pages end to end.
+// Each request on stdin: u32 pages, output bytes, codec (1: Snappy, 2: LZ4), seed; each
+// page's u32 bytes, then the pages end to end.
 // Each answer on stdout: u32 1 when the kernels failed, else 0, each page's u32 bytes, and the streams end to
 // end. Buffers are just as large as compress.cu says, so that the sanitizers see what is read or written
 // outside of them; between the pages lies garbage.
@@ -8,9 +9,10 @@
 #include "areas.hpp"
 
 int main() {
-    u32 request[3];
+    u32 request[4];
     while (read_all(request, sizeof request)) {
-        const auto [count, output_bytes, seed] = request;
+        const auto [count, output_bytes, codec, seed] = request;
+        const bool lz4 = codec == 2;
         std::vector<Page> pages(count);
         u64 at = 0;
         u32 bound = 0;
@@ -27,7 +29,7 @@ int main() {
             if (!read_all(input.get() + page.at, page.bytes)) return 1;
         }
         const u64 room = 256 + align_up(4 * (u64(count) + 1), 64) + align_up(4 * u64(bound), 64) +
-                         align_up(8 * (u64(bound) + 1), 64) + u64(SLOT) * bound;
+                         align_up(8 * (u64(bound) + 1), 64) + (sizeof(Edges) + SLOT) * u64(bound);
         const Area scratch = area(room);
         std::vector<Body> bodies(count + 1);
         auto run = [&](auto kernel, u32 blocks, u32 threads) {
@@ -39,9 +41,10 @@ int main() {
         // Blocks beyond the last segment do nothing.
         const u32 blocks = bound + 1;
         run(divide, 1, 256);
-        run(static_cast<void (*)(PARAMETERS)>(compress), blocks, 32);
+        run(lz4 ? compress_lz4 : compress_snappy, blocks, 32);
+        if (lz4) run(measure, count, 32);
         run(place, 1, 256);
-        run(join, blocks, 256);
+        run(lz4 ? join_lz4 : join_snappy, blocks, 256);
         const u32 failed = bodies[count].bytes != 0;
         write_all(&failed, 4);
         if (!failed) {

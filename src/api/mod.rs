@@ -33,7 +33,9 @@ CREATE FUNCTION export_table_parquet(
     workers int DEFAULT NULL,
     scan text DEFAULT 'auto',
     device text DEFAULT 'auto',
-    overwrite boolean DEFAULT false)
+    overwrite boolean DEFAULT false,
+    bloom_filters text[] DEFAULT NULL,
+    byte_stream_split boolean DEFAULT false)
 RETURNS TABLE (path text, files int, row_groups bigint, rows bigint, bytes bigint,
                scan text, device text, workers int, elapsed interval)
 VOLATILE PARALLEL UNSAFE LANGUAGE c AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
@@ -50,6 +52,8 @@ fn export_table_parquet(
     scan: Option<&[u8]>,
     device: Option<&[u8]>,
     overwrite: Option<bool>,
+    bloom_filters: Option<Array<&[u8]>>,
+    byte_stream_split: Option<bool>,
 ) -> Result<
     TableIterator<
         'static,
@@ -67,10 +71,14 @@ fn export_table_parquet(
     >,
     Error,
 > {
+    let filters = column_names(bloom_filters, "bloom_filters", "Leave bloom_filters out for none.")?;
     let request = Request {
         subject: table_subject(table, columns)?,
         path: required(text(path)?, "path")?,
-        format: Format::Parquet,
+        format: Format::Parquet {
+            filters: filters.unwrap_or_default(),
+            split: byte_stream_split.unwrap_or(false),
+        },
         compression: parquet_codec(compression)?,
         group_rows: positive(row_group_rows, "row_group_rows", 1_000_000)?,
         group_bytes: positive(row_group_bytes, "row_group_bytes", 128 << 20)?,
@@ -276,7 +284,8 @@ fn column_names(
 
 extension_sql!(
     r#"
-COMMENT ON FUNCTION export_table_parquet(regclass, text, text[], text, bigint, bigint, int, text, text, boolean) IS
+COMMENT ON FUNCTION export_table_parquet(
+    regclass, text, text[], text, bigint, bigint, int, text, text, boolean, text[], boolean) IS
     'Exports a table to a Parquet file (path ending in .parquet) or a directory of them, in parallel, on one snapshot';
 COMMENT ON FUNCTION export_table_arrow(regclass, text, text[], text, bigint, bigint, int, text, text, boolean, text[], boolean) IS
     'Exports a table to an Arrow IPC file (path ending in .arrow) or a directory of them, in parallel, on one snapshot';

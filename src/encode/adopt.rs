@@ -76,11 +76,12 @@ impl MadeChunk<'_> {
 }
 
 fn encoding(number: u32) -> Result<Encoding> {
-    const KNOWN: [Encoding; 4] = [
+    const KNOWN: [Encoding; 5] = [
         Encoding::PLAIN,
         Encoding::RLE_DICTIONARY,
         Encoding::DELTA_BINARY_PACKED,
         Encoding::DELTA_LENGTH_BYTE_ARRAY,
+        Encoding::BYTE_STREAM_SPLIT,
     ];
     match KNOWN.into_iter().find(|known| *known as u32 == number) {
         Some(known) => Ok(known),

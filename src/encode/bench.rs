@@ -66,7 +66,7 @@ fn bench_lanes() {
         let (mut times, mut sizes, mut encodings) = (Vec::new(), Vec::new(), String::new());
         for codec in [Codec::None, Codec::Snappy, Codec::Zstd(1)] {
             let schema = FileSchema::new(&fields, &Shapes::default()).unwrap();
-            let options = Options { codec, values_only: false };
+            let options = Options { codec, ..Options::default() };
             let mut writer = RowGroupWriter::new(&schema, &fields, &Shapes::default(), &options).unwrap();
             let mut best = f64::INFINITY;
             let mut size = 0;

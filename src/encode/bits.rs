@@ -78,38 +78,56 @@ fn pack8<T: Copy + Into<u64>, const W: usize>(group: &[T; 8], out: &mut [u8; W])
     out[at..].copy_from_slice(&word.to_le_bytes()[..W - at]);
 }
 
-/// A run this long is cheaper as RLE at every width: at width 1 its three bytes of header and value
+/// So many equal values are cheaper as an RLE run at every width: at width 1 three bytes of header and value
 /// replace as many of packed bits and the header that the next packed run needs.
-const MIN_RLE_RUN: usize = 32;
+const MIN_RUN: usize = 32;
+
+/// Equal values in a row, this many or more, are an RLE run from where a group of eight begins: wherever that
+/// is, `MIN_RUN` of them. kernels/hybrid.cuh has the same number.
+const MIN_STRETCH: usize = MIN_RUN + 7;
 
 /// Appends `values` as a hybrid of `width` bits, without a length.
 pub fn put_hybrid(values: &[u32], width: usize, out: &mut Vec<u8>) {
+    put_runs(values, width, out, |values, out| pack(values, width, out));
+}
+
+/// As `put_hybrid`, of width 1: `flags` are 0 or 1.
+pub fn put_hybrid_flags(flags: &[u8], out: &mut Vec<u8>) {
+    put_runs(flags, 1, out, pack_flags);
+}
+
+fn put_runs<T: Copy + PartialEq + Into<u32>>(
+    values: &[T],
+    width: usize,
+    out: &mut Vec<u8>,
+    pack: impl Fn(&[T], &mut Vec<u8>),
+) {
+    let put_packed = |values: &[T], out: &mut Vec<u8>| {
+        if !values.is_empty() {
+            put_varint(out, (values.len().div_ceil(8) as u64) << 1 | 1);
+            pack(values, out);
+        }
+    };
     let (mut at, mut packed_from) = (0, 0);
     // A packed run holds whole groups, so a run can only start where a group does.
-    while let Some(group) = values.get(at..at + 8) {
-        let first = group[0];
-        if group.iter().fold(0, |differ, &v| differ | (v ^ first)) != 0 {
+    while let Some(head) = values.get(at..at + MIN_RUN) {
+        let first = head[0];
+        if head.iter().fold(false, |differ, &v| differ | (v != first)) {
             at += 8;
             continue;
         }
         let run = values[at..].iter().take_while(|&&v| v == first).count();
-        if run < MIN_RLE_RUN {
+        let before = values[packed_from..at].iter().rev().take_while(|&&v| v == first).count();
+        if before + run < MIN_STRETCH {
             at += run / 8 * 8;
             continue;
         }
-        put_packed_run(&values[packed_from..at], width, out);
-        put_rle_run(first, run, width, out);
+        put_packed(&values[packed_from..at], out);
+        put_rle_run(first.into(), run, width, out);
         at += run;
         packed_from = at;
     }
-    put_packed_run(&values[packed_from..], width, out);
-}
-
-fn put_packed_run(values: &[u32], width: usize, out: &mut Vec<u8>) {
-    if !values.is_empty() {
-        put_varint(out, (values.len().div_ceil(8) as u64) << 1 | 1);
-        pack(values, width, out);
-    }
+    put_packed(&values[packed_from..], out);
 }
 
 pub fn put_rle_run(value: u32, count: usize, width: usize, out: &mut Vec<u8>) {
@@ -173,6 +191,26 @@ mod tests {
         values
     }
 
+    /// A stretch is a run from the first group that begins in it, wherever that is.
+    #[test]
+    fn where_runs_begin() {
+        for before in 0..9 {
+            for stretch in [MIN_STRETCH - 1, MIN_STRETCH, MIN_STRETCH + 1] {
+                let values: Vec<u32> =
+                    (10..10 + before).chain([7; 60][..stretch].iter().copied()).chain([1]).collect();
+                let mut out = Vec::new();
+                put_hybrid(&values, 5, &mut out);
+                let groups = before.div_ceil(8) as usize;
+                let expected = match stretch {
+                    38 => 1 + values.len().div_ceil(8) * 5,
+                    _ => usize::from(groups > 0) + groups * 5 + 2 + 1 + 5,
+                };
+                assert_eq!(out.len(), expected, "{stretch} behind {before}");
+                assert_eq!(read_hybrid(&out, 5, values.len()), values);
+            }
+        }
+    }
+
     proptest! {
         #[test]
         fn packed_bits_come_back(width in 0usize..=64, seeds in prop::collection::vec(any::<u64>(), 0..100)) {
@@ -191,6 +229,18 @@ mod tests {
             let mut out = Vec::new();
             put_hybrid(&values, width, &mut out);
             prop_assert_eq!(read_hybrid(&out, width, values.len()), values);
+        }
+
+        #[test]
+        fn hybrid_flags_come_back(runs in prop::collection::vec((0u8..2, 1usize..80), 0..40)) {
+            let flags: Vec<u8> = runs.iter().flat_map(|&(v, n)| std::iter::repeat_n(v, n)).collect();
+            let mut out = Vec::new();
+            put_hybrid_flags(&flags, &mut out);
+            let back = read_hybrid(&out, 1, flags.len());
+            prop_assert!(back.iter().zip(&flags).all(|(&a, &b)| a == u32::from(b)));
+            let mut packed = Vec::new();
+            put_hybrid(&flags.iter().map(|&flag| flag.into()).collect::<Vec<u32>>(), 1, &mut packed);
+            prop_assert_eq!(out, packed);
         }
 
         #[test]

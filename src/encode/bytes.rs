@@ -10,7 +10,7 @@ use super::byte_dict::BytesDict;
 use super::chunk::{ChunkWriter, EncodedChunk, Levels, PAGE_BYTES, PAGE_ROWS, Scratch};
 use super::column::{Mode, dictionary_growth, keeps_paying, totals};
 use super::delta::put_delta_length;
-use super::fixed::put_indices;
+use super::fixed_column::put_indices;
 use super::stats::{
     PageStats, byte_bounds, byte_bounds_of, chunk_bounds, column_index, definition_histogram, extremes,
 };

@@ -8,7 +8,7 @@ use parquet::file::page_index::column_index::ColumnIndexMetaData;
 use parquet::file::page_index::offset_index::OffsetIndexMetaData;
 use parquet::schema::types::ColumnDescPtr;
 
-use super::bits::{pack_flags, put_rle_run};
+use super::bits::{put_hybrid_flags, put_rle_run};
 use super::codec::Compressor;
 use super::thrift::{put_data_page_header, put_dictionary_page_header};
 use super::{Result, invalid, reserve};
@@ -95,9 +95,7 @@ impl Levels {
         if self.nulls == 0 || self.nulls == self.rows {
             put_rle_run(u32::from(self.nulls == 0), self.rows, 1, out);
         } else {
-            // One packed run is a bit a row; what its runs repeat, the codec finds.
-            super::bits::put_varint(out, (self.rows.div_ceil(8) as u64) << 1 | 1);
-            pack_flags(&self.valid, out);
+            put_hybrid_flags(&self.valid, out);
         }
         let len = (out.len() - start - 4) as u32;
         out[start..start + 4].copy_from_slice(&len.to_le_bytes());
@@ -166,7 +164,7 @@ impl Scratch {
         // The dictionary's entries will be compressed too, by how much is not known yet.
         trial.growth = if self.compresses { growth / 2 } else { growth };
         trial.raw.clear();
-        reserve(&mut trial.raw, size_hint + levels.rows / 8 + 16)?;
+        reserve(&mut trial.raw, size_hint + levels.rows / 6 + 16)?;
         levels.put(&mut trial.raw);
         Ok(&mut trial.raw)
     }

@@ -6,9 +6,9 @@ use parquet::schema::types::ColumnDescPtr;
 use super::adopt::MadeChunk;
 use super::bytes::BytesColumn;
 use super::chunk::{ChunkWriter, EncodedChunk, Levels, Scratch};
-use super::fixed::{FixedColumn, count_valid};
+use super::fixed_column::{FixedColumn, count_valid};
 use super::stats::PageStats;
-use super::{Result, invalid};
+use super::{Options, Result, invalid};
 use crate::types::{Field, Kind, Lane, Physical, Values};
 
 /// Fewer values than these say nothing of the pages to come.
@@ -103,16 +103,18 @@ macro_rules! each {
 }
 
 impl FlatColumn {
-    pub fn new(field: &Field, physical: Physical, dictionary: bool) -> FlatColumn {
-        let nullable = field.nullable;
-        let uuid = field.kind == Kind::Uuid;
+    pub fn new(field: &Field, physical: Physical, options: &Options) -> FlatColumn {
+        let (nullable, dictionary) = (field.nullable, !options.values_only);
+        let (uuid, oid) = (field.kind == Kind::Uuid, field.kind == Kind::Oid);
+        let delta = Some(Encoding::DELTA_BINARY_PACKED);
+        let split = options.split.then_some(Encoding::BYTE_STREAM_SPLIT);
         match physical {
-            Physical::Bool => FlatColumn::Bool(FixedColumn::new(nullable, false, dictionary)),
-            Physical::I32 => FlatColumn::I32(FixedColumn::new(nullable, field.kind == Kind::Oid, dictionary)),
-            Physical::I64 => FlatColumn::I64(FixedColumn::new(nullable, false, dictionary)),
-            Physical::F32 => FlatColumn::F32(FixedColumn::new(nullable, false, dictionary)),
-            Physical::F64 => FlatColumn::F64(FixedColumn::new(nullable, false, dictionary)),
-            Physical::Fixed16 => FlatColumn::Fixed16(FixedColumn::new(nullable, uuid, dictionary)),
+            Physical::Bool => FlatColumn::Bool(FixedColumn::new(nullable, false, dictionary, None)),
+            Physical::I32 => FlatColumn::I32(FixedColumn::new(nullable, oid, dictionary, delta)),
+            Physical::I64 => FlatColumn::I64(FixedColumn::new(nullable, false, dictionary, delta)),
+            Physical::F32 => FlatColumn::F32(FixedColumn::new(nullable, false, dictionary, split)),
+            Physical::F64 => FlatColumn::F64(FixedColumn::new(nullable, false, dictionary, split)),
+            Physical::Fixed16 => FlatColumn::Fixed16(FixedColumn::new(nullable, uuid, dictionary, None)),
             Physical::Bytes => {
                 FlatColumn::Bytes(BytesColumn::new(nullable, field.kind != Kind::Bytea, dictionary))
             }

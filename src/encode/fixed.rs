@@ -1,20 +1,16 @@
-//! Columns of fixed width: booleans, integers, floats and 16-byte values.
+//! Values of fixed width: booleans, integers, floats and 16-byte values.
 
 use std::cmp::Ordering;
 
-use parquet::basic::{Compression, Encoding, Type as PhysicalType};
+use parquet::basic::Type as PhysicalType;
 use parquet::data_type::{ByteArray, FixedLenByteArray};
 use parquet::file::statistics::{Statistics, ValueStatistics};
-use parquet::schema::types::ColumnDescPtr;
 
-use super::adopt::{MadeBounds, MadeChunk};
-use super::bits::{pack_flags, put_hybrid, width_of};
-use super::chunk::{ChunkWriter, EncodedChunk, Levels, PAGE_ROWS, Scratch};
-use super::column::{Mode, dictionary_growth, keeps_paying};
+use super::bits::pack_flags;
 use super::delta::put_delta;
-use super::dict::{DictKey, FixedDict, MAX_BYTES};
-use super::stats::{Bound, Bounds, PageStats, chunk_bounds, column_index, definition_histogram};
-use super::{Result, reserve};
+use super::dict::DictKey;
+use super::split::put_split;
+use super::stats::{Bound, Bounds};
 
 /// A value of fixed width.
 pub trait Fixed: Copy + 'static {
@@ -30,10 +26,8 @@ pub trait Fixed: Copy + 'static {
     fn of_key(key: Self::Key) -> Self;
     fn put_plain(values: &[Self], out: &mut Vec<u8>);
 
-    /// Appends DELTA_BINARY_PACKED, for types that have it.
-    fn put_delta(_values: &[Self], _out: &mut Vec<u8>) -> bool {
-        false
-    }
+    /// Appends values in the type's other encoding, DELTA_BINARY_PACKED or BYTE_STREAM_SPLIT, if it has one.
+    fn put_other(_values: &[Self], _out: &mut Vec<u8>) {}
 
     /// Order of two values that are not NaN.
     fn order(self, other: Self, unsigned: bool) -> Ordering;
@@ -82,9 +76,8 @@ macro_rules! fixed_integer {
             fn put_plain(values: &[$t], out: &mut Vec<u8>) {
                 put_le(values, out, <$t>::to_le_bytes);
             }
-            fn put_delta(values: &[$t], out: &mut Vec<u8>) -> bool {
+            fn put_other(values: &[$t], out: &mut Vec<u8>) {
                 put_delta(values, out);
-                true
             }
             fn order(self, other: $t, unsigned: bool) -> Ordering {
                 if unsigned { self.key().cmp(&other.key()) } else { self.cmp(&other) }
@@ -127,6 +120,11 @@ macro_rules! fixed_float {
             }
             fn put_plain(values: &[$t], out: &mut Vec<u8>) {
                 put_le(values, out, <$t>::to_le_bytes);
+            }
+            fn put_other(values: &[$t], out: &mut Vec<u8>) {
+                let start = out.len();
+                out.resize(start + size_of_val(values), 0);
+                put_split(values, &mut out[start..], |value, byte| (value.to_bits() >> (8 * byte)) as u8);
             }
             fn order(self, other: $t, _unsigned: bool) -> Ordering {
                 self.total_cmp(&other)
@@ -230,222 +228,4 @@ impl Fixed for [u8; 16] {
     fn bound(bits: u128) -> Bound<[u8; 16]> {
         Bound { value: bits.to_be_bytes(), exact: true }
     }
-}
-
-/// The encoder of one column of fixed width.
-pub struct FixedColumn<T: Fixed> {
-    unsigned: bool,
-    /// A dictionary may be tried.
-    dictionary: bool,
-    levels: Levels,
-    /// The pending page's values.
-    values: Vec<T>,
-    indices: Vec<u32>,
-    dict: FixedDict<T::Key>,
-    mode: Mode,
-    stats: Vec<PageStats<T>>,
-    chunk: ChunkWriter,
-}
-
-impl<T: Fixed> FixedColumn<T> {
-    pub fn new(nullable: bool, unsigned: bool, dictionary: bool) -> Self {
-        FixedColumn {
-            unsigned,
-            dictionary,
-            levels: Levels::new(nullable),
-            values: Vec::new(),
-            indices: Vec::new(),
-            dict: FixedDict::new(),
-            mode: Mode::start(dictionary),
-            stats: Vec::new(),
-            chunk: ChunkWriter::default(),
-        }
-    }
-
-    pub fn chunk_mut(&mut self) -> &mut ChunkWriter {
-        &mut self.chunk
-    }
-
-    pub fn memory(&self) -> usize {
-        self.values.capacity() * size_of::<T>()
-            + self.indices.capacity() * 4
-            + self.dict.memory()
-            + self.chunk.memory()
-    }
-
-    /// Appends rows: `valid` is empty when each has a value, else has a byte per row.
-    pub fn append(&mut self, mut valid: &[u8], mut values: &[T], scratch: &mut Scratch) -> Result<()> {
-        reserve(&mut self.values, values.len().min(PAGE_ROWS))?;
-        while !values.is_empty() || !valid.is_empty() {
-            let room = PAGE_ROWS - self.levels.rows();
-            let taken = if valid.is_empty() {
-                let rows = room.min(values.len());
-                self.levels.push_all(rows);
-                rows
-            } else {
-                let (page, rest) = valid.split_at(room.min(valid.len()));
-                let taken = count_valid(page);
-                self.levels.push(page, page.len() - taken)?;
-                valid = rest;
-                taken
-            };
-            // The caller has checked that `valid` counts `values`.
-            let (page, rest) = values.split_at(taken);
-            self.values.extend_from_slice(page);
-            values = rest;
-            if self.levels.rows() == PAGE_ROWS {
-                self.flush(false, scratch)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Closes the pending page. `last` tells that no other page follows.
-    fn flush(&mut self, last: bool, scratch: &mut Scratch) -> Result<()> {
-        let (bounds, nans) = T::bounds(&self.values, self.unsigned);
-        let (rows, nulls) = (self.levels.rows(), self.levels.nulls());
-        self.stats.push(PageStats { bounds, rows, nulls, nans });
-        scratch.begin();
-        match self.mode {
-            Mode::Dictionary => self.index_page(scratch)?,
-            Mode::Values(encoding) => self.value_trial(encoding, scratch)?,
-            Mode::Sampling { .. } => {}
-        }
-        if let Mode::Sampling { dictionary } = self.mode {
-            self.sample(dictionary, last, scratch)?;
-        }
-        self.mode.close_page(&mut self.levels, &mut self.chunk, scratch)?;
-        if !self.chunk.uses_dictionary() {
-            self.dict.clear();
-        }
-        self.values.clear();
-        Ok(())
-    }
-
-    /// Encodes the page by the dictionary, or goes back to sampling where that no longer pays.
-    fn index_page(&mut self, scratch: &mut Scratch) -> Result<()> {
-        let known = self.dict.entries().len();
-        let keys = self.values.iter().map(|v| v.key());
-        let fits = self.dict.intern(keys, MAX_BYTES / T::WIDTH, &mut self.indices)?;
-        if fits.is_ok() && keeps_paying(self.dict.entries().len() - known, self.values.len()) {
-            self.index_trial(0, scratch)
-        } else {
-            self.dict.truncate(known);
-            self.mode = Mode::Sampling { dictionary: false };
-            Ok(())
-        }
-    }
-
-    /// Tries every encoding that may be the best for this page, and so for those after it.
-    fn sample(&mut self, dictionary: bool, last: bool, scratch: &mut Scratch) -> Result<()> {
-        self.value_trial(Encoding::PLAIN, scratch)?;
-        if dictionary && T::DICTIONARY && Mode::is_sample(self.values.len(), last) {
-            let keys = self.values.iter().map(|v| v.key());
-            // More than half of the values distinct: hopeless.
-            let limit = (self.values.len() / 2).min(MAX_BYTES / T::WIDTH);
-            if self.dict.intern(keys, limit, &mut self.indices)?.is_ok() {
-                let growth = dictionary_growth(&self.indices, self.dict.entries().len(), last);
-                self.index_trial(growth * T::WIDTH, scratch)?;
-            }
-        }
-        self.value_trial(Encoding::DELTA_BINARY_PACKED, scratch)
-    }
-
-    fn index_trial(&mut self, growth: usize, scratch: &mut Scratch) -> Result<()> {
-        let hint = self.indices.len() * 4 + 8;
-        let out = scratch.trial(Encoding::RLE_DICTIONARY, growth, &self.levels, hint)?;
-        put_indices(&self.indices, self.dict.entries().len(), out);
-        Ok(())
-    }
-
-    fn value_trial(&mut self, encoding: Encoding, scratch: &mut Scratch) -> Result<()> {
-        let delta = encoding == Encoding::DELTA_BINARY_PACKED && !self.values.is_empty();
-        if delta && matches!(T::PHYSICAL, PhysicalType::INT32 | PhysicalType::INT64) {
-            let hint = self.values.len() * (T::WIDTH + 1) + 512;
-            let out = scratch.trial(encoding, 0, &self.levels, hint)?;
-            T::put_delta(&self.values, out);
-        } else if encoding == Encoding::PLAIN || self.values.is_empty() {
-            let hint = self.values.len() * T::WIDTH;
-            let out = scratch.trial(Encoding::PLAIN, 0, &self.levels, hint)?;
-            T::put_plain(&self.values, out);
-        }
-        Ok(())
-    }
-
-    /// Closes the chunk and starts the next.
-    pub fn finish(
-        &mut self,
-        column: &ColumnDescPtr,
-        codec: Compression,
-        scratch: &mut Scratch,
-    ) -> Result<EncodedChunk> {
-        if self.levels.rows() > 0 {
-            self.flush(true, scratch)?;
-        }
-        if self.chunk.uses_dictionary() {
-            let entries: Vec<T> = self.dict.entries().iter().map(|&k| T::of_key(k)).collect();
-            let mut page = Vec::new();
-            T::put_plain(&entries, &mut page);
-            self.chunk.put_dictionary(page.len(), scratch.compress(&page)?, entries.len())?;
-        }
-        self.close(column, codec)
-    }
-
-    /// Appends the pages of a chunk that was encoded elsewhere, and closes it.
-    pub fn adopt(
-        &mut self,
-        made: &MadeChunk,
-        column: &ColumnDescPtr,
-        codec: Compression,
-        scratch: Option<&mut Scratch>,
-    ) -> Result<Option<EncodedChunk>> {
-        for page in &made.pages {
-            let bounds = match page.bounds {
-                MadeBounds::Bits { min, max } => Some(Bounds { min: T::bound(min), max: T::bound(max) }),
-                _ => None,
-            };
-            self.stats.push(PageStats { bounds, rows: page.rows, nulls: page.nulls, nans: page.nans });
-        }
-        made.put(&mut self.chunk, scratch)?;
-        self.close(column, codec).map(Some)
-    }
-
-    /// Closes the chunk, whose pages are all there, and starts the next.
-    fn close(&mut self, column: &ColumnDescPtr, codec: Compression) -> Result<EncodedChunk> {
-        let order = |a: &T, b: &T| a.order(*b, self.unsigned);
-        let plain = |v: &T| {
-            let mut out = Vec::with_capacity(T::WIDTH);
-            T::put_plain(&[*v], &mut out);
-            out
-        };
-        let nullable = self.levels.nullable();
-        let (rows, nulls) = super::column::totals(&self.stats);
-        let nans = self.stats.iter().map(|p| p.nans).sum::<usize>();
-        let bounds = chunk_bounds(&self.stats, order);
-        let metadata = self
-            .chunk
-            .metadata(column.clone(), codec)
-            .set_statistics(T::statistics(bounds, nulls as u64, nans as u64))
-            .set_definition_level_histogram(definition_histogram(nullable, rows, nulls))
-            .build()?;
-        let index = column_index(T::PHYSICAL, &self.stats, order, plain, nullable)?;
-        let chunk = self.chunk.finish(metadata, index, &[]);
-        self.dict.clear();
-        self.mode = Mode::start(self.dictionary);
-        self.stats.clear();
-        Ok(chunk)
-    }
-}
-
-/// One byte of index width, then the hybrid (Encodings.md, RLE_DICTIONARY).
-pub fn put_indices(indices: &[u32], entries: usize, out: &mut Vec<u8>) {
-    // A width of 0 is legal for a single entry, but not every reader has met it.
-    let width = width_of(entries.saturating_sub(1) as u64).max(1);
-    out.push(width as u8);
-    put_hybrid(indices, width, out);
-}
-
-pub fn count_valid(valid: &[u8]) -> usize {
-    // In blocks whose sum fits a byte, so that the compiler adds bytes side by side.
-    valid.chunks(255).map(|block| usize::from(block.iter().fold(0u8, |sum, &v| sum.wrapping_add(v)))).sum()
 }

@@ -60,7 +60,8 @@ impl RowGroupMeta {
 
     /// Bytes that the row group takes in the file.
     pub fn len(&self) -> u64 {
-        self.row_group.compressed_size() as u64
+        let filters = self.row_group.columns().iter().filter_map(|column| column.bloom_filter_length());
+        self.row_group.compressed_size() as u64 + filters.map(|bytes| bytes as u64).sum::<u64>()
     }
 
     pub fn is_empty(&self) -> bool {
@@ -104,7 +105,9 @@ pub(super) fn relocate(
         .set_dictionary_page_offset(chunk.dictionary_page_offset().map(|at| at + shift))
         .set_unencoded_byte_array_data_bytes(chunk.unencoded_byte_array_data_bytes())
         .set_repetition_level_histogram(chunk.repetition_level_histogram().cloned())
-        .set_definition_level_histogram(chunk.definition_level_histogram().cloned());
+        .set_definition_level_histogram(chunk.definition_level_histogram().cloned())
+        .set_bloom_filter_offset(chunk.bloom_filter_offset().map(|at| at + shift))
+        .set_bloom_filter_length(chunk.bloom_filter_length());
     if let Some(statistics) = chunk.statistics() {
         builder = builder.set_statistics(statistics.clone());
     }
@@ -112,6 +115,12 @@ pub(super) fn relocate(
         builder = builder.set_page_encoding_stats(encodings.clone());
     }
     Ok(builder.build()?)
+}
+
+/// A chunk's metadata with its Bloom filter's place.
+pub(super) fn with_filter(chunk: &ColumnChunkMetaData, at: i64, len: usize) -> Result<ColumnChunkMetaData> {
+    let builder = chunk.clone().into_builder();
+    Ok(builder.set_bloom_filter_offset(Some(at)).set_bloom_filter_length(Some(len as i32)).build()?)
 }
 
 /// Writes what follows the last row group: page indexes, footer, its length and the magic bytes.

@@ -23,7 +23,9 @@ mod codec;
 mod column;
 pub(crate) mod delta;
 mod dict;
+mod filter;
 mod fixed;
+mod fixed_column;
 pub mod footer;
 mod group;
 pub mod ipc;
@@ -31,6 +33,7 @@ mod nested;
 mod precision;
 mod row_group;
 mod schema;
+pub(crate) mod split;
 mod stats;
 mod thrift;
 
@@ -47,6 +50,7 @@ pub use adopt::{MadeBounds, MadeChunk, MadeDictionary, MadePage};
 pub use chunk::{PAGE_BYTES, PAGE_ROWS};
 pub use codec::{CODECS, Codec, CodecError};
 pub use dict::MAX_BYTES;
+pub use filter::has_filter;
 pub use footer::RowGroupMeta;
 pub use group::{EncodedGroup, GroupWriter};
 pub use precision::exact_shapes;
@@ -60,6 +64,8 @@ pub struct Options {
     pub codec: Codec,
     /// No dictionary is tried: to learn what is best for values that none has.
     pub values_only: bool,
+    /// BYTE_STREAM_SPLIT is tried for floats. Not every reader has it: Spark's vectorized one, up to 4.1, refuses it.
+    pub split: bool,
 }
 
 /// Why encoding failed.

@@ -12,6 +12,7 @@ use super::adopt::MadeChunk;
 use super::chunk::{EncodedChunk, Scratch};
 use super::codec::Compressor;
 use super::column::FlatColumn;
+use super::filter::Filter;
 use super::footer;
 use super::nested::NestedColumn;
 use super::schema::FileSchema;
@@ -30,6 +31,7 @@ struct Column {
     rows: usize,
     /// Uncompressed bytes taken since the row group began.
     bytes: usize,
+    filter: Option<Filter>,
 }
 
 /// Encodes the rows of one row group after the other. Buffers, hash tables and codec contexts stay.
@@ -59,9 +61,7 @@ impl RowGroupWriter {
         let mut leaf = 0;
         for (index, (field, root)) in fields.iter().zip(roots).enumerate() {
             let encoder = match field.kind.physical(shapes) {
-                Some(physical) => {
-                    Encoder::Flat(Box::new(FlatColumn::new(field, physical, !options.values_only)))
-                }
+                Some(physical) => Encoder::Flat(Box::new(FlatColumn::new(field, physical, options))),
                 None => {
                     let arrow = schema.arrow().field(index);
                     Encoder::Nested(Box::new(NestedColumn::new(root, arrow, codec)?))
@@ -70,11 +70,20 @@ impl RowGroupWriter {
             let end = (leaf..descr.num_columns())
                 .find(|&l| descr.get_column_root_idx(l) > index)
                 .unwrap_or(descr.num_columns());
-            columns.push(Column { encoder, leaves: leaf..end, rows: 0, bytes: 0 });
+            columns.push(Column { encoder, leaves: leaf..end, rows: 0, bytes: 0, filter: None });
             leaf = end;
         }
         let scratch = Scratch::new(Compressor::new(options.codec)?);
         Ok(RowGroupWriter { schema: descr, codec, scratch, columns, bare_rows: 0 })
+    }
+
+    /// Gives a flat column a Bloom filter in each row group, of so many rows at most.
+    pub fn filter(&mut self, column: usize, rows: usize) -> Result<()> {
+        match self.columns.get_mut(column) {
+            Some(Column { encoder: Encoder::Flat(_), filter, .. }) => *filter = Some(Filter::new(rows)),
+            _ => return invalid("no such flat column"),
+        }
+        Ok(())
     }
 
     /// Appends the next rows of a flat column. `arena` is what the cells of a `Values::Bytes` point into.
@@ -84,6 +93,9 @@ impl RowGroupWriter {
             return invalid("a lane for a nested column");
         };
         let (rows, bytes) = encoder.append(lane, arena, &mut self.scratch)?;
+        if let Some(filter) = &mut column.filter {
+            filter.add(lane, arena)?;
+        }
         column.rows += rows;
         column.bytes += bytes;
         Ok(())
@@ -127,7 +139,8 @@ impl RowGroupWriter {
             Encoder::Flat(flat) => flat.memory(),
             Encoder::Nested(nested) => nested.memory(),
         });
-        columns.sum::<usize>() + self.scratch.memory()
+        let filters = self.columns.iter().filter_map(|c| c.filter.as_ref()).map(Filter::memory);
+        columns.sum::<usize>() + filters.sum::<usize>() + self.scratch.memory()
     }
 
     /// Closes the row group and starts the next. A row group without rows does not belong in a file.
@@ -137,7 +150,11 @@ impl RowGroupWriter {
             return invalid("the columns of a row group differ in their number of rows");
         }
         let mut chunks = Vec::with_capacity(self.schema.num_columns());
+        let mut filters = Vec::new();
         for column in &mut self.columns {
+            if let Some(filter) = &mut column.filter {
+                filters.push((column.leaves.start, filter.finish()?));
+            }
             let leaves = &self.schema.columns()[column.leaves.clone()];
             match &mut column.encoder {
                 Encoder::Flat(flat) => {
@@ -148,15 +165,19 @@ impl RowGroupWriter {
             (column.rows, column.bytes) = (0, 0);
         }
         self.bare_rows = 0;
-        Ok(EncodedRowGroup { schema: self.schema.clone(), rows, chunks })
+        Ok(EncodedRowGroup { schema: self.schema.clone(), rows, chunks, filters })
     }
 
     /// The row group of chunks that were encoded elsewhere, of flat columns and in the codec of this writer or,
-    /// unless `compressed`, in none; between two of its own. `None` when something of it cannot be told.
+    /// unless `compressed`, in none; between two of its own. `None` when something of it cannot be told, and
+    /// where columns have filters, which need the values.
     pub fn adopt(&mut self, chunks: &[MadeChunk], compressed: bool) -> Result<Option<EncodedRowGroup>> {
         let rows = chunks.first().map_or(0, MadeChunk::rows);
         if chunks.len() != self.columns.len() || chunks.iter().any(|chunk| chunk.rows() != rows) {
             return invalid("chunks that were encoded elsewhere are not those of the schema");
+        }
+        if self.columns.iter().any(|column| column.filter.is_some()) {
+            return Ok(None);
         }
         let mut adopted = Vec::with_capacity(chunks.len());
         for (column, made) in self.columns.iter_mut().zip(chunks) {
@@ -170,7 +191,7 @@ impl RowGroupWriter {
                 None => return Ok(None),
             }
         }
-        Ok(Some(EncodedRowGroup { schema: self.schema.clone(), rows, chunks: adopted }))
+        Ok(Some(EncodedRowGroup { schema: self.schema.clone(), rows, chunks: adopted, filters: Vec::new() }))
     }
 
     /// Takes back a row group that has been written, for its buffers.
@@ -190,6 +211,8 @@ pub struct EncodedRowGroup {
     schema: SchemaDescPtr,
     rows: usize,
     chunks: Vec<EncodedChunk>,
+    /// Leaf columns' Bloom filters, which lie behind the chunks.
+    filters: Vec<(usize, Vec<u8>)>,
 }
 
 impl EncodedRowGroup {
@@ -208,7 +231,8 @@ impl EncodedRowGroup {
 
     /// Bytes that the row group takes in the file.
     pub fn len(&self) -> u64 {
-        self.chunks.iter().map(|c| c.len() as u64).sum()
+        let filters = self.filters.iter().map(|(_, filter)| filter.len() as u64);
+        self.chunks.iter().map(|c| c.len() as u64).sum::<u64>() + filters.sum::<u64>()
     }
 
     pub fn is_empty(&self) -> bool {
@@ -217,7 +241,9 @@ impl EncodedRowGroup {
 
     /// The row group's bytes, in the order in which they lie in the file.
     pub fn buffers(&self) -> impl Iterator<Item = &[u8]> {
-        self.chunks.iter().flat_map(|c| [&c.dictionary[..], &c.pages[..]]).filter(|buffer| !buffer.is_empty())
+        let chunks = self.chunks.iter().flat_map(|c| [&c.dictionary[..], &c.pages[..]]);
+        let filters = self.filters.iter().map(|(_, filter)| &filter[..]);
+        chunks.chain(filters).filter(|buffer| !buffer.is_empty())
     }
 
     /// The row group's metadata once its first byte lies at `offset` of the file: bytes for
@@ -236,6 +262,10 @@ impl EncodedRowGroup {
                 indexes.put_column_index(bounds.clone(), 0, index);
             }
             at += chunk.len() as i64;
+        }
+        for (leaf, filter) in &self.filters {
+            columns[*leaf] = footer::with_filter(&columns[*leaf], at, filter.len())?;
+            at += filter.len() as i64;
         }
         let row_group = RowGroupMetaData::builder(self.schema.clone())
             .set_num_rows(self.rows as i64)

@@ -148,7 +148,8 @@ pub fn write_file(
 ) -> Vec<u8> {
     let schema = FileSchema::new(fields, shapes).unwrap();
     let mut writer =
-        RowGroupWriter::new(&schema, fields, shapes, &Options { codec, values_only: false }).unwrap();
+        RowGroupWriter::new(&schema, fields, shapes, &Options { codec, values_only: false, split: true })
+            .unwrap();
     let mut file = MAGIC.to_vec();
     let mut metas = Vec::new();
     for group in groups {
@@ -287,6 +288,7 @@ fn every_kind_and_codec_comes_back() {
         Encoding::RLE_DICTIONARY,
         Encoding::DELTA_BINARY_PACKED,
         Encoding::DELTA_LENGTH_BYTE_ARRAY,
+        Encoding::BYTE_STREAM_SPLIT,
     ] {
         assert!(seen.contains(&encoding), "{encoding} was never chosen");
     }
@@ -396,14 +398,19 @@ proptest! {
             }
         }
         let narrow = numbers.iter().map(|&v| v as i32).collect();
+        let doubles = numbers.iter().map(|&v| f64::from_bits(v as u64)).collect();
+        let floats = numbers.iter().map(|&v| f32::from_bits(v as u32)).collect();
         let text = strings(numbers.iter().map(|v| v.to_string()));
         let column = |values: Values, arena| Rows { lane: Lane { valid: valid.clone(), values }, arena };
         let columns = vec![
             column(Values::I64(numbers), Vec::new()),
             column(Values::I32(narrow), Vec::new()),
             column(text.lane.values, text.arena),
+            column(Values::F64(doubles), Vec::new()),
+            column(Values::F32(floats), Vec::new()),
         ];
-        let fields = [field("a", Kind::Int8, true), field("b", Kind::Int4, true), field("c", Kind::Text, true)];
+        let kinds = [Kind::Int8, Kind::Int4, Kind::Text, Kind::Float8, Kind::Float4];
+        let fields = kinds.map(|kind| field("a", kind, true));
         if columns[0].len() > 0 {
             check(&fields, &Shapes::default(), ALL_CODECS[codec], &[columns], batch);
         }

@@ -4,12 +4,12 @@
 use parquet::basic::Encoding;
 
 use super::leader::{Request, widened};
-use super::sink::{append_cells, parquet_writer};
-use crate::encode::{EncodedGroup, GroupWriter, PAGE_ROWS};
+use super::sink::{append_cells, parquet_writer, parse_codec};
+use crate::encode::{Codec, EncodedGroup, GroupWriter, Options, PAGE_ROWS};
 use crate::pg::error::{Result, internal};
 use crate::plan::{Choice, EncodePlan, Format, Job};
 use crate::scan::{Encoded, Reader, RowValues, Rows, Sink};
-use crate::slot::encode::{PLAIN_BODIES, SNAPPY};
+use crate::slot::encode::{LZ4, PLAIN_BODIES, SNAPPY, encoding};
 use crate::types::{Field, Lane, Reason, Shape, Shapes};
 
 /// Where the rows are few, the look ends after these blocks, 32 MB of heap.
@@ -21,13 +21,15 @@ const TRIES: usize = 8;
 /// `job` is a survey's. `seen` are the shapes that are known so far, which the page may widen. `None` where
 /// nothing is encoded elsewhere.
 pub fn take(job: &mut Job, seen: &mut Shapes, request: &Request) -> Result<Option<EncodePlan>> {
-    if request.format != Format::Parquet {
-        return Ok(None);
-    }
+    // A Bloom filter needs the values.
+    let split = match &request.format {
+        Format::Parquet { filters, split } if filters.is_empty() => *split,
+        _ => return Ok(None),
+    };
     let mut choices = None;
     for _ in 0..TRIES {
         job.shapes = widened(&job.columns, seen);
-        match look(job, &request.compression)? {
+        match look(job, &request.compression, split)? {
             Look::Choices(found) => {
                 choices = Some(found);
                 break;
@@ -38,12 +40,16 @@ pub fn take(job: &mut Job, seen: &mut Shapes, request: &Request) -> Result<Optio
     }
     let choices = choices.unwrap_or_else(|| vec![DEFAULT; job.columns.len()]);
     // Other codecs are this process's own.
-    let codec = if request.compression.trim().eq_ignore_ascii_case("snappy") { SNAPPY } else { PLAIN_BODIES };
+    let codec = match Codec::parse(&request.compression) {
+        Ok(Codec::Snappy) => SNAPPY,
+        Ok(Codec::Lz4Raw) => LZ4,
+        _ => PLAIN_BODIES,
+    };
     Ok(Some(EncodePlan { codec, rows: request.group_rows, bytes: request.group_bytes, choices }))
 }
 
 /// Where nothing is known of the values.
-const DEFAULT: Choice = Choice { dictionary: true, delta: false };
+const DEFAULT: Choice = Choice { dictionary: true, encoding: encoding::PLAIN };
 
 /// What came of a look.
 enum Look {
@@ -54,9 +60,13 @@ enum Look {
     Ended,
 }
 
-fn look(job: &Job, compression: &str) -> Result<Look> {
+fn look(job: &Job, compression: &str, split: bool) -> Result<Look> {
     let fields = job.fields();
-    let writer = |values_only| parquet_writer(&fields, &job.shapes, compression, values_only);
+    let codec = parse_codec(compression)?;
+    let writer = |values_only| {
+        let options = Options { codec, values_only, split };
+        parquet_writer(&fields, &job.shapes, &options).map(|writer| GroupWriter::Parquet(Box::new(writer)))
+    };
     let writers = [writer(false)?, writer(true)?];
     let lanes = vec![Lane::default(); fields.len()];
     let mut page = FirstPage { job, lanes, fields: &fields, writers, refused: None };
@@ -108,7 +118,7 @@ impl FirstPage<'_> {
 fn choice(with: Option<Encoding>, without: Option<Encoding>) -> Choice {
     Choice {
         dictionary: with == Some(Encoding::RLE_DICTIONARY),
-        delta: matches!(without, Some(Encoding::DELTA_BINARY_PACKED | Encoding::DELTA_LENGTH_BYTE_ARRAY)),
+        encoding: without.map_or(encoding::PLAIN, |found| found as u32),
     }
 }
 

@@ -109,7 +109,7 @@ impl Ends for Arrow {
 pub fn head(job: &Job, format: &Format) -> Result<u64> {
     let appended = job.append.as_ref().and_then(|append| append.end());
     Ok(match (format, appended) {
-        (Format::Parquet, _) => MAGIC.len() as u64,
+        (Format::Parquet { .. }, _) => MAGIC.len() as u64,
         (Format::Arrow { .. }, Some(end)) => end,
         (Format::Arrow { .. }, None) => {
             let schema = FileSchema::new(&job.fields(), &job.shapes).map_err(encode_error)?;
@@ -122,7 +122,7 @@ pub fn head(job: &Job, format: &Format) -> Result<u64> {
 /// written to are dropped, but for one.
 pub fn finish(job: &Job, format: &Format, report: Report, staged: &Staged) -> Result<Vec<Finished>> {
     match format {
-        Format::Parquet => finish_files::<Parquet>(job, report, staged),
+        Format::Parquet { .. } => finish_files::<Parquet>(job, report, staged),
         Format::Arrow { .. } => finish_files::<Arrow>(job, report, staged),
     }
 }

@@ -12,8 +12,8 @@ use super::footers::{self, Finished};
 use super::message::Report;
 use super::sink::encode_error;
 use super::{choices, pass, sample};
-use crate::encode::FileSchema;
 use crate::encode::ipc::has_bounds;
+use crate::encode::{FileSchema, has_filter};
 use crate::pg::access::{check_file_role, check_row_security, check_select};
 use crate::pg::catalog::{self, Attribute, Table};
 use crate::pg::error::{Code, Result, error, internal};
@@ -59,7 +59,7 @@ pub struct Request {
 impl Request {
     fn work(&self) -> Work<'_> {
         match self.format {
-            Format::Parquet => Work::Parquet(&self.compression),
+            Format::Parquet { .. } => Work::Parquet(&self.compression),
             Format::Arrow { .. } => Work::Arrow(&self.compression),
         }
     }
@@ -90,7 +90,7 @@ pub fn export(request: &Request) -> Result<Exported> {
     let target = Target::new(&request.path, is_file, Some(extension), request.overwrite || appends)?;
     let append = appends.then(|| Append::open(&request.path).map(Rc::new)).transpose()?;
     let Opened { source, columns, slots, query, table: _table } = open(&request.subject)?;
-    check_stats(&source, &columns, &request.format)?;
+    check_named(&source, &columns, &request.format)?;
     let way = match query {
         Some(_) => Way { scan: ScanKind::Heap, device: None },
         None => device::choose(&source, &columns, request.scan, request.device, request.work())?,
@@ -205,26 +205,38 @@ pub(super) fn check_reading(
     check_row_security(source.oid.into(), &source.name)
 }
 
-/// The columns to state bounds of must be exported and have some.
-fn check_stats(source: &Source, columns: &[Column], format: &Format) -> Result<()> {
-    let Format::Arrow { stats: Some(names) } = format else { return Ok(()) };
+/// The columns to state bounds of, or to make filters of, must be exported and have some.
+fn check_named(source: &Source, columns: &[Column], format: &Format) -> Result<()> {
+    type Has = fn(&Kind) -> bool;
+    let (argument, names, has, what, hint): (_, _, Has, _, _) = match format {
+        Format::Arrow { stats: None } => return Ok(()),
+        Format::Arrow { stats: Some(names) } => (
+            "stats",
+            names,
+            has_bounds,
+            "minimum and maximum in an Arrow file",
+            "Leave it out of stats; uuid, json, jsonb, bytea, arrays and composites have none.",
+        ),
+        Format::Parquet { filters, .. } => (
+            "bloom_filters",
+            filters,
+            has_filter,
+            "Bloom filter",
+            "Leave it out of bloom_filters; boolean, real, double precision, arrays and composites have none.",
+        ),
+    };
     for name in names {
         let Some(column) = columns.iter().find(|column| column.field.name == *name) else {
-            return Err(error(
-                Code::ERRCODE_UNDEFINED_COLUMN,
-                format!("column \"{name}\" of stats is not among the exported columns of {}", source.name),
-            )
-            .set_hint("Names are compared as they are stored, case included."));
+            let message = format!(
+                "column \"{name}\" of {argument} is not among the exported columns of {}",
+                source.name
+            );
+            return Err(error(Code::ERRCODE_UNDEFINED_COLUMN, message)
+                .set_hint("Names are compared as they are stored, case included."));
         };
-        if !has_bounds(&column.field.kind) {
-            return Err(error(
-                Code::ERRCODE_FEATURE_NOT_SUPPORTED,
-                format!(
-                    "column \"{name}\" of type {} has no minimum and maximum in an Arrow file",
-                    column.field.pg_type
-                ),
-            )
-            .set_hint("Leave it out of stats; uuid, json, jsonb, bytea, arrays and composites have none."));
+        if !has(&column.field.kind) {
+            let message = format!("column \"{name}\" of type {} has no {what}", column.field.pg_type);
+            return Err(error(Code::ERRCODE_FEATURE_NOT_SUPPORTED, message).set_hint(hint));
         }
     }
     Ok(())
@@ -365,7 +377,7 @@ fn manifest(job: &Job, format: &Format, files: Vec<Finished>) -> Manifest {
     };
     let file = |file: &Finished| ManifestFile {
         name: job.files[file.index].file_name().unwrap_or_default().to_string_lossy().into_owned(),
-        row_groups: matches!(format, Format::Parquet).then_some(file.groups as u64),
+        row_groups: matches!(format, Format::Parquet { .. }).then_some(file.groups as u64),
         record_batches: matches!(format, Format::Arrow { .. }).then_some(file.groups as u64),
         rows: file.rows,
         bytes: file.bytes,

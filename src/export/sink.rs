@@ -202,17 +202,14 @@ impl Sink for ChunkSink<'_> {
     }
 }
 
-pub(super) fn parquet_writer(
-    fields: &[Field],
-    shapes: &Shapes,
-    compression: &str,
-    values_only: bool,
-) -> Result<GroupWriter> {
+pub(super) fn parquet_writer(fields: &[Field], shapes: &Shapes, options: &Options) -> Result<RowGroupWriter> {
     let schema = FileSchema::new(fields, shapes).map_err(encode_error)?;
-    let codec = Codec::parse(compression).map_err(|cause| internal(cause.to_string()))?;
-    let options = Options { codec, values_only };
-    let writer = RowGroupWriter::new(&schema, fields, shapes, &options).map_err(encode_error)?;
-    Ok(GroupWriter::Parquet(Box::new(writer)))
+    RowGroupWriter::new(&schema, fields, shapes, options).map_err(encode_error)
+}
+
+/// Of a file's pages, as the leader has checked it.
+pub(super) fn parse_codec(compression: &str) -> Result<Codec> {
+    Codec::parse(compression).map_err(|cause| internal(cause.to_string()))
 }
 
 fn arrow_writer(
@@ -237,7 +234,17 @@ impl Columns {
     fn new(job: &Job, format: &Format, compression: &str, rows: u64, bytes: u64) -> Result<Columns> {
         let fields = job.fields();
         let writer = match format {
-            Format::Parquet => parquet_writer(&fields, &job.shapes, compression, false)?,
+            Format::Parquet { filters, split } => {
+                let options = Options { codec: parse_codec(compression)?, values_only: false, split: *split };
+                let mut writer = parquet_writer(&fields, &job.shapes, &options)?;
+                let rows = usize::try_from(rows).unwrap_or(usize::MAX);
+                for (column, field) in fields.iter().enumerate() {
+                    if filters.contains(&field.name) {
+                        writer.filter(column, rows).map_err(encode_error)?;
+                    }
+                }
+                GroupWriter::Parquet(Box::new(writer))
+            }
             Format::Arrow { stats } => arrow_writer(&fields, &job.shapes, compression, stats.as_deref())?,
         };
         Ok(Columns {

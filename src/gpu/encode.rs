@@ -6,7 +6,7 @@
 
 use crate::encode::{MAX_BYTES, PAGE_BYTES, PAGE_ROWS};
 use crate::slot::encode::END_BYTES;
-pub use crate::slot::encode::{Ends, Order};
+pub use crate::slot::encode::{Ends, Order, encoding};
 
 /// How values lie in the column, and in a body.
 #[repr(u8)]
@@ -53,9 +53,8 @@ pub struct Column {
     pub continues: bool,
     /// A dictionary is tried; not of bits.
     pub dictionary: bool,
-    /// Values without one are DELTA_BINARY_PACKED, or DELTA_LENGTH_BYTE_ARRAY: integers of four and eight
-    /// bytes, and strings.
-    pub delta: bool,
+    /// Of values without one: an [`encoding`] that the type has.
+    pub encoding: u32,
 }
 
 /// A data page to make.
@@ -75,8 +74,8 @@ pub struct Page {
     pub shape: u8,
     pub order: u8,
     pub nullable: u8,
-    /// As `Column::delta`.
-    pub delta: u8,
+    /// As `Column::encoding`.
+    pub encoding: u8,
     /// Of the chunks that a dictionary is tried for; `NO_CHUNK`: of none.
     pub chunk: u32,
 }
@@ -182,6 +181,11 @@ pub struct Plan {
 /// a header too, and what the last block is filled up with.
 const SLACK: u64 = 64;
 const DELTA_SLACK: u64 = 448;
+/// Whether `deltas` of kernels/encode.cu writes the values.
+pub fn has_deltas(encoding: u32) -> bool {
+    matches!(encoding, encoding::DELTA_BINARY_PACKED | encoding::DELTA_LENGTH_BYTE_ARRAY)
+}
+
 /// Validity comes in words of as many rows.
 const WORD: u32 = 32;
 
@@ -201,7 +205,7 @@ pub fn plan(columns: &[Column], page_rows: impl Fn(&Column) -> u32, limits: Limi
     for column in columns {
         is_open &= column.continues;
         let step = page_rows(column);
-        assert!(step > 0 && step.is_multiple_of(WORD), "pages of {step} rows");
+        assert!(step > 0 && step.is_multiple_of(WORD) && step as usize <= PAGE_ROWS, "pages of {step} rows");
         let first_page = plan.pages.len() as u32;
         plan.add_pages(column, step);
         let tried = column.dictionary && column.shape != Shape::Bits && limits.entries > 0;
@@ -226,7 +230,7 @@ pub fn plan(columns: &[Column], page_rows: impl Fn(&Column) -> u32, limits: Limi
 impl Plan {
     fn add_pages(&mut self, column: &Column, step: u32) {
         let row_room = column.shape.width() + 1;
-        let slack = if column.delta { DELTA_SLACK } else { SLACK };
+        let slack = if has_deltas(column.encoding) { DELTA_SLACK } else { SLACK };
         for (number, first) in (0..column.rows).step_by(step as usize).enumerate() {
             self.pages.push(Page {
                 valid_at: column.valid_at,
@@ -238,7 +242,7 @@ impl Plan {
                 shape: column.shape as u8,
                 order: column.order as u8,
                 nullable: column.nullable.into(),
-                delta: column.delta.into(),
+                encoding: column.encoding as u8,
                 chunk: NO_CHUNK,
             });
         }
@@ -332,7 +336,7 @@ mod tests {
             bytes: 0,
             continues: false,
             dictionary: true,
-            delta: false,
+            encoding: encoding::PLAIN,
         };
         assert_eq!(page_rows(&column), 20_000);
         let long = Column { shape: Shape::Strings, bytes: 57_000 * 1000, ..column };
@@ -363,7 +367,7 @@ mod tests {
             bytes: 0,
             continues: false,
             dictionary: true,
-            delta: false,
+            encoding: encoding::PLAIN,
         };
         let bits = Column { shape: Shape::Bits, ..column };
         let more = Column { continues: true, rows: 300, ..column };

@@ -12,7 +12,7 @@ use super::groups::{Groups, Part, Tables, chunks, columns, describe};
 use super::reference;
 use super::{Device, DeviceInfo, Fault};
 use crate::decode::decode_slot;
-use crate::slot::encode::{DESCRIBE, Request, SNAPPY, Wish, read_request, write_answer};
+use crate::slot::encode::{DESCRIBE, LZ4, Request, SNAPPY, Wish, read_request, write_answer};
 use crate::slot::input::Input;
 use crate::slot::layout::{Header, KEEP, OutColumn, OutHeader, columns_start, get};
 
@@ -192,6 +192,7 @@ fn encode(
     let encoded = reference::encode(&input, &plan);
     let stored = encoded.bodies.iter().map(|body| match codec {
         SNAPPY => snap::raw::Encoder::new().compress_vec(body).map_err(|error| error.to_string()),
+        LZ4 => Ok(lz4_flex::block::compress(body)),
         _ => Ok(body.clone()),
     });
     let stored = stored.collect::<Result<Vec<_>, _>>()?;

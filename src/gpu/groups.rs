@@ -135,11 +135,6 @@ pub fn columns<M>(parts: &[Part<M>], wishes: &[Wish]) -> Vec<Column> {
     let column = |number: usize, wish: &Wish, place: usize, part: &Part<M>| {
         let found = &part.columns[number];
         let shape = shape(wish.op).unwrap_or(Shape::Bits);
-        let delta = match shape {
-            Shape::Fixed4 | Shape::Fixed8 => wish.delta && wish.order != Order::Floating,
-            Shape::Strings => wish.delta,
-            Shape::Bits | Shape::Fixed16 => false,
-        };
         Column {
             shape,
             order: wish.order,
@@ -151,7 +146,7 @@ pub fn columns<M>(parts: &[Part<M>], wishes: &[Wish]) -> Vec<Column> {
             bytes: found.bytes.into(),
             continues: place > 0,
             dictionary: wish.dictionary,
-            delta,
+            encoding: wish.encoding,
         }
     };
     let parts = || parts.iter().enumerate().filter(|(_, part)| part.rows > 0);
@@ -224,10 +219,9 @@ pub fn describe(wishes: &[Wish], chunks: &[ChunkBodies], plan: &Plan, tables: &T
 fn describe_page(wish: &Wish, plan: &Plan, number: usize, by_dictionary: bool, tables: &Tables) -> Page {
     let (page, body, bounds) = (&plan.pages[number], tables.bodies[number], &tables.bounds[number]);
     let strings = page.shape == Shape::Strings as u8;
-    let encoding = match (by_dictionary, page.delta != 0 && body.nulls < page.rows) {
+    let encoding = match (by_dictionary, body.nulls < page.rows) {
         (true, _) => encoding::RLE_DICTIONARY,
-        (false, true) if strings => encoding::DELTA_LENGTH_BYTE_ARRAY,
-        (false, true) => encoding::DELTA_BINARY_PACKED,
+        (false, true) => page.encoding.into(),
         (false, false) => encoding::PLAIN,
     };
     let words = |bits: u128| [(bits >> 64) as u64, bits as u64];
@@ -262,8 +256,13 @@ mod tests {
         u64::from(std::process::id()) << 40 | block
     }
 
-    const WISH: Wish =
-        Wish { op: Op::Date, order: Order::Signed, nullable: true, dictionary: false, delta: true };
+    const WISH: Wish = Wish {
+        op: Op::Date,
+        order: Order::Signed,
+        nullable: true,
+        dictionary: false,
+        encoding: encoding::DELTA_BINARY_PACKED,
+    };
 
     #[test]
     fn slots_come_in_order_and_all_of_them() {
@@ -307,7 +306,7 @@ mod tests {
         let columns = columns(&parts, &[WISH, Wish { dictionary: true, ..WISH }]);
         let places: Vec<_> = columns.iter().map(|column| (column.rows, column.continues)).collect();
         assert_eq!(places, [(100, false), (300, true), (100, false), (300, true)]);
-        assert_eq!((columns[0].valid_at, columns[0].delta), (4160, true));
+        assert_eq!((columns[0].valid_at, columns[0].encoding), (4160, WISH.encoding));
         let plan = super::super::encode::plan(&columns, |_| 96, super::super::encode::LIMITS);
         let chunks = chunks(&columns, &plan, |_| 96);
         let second = ChunkBodies { pages: 6..12, dictionary: Some(0) };

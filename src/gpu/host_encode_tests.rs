@@ -12,132 +12,12 @@ use parquet::data_type::{
 use parquet::schema::types::{ColumnDescriptor, ColumnPath, Type};
 use proptest::prelude::*;
 
-use super::encode::{
-    Body, Bounds, Chunk, Column, Ends, LIMITS, Limits, NO_CHUNK, Order, Page, Plan, Shape, State, plan,
-};
+use super::encode::{Bounds, Column, LIMITS, Limits, NO_CHUNK, Order, Shape, encoding};
+use super::host_encode::{Entries, Made, encode};
 use super::host_program::HostProgram;
-use super::reference::{self, Encoded};
 use super::specimens::Random;
-use super::specimens::columns::{Columns, GOLDEN_BODIES, GOLDEN_ROWS, TYPES, Wish, golden};
+use super::specimens::columns::{Columns, GOLDEN_BODIES, GOLDEN_ROWS, TYPES, Wish, golden, other_encoding};
 use super::specimens::pages::digest;
-use crate::slot::layout::{Plain, get, put};
-
-// SAFETY: `repr(C)`, integers that leave no gaps.
-unsafe impl Plain for Body {}
-// SAFETY: as above.
-unsafe impl Plain for Bounds {}
-// SAFETY: as above.
-unsafe impl Plain for Page {}
-// SAFETY: as above.
-unsafe impl Plain for Chunk {}
-// SAFETY: as above.
-unsafe impl Plain for State {}
-
-/// A page as the kernels made it.
-struct Made {
-    page: Page,
-    bounds: Bounds,
-    nulls: u32,
-    body: Vec<u8>,
-}
-
-/// A dictionary as the kernels made it.
-struct Entries {
-    chunk: Chunk,
-    state: State,
-    body: Vec<u8>,
-}
-
-fn put_all<T: Plain>(request: &mut Vec<u8>, values: &[T]) {
-    let at = request.len();
-    request.resize(at + size_of_val(values), 0);
-    for (number, value) in values.iter().enumerate() {
-        assert!(put(request, at + number * size_of::<T>(), *value));
-    }
-}
-
-fn take_all<T: Plain>(host: &mut HostProgram, count: usize) -> Vec<T> {
-    let bytes = host.answer(count * size_of::<T>()).expect("an answer: see above");
-    (0..count).filter_map(|number| get(&bytes, number * size_of::<T>())).collect()
-}
-
-fn encode(
-    host: &mut HostProgram,
-    columns: &Columns,
-    page_rows: u32,
-    limits: Limits,
-    seed: u32,
-) -> (Vec<Made>, Vec<Entries>) {
-    let plan = plan(&columns.columns, |_| page_rows, limits);
-    let Encoded { bodies, nulls, bounds, states, .. } = run(host, &columns.input, &plan, seed);
-    let made = plan.pages.iter().zip(&bodies).enumerate().map(|(number, (&page, body))| Made {
-        page,
-        bounds: bounds[number],
-        nulls: nulls[number],
-        body: body.clone(),
-    });
-    let entries = plan.chunks.iter().zip(&bodies[plan.pages.len()..]).zip(states);
-    let entries = entries.map(|((&chunk, body), state)| Entries { chunk, state, body: body.clone() });
-    (made.collect(), entries.collect())
-}
-
-/// What the program makes of a plan. It is what the reference makes of it.
-fn run(host: &mut HostProgram, input: &[u8], plan: &Plan, seed: u32) -> Encoded {
-    let sizes = [
-        plan.pages.len() as u32,
-        plan.chunks.len() as u32,
-        input.len() as u32,
-        plan.output_bytes as u32,
-        plan.scratch_bytes as u32,
-        seed,
-    ];
-    let mut request: Vec<u8> = sizes.iter().flat_map(|size| size.to_le_bytes()).collect();
-    put_all(&mut request, &plan.pages);
-    put_all(&mut request, &plan.chunks);
-    request.extend(input);
-    host.ask(&request).expect("a program that reads");
-    let bodies: Vec<Body> = take_all(host, plan.pages.len() + plan.chunks.len());
-    let bounds: Vec<Bounds> = take_all(host, plan.pages.len());
-    let ends: Vec<Ends> = take_all(host, plan.pages.len());
-    let states: Vec<State> = take_all(host, plan.chunks.len());
-    let mut end = 0;
-    for body in bodies.iter().filter(|body| body.bytes > 0) {
-        assert!(body.at >= end && body.at.is_multiple_of(16), "bodies that meet");
-        end = body.at + u64::from(body.bytes);
-    }
-    assert!(end <= plan.output_bytes, "a body behind the output's end");
-    for (state, body) in states.iter().zip(&bodies[plan.pages.len()..]) {
-        assert_eq!(body.nulls, if state.used != 0 { state.entries } else { 0 });
-    }
-    let has_ends = |page: &Page, bounds: &Bounds| {
-        (page.shape, page.order) == (Shape::Strings as u8, Order::Unsigned as u8) && bounds.values > 0
-    };
-    let made = Encoded {
-        nulls: bodies[..plan.pages.len()].iter().map(|body| body.nulls).collect(),
-        ends: plan
-            .pages
-            .iter()
-            .zip(&bounds)
-            .zip(ends)
-            .map(|((p, b), ends)| has_ends(p, b).then_some(ends))
-            .collect(),
-        bodies: bodies.iter().map(|body| host.answer(body.bytes as usize).expect("a body")).collect(),
-        bounds,
-        states,
-    };
-    let mut expected = reference::encode(input, plan);
-    for (made, expected) in made.states.iter().zip(&mut expected.states) {
-        // Of a dictionary that is given up, how far it came depends on the threads' order.
-        if (made.failed, made.used) == (expected.failed, 0) && expected.used == 0 {
-            *expected = *made;
-        }
-    }
-    for (number, (made, expected)) in made.bodies.iter().zip(&expected.bodies).enumerate() {
-        assert!(made == expected, "body {number}, {:?}", plan.pages.get(number));
-    }
-    assert_eq!(made, expected);
-    made
-}
 
 /// What the dictionary is to be, by what is written of it in kernels/encode.cu.
 fn check_entries(entries: &Entries, shape: Shape, values: &[&Vec<u8>]) {
@@ -192,10 +72,12 @@ impl PageReader for Pages {
 }
 
 fn data_page(made: &Made, indices: bool) -> ParquetPage {
-    let encoding = match (indices, made.page.delta != 0 && made.nulls < made.page.rows) {
-        (true, _) => Encoding::RLE_DICTIONARY,
-        (_, true) if made.page.shape == Shape::Strings as u8 => Encoding::DELTA_LENGTH_BYTE_ARRAY,
-        (_, true) => Encoding::DELTA_BINARY_PACKED,
+    let encoding = match u32::from(made.page.encoding) {
+        _ if indices => Encoding::RLE_DICTIONARY,
+        _ if made.nulls == made.page.rows => Encoding::PLAIN,
+        encoding::DELTA_LENGTH_BYTE_ARRAY => Encoding::DELTA_LENGTH_BYTE_ARRAY,
+        encoding::DELTA_BINARY_PACKED => Encoding::DELTA_BINARY_PACKED,
+        encoding::BYTE_STREAM_SPLIT => Encoding::BYTE_STREAM_SPLIT,
         _ => Encoding::PLAIN,
     };
     ParquetPage::DataPage {
@@ -351,15 +233,6 @@ fn check(
     made.into_iter().map(|made| made.body).chain(dictionaries).collect()
 }
 
-/// Types whose values the format has differences of.
-fn has_deltas(shape: Shape, order: Order) -> bool {
-    match shape {
-        Shape::Fixed4 | Shape::Fixed8 => order != Order::Floating,
-        Shape::Strings => true,
-        Shape::Bits | Shape::Fixed16 => false,
-    }
-}
-
 fn wish() -> impl Strategy<Value = Wish> {
     let rows = prop_oneof![
         4 => 0usize..100,
@@ -369,13 +242,14 @@ fn wish() -> impl Strategy<Value = Wish> {
     let nulls = prop::sample::select(&[0usize, 3, 50, 97, 100][..]);
     let longest = prop::sample::select(&[0usize, 1, 9, 30, 200][..]);
     let distinct = prop::sample::select(&[0usize, 0, 1, 2, 9, 200][..]);
+    let alike = prop::sample::select(&[0usize, 0, 45, 150, 1000][..]);
     let types = prop::sample::select(&TYPES[..]);
-    (types, rows, any::<bool>(), nulls, longest, distinct, any::<bool>()).prop_map(
-        |((shape, order), rows, nullable, nulls, longest, distinct, delta)| {
-            let order = if shape == Shape::Strings && delta { Order::Unsigned } else { order };
-            let delta = delta && has_deltas(shape, order);
+    (types, rows, any::<bool>(), nulls, longest, (alike, distinct), any::<bool>()).prop_map(
+        |((shape, order), rows, nullable, nulls, longest, (alike, distinct), other)| {
+            let order = if shape == Shape::Strings && other { Order::Unsigned } else { order };
+            let encoding = if other { other_encoding(shape, order) } else { encoding::PLAIN };
             let nulls = if nullable { nulls } else { 0 };
-            Wish { shape, order, nullable, rows, nulls, longest, distinct, continues: false, delta }
+            Wish { shape, order, nullable, rows, nulls, longest, alike, distinct, continues: false, encoding }
         },
     )
 }
@@ -409,7 +283,7 @@ fn where_pages_end() {
         let mut columns = Columns::default();
         let mut random = Random::new(page_rows.into());
         for rows in [about - 1, about, about + 1] {
-            for (shape, order) in [TYPES[0], TYPES[1], TYPES[5], TYPES[7], TYPES[9]] {
+            for (shape, order) in [TYPES[0], TYPES[1], TYPES[3], TYPES[5], TYPES[7], TYPES[9]] {
                 let wish = Wish {
                     shape,
                     order,
@@ -417,16 +291,46 @@ fn where_pages_end() {
                     rows,
                     nulls: 10,
                     longest: 12,
+                    alike: 0,
                     distinct: 0,
                     continues: false,
-                    delta: false,
+                    encoding: encoding::PLAIN,
                 };
                 columns.add(wish, &mut random);
                 columns.add(Wish { distinct: 7, ..wish }, &mut random);
-                columns.add(Wish { delta: has_deltas(shape, order), longest: 99, ..wish }, &mut random);
+                columns
+                    .add(Wish { encoding: other_encoding(shape, order), longest: 99, ..wish }, &mut random);
             }
         }
         check(&mut host, &columns, page_rows, LIMITS, 7);
+    }
+}
+
+/// Stretches of equal values and of NULLs about as long as an RLE run is at least, in pages as large as they come.
+#[test]
+fn runs() {
+    let mut host = HostProgram::start("encode");
+    let (mut columns, mut random) = (Columns::default(), Random::new(39));
+    let (shape, order) = TYPES[4];
+    for (alike, distinct, nulls) in
+        [(45, 2, 0), (45, 300, 30), (80, 3000, 0), (80, 300, 3), (20_000, 2, 0), (9000, 40, 50), (0, 1, 0)]
+    {
+        let wish = Wish {
+            shape,
+            order,
+            nullable: true,
+            rows: 20_003,
+            nulls,
+            longest: 0,
+            alike,
+            distinct,
+            continues: false,
+            encoding: encoding::PLAIN,
+        };
+        columns.add(wish, &mut random);
+    }
+    for (seed, page_rows) in [20_000, 5024].into_iter().enumerate() {
+        check(&mut host, &columns, page_rows, LIMITS, seed as u32);
     }
 }
 
@@ -444,9 +348,10 @@ fn at_the_limit_of_entries() {
                 rows: 1200,
                 nulls: 10,
                 longest: 20,
+                alike: 0,
                 distinct,
                 continues: false,
-                delta: false,
+                encoding: encoding::PLAIN,
             };
             columns.add(wish, &mut random);
         }

@@ -10,13 +10,15 @@ pub mod engine;
 pub mod fake;
 pub mod groups;
 #[cfg(test)]
+mod host_compress_tests;
+#[cfg(test)]
+mod host_encode;
+#[cfg(test)]
 mod host_encode_tests;
 #[cfg(test)]
 mod host_kernels_tests;
 #[cfg(test)]
 mod host_program;
-#[cfg(test)]
-mod host_snappy_tests;
 pub mod reference;
 pub mod schedule;
 pub mod specimens;

@@ -6,9 +6,10 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use super::encode::{Bounds, Chunk, Ends, NO_CHUNK, Order, Page, Plan, Shape, State};
-use crate::encode::bits::{pack, put_varint};
+use super::encode::{Bounds, Chunk, Ends, NO_CHUNK, Order, Page, Plan, Shape, State, encoding};
+use crate::encode::bits::{pack, put_hybrid, put_hybrid_flags, put_rle_run};
 use crate::encode::delta::{put_delta, put_delta_length};
+use crate::encode::split::put_split;
 
 /// The bodies of the plan's pages, then of its dictionaries, and what is known of them.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -151,27 +152,46 @@ impl<'a> Rows<'a> {
         match dictionary {
             Some(dictionary) => put_indices(&values, dictionary, &mut out),
             None if values.is_empty() => {}
-            None if self.page.delta != 0 => self.put_deltas(&values, &mut out),
-            None => self.put_plain(&values, &mut out),
+            None => self.put_values(&values, &mut out),
         }
         out
     }
 
-    /// As kernels/page.cuh does.
     fn put_levels(&self, values: u32, out: &mut Vec<u8>) {
         let rows = self.page.rows;
         let start = out.len();
         out.extend([0; 4]);
         if values == rows || values == 0 {
-            put_varint(out, u64::from(rows) << 1);
-            out.push(u8::from(values == rows));
+            put_rle_run(u32::from(values == rows), rows as usize, 1, out);
         } else {
-            put_varint(out, u64::from(rows.div_ceil(8)) << 1 | 1);
-            let valid: Vec<u32> = self.rows().map(|row| u32::from(self.is_valid(row))).collect();
-            pack(&valid, 1, out);
+            let valid: Vec<u8> = self.rows().map(|row| self.is_valid(row).into()).collect();
+            put_hybrid_flags(&valid, out);
         }
         let length = (out.len() - start - 4) as u32;
         out[start..start + 4].copy_from_slice(&length.to_le_bytes());
+    }
+
+    fn put_values(&self, values: &[&[u8]], out: &mut Vec<u8>) {
+        match u32::from(self.page.encoding) {
+            encoding::DELTA_LENGTH_BYTE_ARRAY => {
+                let lengths: Vec<i32> = values.iter().map(|value| value.len() as i32).collect();
+                put_delta_length(&lengths, &values.concat(), out);
+            }
+            encoding::DELTA_BINARY_PACKED if self.page.shape == Shape::Fixed4 as u8 => {
+                let numbers: Vec<i32> = values.iter().map(|value| number(value) as i32).collect();
+                put_delta(&numbers, out);
+            }
+            encoding::DELTA_BINARY_PACKED => {
+                let numbers: Vec<i64> = values.iter().map(|value| number(value) as i64).collect();
+                put_delta(&numbers, out);
+            }
+            encoding::BYTE_STREAM_SPLIT => {
+                let start = out.len();
+                out.resize(start + values.iter().map(|value| value.len()).sum::<usize>(), 0);
+                put_split(values, &mut out[start..], |value, byte| value[byte]);
+            }
+            _ => self.put_plain(values, out),
+        }
     }
 
     fn put_plain(&self, values: &[&[u8]], out: &mut Vec<u8>) {
@@ -181,19 +201,6 @@ impl<'a> Rows<'a> {
         }
         let strings = self.page.shape == Shape::Strings as u8;
         values.iter().for_each(|value| put_value(out, value, strings));
-    }
-
-    fn put_deltas(&self, values: &[&[u8]], out: &mut Vec<u8>) {
-        if self.page.shape == Shape::Strings as u8 {
-            let lengths: Vec<i32> = values.iter().map(|value| value.len() as i32).collect();
-            return put_delta_length(&lengths, &values.concat(), out);
-        }
-        if self.page.shape == Shape::Fixed4 as u8 {
-            let numbers: Vec<i32> = values.iter().map(|value| number(value) as i32).collect();
-            return put_delta(&numbers, out);
-        }
-        let numbers: Vec<i64> = values.iter().map(|value| number(value) as i64).collect();
-        put_delta(&numbers, out);
     }
 
     fn bounds(&self) -> (Bounds, Option<Ends>) {
@@ -234,14 +241,7 @@ fn put_indices(values: &[&[u8]], dictionary: &Dictionary, out: &mut Vec<u8>) {
     let width = dictionary.state.width as usize;
     out.push(width as u8);
     let indices: Vec<u32> = values.iter().map(|value| dictionary.numbers[value]).collect();
-    let Some(&first) = indices.first() else { return };
-    if indices.iter().all(|&index| index == first) {
-        put_varint(out, (indices.len() as u64) << 1);
-        out.extend(&first.to_le_bytes()[..width.div_ceil(8)]);
-    } else {
-        put_varint(out, (indices.len().div_ceil(8) as u64) << 1 | 1);
-        pack(&indices, width, out);
-    }
+    put_hybrid(&indices, width, out);
 }
 
 /// The bits of up to eight bytes.

@@ -41,18 +41,17 @@ impl ScanKind {
 /// What the files are.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Format {
-    Parquet,
+    /// The columns that have a Bloom filter in each row group; whether floats may be BYTE_STREAM_SPLIT.
+    Parquet { filters: Vec<String>, split: bool },
     /// The columns whose least and greatest values each record batch states; `None`: all that have them.
-    Arrow {
-        stats: Option<Vec<String>>,
-    },
+    Arrow { stats: Option<Vec<String>> },
 }
 
 impl Format {
     /// What the files' names end in.
     pub fn extension(&self) -> &'static str {
         match self {
-            Format::Parquet => "parquet",
+            Format::Parquet { .. } => "parquet",
             Format::Arrow { .. } => "arrow",
         }
     }
@@ -104,8 +103,8 @@ pub struct EncodePlan {
 pub struct Choice {
     /// By a dictionary, if that pays.
     pub dictionary: bool,
-    /// Else by differences, or in PLAIN.
-    pub delta: bool,
+    /// Of values without one: `slot::encode::encoding`.
+    pub encoding: u32,
 }
 
 /// Everything a process needs to take part in an export.

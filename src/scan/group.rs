@@ -16,7 +16,7 @@ use super::{Reader, Rows, Sink};
 use crate::pg::check_for_interrupts;
 use crate::pg::error::{Result, internal};
 use crate::plan::{Job, Stored};
-use crate::slot::encode::{Answer, DESCRIBE, MORE, Order, Request, Wish, write_request};
+use crate::slot::encode::{Answer, DESCRIBE, MORE, Order, Request, Wish, encoding, write_request};
 use crate::slot::input::Input;
 use crate::slot::layout::Op;
 use crate::slot::output::Output;
@@ -71,12 +71,13 @@ impl Encoder {
             let column = &job.columns[number];
             let (op, _) = program::operation(&column.field.kind, &job.shapes);
             let op = if matches!(column.stored, Stored::Name | Stored::Char) { Op::Bytes } else { op };
+            let order = order(&column.field.kind);
             Wish {
                 op,
-                order: order(&column.field.kind),
+                order,
                 nullable: column.field.nullable,
                 dictionary: choice.dictionary,
-                delta: choice.delta && matches!(op.width(), None | Some(4 | 8)),
+                encoding: encoding::of(op, order, choice.encoding),
             }
         };
         flat.then(|| Encoder {

@@ -21,6 +21,7 @@ pub const MORE: u32 = 1;
 /// In `Request::codec`: what is done to bodies.
 pub const PLAIN_BODIES: u32 = 0;
 pub const SNAPPY: u32 = 1;
+pub const LZ4: u32 = 2;
 
 /// Bytes of a string that `Ends` holds: the longest bound that a file has, and a character more.
 pub const END_BYTES: usize = 72;
@@ -72,9 +73,8 @@ pub struct Wish {
     pub nullable: bool,
     /// A dictionary is tried.
     pub dictionary: bool,
-    /// Values that no dictionary has are DELTA_BINARY_PACKED or, if strings, DELTA_LENGTH_BYTE_ARRAY, in
-    /// place of PLAIN.
-    pub delta: bool,
+    /// Of values that no dictionary has: one of [`encoding`] that the type has.
+    pub encoding: u32,
 }
 
 #[repr(C)]
@@ -84,7 +84,7 @@ struct WishEntry {
     order: u8,
     nullable: u8,
     dictionary: u8,
-    delta: u8,
+    encoding: u8,
     reserved: [u8; 3],
 }
 
@@ -135,10 +135,25 @@ pub struct PageEntry {
 
 /// parquet.thrift, Encoding.
 pub mod encoding {
+    use super::{Op, Order};
+
     pub const PLAIN: u32 = 0;
     pub const DELTA_BINARY_PACKED: u32 = 5;
     pub const DELTA_LENGTH_BYTE_ARRAY: u32 = 6;
     pub const RLE_DICTIONARY: u32 = 8;
+    pub const BYTE_STREAM_SPLIT: u32 = 9;
+
+    /// `wanted` where a device has it for values of the type, else PLAIN.
+    pub fn of(op: Op, order: Order, wanted: u32) -> u32 {
+        let number = matches!(op.width(), Some(4 | 8));
+        let has = match wanted {
+            DELTA_BINARY_PACKED => number && order != Order::Floating,
+            DELTA_LENGTH_BYTE_ARRAY => op.width().is_none(),
+            BYTE_STREAM_SPLIT => number && order == Order::Floating,
+            _ => false,
+        };
+        if has { wanted } else { PLAIN }
+    }
 }
 
 /// How the least and the greatest string of a page begin.
@@ -235,7 +250,7 @@ pub fn write_request(region: &mut [u8], request: Request, wishes: &[Wish]) -> bo
             order: wish.order as u8,
             nullable: wish.nullable.into(),
             dictionary: wish.dictionary.into(),
-            delta: wish.delta.into(),
+            encoding: wish.encoding as u8,
             reserved: [0; 3],
         };
         written &= put(region, size_of::<Request>() + number * size_of::<WishEntry>(), entry);
@@ -251,16 +266,18 @@ pub fn read_request(region: &[u8]) -> Option<Result<(Request, Vec<Wish>), String
     }
     let wish = |number: usize| {
         let entry: WishEntry = get(region, size_of::<Request>() + number * size_of::<WishEntry>())?;
+        let (op, order) = (Op::try_from(entry.op).ok()?, Order::of(entry.order)?);
         Some(Wish {
-            op: Op::try_from(entry.op).ok()?,
-            order: Order::of(entry.order)?,
+            op,
+            order,
             nullable: entry.nullable != 0,
             dictionary: entry.dictionary != 0,
-            delta: entry.delta != 0,
+            encoding: Some(entry.encoding.into())
+                .filter(|&wanted| encoding::of(op, order, wanted) == wanted)?,
         })
     };
     let wishes: Option<Vec<Wish>> = (0..request.columns as usize).map(wish).collect();
-    let known = request.step <= MORE && request.codec <= SNAPPY;
+    let known = request.step <= MORE && request.codec <= LZ4;
     Some(wishes.filter(|_| known).map(|wishes| (request, wishes)).ok_or("a request out of order".into()))
 }
 
@@ -369,10 +386,9 @@ impl Reader<'_> {
         self.page_at += size_of::<PageEntry>();
         let values = entry.rows.checked_sub(entry.nulls).filter(|_| wish.nullable || entry.nulls == 0)?;
         let strings = wish.op.width().is_none();
-        let expected = match (by_dictionary, wish.delta && values > 0) {
+        let expected = match (by_dictionary, values > 0) {
             (true, _) => encoding::RLE_DICTIONARY,
-            (false, true) if strings => encoding::DELTA_LENGTH_BYTE_ARRAY,
-            (false, true) => encoding::DELTA_BINARY_PACKED,
+            (false, true) => wish.encoding,
             (false, false) => encoding::PLAIN,
         };
         let bounded = wish.order != Order::None;
@@ -390,57 +406,5 @@ impl Reader<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const INT: Wish =
-        Wish { op: Op::Int4, order: Order::Signed, nullable: true, dictionary: true, delta: false };
-    const TEXT: Wish =
-        Wish { op: Op::Bytes, order: Order::Unsigned, nullable: true, dictionary: false, delta: true };
-
-    fn chunks() -> Vec<Chunk> {
-        let entry = PageEntry { rows: 10, nulls: 2, ordered: 8, stored: 7, ..PageEntry::default() };
-        let int = PageEntry { encoding: encoding::RLE_DICTIONARY, min: [0, 3], max: [0, 9], ..entry };
-        let text = PageEntry { encoding: encoding::DELTA_LENGTH_BYTE_ARRAY, stored: 1000, ..entry };
-        let empty = PageEntry { rows: 5, nulls: 5, ..PageEntry::default() };
-        let ends = Some(Ends::new(b"a", &[b'z'; 100]));
-        let page = |entry| Page { entry, ends: None };
-        vec![
-            Chunk {
-                dictionary: Some(Dictionary { entries: 2, raw: 8, stored: 8 }),
-                pages: vec![page(int), page(PageEntry { encoding: 8, ..empty })],
-            },
-            Chunk { dictionary: None, pages: vec![Page { entry: text, ends }, page(empty)] },
-        ]
-    }
-
-    #[test]
-    fn requests_come_back() {
-        let mut region = vec![0; 100];
-        let request =
-            Request { step: MORE, rows: 3, slots: 2, codec: SNAPPY, from: 1 << 40, ..Request::default() };
-        assert!(write_request(&mut region, request, &[INT, TEXT]));
-        let (read, wishes) = read_request(&region).unwrap().unwrap();
-        assert_eq!((read.from, read.columns, wishes), (1 << 40, 2, vec![INT, TEXT]));
-        assert!(!write_request(&mut region[..70], request, &[INT]));
-        region[64] = 99;
-        assert!(read_request(&region).unwrap().is_err());
-        assert!(read_request(&[0; 64]).is_none());
-    }
-
-    #[test]
-    fn answers_come_back_and_are_checked() {
-        let (mut region, chunks) = (vec![0; 4096], chunks());
-        let bodies_at = write_answer(&mut region, 15, &chunks).unwrap();
-        let answer = Answer::read(&region, 15, &[INT, TEXT]).unwrap();
-        assert_eq!((&answer.chunks, answer.bytes, answer.bodies_at), (&chunks, 8 + 7 + 1000, bodies_at));
-        let (min, max) = answer.chunks[1].pages[0].ends.as_ref().unwrap().values();
-        assert_eq!((min, max), (&b"a"[..], &[b'z'; END_BYTES][..]));
-        assert!(Answer::read(&region, 14, &[INT, TEXT]).is_err());
-        assert!(Answer::read(&region, 15, &[INT]).is_err());
-        assert!(Answer::read(&region, 15, &[INT, Wish { delta: false, ..TEXT }]).is_err());
-        assert!(Answer::read(&region, 15, &[Wish { nullable: false, ..INT }, TEXT]).is_err());
-        assert!(Answer::read(&region[..bodies_at - 1], 15, &[INT, TEXT]).is_err());
-        assert_eq!(write_answer(&mut region[..bodies_at - 1], 15, &chunks), None);
-    }
-}
+#[path = "encode_tests.rs"]
+mod tests;

@@ -4,13 +4,15 @@ use std::sync::Arc;
 
 use cudarc::driver::{CudaFunction, CudaModule, CudaStream, DriverError, LaunchConfig, PushKernelArg};
 
+use crate::slot::encode::LZ4;
+
 /// Bytes that one warp compresses.
 const SEGMENT: u64 = 65_536;
-/// Room for a segment's elements.
-const SLOT: u64 = 66_576;
+/// Room for what a segment becomes, and for its edges.
+const SLOT: u64 = 66_576 + 16;
 
 /// In the order of their launches.
-pub const PHASES: [&str; 4] = ["divide", "compress", "place", "join"];
+pub const PHASES: [&str; 5] = ["divide", "compress", "measure", "place", "join"];
 
 /// Where a page lies in the input, or a stream in the output.
 #[repr(C)]
@@ -49,16 +51,32 @@ pub fn scratch(count: u32, bound: u32) -> u64 {
 }
 
 pub struct Kernels {
-    functions: [CudaFunction; 4],
+    divide: CudaFunction,
+    place: CudaFunction,
+    measure: CudaFunction,
+    snappy: Segments,
+    lz4: Segments,
+}
+
+/// What a codec has of its own.
+struct Segments {
+    compress: CudaFunction,
+    join: CudaFunction,
 }
 
 impl Kernels {
     pub fn load(module: &Arc<CudaModule>) -> Result<Kernels, DriverError> {
-        let [divide, compress, place, join] = PHASES.map(|name| module.load_function(name));
-        Ok(Kernels { functions: [divide?, compress?, place?, join?] })
+        let function = |name| module.load_function(name);
+        Ok(Kernels {
+            divide: function("divide")?,
+            place: function("place")?,
+            measure: function("measure")?,
+            snappy: Segments { compress: function("compress_snappy")?, join: function("join_snappy")? },
+            lz4: Segments { compress: function("compress_lz4")?, join: function("join_lz4")? },
+        })
     }
 
-    /// Launches all kernels. `after` is called with the phase that was just launched, or left out.
+    /// Launches all kernels of a codec, `SNAPPY` or `LZ4`. `after` is called with the phase that was just launched, or left out.
     ///
     /// # Safety
     ///
@@ -68,17 +86,28 @@ impl Kernels {
         &self,
         stream: &CudaStream,
         work: &Work,
+        codec: u32,
         mut after: impl FnMut(usize) -> Result<(), DriverError>,
     ) -> Result<(), DriverError> {
-        let shapes = [(1, 256), (work.bound, 32), (1, 256), (work.bound, 256)];
-        for (phase, (blocks, threads)) in shapes.into_iter().enumerate() {
+        let (segments, measured) = match codec {
+            LZ4 => (&self.lz4, work.count),
+            _ => (&self.snappy, 0),
+        };
+        let launches = [
+            (&self.divide, 1, 256),
+            (&segments.compress, work.bound, 32),
+            (&self.measure, measured, 32),
+            (&self.place, 1, 256),
+            (&segments.join, work.bound, 256),
+        ];
+        for (phase, (function, blocks, threads)) in launches.into_iter().enumerate() {
             if blocks > 0 {
                 let config = LaunchConfig {
                     grid_dim: (blocks, 1, 1),
                     block_dim: (threads, 1, 1),
                     shared_mem_bytes: 0,
                 };
-                let mut launch = stream.launch_builder(&self.functions[phase]);
+                let mut launch = stream.launch_builder(function);
                 launch.arg(&work.input).arg(&work.pages).arg(&work.output).arg(&work.bodies);
                 launch.arg(&work.scratch).arg(&work.output_bytes).arg(&work.count).arg(&work.bound);
                 // SAFETY: the eight parameters that every kernel takes; the caller vouches for the memory.
@@ -99,6 +128,6 @@ mod tests {
         assert_eq!(segments([0, 1, 65_536, 65_537].into_iter()), 1 + 1 + 1 + 2);
         assert_eq!(segments(std::iter::empty()), 0);
         assert_eq!(scratch(0, 0), 256 + 64 + 64);
-        assert_eq!(scratch(16, 5), 256 + 128 + 64 + 64 + 5 * 66_576);
+        assert_eq!(scratch(16, 5), 256 + 128 + 64 + 64 + 5 * 66_592);
     }
 }

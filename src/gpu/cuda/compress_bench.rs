@@ -30,14 +30,14 @@ impl Compress {
         Ok(Compress { device, kernels })
     }
 
-    /// The pages' streams.
-    pub fn compress(&self, pages: &[Vec<u8>]) -> Result<Vec<Vec<u8>>, String> {
-        self.compressed(pages).map_err(|error| message("compress pages", error))?
+    /// What becomes of the pages, by a codec of `slot::encode`.
+    pub fn compress(&self, pages: &[Vec<u8>], codec: u32) -> Result<Vec<Vec<u8>>, String> {
+        self.compressed(pages, codec).map_err(|error| message("compress pages", error))?
     }
 
     /// Times the kernels over the pages, medians over the repeats. Gives the bytes that they make, too.
-    pub fn time(&self, pages: &[Vec<u8>], repeats: usize) -> Result<(Times, u64), String> {
-        self.timed(pages, repeats).map_err(|error| message("time the kernels", error))
+    pub fn time(&self, pages: &[Vec<u8>], codec: u32, repeats: usize) -> Result<(Times, u64), String> {
+        self.timed(pages, codec, repeats).map_err(|error| message("time the kernels", error))
     }
 
     fn copy_in(&self, pages: &[Vec<u8>]) -> Result<Resident, DriverError> {
@@ -84,11 +84,11 @@ impl Compress {
         Ok(Resident { work, _arena: arena })
     }
 
-    fn compressed(&self, pages: &[Vec<u8>]) -> Result<Result<Vec<Vec<u8>>, String>, DriverError> {
+    fn compressed(&self, pages: &[Vec<u8>], codec: u32) -> Result<Result<Vec<Vec<u8>>, String>, DriverError> {
         let resident = self.copy_in(pages)?;
         let work = &resident.work;
         // SAFETY: the buffers are ours alone and as large as the kernels ask.
-        unsafe { self.kernels.launch(&self.device.stream, work, |_| Ok(()))? };
+        unsafe { self.kernels.launch(&self.device.stream, work, codec, |_| Ok(()))? };
         self.device.stream.synchronize()?;
         // SAFETY: as many were written.
         let bodies: Vec<Place> = unsafe { take(work.bodies, pages.len() + 1)? };
@@ -105,12 +105,12 @@ impl Compress {
         Ok(streams.collect())
     }
 
-    fn timed(&self, pages: &[Vec<u8>], repeats: usize) -> Result<(Times, u64), DriverError> {
+    fn timed(&self, pages: &[Vec<u8>], codec: u32, repeats: usize) -> Result<(Times, u64), DriverError> {
         let resident = self.copy_in(pages)?;
         let work = &resident.work;
         let times = self.device.time(&PHASES, repeats, |after| {
             // SAFETY: as above.
-            unsafe { self.kernels.launch(&self.device.stream, work, after) }
+            unsafe { self.kernels.launch(&self.device.stream, work, codec, after) }
         })?;
         // SAFETY: as above.
         let bodies: Vec<Place> = unsafe { take(work.bodies, pages.len() + 1)? };

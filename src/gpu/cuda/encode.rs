@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use cudarc::driver::{CudaFunction, CudaModule, CudaStream, DriverError, LaunchConfig, PushKernelArg};
 
-use crate::gpu::encode::{Body, Bounds, Chunk, Ends, Order, Page, Plan, Shape, State};
+use crate::gpu::encode::{Body, Bounds, Chunk, Ends, Order, Page, Plan, Shape, State, has_deltas};
 
 const THREADS: u32 = 256;
 /// Blocks that share the work on a chunk's table.
@@ -70,7 +70,7 @@ impl Work {
             scratch,
             count: plan.pages.len() as u32,
             tried: plan.chunks.len() as u32,
-            deltas: plan.pages.iter().any(|page| page.delta != 0),
+            deltas: plan.pages.iter().any(|page| has_deltas(page.encoding.into())),
             ends: plan.pages.iter().any(bounded),
         }
     }

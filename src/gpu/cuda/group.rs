@@ -20,7 +20,7 @@ use super::memory::{Block, Heap};
 use crate::gpu::Fault;
 use crate::gpu::encode::{Body, Bounds, Ends, LIMITS, Plan, State, page_rows, plan};
 use crate::gpu::groups::{self, ChunkBodies, Groups, Part};
-use crate::slot::encode::{Chunk, DESCRIBE, Request, SNAPPY, Wish, write_answer};
+use crate::slot::encode::{Chunk, DESCRIBE, LZ4, Request, SNAPPY, Wish, write_answer};
 use crate::slot::layout::{Header, Op, OutColumn, OutHeader, get};
 
 /// What a device has for row groups.
@@ -184,7 +184,7 @@ impl CudaDevice {
             chunks.iter().flat_map(|chunk: &ChunkBodies| chunk.in_file(&plan, &found.states)).collect();
         let mut stored: Vec<u32> = found.bodies.iter().map(|body| body.bytes).collect();
         let encoded = match codec {
-            SNAPPY => self.compress(&found.bodies, &order, output, &mut stored)?,
+            SNAPPY | LZ4 => self.compress(codec, &found.bodies, &order, output, &mut stored)?,
             _ => {
                 let piece = |&number: &usize| {
                     let body = found.bodies[number];
@@ -240,6 +240,7 @@ impl CudaDevice {
     /// Compresses bodies of `output`, in order, and says in `stored` how long each has become.
     fn compress(
         &self,
+        codec: u32,
         bodies: &[Body],
         order: &[usize],
         output: Block,
@@ -251,6 +252,7 @@ impl CudaDevice {
         let places: Vec<Place> = order.iter().map(place).collect();
         let lengths = || places.iter().map(|place| place.bytes as usize);
         let (count, bound) = (places.len() as u32, compress::segments(lengths()));
+        // More than an LZ4 block takes, too.
         let room: u64 = lengths().map(|bytes| snap::raw::max_compress_len(bytes) as u64).sum();
         let size = size_of::<Place>() as u64;
         let made = (u64::from(count) * size).next_multiple_of(256);
@@ -272,7 +274,7 @@ impl CudaDevice {
             // followed by their room's slack or the next one.
             unsafe {
                 put(work.pages, &places, &grouping.stream)?;
-                grouping.compress.launch(&grouping.stream, &work, |_| Ok(()))?;
+                grouping.compress.launch(&grouping.stream, &work, codec, |_| Ok(()))?;
             }
             grouping.stream.synchronize()?;
             // SAFETY: as many were written, of integers only.

@@ -22,9 +22,10 @@ macro_rules! unit {
 
 pub static DECODE: Unit = unit!("decode.cu": "types.cuh" "slot.cuh" "bytes.cuh" "varlena.cuh" "tuple.cuh" "copy_binary.cuh" "numeric.cuh" "plan.cuh" "value.cuh" "emit.cuh" "gather.cuh" "warp.cuh");
 
-pub static COMPRESS: Unit = unit!("compress.cu": "types.cuh" "bytes.cuh" "warp.cuh" "copy.cuh" "snappy.cuh");
+pub static COMPRESS: Unit =
+    unit!("compress.cu": "types.cuh" "bytes.cuh" "warp.cuh" "copy.cuh" "match.cuh" "snappy.cuh" "lz4.cuh");
 
-pub static ENCODE: Unit = unit!("encode.cu": "types.cuh" "bytes.cuh" "warp.cuh" "copy.cuh" "gather.cuh" "page.cuh" "bounds.cuh" "plain.cuh" "dictionary.cuh" "indices.cuh" "delta.cuh" "ends.cuh");
+pub static ENCODE: Unit = unit!("encode.cu": "types.cuh" "bytes.cuh" "warp.cuh" "copy.cuh" "gather.cuh" "page.cuh" "hybrid.cuh" "bounds.cuh" "plain.cuh" "dictionary.cuh" "indices.cuh" "delta.cuh" "ends.cuh");
 
 /// Writes where nothing is, for the tests of what comes after.
 pub static FAULT: Unit = Unit { name: "fault.cu", source: include_str!("fault.cu"), headers: &[] };

@@ -1,7 +1,7 @@
 //! Columns to encode, made up from a seed, and what the encode kernels make of some of them.
 
 use super::Random;
-use crate::gpu::encode::{Column, Order, Shape};
+use crate::gpu::encode::{Column, Order, Shape, encoding};
 
 /// What a column's values look like.
 #[derive(Clone, Copy, Debug)]
@@ -14,12 +14,14 @@ pub struct Wish {
     pub nulls: usize,
     /// Strings: their bytes at most, but for few.
     pub longest: usize,
+    /// Rows that are alike, one behind the other, at most; 0 and 1: none but by chance.
+    pub alike: usize,
     /// Different values; 0 for any.
     pub distinct: usize,
     /// The chunk of the column before goes on, with the same values.
     pub continues: bool,
-    /// As `Column::delta`.
-    pub delta: bool,
+    /// As `Column::encoding`.
+    pub encoding: u32,
 }
 
 /// Shapes with the orders that they have.
@@ -62,17 +64,17 @@ impl Columns {
             self.pool = pool(wish, random);
         }
         let mut next = 0..self.pool.len();
-        let rows: Vec<Option<Vec<u8>>> = (0..wish.rows)
-            .map(|_| {
-                let picked = match () {
-                    _ if random.percent(wish.nulls) => return None,
-                    _ if wish.distinct == 0 => return Some(value(wish, random)),
-                    // Each once, if there are rows enough.
-                    _ => next.next().unwrap_or_else(|| random.below(self.pool.len())),
-                };
-                Some(self.pool[picked].clone())
-            })
-            .collect();
+        let mut rows: Vec<Option<Vec<u8>>> = Vec::with_capacity(wish.rows);
+        while rows.len() < wish.rows {
+            let row = match () {
+                _ if random.percent(wish.nulls) => None,
+                _ if wish.distinct == 0 => Some(value(wish, random)),
+                // Each once, if there are rows enough.
+                _ => Some(self.pool[next.next().unwrap_or_else(|| random.below(self.pool.len()))].clone()),
+            };
+            let times = if wish.alike > 1 { 1 + random.below(wish.alike) } else { 1 };
+            rows.extend(std::iter::repeat_n(row, times.min(wish.rows - rows.len())));
+        }
         let bits = |of: &dyn Fn(&Option<Vec<u8>>) -> bool| {
             let mut words = vec![0u32; rows.len().div_ceil(32)];
             rows.iter()
@@ -107,10 +109,20 @@ impl Columns {
             bytes: bytes.len() as u64,
             continues: wish.continues,
             dictionary: true,
-            delta: wish.delta,
+            encoding: wish.encoding,
         });
         self.input.resize(self.input.len().next_multiple_of(16), 0xA5);
         self.values.push(rows);
+    }
+}
+
+/// What values of a type can be encoded in but PLAIN, if anything.
+pub fn other_encoding(shape: Shape, order: Order) -> u32 {
+    match (shape, order) {
+        (Shape::Fixed4 | Shape::Fixed8, Order::Floating) => encoding::BYTE_STREAM_SPLIT,
+        (Shape::Fixed4 | Shape::Fixed8, _) => encoding::DELTA_BINARY_PACKED,
+        (Shape::Strings, _) => encoding::DELTA_LENGTH_BYTE_ARRAY,
+        (Shape::Bits | Shape::Fixed16, _) => encoding::PLAIN,
     }
 }
 
@@ -175,9 +187,10 @@ pub fn golden() -> Columns {
             rows: 0,
             nulls: 0,
             longest: 40,
+            alike: 0,
             distinct: 0,
             continues: false,
-            delta: false,
+            encoding: encoding::PLAIN,
         };
         let several = Wish { rows: 700, nulls: 5, distinct: 60, ..wish };
         for wish in [
@@ -189,6 +202,10 @@ pub fn golden() -> Columns {
             several,
             Wish { continues: true, rows: 500, ..several },
             Wish { distinct: 1, rows: 300, ..several },
+            Wish { alike: 90, nulls: 20, distinct: 9, rows: 1400, ..wish },
+            Wish { alike: 60, rows: 900, ..wish },
+            Wish { encoding: other_encoding(shape, order), rows: 1100, ..wish },
+            Wish { encoding: other_encoding(shape, order), nulls: 30, rows: 1100, ..wish },
         ] {
             columns.add(wish, &mut random);
         }
@@ -198,5 +215,5 @@ pub fn golden() -> Columns {
 
 /// SHA-256 of what the encode kernels make of [`golden`] in pages of 256 rows with dictionaries tried, end
 /// to end: on the host and on every device.
-pub const GOLDEN_BODIES: &str = "6c7573c368b18cbc4225b0d65618d46c4b476e9beaf5f43e64b44782653fa730";
+pub const GOLDEN_BODIES: &str = "643cb1cc1f01f2e45c8f9b895d864b4333eb86ad2af64968f08a257af9217147";
 pub const GOLDEN_ROWS: u32 = 256;
