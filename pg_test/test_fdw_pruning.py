@@ -1,4 +1,5 @@
-"""arrow_fdw leaves out row groups and record batches by their statistics: never one with a matching row."""
+"""arrow_fdw leaves out row groups and record batches by their statistics, never one with a matching row, and decides
+conditions on columns: the same rows as the executor's."""
 
 import datetime
 import re
@@ -10,7 +11,7 @@ import pytest
 from .test_fdw import FORMATS, PARALLEL, columns_of, export_group, foreign, plan, write
 from .test_types import make
 
-OPERATORS = ("=", "<", "<=", ">", ">=")
+OPERATORS = ("=", "<>", "<", "<=", ">", ">=")
 
 
 def counted(connection, query):
@@ -22,14 +23,15 @@ def counted(connection, query):
 
 
 def on_and_off(connection, condition):
-    """The ids that match, which must be the same with and without pruning, and those of the table."""
+    """The ids that match, which must be the same with and without pruning and pushdown, and those of the table."""
     answers = []
-    for table, setting in (("f", "on"), ("f", "off"), ("s", "on")):
-        connection.execute(f"SET pg_strata.arrow_fdw_pruning = {setting}")
-        answers.append(connection.execute(f"SELECT array_agg(id ORDER BY id) FROM {table} WHERE {condition}").fetchone()[0])
-    connection.execute("RESET pg_strata.arrow_fdw_pruning")
-    assert answers[0] == answers[1] == answers[2], condition
-    return answers[0]
+    for table, pruning, pushdown in (("f", "on", "on"), ("f", "on", "off"), ("f", "off", "on"), ("f", "off", "off"), ("s", "on", "on")):
+        connection.execute(f"SET pg_strata.arrow_fdw_pruning = {pruning}; SET pg_strata.arrow_fdw_pushdown = {pushdown}")
+        ids = connection.execute(f"SELECT array_agg(id ORDER BY id) FROM {table} WHERE {condition}").fetchone()[0]
+        answers.append((ids, connection.execute(f"SELECT count(*), count(id), sum(id), min(id), max(id) FROM {table} WHERE {condition}").fetchone()))
+    connection.execute("RESET pg_strata.arrow_fdw_pruning; RESET pg_strata.arrow_fdw_pushdown")
+    assert all(answer == answers[0] for answer in answers), condition
+    return answers[0][0]
 
 
 def ordered(connection, name):

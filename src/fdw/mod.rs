@@ -11,6 +11,7 @@ mod bounds;
 mod cache;
 mod error;
 mod files;
+pub mod filter;
 mod footer;
 mod ipc;
 mod meta;

@@ -41,6 +41,7 @@ static NVRTC_LIBRARY: Text = Text::new(Some(c""));
 static LOG_DECISIONS: GucSetting<bool> = GucSetting::<bool>::new(false);
 static MIN_TABLE_KB: GucSetting<i32> = GucSetting::<i32>::new(512 << 10);
 static ARROW_FDW_PRUNING: GucSetting<bool> = GucSetting::<bool>::new(true);
+static ARROW_FDW_PUSHDOWN: GucSetting<bool> = GucSetting::<bool>::new(true);
 static ARROW_FDW_CACHE_KB: GucSetting<i32> = GucSetting::<i32>::new(64 << 10);
 static FAKE_DEVICES: GucSetting<i32> = GucSetting::<i32>::new(0);
 static FAULT_AFTER: GucSetting<i32> = GucSetting::<i32>::new(0);
@@ -101,6 +102,14 @@ fn register_foreign() {
         c"Leaves out row groups, record batches and files that a query's conditions exclude.",
         c"Off, foreign tables of arrow_fdw are read as a whole; the answers are the same.",
         &ARROW_FDW_PRUNING,
+        GucContext::Userset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_bool_guc(
+        c"pg_strata.arrow_fdw_pushdown",
+        c"Evaluates conditions and aggregates on columns, before rows are formed.",
+        c"Off, the executor evaluates them row by row; the answers are the same.",
+        &ARROW_FDW_PUSHDOWN,
         GucContext::Userset,
         GucFlags::default(),
     );
@@ -205,6 +214,10 @@ pub fn export_directories() -> Vec<String> {
 
 pub fn arrow_fdw_pruning() -> bool {
     ARROW_FDW_PRUNING.get()
+}
+
+pub fn arrow_fdw_pushdown() -> bool {
+    ARROW_FDW_PUSHDOWN.get()
 }
 
 /// Bytes.

@@ -11,15 +11,19 @@ use arrow::datatypes::{DataType, TimeUnit};
 use super::error::Misfit;
 use crate::types::Reason;
 
+mod decimals;
 mod fixed;
 mod numeric;
+mod parts;
 mod text;
 mod time;
 
 #[cfg(test)]
 mod tests;
 
-pub use numeric::NumericLimit;
+pub use decimals::{Decimals, Sum};
+pub use numeric::{NumericLimit, image};
+pub use parts::Parts;
 
 /// The PostgreSQL type of a column, as far as values of it are made here.
 #[derive(Clone, Debug, PartialEq)]

@@ -15,11 +15,11 @@ pub struct NumericLimit {
 }
 
 const HEADER: usize = 4;
-const SHORT: u16 = 0x8000;
-const SHORT_NEGATIVE: u16 = 0x2000;
-const LONG_NEGATIVE: u16 = 0x4000;
-const SHORT_DSCALE_SHIFT: u16 = 7;
-const SHORT_DSCALE_MAX: u16 = 63;
+pub const SHORT: u16 = 0x8000;
+pub const SHORT_NEGATIVE: u16 = 0x2000;
+pub const LONG_NEGATIVE: u16 = 0x4000;
+pub const SHORT_DSCALE_SHIFT: u16 = 7;
+pub const SHORT_DSCALE_MAX: u16 = 63;
 const SHORT_WEIGHTS: std::ops::RangeInclusive<i32> = -64..=63;
 const NBASE: u128 = 10_000;
 
@@ -80,9 +80,9 @@ where
 }
 
 /// What is the same for all values of a column: each is `magnitude * 10^-scale`.
-struct Rules {
+pub struct Rules {
     /// Digits shown after the point.
-    dscale: u16,
+    pub dscale: u16,
     /// What the magnitude is multiplied by to end at a group of four digits.
     pad: u128,
     /// Groups after the point.
@@ -101,7 +101,7 @@ struct Rules {
 const THREE_GROUPS: u128 = NBASE * NBASE * NBASE - 1;
 
 impl Rules {
-    fn new(scale: i32, limit: Option<NumericLimit>) -> Rules {
+    pub fn new(scale: i32, limit: Option<NumericLimit>) -> Rules {
         let fraction = -(-scale).div_euclid(4);
         let pad = 10_u128.pow((4 * fraction - scale) as u32);
         let mut rules = Rules {
@@ -151,7 +151,7 @@ impl Rules {
         image[6..14].copy_from_slice(&(words >> (16 * leading.min(2))).to_le_bytes());
     }
 
-    fn check(&self, magnitude: u128) -> Result<(), Reason> {
+    pub fn check(&self, magnitude: u128) -> Result<(), Reason> {
         if magnitude > self.most {
             return Err(Reason::OutOfRange);
         }
@@ -244,12 +244,9 @@ fn wide(array: &ArrayRef, scale: i8, limit: Option<NumericLimit>, out: &mut Word
     Ok(())
 }
 
-/// An integer's decimal digits, times `10^-scale`.
+/// An integer's decimal digits, times `10^-scale`, if the limit allows it.
 fn write_digits(text: &str, scale: i32, limit: Option<NumericLimit>, image: &mut [u8]) -> Result<(), Reason> {
-    let (negative, digits) = match text.strip_prefix('-') {
-        Some(digits) => (true, digits),
-        None => (false, text),
-    };
+    let digits = text.strip_prefix('-').unwrap_or(text);
     let mut dscale = scale.max(0);
     if let Some(limit) = limit {
         dscale = limit.scale.max(0);
@@ -262,6 +259,16 @@ fn write_digits(text: &str, scale: i32, limit: Option<NumericLimit>, image: &mut
             return Err(Reason::Malformed("the type has fewer digits after the point than the value"));
         }
     }
+    write_shown(text, scale, dscale as u16, image);
+    Ok(())
+}
+
+/// The same, `dscale` digits shown after the point; returns its size.
+fn write_shown(text: &str, scale: i32, dscale: u16, image: &mut [u8]) -> usize {
+    let (negative, digits) = match text.strip_prefix('-') {
+        Some(digits) => (true, digits),
+        None => (false, text),
+    };
     let fraction = -(-scale).div_euclid(4);
     let padded = format!("{digits}{}", &"000"[..(4 * fraction - scale) as usize]);
     let mut groups: Vec<u16> = padded
@@ -272,6 +279,13 @@ fn write_digits(text: &str, scale: i32, limit: Option<NumericLimit>, image: &mut
     while groups.last() == Some(&0) {
         groups.pop();
     }
-    write_groups(negative, &groups, groups.len() as i32 - 1 - fraction, dscale as u16, image);
-    Ok(())
+    write_groups(negative, &groups, groups.len() as i32 - 1 - fraction, dscale, image)
+}
+
+/// `value * 10^-scale` as numeric, its varlena header included.
+pub fn image(value: i256, scale: i32, dscale: u16) -> Vec<u8> {
+    let mut image = vec![0; WIDE_STRIDE];
+    let size = write_shown(&value.to_string(), scale, dscale, &mut image);
+    image.truncate(size);
+    image
 }

@@ -38,7 +38,7 @@ unsafe extern "C-unwind" fn acquire_sample(
     unsafe {
         let descriptor = (*relation).rd_att;
         let numbers: Vec<i16> = catalog::attributes_of(descriptor).iter().map(|of| of.number).collect();
-        let mut scan = Scan::new((*relation).rd_id, &numbers, descriptor).unwrap_or_report();
+        let mut scan = Scan::new((*relation).rd_id, &numbers, &[], descriptor).unwrap_or_report();
         let slot = pg_sys::MakeSingleTupleTableSlot(descriptor, &pg_sys::TTSOpsVirtual);
         let wanted = wanted as u64;
         let mut random = Random::new();

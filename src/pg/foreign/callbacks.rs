@@ -6,6 +6,9 @@ use pgrx::{PgMemoryContexts, pg_guard};
 
 use super::access::check_file_role;
 use super::scan::Scan;
+use super::task::Task;
+use super::upper;
+use crate::pg::error::{Result, internal};
 
 /// The scan of a node.
 ///
@@ -16,7 +19,7 @@ pub unsafe fn of<'a>(node: *mut pg_sys::ForeignScanState) -> &'a mut Scan {
     unsafe { &mut *(*node).fdw_state.cast::<Scan>() }
 }
 
-/// Whose privileges count: those of the query's user, or of the view's owner.
+/// Whose privileges count for a scan of a relation: those of the query's user, or of the view's owner.
 #[cfg(not(feature = "pg15"))]
 unsafe fn role(node: *mut pg_sys::ForeignScanState) -> Oid {
     // SAFETY: the node's plan is a ForeignScan.
@@ -35,23 +38,36 @@ unsafe fn role(node: *mut pg_sys::ForeignScanState) -> Oid {
 
 #[pg_guard]
 pub unsafe extern "C-unwind" fn begin(node: *mut pg_sys::ForeignScanState, flags: i32) {
-    // SAFETY: called by the executor with a node whose relation is open; fdw_private is the list of numbers
-    // that `plan::get_plan` made.
+    let running = flags & pg_sys::EXEC_FLAG_EXPLAIN_ONLY as i32 == 0;
+    // SAFETY: called by the executor; the scan goes with the query's memory.
     unsafe {
-        check_file_role(role(node)).unwrap_or_report();
-        let plan = (*node).ss.ps.plan.cast::<pg_sys::ForeignScan>();
-        let list = (*plan).fdw_private;
-        let length = if list.is_null() { 0 } else { (*list).length as usize };
-        let numbers: Vec<i16> =
-            (0..length).map(|index| (*(*list).elements.add(index)).int_value as i16).collect();
-        let slot = (*node).ss.ss_ScanTupleSlot;
-        let table = (*(*node).ss.ss_currentRelation).rd_id;
         let query = (*(*node).ss.ps.state).es_query_cxt;
         let before = pg_sys::MemoryContextSwitchTo(query);
-        let mut scan = Scan::new(table, &numbers, (*slot).tts_tupleDescriptor).unwrap_or_report();
-        scan.take_conditions(node, flags & pg_sys::EXEC_FLAG_EXPLAIN_ONLY as i32 == 0);
+        let scan = start(node, running).unwrap_or_report();
         (*node).fdw_state = PgMemoryContexts::For(query).leak_and_drop_on_delete(scan).cast();
         pg_sys::MemoryContextSwitchTo(before);
+    }
+}
+
+/// The scan of a node; the current context is the query's.
+unsafe fn start(node: *mut pg_sys::ForeignScanState, running: bool) -> Result<Scan> {
+    // SAFETY: called by the executor with a node of one of our plans; its relation is open, if it has one.
+    unsafe {
+        let plan = (*node).ss.ps.plan.cast::<pg_sys::ForeignScan>();
+        match Task::from_list((*plan).fdw_private) {
+            Some(Task::Rows { shown, hidden }) => {
+                check_file_role(role(node))?;
+                let relation = (*node).ss.ss_currentRelation;
+                let mut scan = Scan::new((*relation).rd_id, &shown, &hidden, (*relation).rd_att)?;
+                scan.take_conditions(node, (*plan).scan.scanrelid, |column| column.number, running)?;
+                Ok(scan)
+            }
+            Some(Task::Aggregates { table, role }) => {
+                check_file_role(role)?;
+                upper::start(node, table, running)
+            }
+            None => Err(internal("the plan of a foreign scan has no task")),
+        }
     }
 }
 

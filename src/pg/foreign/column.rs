@@ -15,7 +15,7 @@ use pgrx::pg_sys::{self, Datum, Oid};
 
 use super::condition::Known;
 use super::nested::{ListOf, RowOf};
-use crate::fdw::values::{self, NumericLimit, Target, Words, fits};
+use crate::fdw::values::{self, Decimals, NumericLimit, Target, Words, fits};
 use crate::fdw::{Bounds, Misfit};
 use crate::pg::catalog;
 use crate::pg::encoding;
@@ -149,6 +149,15 @@ impl Value {
             (statistics.mins, statistics.maxes) = (Words::default(), Words::default());
         }
         Some(statistics)
+    }
+
+    /// The next batch as numbers in the file's own form, where the column is one of numerics and the array's
+    /// values are such; what `fill` would refuse is an error here too.
+    pub fn decimals<'a>(&self, array: &'a ArrayRef) -> std::result::Result<Option<Decimals<'a>>, Failure> {
+        match (&self.how, &self.domain) {
+            (How::Plain(Target::Numeric(limit)), None) => Ok(Decimals::new(array, *limit)?),
+            _ => Ok(None),
+        }
     }
 
     /// Takes the next batch. Call with the batch's memory context current.

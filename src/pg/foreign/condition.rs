@@ -1,4 +1,5 @@
-//! The conditions of a scan against what is known of a group of rows, to leave out groups without a match.
+//! The conditions of a scan: against what is known of a group of rows, to leave out groups without a match, and
+//! row by row, for those that the planner gave the scan to decide.
 //!
 //! A condition is `column operator value`, where the operator belongs to the btree family by which the
 //! column's type is ordered and the value is the same for the whole scan: a constant, a parameter, a stable
@@ -13,8 +14,12 @@ use std::cell::Cell;
 use pgrx::pg_sys::{self, Datum, Oid};
 
 use super::members;
+use crate::fdw::filter::Test;
 
 mod build;
+mod select;
+
+pub use select::ColumnValues;
 
 /// What is known of a column's values in some rows.
 #[derive(Clone, Copy)]
@@ -29,6 +34,8 @@ pub struct Known {
 #[derive(Default)]
 pub struct Conditions {
     all: Vec<Condition>,
+    /// How many of them, from the first, the scan decides row by row.
+    decided: usize,
     /// Of the plan's conditions, those that are used.
     pub clauses: Vec<*mut pg_sys::Expr>,
 }
@@ -52,6 +59,7 @@ struct Comparison {
     kind: Kind,
     value: Value,
     element: Option<Element>,
+    exact: Option<Exact>,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -59,6 +67,33 @@ enum Order {
     Below,
     Equal,
     Above,
+    /// Every group may have a match that has a value.
+    Unequal,
+}
+
+/// How a row's value is compared: the operator itself, and what it means for values of a form.
+struct Exact {
+    test: Test,
+    form: Form,
+    /// The operator's right type.
+    right: Oid,
+    function: pg_sys::FmgrInfo,
+    collation: Oid,
+}
+
+/// Forms of values that can be compared without the operator.
+#[derive(Clone, Copy, PartialEq)]
+enum Form {
+    /// The word as a signed integer.
+    Integer,
+    /// Whether the column's values, and the value that they are compared with, are single.
+    Float(bool, bool),
+    Numeric,
+    /// Varlenas, byte by byte.
+    Bytes,
+    /// 16 bytes.
+    Uuid,
+    Other,
 }
 
 /// What is peculiar to a type.
@@ -95,17 +130,35 @@ enum Value {
 pub struct Subject {
     pub relation: u32,
     pub columns: Vec<(i16, Oid)>,
-    /// The scan, in which expressions are evaluated; null for constants alone, as in planning.
+    /// The scan, in which expressions are evaluated; null while planning, where they have no values.
     pub parent: *mut pg_sys::PlanState,
 }
 
 impl Conditions {
+    /// The clauses that the scan decides come first; of the `others`, those that are understood serve to leave
+    /// out groups. `None` where one cannot be decided.
+    ///
     /// # Safety
-    /// A list of expressions over the relation's columns; they outlive the result.
-    pub unsafe fn new(clauses: *const pg_sys::List, subject: &Subject) -> Conditions {
+    /// Lists of expressions over the relation's columns; they outlive the result.
+    pub unsafe fn new(
+        decided: *const pg_sys::List,
+        others: *const pg_sys::List,
+        subject: &Subject,
+    ) -> Option<Conditions> {
         let mut conditions = Conditions::default();
         // SAFETY: as the caller says.
-        for clause in unsafe { members::<pg_sys::Expr>(clauses) } {
+        for clause in unsafe { members::<pg_sys::Expr>(decided) } {
+            // SAFETY: as the caller says.
+            let condition = unsafe { subject.condition(clause.cast()) };
+            if !condition.is_exact() {
+                return None;
+            }
+            conditions.all.push(condition);
+            conditions.clauses.push(clause);
+        }
+        conditions.decided = conditions.all.len();
+        // SAFETY: as the caller says.
+        for clause in unsafe { members::<pg_sys::Expr>(others) } {
             // SAFETY: as the caller says.
             match unsafe { subject.condition(clause.cast()) } {
                 Condition::Unknown => {}
@@ -115,7 +168,7 @@ impl Conditions {
                 }
             }
         }
-        conditions
+        Some(conditions)
     }
 
     /// The columns that the conditions are about.
@@ -147,6 +200,16 @@ impl Conditions {
 }
 
 impl Condition {
+    /// Whether it can be decided for a row.
+    fn is_exact(&self) -> bool {
+        match self {
+            Condition::Unknown => false,
+            Condition::All(parts) | Condition::Any(parts) => parts.iter().all(Condition::is_exact),
+            Condition::IsNull(..) => true,
+            Condition::Compare(comparison) => comparison.exact.is_some(),
+        }
+    }
+
     fn columns(&self, found: &mut Vec<usize>) {
         match self {
             Condition::Unknown => {}
@@ -196,14 +259,16 @@ impl Condition {
 }
 
 impl Comparison {
+    /// `None`: not known yet.
+    fn now(&self) -> Option<Option<Datum>> {
+        match &self.value {
+            Value::Constant(value) => Some(*value),
+            Value::Expression { now, .. } => now.get(),
+        }
+    }
+
     unsafe fn may_match(&self, known: Known) -> bool {
-        let value = match &self.value {
-            Value::Constant(value) => *value,
-            Value::Expression { now, .. } => match now.get() {
-                Some(value) => value,
-                None => return true,
-            },
-        };
+        let Some(value) = self.now() else { return true };
         // The operators are strict: NULL on either side is no match.
         let Some(value) = value else { return false };
         if known.nulls == Some(known.rows) {
@@ -223,6 +288,9 @@ impl Comparison {
     }
 
     unsafe fn may_match_value(&self, known: Known, value: Datum) -> bool {
+        if self.order == Order::Unequal {
+            return true;
+        }
         if self.kind == Kind::Blanks {
             // SAFETY: texts with or without blanks at the end.
             return unsafe { blanks_may_match(known, value) };
@@ -235,6 +303,7 @@ impl Comparison {
             Order::Below => holds(0, known.min),
             Order::Above => holds(0, known.max),
             Order::Equal => holds(0, known.min) && holds(1, known.max),
+            Order::Unequal => true,
         };
         let nan = match self.kind {
             Kind::Float { single: true } => Datum::from(f32::NAN.to_bits() as i32 as i64 as usize),

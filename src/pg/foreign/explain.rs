@@ -1,4 +1,5 @@
-//! What EXPLAIN says of a scan: the columns that are read, the conditions that leave out groups, the files.
+//! What EXPLAIN says of a scan: the columns that are read, the aggregates and conditions that are its own, the
+//! conditions that leave out groups, the files.
 
 use std::ffi::{CStr, CString};
 
@@ -6,8 +7,7 @@ use pgrx::pg_guard;
 use pgrx::pg_sys;
 use pgrx::pg_sys::panic::ErrorReportable;
 
-use super::callbacks;
-use super::scan::Scan;
+use super::{callbacks, members};
 use crate::pg::encoding::{from_utf8, name_to_utf8};
 
 #[pg_guard]
@@ -22,8 +22,21 @@ pub unsafe extern "C-unwind" fn explain(
         if !names.is_empty() {
             property("referenced", &names.join(", "), state);
         }
-        if !scan.conditions.clauses.is_empty() {
-            let mut hint = clauses(scan, node, state);
+        let plan = (*node).ss.ps.plan.cast::<pg_sys::ForeignScan>();
+        let entries = members::<pg_sys::TargetEntry>((*plan).fdw_scan_tlist).into_iter();
+        let is_aggregate = |expr: &*mut pg_sys::Expr| (**expr).type_ == pg_sys::NodeTag::T_Aggref;
+        let aggregates: Vec<*mut pg_sys::Expr> =
+            entries.map(|entry| (*entry).expr).filter(is_aggregate).collect();
+        if !aggregates.is_empty() {
+            // PostgreSQL prints them as the partial ones that they are; the plan above this one says so too.
+            property("Aggregates", &texts(&aggregates, node, state, ", ").replace("PARTIAL ", ""), state);
+        }
+        let decided = members::<pg_sys::Expr>((*plan).fdw_exprs);
+        if !decided.is_empty() {
+            property("Columnar Filter", &texts(&decided, node, state, " AND "), state);
+        }
+        if scan.is_pruning && !scan.conditions.clauses.is_empty() {
+            let mut hint = texts(&scan.conditions.clauses, node, state, " AND ");
             if (*state).analyze {
                 let counts = scan.claims.counts();
                 hint += &format!("  [loaded: {}, skipped: {}]", counts.loaded, counts.skipped);
@@ -37,19 +50,21 @@ pub unsafe extern "C-unwind" fn explain(
     }
 }
 
-unsafe fn clauses(
-    scan: &Scan,
+/// Expressions of the plan as SQL.
+unsafe fn texts(
+    exprs: &[*mut pg_sys::Expr],
     node: *mut pg_sys::ForeignScanState,
     state: *mut pg_sys::ExplainState,
+    separator: &str,
 ) -> String {
     // SAFETY: as show_qual in explain.c does it; parameters of outer nodes show by their number.
     unsafe {
         let plan = (*node).ss.ps.plan;
         let context = pg_sys::set_deparse_context_plan((*state).deparse_cxt, plan, std::ptr::null_mut());
-        let text = |clause: &*mut pg_sys::Expr| {
-            name_to_utf8(pg_sys::deparse_expression(clause.cast(), context, (*state).verbose, false))
+        let text = |expr: &*mut pg_sys::Expr| {
+            name_to_utf8(pg_sys::deparse_expression(expr.cast(), context, (*state).verbose, false))
         };
-        scan.conditions.clauses.iter().map(text).collect::<Vec<_>>().join(" AND ")
+        exprs.iter().map(text).collect::<Vec<_>>().join(separator)
     }
 }
 

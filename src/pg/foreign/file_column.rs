@@ -18,6 +18,8 @@ pub struct Column {
     pub type_oid: Oid,
     pub typmod: i32,
     pub source: ColumnSource,
+    /// The executor sees it; the others serve the scan's own conditions and aggregates.
+    pub is_shown: bool,
 }
 
 /// How a file has a column of the table: where in the batches, or the same value in every row.

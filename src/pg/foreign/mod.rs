@@ -2,9 +2,12 @@
 //!
 //! ```text
 //! plan.rs      files and metadata -> rows, cost, a path and a parallel one
-//! scan.rs      files -> claims of groups -> batches -> tuples     one Scan a scan node and process
+//! upper.rs     the same for aggregates
+//! task.rs      what a plan tells its scan
+//! scan.rs      files -> claims of groups -> batches               one Scan a scan node and process
+//! batch.rs     a batch -> the rows that match -> tuples, or aggregates' states
 //! column.rs    a column's Arrow array -> Datums; nested.rs lists and structs
-//! condition.rs the query's conditions against the groups' statistics
+//! condition.rs the query's conditions against the groups' statistics, and against rows
 //! parallel.rs  the list of files and the claims in shared memory
 //! ```
 //!
@@ -23,7 +26,10 @@ use super::guc;
 use crate::fdw::{Cache, FileMeta, Problem, ReadError, Source};
 
 pub mod access;
+mod aggregate;
+mod aggregate_numeric;
 mod analyze;
+mod batch;
 mod callbacks;
 mod column;
 mod condition;
@@ -36,6 +42,8 @@ mod parallel;
 mod plan;
 mod scan;
 mod slot;
+mod task;
+mod upper;
 
 thread_local! {
     /// Main thread only, as everything here.
@@ -81,6 +89,7 @@ pub fn routine() -> Datum {
         (*routine).GetForeignRelSize = Some(plan::get_rel_size);
         (*routine).GetForeignPaths = Some(plan::get_paths);
         (*routine).GetForeignPlan = Some(plan::get_plan);
+        (*routine).GetForeignUpperPaths = Some(upper::get_upper_paths);
         (*routine).BeginForeignScan = Some(callbacks::begin);
         (*routine).IterateForeignScan = Some(callbacks::iterate);
         (*routine).ReScanForeignScan = Some(callbacks::rescan);

@@ -5,14 +5,17 @@ use pgrx::pg_sys::{self, Oid};
 use pgrx::{PgMemoryContexts, pg_guard};
 
 use super::access::check_file_role;
-use super::{members, metadata, options, report};
+use super::condition::{Conditions, Subject};
+use super::task::Task;
+use super::{members, metadata, options, report, upper};
 use crate::fdw::Source;
-use crate::pg::check_for_interrupts;
 use crate::pg::error::Result;
+use crate::pg::{catalog, check_for_interrupts, guc};
 
 /// What the files say of themselves, kept between the callbacks for one relation.
 pub struct Estimate {
-    rows: f64,
+    pub table: Oid,
+    pub rows: f64,
     bytes: f64,
     groups: usize,
     parallel_workers: Option<i32>,
@@ -22,7 +25,7 @@ impl Estimate {
     pub fn new(table: Oid) -> Result<Estimate> {
         let options = options::of_table(table)?;
         let parallel_workers = options.parallel_workers;
-        let mut estimate = Estimate { rows: 0.0, bytes: 0.0, groups: 0, parallel_workers };
+        let mut estimate = Estimate { table, rows: 0.0, bytes: 0.0, groups: 0, parallel_workers };
         for file in options.files.list(options.pattern.as_ref()).map_err(report)? {
             check_for_interrupts();
             let meta = metadata(&Source::open(&file.path).map_err(report)?)?;
@@ -40,13 +43,13 @@ impl Estimate {
 }
 
 #[cfg(not(feature = "pg15"))]
-unsafe fn role(_root: *mut pg_sys::PlannerInfo, rel: *mut pg_sys::RelOptInfo) -> Oid {
+pub unsafe fn role(_root: *mut pg_sys::PlannerInfo, rel: *mut pg_sys::RelOptInfo) -> Oid {
     // SAFETY: the planner's relation.
     unsafe { (*rel).userid }
 }
 
 #[cfg(feature = "pg15")]
-unsafe fn role(root: *mut pg_sys::PlannerInfo, rel: *mut pg_sys::RelOptInfo) -> Oid {
+pub unsafe fn role(root: *mut pg_sys::PlannerInfo, rel: *mut pg_sys::RelOptInfo) -> Oid {
     // SAFETY: the planner's relation, of the range table that it has unpacked.
     unsafe { (**(*root).simple_rte_array.add((*rel).relid as usize)).checkAsUser }
 }
@@ -96,7 +99,7 @@ pub unsafe extern "C-unwind" fn get_paths(
 }
 
 /// As many as a heap of the rows that are read would have, but none without a group of its own.
-unsafe fn workers(rel: *mut pg_sys::RelOptInfo, estimate: &Estimate) -> i32 {
+pub unsafe fn workers(rel: *mut pg_sys::RelOptInfo, estimate: &Estimate) -> i32 {
     const ROW_OVERHEAD: f64 = 28.0;
     // SAFETY: the planner's relation.
     unsafe {
@@ -117,7 +120,7 @@ unsafe fn workers(rel: *mut pg_sys::RelOptInfo, estimate: &Estimate) -> i32 {
 }
 
 /// How many processes work, the leader in part (get_parallel_divisor in costsize.c).
-unsafe fn divisor(workers: i32) -> f64 {
+pub unsafe fn divisor(workers: i32) -> f64 {
     let workers = f64::from(workers);
     // SAFETY: reads a process-wide setting.
     let leader = match unsafe { pg_sys::parallel_leader_participation } {
@@ -155,46 +158,75 @@ unsafe fn path(
     }
 }
 
-/// The plan's private list has the numbers of the attributes that are read.
+/// The plan of a path: the scan's own conditions are its expressions, the others the executor's.
 #[pg_guard]
 pub unsafe extern "C-unwind" fn get_plan(
-    _root: *mut pg_sys::PlannerInfo,
+    root: *mut pg_sys::PlannerInfo,
     rel: *mut pg_sys::RelOptInfo,
     _table: Oid,
-    _path: *mut pg_sys::ForeignPath,
+    path: *mut pg_sys::ForeignPath,
     targets: *mut pg_sys::List,
     clauses: *mut pg_sys::List,
     outer: *mut pg_sys::Plan,
 ) -> *mut pg_sys::ForeignScan {
-    // SAFETY: called by the planner with a relation of its own.
+    // SAFETY: called by the planner with a relation of its own, and a path of ours.
     unsafe {
-        let clauses = pg_sys::extract_actual_clauses(clauses, false);
-        let mut numbers = std::ptr::null_mut();
-        for number in referenced(rel) {
-            numbers = pg_sys::lappend_int(numbers, number.into());
+        if (*rel).relid == 0 {
+            return upper::plan(root, path, targets, outer);
         }
+        let (mut decided, mut others) = (std::ptr::null_mut(), std::ptr::null_mut());
+        for clause in members::<pg_sys::RestrictInfo>(clauses) {
+            if (*clause).pseudoconstant {
+                continue;
+            }
+            let list = if decides(rel, clause) { &mut decided } else { &mut others };
+            *list = pg_sys::lappend(*list, (*clause).clause.cast());
+        }
+        let shown = referenced(rel, others);
+        let hidden = referenced(rel, decided).into_iter().filter(|number| !shown.contains(number)).collect();
         pg_sys::make_foreignscan(
             targets,
-            clauses,
+            others,
             (*rel).relid,
+            decided,
+            Task::Rows { shown, hidden }.to_list(),
             std::ptr::null_mut(),
-            numbers,
-            std::ptr::null_mut(),
-            std::ptr::null_mut(),
+            pg_sys::copyObjectImpl(decided.cast()).cast(),
             outer,
         )
     }
 }
 
-/// The attributes that the relation's target and conditions refer to; all of them for a whole row.
-unsafe fn referenced(rel: *mut pg_sys::RelOptInfo) -> Vec<i16> {
-    // SAFETY: the planner's relation; its conditions are RestrictInfos.
+/// Whether the scan can decide a condition by itself, and may: where a view hides rows, its conditions come
+/// first.
+pub unsafe fn decides(rel: *mut pg_sys::RelOptInfo, clause: *mut pg_sys::RestrictInfo) -> bool {
+    // SAFETY: a condition of the planner's relation.
+    unsafe {
+        if !guc::arrow_fdw_pushdown() || !pg_sys::restriction_is_securely_promotable(clause, rel) {
+            return false;
+        }
+        let list = pg_sys::lappend(std::ptr::null_mut(), (*clause).clause.cast());
+        let vars = members::<pg_sys::Var>(pg_sys::pull_var_clause(list.cast(), ALL_VARS));
+        let column =
+            |var: *mut pg_sys::Var| ((*var).varattno, catalog::base_type((*var).vartype, (*var).vartypmod).0);
+        let columns = vars.into_iter().map(column).filter(|(number, _)| *number > 0).collect();
+        let subject = Subject { relation: (*rel).relid, columns, parent: std::ptr::null_mut() };
+        Conditions::new(list, std::ptr::null_mut(), &subject).is_some()
+    }
+}
+
+/// For pull_var_clause: into everything.
+pub const ALL_VARS: i32 = (pg_sys::PVC_RECURSE_AGGREGATES
+    | pg_sys::PVC_RECURSE_WINDOWFUNCS
+    | pg_sys::PVC_RECURSE_PLACEHOLDERS) as i32;
+
+/// The attributes that the relation's target, and some clauses, refer to; all of them for a whole row.
+unsafe fn referenced(rel: *mut pg_sys::RelOptInfo, clauses: *mut pg_sys::List) -> Vec<i16> {
+    // SAFETY: the planner's relation and clauses of it.
     unsafe {
         let mut found = std::ptr::null_mut();
         pg_sys::pull_varattnos((*(*rel).reltarget).exprs.cast(), (*rel).relid, &mut found);
-        for condition in members::<pg_sys::RestrictInfo>((*rel).baserestrictinfo) {
-            pg_sys::pull_varattnos((*condition).clause.cast(), (*rel).relid, &mut found);
-        }
+        pg_sys::pull_varattnos(clauses.cast(), (*rel).relid, &mut found);
         let offset = -pg_sys::FirstLowInvalidHeapAttributeNumber;
         let has = |number: i16| pg_sys::bms_is_member(i32::from(number) + offset, found);
         (1..=(*rel).max_attr).filter(|&number| has(0) || has(number)).collect()

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use pgrx::pg_sys::{self, Oid};
 
+use super::aggregate::Aggregates;
+use super::batch::{Batch, Selection, in_context};
 use super::column::{Statistics, Value};
 use super::condition::{Conditions, Subject};
 use super::file_column::{Column, FileColumn};
@@ -12,7 +14,7 @@ use super::parallel::Claims;
 use super::slot::{Cells, clear, store};
 use super::{metadata, report};
 use crate::fdw::{FileId, Keys, Rows, Scanner, Source};
-use crate::pg::error::Result;
+use crate::pg::error::{Result, internal};
 use crate::pg::{catalog, check_for_interrupts, guc};
 
 /// Rows that are made values of at once: few enough for the cache, many enough to forget the cost of each.
@@ -30,6 +32,10 @@ pub struct Scan {
     options: TableOptions,
     pub columns: Vec<Column>,
     pub conditions: Conditions,
+    /// Whether they also leave out groups.
+    pub is_pruning: bool,
+    /// In place of rows.
+    pub aggregates: Option<Aggregates>,
     /// Where the conditions' expressions are evaluated; null where they are not.
     expressions: *mut pg_sys::ExprContext,
     evaluated: bool,
@@ -67,12 +73,12 @@ struct OpenFile {
 }
 
 impl Scan {
-    /// `numbers`: the attributes that are read.
-    pub fn new(table: Oid, numbers: &[i16], descriptor: pg_sys::TupleDesc) -> Result<Scan> {
+    /// `shown`: the attributes that the executor sees; `hidden`: those that are read besides.
+    pub fn new(table: Oid, shown: &[i16], hidden: &[i16], descriptor: pg_sys::TupleDesc) -> Result<Scan> {
         // SAFETY: the descriptor is that of the scan's relation, which is open.
         let attributes = unsafe { catalog::attributes_of(descriptor) };
-        let referenced =
-            attributes.iter().enumerate().filter(|(_, of)| !of.dropped && numbers.contains(&of.number));
+        let is_read = |number: &i16| shown.contains(number) || hidden.contains(number);
+        let referenced = attributes.iter().enumerate().filter(|(_, of)| !of.dropped && is_read(&of.number));
         let columns = referenced.map(|(index, of)| {
             Ok(Column {
                 index,
@@ -81,12 +87,15 @@ impl Scan {
                 type_oid: of.type_oid,
                 typmod: of.typmod,
                 source: options::of_column(table, of.number, &of.name)?,
+                is_shown: shown.contains(&of.number),
             })
         });
         Ok(Scan {
             options: options::of_table(table)?,
             columns: columns.collect::<Result<_>>()?,
             conditions: Conditions::default(),
+            is_pruning: guc::arrow_fdw_pruning(),
+            aggregates: None,
             expressions: std::ptr::null_mut(),
             evaluated: false,
             units: None,
@@ -104,28 +113,37 @@ impl Scan {
         })
     }
 
-    /// Takes the plan's conditions to leave out groups by.
+    /// Takes the plan's conditions: those that the scan decides, and those that leave out groups. The columns
+    /// are attributes of `relation` as `number` numbers them.
     ///
     /// # Safety
     /// The node is the scan's; `running`: not for EXPLAIN alone.
-    pub unsafe fn take_conditions(&mut self, node: *mut pg_sys::ForeignScanState, running: bool) {
-        if !guc::arrow_fdw_pruning() {
-            return;
-        }
+    pub unsafe fn take_conditions(
+        &mut self,
+        node: *mut pg_sys::ForeignScanState,
+        relation: u32,
+        number: impl Fn(&Column) -> i16,
+        running: bool,
+    ) -> Result<()> {
         let columns = self
             .columns
             .iter()
-            .map(|column| (column.number, catalog::base_type(column.type_oid, column.typmod).0));
+            .map(|column| (number(column), catalog::base_type(column.type_oid, column.typmod).0));
+        let columns = columns.collect();
         // SAFETY: the plan outlives the scan.
         unsafe {
             let plan = (*node).ss.ps.plan;
-            let relation = (*plan.cast::<pg_sys::Scan>()).scanrelid;
-            let subject = Subject { relation, columns: columns.collect(), parent: &raw mut (*node).ss.ps };
-            self.conditions = Conditions::new((*plan).qual, &subject);
+            let others = if self.is_pruning { (*plan).qual } else { std::ptr::null_mut() };
+            let subject = Subject { relation, columns, parent: &raw mut (*node).ss.ps };
+            let conditions =
+                Conditions::new((*plan.cast::<pg_sys::ForeignScan>()).fdw_exprs, others, &subject);
+            self.conditions =
+                conditions.ok_or_else(|| internal("a condition of the plan is not understood"))?;
             if running {
                 self.expressions = (*node).ss.ps.ps_ExprContext;
             }
         }
+        Ok(())
     }
 
     /// Gives the conditions' expressions their values: all of them, or those that do not depend on what else
@@ -172,19 +190,17 @@ impl Scan {
         let about = self.conditions.columns();
         let is_virtual = |&at: &usize| matches!(self.columns[at].source, ColumnSource::Virtual(_));
         let about: Vec<usize> = about.into_iter().filter(is_virtual).collect();
-        if about.is_empty() {
+        if about.is_empty() || !self.is_pruning {
             return Ok(true);
         }
-        // SAFETY: the scan's own context; there is no file open that needs it.
+        // SAFETY: the scan's own context; there is no batch that needs it.
         unsafe {
-            pg_sys::MemoryContextReset(self.contexts.batch);
-            let before = pg_sys::MemoryContextSwitchTo(self.contexts.batch);
-            let values = about.iter().map(|&at| Ok((at, self.columns[at].of_path(path, keys)?)));
-            let values: Vec<(usize, Value)> = values.collect::<Result<_>>()?;
-            let known = |at| values.iter().find(|(of, _)| *of == at).map(|(_, value)| value.known());
-            let may_match = self.conditions.may_match(&known);
-            pg_sys::MemoryContextSwitchTo(before);
-            Ok(may_match)
+            in_context(self.contexts.batch, || {
+                let values = about.iter().map(|&at| Ok((at, self.columns[at].of_path(path, keys)?)));
+                let values: Vec<(usize, Value)> = values.collect::<Result<_>>()?;
+                let known = |at| values.iter().find(|(of, _)| *of == at).map(|(_, value)| value.known());
+                Ok(self.conditions.may_match(&known))
+            })
         }
     }
 
@@ -200,8 +216,10 @@ impl Scan {
                 self.claims.count(0, 0, read - open.counted);
                 open.counted = read;
                 if let Some(rows) = rows {
-                    self.fill(rows)?;
-                    return Ok(true);
+                    match self.take(rows)? {
+                        true => return Ok(true),
+                        false => continue,
+                    }
                 }
             }
             let Some((unit, group)) = self.claim()? else {
@@ -255,14 +273,9 @@ impl Scan {
             }
         };
         // SAFETY: the statistics are values of the columns' types; what comparing allocates goes with the batch.
-        unsafe {
-            pg_sys::MemoryContextReset(self.contexts.batch);
-            let before = pg_sys::MemoryContextSwitchTo(self.contexts.batch);
-            let may_match = self.conditions.may_match(&known);
-            pg_sys::MemoryContextSwitchTo(before);
-            if !may_match {
-                return Ok(false);
-            }
+        let may_match = || unsafe { in_context(self.contexts.batch, || self.conditions.may_match(&known)) };
+        if self.is_pruning && !may_match() {
+            return Ok(false);
         }
         let meta = open.scanner.meta();
         open.row = (0..group).map(|before| meta.group_rows(before)).sum();
@@ -281,7 +294,8 @@ impl Scan {
         let values = self.columns.iter().map(|column| column.in_file(&meta, keys));
         let mut values = values.collect::<Result<Vec<_>>>()?;
         let mut statistics = Vec::new();
-        for at in self.conditions.columns() {
+        let about = if self.is_pruning { self.conditions.columns() } else { Vec::new() };
+        for at in about {
             if let FileColumn::Read(column, value) = &values[at]
                 && let Some(found) = meta.bounds(*column).and_then(|bounds| value.statistics(&bounds))
             {
@@ -304,50 +318,71 @@ impl Scan {
         Ok(OpenFile { unit, scanner, values, statistics, row: 0, counted: 0 })
     }
 
-    fn fill(&mut self, rows: Rows) -> Result<()> {
-        let Some(open) = &mut self.open else { return Ok(()) };
-        // SAFETY: the context is the scan's, and the last batch's rows have been returned.
-        let before = unsafe {
-            pg_sys::MemoryContextReset(self.contexts.batch);
-            pg_sys::MemoryContextSwitchTo(self.contexts.batch)
-        };
-        for (column, value) in self.columns.iter().zip(&mut open.values) {
-            let value = match value {
-                FileColumn::Read(at, value) => {
-                    let Some(batch) = &rows.batch else { continue };
-                    if let Err(failure) = value.fill(batch.column(*at)) {
-                        let row = open.row + failure.row as u64 + 1;
-                        let path = &open.scanner.meta().id.path;
-                        return Err(failure.report(path, &column.name, row, &column.type_name()));
-                    }
-                    value
-                }
-                FileColumn::Constant(value) => value,
-            };
-            let (words, nulls) = (value.words.words.as_ptr(), value.words.nulls.as_ptr());
-            self.cells.push(Cells { index: column.index, words, nulls });
-        }
-        // SAFETY: back to the caller's context.
-        unsafe { pg_sys::MemoryContextSwitchTo(before) };
+    /// Takes a batch's rows that match: into the aggregates, or to return them; false: none are to be returned.
+    fn take(&mut self, rows: Rows) -> Result<bool> {
+        let Some(open) = &mut self.open else { return Ok(false) };
+        let first = open.row;
         open.row += rows.count as u64;
-        self.rows = rows.count;
-        Ok(())
+        let (columns, path) = (&self.columns, &open.scanner.meta().id.path);
+        let mut batch = Batch { columns, values: &mut open.values, rows: &rows, path, first };
+        // SAFETY: the context is the scan's, and the last batch's rows have been returned; the conditions'
+        // expressions were evaluated before the group was claimed.
+        let returned = unsafe {
+            in_context(self.contexts.batch, || {
+                let selection = batch.select(&self.conditions)?;
+                let selected = match &selection {
+                    Selection::None => return Ok(0),
+                    Selection::All => None,
+                    Selection::Some(selected) => Some(&selected[..]),
+                };
+                match &mut self.aggregates {
+                    Some(aggregates) => batch.aggregate(selected, aggregates).map(|()| 0),
+                    None => batch.fill(selected, &mut self.cells),
+                }
+            })
+        };
+        self.rows = returned?;
+        Ok(self.rows > 0)
     }
 
     /// Puts the next row into the slot; false at the end, with the slot empty.
     ///
     /// # Safety
-    /// The slot is one of the scan's relation.
+    /// The slot is one of the scan's relation, or of its aggregates.
     pub unsafe fn next_row(&mut self, slot: *mut pg_sys::TupleTableSlot) -> Result<bool> {
         // SAFETY: as the caller says; the cells have a value for each row of the batch.
         unsafe {
             clear(slot);
+            if self.aggregates.is_some() {
+                return self.aggregate(slot);
+            }
             if self.next == self.rows && !self.advance()? {
                 return Ok(false);
             }
             store(slot, &self.cells, self.next);
         }
         self.next += 1;
+        Ok(true)
+    }
+
+    /// Reads all rows, and puts the aggregates' states into the slot, once.
+    unsafe fn aggregate(&mut self, slot: *mut pg_sys::TupleTableSlot) -> Result<bool> {
+        if self.aggregates.as_ref().is_none_or(|aggregates| aggregates.is_done) {
+            return Ok(false);
+        }
+        self.advance()?;
+        let Some(aggregates) = &mut self.aggregates else { return Ok(false) };
+        aggregates.is_done = true;
+        // SAFETY: the context is the scan's, and no batch is left; a Datum is a word.
+        unsafe {
+            let states = in_context(self.contexts.batch, || aggregates.states())?;
+            let words: Vec<u64> =
+                states.iter().map(|state| state.map_or(0, |datum| datum.value() as u64)).collect();
+            let nulls: Vec<bool> = states.iter().map(Option::is_none).collect();
+            let cell = |index| Cells { index, words: &words[index], nulls: &nulls[index] };
+            let cells: Vec<Cells> = (0..states.len()).map(cell).collect();
+            store(slot, &cells, 0);
+        }
         Ok(true)
     }
 
@@ -374,6 +409,9 @@ impl Scan {
         self.evaluated = false;
         (self.rows, self.next) = (0, 0);
         self.cells.clear();
+        if let Some(aggregates) = &mut self.aggregates {
+            aggregates.restart();
+        }
         self.claims.restart();
     }
 }

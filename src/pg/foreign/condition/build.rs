@@ -5,7 +5,8 @@ use std::cell::Cell;
 use pgrx::pg_sys::{self, Datum, Oid};
 
 use super::super::members;
-use super::{Comparison, Condition, Element, Kind, Order, Subject, Value};
+use super::{Comparison, Condition, Element, Exact, Form, Kind, Order, Subject, Value};
+use crate::fdw::filter::Test;
 use crate::pg::{catalog, encoding};
 
 impl Subject {
@@ -136,20 +137,18 @@ impl Subject {
             pg_sys::op_input_types(operator, &mut left, &mut right);
             let same = left == of || left == pg_sys::TEXTOID && of == pg_sys::VARCHAROID;
             let family = family(left);
-            if !same || family == pg_sys::InvalidOid || !pg_sys::op_in_opfamily(operator, family) {
+            if !same || family == pg_sys::InvalidOid {
                 return Condition::Unknown;
             }
-            let strategy = pg_sys::get_op_opfamily_strategy(operator, family) as u32;
-            let order = match strategy {
-                pg_sys::BTLessStrategyNumber | pg_sys::BTLessEqualStrategyNumber => Order::Below,
-                pg_sys::BTEqualStrategyNumber => Order::Equal,
-                pg_sys::BTGreaterStrategyNumber | pg_sys::BTGreaterEqualStrategyNumber => Order::Above,
-                _ => return Condition::Unknown,
+            let Some((order, test)) = meaning(operator, family, element.is_some()) else {
+                return Condition::Unknown;
             };
+            let exact = Exact::new(operator, (left, right), test, collation, element.is_some());
             let Some((kind, collation)) = peculiar(left, order, collation) else { return Condition::Unknown };
             let strategies = match order {
                 Order::Equal => vec![pg_sys::BTLessEqualStrategyNumber, pg_sys::BTGreaterEqualStrategyNumber],
-                _ => vec![strategy],
+                Order::Unequal => Vec::new(),
+                _ => vec![pg_sys::get_op_opfamily_strategy(operator, family) as u32],
             };
             let mut operators = Vec::with_capacity(strategies.len());
             for strategy in strategies {
@@ -157,13 +156,7 @@ impl Subject {
                 if member == pg_sys::InvalidOid {
                     return Condition::Unknown;
                 }
-                let mut function = pg_sys::FmgrInfo::default();
-                pg_sys::fmgr_info_cxt(
-                    pg_sys::get_opcode(member),
-                    &mut function,
-                    pg_sys::CurrentMemoryContext,
-                );
-                operators.push(function);
+                operators.push(function(member));
             }
             match value {
                 Some(value) => Condition::Compare(Comparison {
@@ -174,6 +167,7 @@ impl Subject {
                     kind,
                     value,
                     element,
+                    exact,
                 }),
                 None => Condition::Unknown,
             }
@@ -191,16 +185,86 @@ impl Subject {
             let varies = pg_sys::contain_var_clause(node)
                 || pg_sys::contain_volatile_functions(node)
                 || pg_sys::contain_subplans(node);
-            if self.parent.is_null() || varies {
+            if varies {
                 return None;
             }
+            let state = match self.parent.is_null() {
+                true => std::ptr::null_mut(),
+                false => pg_sys::ExecInitExpr(node.cast(), self.parent),
+            };
             Some(Value::Expression {
-                state: pg_sys::ExecInitExpr(node.cast(), self.parent),
+                state,
                 fixed: pg_sys::pull_paramids(node.cast()).is_null(),
                 now: Cell::new(None),
             })
         }
     }
+}
+
+impl Exact {
+    /// `None` where rows are better left to the executor: it has a hash table for long lists.
+    unsafe fn new(
+        operator: Oid,
+        types: (Oid, Oid),
+        test: Test,
+        collation: Oid,
+        is_list: bool,
+    ) -> Option<Exact> {
+        let form = form(types);
+        // SAFETY: catalog look-ups of an operator that the query uses.
+        let (is_strict, function) = unsafe { (pg_sys::op_strict(operator), function(operator)) };
+        let decided = is_strict && !(is_list && form == Form::Other);
+        decided.then_some(Exact { test, form, right: types.1, function, collation })
+    }
+}
+
+/// How values of the operator's two types can be compared without it.
+fn form(types: (Oid, Oid)) -> Form {
+    use pgrx::pg_sys::*;
+    match types {
+        (INT2OID | INT4OID | INT8OID, INT2OID | INT4OID | INT8OID) => Form::Integer,
+        (BOOLOID | OIDOID | DATEOID | TIMEOID | TIMESTAMPOID | TIMESTAMPTZOID, right) if right == types.0 => {
+            Form::Integer
+        }
+        (FLOAT4OID | FLOAT8OID, FLOAT4OID | FLOAT8OID) => {
+            Form::Float(types.0 == FLOAT4OID, types.1 == FLOAT4OID)
+        }
+        (NUMERICOID, NUMERICOID) => Form::Numeric,
+        (TEXTOID, TEXTOID) | (BYTEAOID, BYTEAOID) => Form::Bytes,
+        (UUIDOID, UUIDOID) => Form::Uuid,
+        _ => Form::Other,
+    }
+}
+
+/// The function of an operator.
+unsafe fn function(operator: Oid) -> pg_sys::FmgrInfo {
+    let mut function = pg_sys::FmgrInfo::default();
+    // SAFETY: catalog look-ups of an operator that exists; the current context outlives the conditions.
+    unsafe {
+        pg_sys::fmgr_info_cxt(pg_sys::get_opcode(operator), &mut function, pg_sys::CurrentMemoryContext);
+    }
+    function
+}
+
+/// What an operator of the family means, or one that is the negation of its equality.
+unsafe fn meaning(operator: Oid, family: Oid, is_list: bool) -> Option<(Order, Test)> {
+    // SAFETY: catalog look-ups of an operator that the query uses.
+    let strategy = |operator| unsafe { pg_sys::get_op_opfamily_strategy(operator, family) as u32 };
+    let found = match strategy(operator) {
+        pg_sys::BTLessStrategyNumber => (Order::Below, Test::Less),
+        pg_sys::BTLessEqualStrategyNumber => (Order::Below, Test::LessEqual),
+        pg_sys::BTEqualStrategyNumber => (Order::Equal, Test::Equal),
+        pg_sys::BTGreaterEqualStrategyNumber => (Order::Above, Test::GreaterEqual),
+        pg_sys::BTGreaterStrategyNumber => (Order::Above, Test::Greater),
+        _ => {
+            // SAFETY: as above.
+            let negator = unsafe { pg_sys::get_negator(operator) };
+            let is_unequal =
+                negator != pg_sys::InvalidOid && strategy(negator) == pg_sys::BTEqualStrategyNumber;
+            return (is_unequal && !is_list).then_some((Order::Unequal, Test::NotEqual));
+        }
+    };
+    Some(found)
 }
 
 /// The btree operator family by which a type is ordered.
@@ -220,11 +284,16 @@ unsafe fn peculiar(of: Oid, order: Order, collation: Oid) -> Option<(Kind, Oid)>
         pg_sys::FLOAT8OID => Some((Kind::Float { single: false }, collation)),
         pg_sys::TEXTOID if !encoding::database_is_utf8() => None,
         pg_sys::TEXTOID => {
-            let sound =
-                if order == Order::Equal { deterministic() } else { catalog::orders_by_bytes(collation) };
+            let sound = match order {
+                Order::Equal | Order::Unequal => deterministic(),
+                Order::Below | Order::Above => catalog::orders_by_bytes(collation),
+            };
             sound.then_some((Kind::Plain, pg_sys::C_COLLATION_OID))
         }
-        pg_sys::BPCHAROID => (order == Order::Equal && deterministic()).then_some((Kind::Blanks, collation)),
+        pg_sys::BPCHAROID => {
+            let is_equality = matches!(order, Order::Equal | Order::Unequal);
+            (is_equality && deterministic()).then_some((Kind::Blanks, collation))
+        }
         _ => Some((Kind::Plain, collation)),
     }
 }

@@ -1,0 +1,157 @@
+//! One batch of a scan: the rows that meet the scan's own conditions, as tuples' values or into aggregates.
+
+use arrow::array::{BooleanArray, RecordBatch};
+use arrow::compute::filter_record_batch;
+use pgrx::pg_sys;
+
+use super::aggregate::Aggregates;
+use super::column::Failure;
+use super::condition::{ColumnValues, Conditions};
+use super::file_column::{Column, FileColumn};
+use super::slot::Cells;
+use crate::fdw::Rows;
+use crate::pg::error::{Error, Result, internal};
+
+/// A batch, and what there is to make values of it.
+pub struct Batch<'a> {
+    pub columns: &'a [Column],
+    pub values: &'a mut [FileColumn],
+    pub rows: &'a Rows,
+    /// The file, and its rows before the batch.
+    pub path: &'a str,
+    pub first: u64,
+}
+
+/// The rows that meet the conditions.
+pub enum Selection {
+    All,
+    None,
+    Some(Vec<bool>),
+}
+
+impl Selection {
+    fn of(found: Vec<bool>) -> Selection {
+        match (found.contains(&true), found.contains(&false)) {
+            (false, _) => Selection::None,
+            (true, false) => Selection::All,
+            (true, true) => Selection::Some(found),
+        }
+    }
+}
+
+impl Batch<'_> {
+    /// # Safety
+    /// The conditions' expressions have their values; the current context is the batch's.
+    pub unsafe fn select(&mut self, conditions: &Conditions) -> Result<Selection> {
+        if !conditions.decide() {
+            return Ok(Selection::All);
+        }
+        let count = self.rows.count;
+        let columns = self.load(&conditions.decided_columns())?;
+        let column = |at: usize| match &columns[at] {
+            Some(values) => values,
+            None => unreachable!("the conditions' columns are loaded"),
+        };
+        // SAFETY: as the caller says.
+        Ok(Selection::of(unsafe { conditions.select(count, &column) }))
+    }
+
+    /// Adds the selected rows to the aggregates.
+    ///
+    /// # Safety
+    /// The current context is the batch's.
+    pub unsafe fn aggregate(&mut self, selected: Option<&[bool]>, aggregates: &mut Aggregates) -> Result<()> {
+        let count = self.rows.count;
+        let columns = self.load(&aggregates.columns())?;
+        // SAFETY: as the caller says; the values are those of the columns' types.
+        unsafe { aggregates.add(count, &columns, selected) };
+        Ok(())
+    }
+
+    /// The values of some columns, those of numerics in the file's form where it has one.
+    fn load(&mut self, wanted: &[usize]) -> Result<Vec<Option<ColumnValues<'_>>>> {
+        let Batch { columns, values, rows, path, first } = self;
+        let mut decimals = Vec::with_capacity(wanted.len());
+        for &at in wanted {
+            let mut found = None;
+            if let (FileColumn::Read(place, value), Some(batch)) = (&mut values[at], &rows.batch) {
+                let array = batch.column(*place);
+                let failed = |failure: Failure| report(failure, path, &columns[at], *first, None);
+                found = value.decimals(array).map_err(failed)?;
+                if found.is_none() {
+                    value.fill(array).map_err(failed)?;
+                }
+            }
+            decimals.push(found);
+        }
+        let mut loaded: Vec<Option<ColumnValues>> = columns.iter().map(|_| None).collect();
+        for (&at, decimals) in wanted.iter().zip(decimals) {
+            let words = match &values[at] {
+                FileColumn::Read(_, value) | FileColumn::Constant(value) => &value.words,
+            };
+            loaded[at] = Some(match decimals {
+                Some(decimals) => ColumnValues::Decimals(decimals),
+                None => ColumnValues::Words(&words.words[..rows.count], &words.nulls[..rows.count]),
+            });
+        }
+        Ok(loaded)
+    }
+
+    /// The selected rows' values, for the executor's slots, and how many rows they are.
+    pub fn fill(&mut self, selected: Option<&[bool]>, cells: &mut Vec<Cells>) -> Result<usize> {
+        let filtered = match (selected, &self.rows.batch) {
+            (Some(selected), Some(batch)) => Some(filter(batch, selected)?),
+            _ => None,
+        };
+        let batch = filtered.as_ref().or(self.rows.batch.as_ref());
+        for (column, value) in self.columns.iter().zip(self.values.iter_mut()) {
+            if !column.is_shown {
+                continue;
+            }
+            let value = match value {
+                FileColumn::Read(at, value) => {
+                    let Some(batch) = batch else { continue };
+                    let failed = |failure| report(failure, self.path, column, self.first, selected);
+                    value.fill(batch.column(*at)).map_err(failed)?;
+                    value
+                }
+                FileColumn::Constant(value) => value,
+            };
+            let (words, nulls) = (value.words.words.as_ptr(), value.words.nulls.as_ptr());
+            cells.push(Cells { index: column.index, words, nulls });
+        }
+        Ok(selected.map_or(self.rows.count, |rows| rows.iter().filter(|&&row| row).count()))
+    }
+}
+
+fn filter(batch: &RecordBatch, selected: &[bool]) -> Result<RecordBatch> {
+    let selected = BooleanArray::from(selected.to_vec());
+    filter_record_batch(batch, &selected).map_err(|cause| internal(cause.to_string()))
+}
+
+/// `first`: the file's rows before the batch; `selected`: those of it that the failure counts.
+fn report(failure: Failure, path: &str, column: &Column, first: u64, selected: Option<&[bool]>) -> Error {
+    let row = match selected {
+        None => failure.row,
+        Some(selected) => {
+            let mut rows = selected.iter().enumerate().filter(|(_, row)| **row).map(|(at, _)| at);
+            rows.nth(failure.row).unwrap_or(failure.row)
+        }
+    };
+    failure.report(path, &column.name, first + row as u64 + 1, &column.type_name())
+}
+
+/// Runs with a memory context current that is empty.
+///
+/// # Safety
+/// Nothing in the context is needed any more.
+pub unsafe fn in_context<T>(context: pg_sys::MemoryContext, work: impl FnOnce() -> T) -> T {
+    // SAFETY: as the caller says. An error of PostgreSQL's sets its own context.
+    unsafe {
+        pg_sys::MemoryContextReset(context);
+        let before = pg_sys::MemoryContextSwitchTo(context);
+        let result = work();
+        pg_sys::MemoryContextSwitchTo(before);
+        result
+    }
+}
