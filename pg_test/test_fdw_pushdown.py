@@ -185,6 +185,20 @@ def test_files_of_several_kinds(db, out):
         same(db, "SELECT count(*) FROM $T WHERE n > 1e30")
 
 
+def test_a_long_record_batch(db, out):
+    """Read in slices: with and without NULLs, numbers of every width, a last slice that ends within a byte of validity."""
+    rows = range(10_001)
+    table = pa.table({"id": pa.array(rows, pa.int64()), "i": pa.array([None if i % 7 == 0 else i - 5000 for i in rows], pa.int16()),
+                      "n": pa.array([None if i % 11 == 3 else Decimal(i) / 8 for i in rows], pa.decimal128(30, 3)), "f": pa.array(rows, pa.float32())})
+    with pa.ipc.new_file(str(out / "t.arrow"), table.schema) as writer:
+        writer.write_table(table)
+    foreign(db, "f", "id int8, i int2, n numeric, f float4", file=out / "t.arrow")
+    assert db.execute("SELECT * FROM f").fetchall() == list(zip(*(table.column(name).to_pylist() for name in table.column_names)))
+    db.execute("CREATE TABLE s AS SELECT * FROM f")
+    for condition in ("true", "i IS NULL", "id = 10000", "n < 700 AND i > -4800"):
+        same(db, f"SELECT count(*), count(i), sum(i), sum(n), min(n), max(i), avg(id) FROM $T WHERE {condition}")
+
+
 def test_no_files_and_no_rows(db, out):
     foreign(db, "f", "a int4, n numeric", dir=out)
     db.execute("CREATE TABLE s (a int4, n numeric)")

@@ -117,7 +117,7 @@ impl Range {
 
     #[inline]
     pub fn contains(&self, value: i128) -> bool {
-        (self.low <= value && value <= self.high) == self.inside
+        (self.low..=self.high).contains(&value) == self.inside
     }
 
     /// For each word whether it is in the range, as a signed integer.

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::collections::VecDeque;
+use std::iter::Peekable;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -36,7 +37,7 @@ pub struct BatchMeta {
     pub metadata: HashMap<String, String>,
     /// Which bytes of the body each column takes.
     buffers: Vec<Vec<Range<u64>>>,
-    compressed: bool,
+    pub compressed: bool,
 }
 
 /// The footer's length and the closing magic bytes.
@@ -84,14 +85,14 @@ impl IpcMeta {
         let batch = message.header_as_record_batch().ok_or("a block is not a record batch")?;
         let mut layout = Layout::new(&batch, self.version, block.bodyLength());
         let (mut nulls, mut buffers) = (Vec::new(), Vec::new());
+        let rows = u64::try_from(batch.length()).map_err(|_| "a number of rows is negative")?;
         for field in self.schema.fields() {
-            let (count, ranges) = layout.column(field.data_type())?;
+            let (count, ranges) = layout.column(field.data_type(), batch.length())?;
             nulls.push(count);
             buffers.push(ranges);
         }
         let pairs = message.custom_metadata().into_iter().flatten();
         let metadata = pairs.filter_map(|pair| Some((pair.key()?.to_owned(), pair.value()?.to_owned())));
-        let rows = u64::try_from(batch.length()).map_err(|_| "a number of rows is negative")?;
         let compressed = batch.compression().is_some();
         Ok(BatchMeta { block, rows, nulls, metadata: metadata.collect(), buffers, compressed })
     }
@@ -117,6 +118,25 @@ impl IpcMeta {
             })?;
         }
         Ok(decoder)
+    }
+
+    /// Where a fixed-width column that is not nested lies in the file: which rows are valid, unless all of them
+    /// are, and the values.
+    pub fn plain_buffers(
+        &self,
+        source: &Source,
+        group: usize,
+        column: usize,
+    ) -> Result<(Option<Range<u64>>, Range<u64>)> {
+        let batch = &self.batches[group];
+        let (offset, _) = extent(source, &batch.block)?;
+        let body = offset + batch.block.metaDataLength() as u64;
+        let in_file = |range: &Range<u64>| body + range.start..body + range.end;
+        match (&batch.buffers[column][..], batch.nulls[column]) {
+            ([_, values], 0) => Ok((None, in_file(values))),
+            ([validity, values], _) => Ok((Some(in_file(validity)), in_file(values))),
+            _ => Err(ReadError::damaged(source.path(), "a column does not have the buffers of its type")),
+        }
     }
 
     pub fn read_batch(
@@ -195,9 +215,9 @@ fn unframed(framed: &[u8]) -> std::result::Result<&[u8], String> {
 }
 
 /// Walks the lists of nodes and buffers of a record batch, column by column.
-struct Layout<'a> {
-    nodes: Box<dyn Iterator<Item = ipc::FieldNode> + 'a>,
-    buffers: Box<dyn Iterator<Item = ipc::Buffer> + 'a>,
+struct Layout {
+    nodes: Peekable<std::vec::IntoIter<ipc::FieldNode>>,
+    buffers: std::vec::IntoIter<ipc::Buffer>,
     views: VecDeque<i64>,
     version: MetadataVersion,
     body: u64,
@@ -205,22 +225,25 @@ struct Layout<'a> {
 
 type LayoutResult<T> = std::result::Result<T, String>;
 
-impl<'a> Layout<'a> {
-    fn new(batch: &ipc::RecordBatch<'a>, version: MetadataVersion, body: i64) -> Layout<'a> {
+impl Layout {
+    fn new(batch: &ipc::RecordBatch, version: MetadataVersion, body: i64) -> Layout {
         let nodes: Vec<_> = batch.nodes().into_iter().flatten().copied().collect();
         let buffers: Vec<_> = batch.buffers().into_iter().flatten().copied().collect();
         Layout {
-            nodes: Box::new(nodes.into_iter()),
-            buffers: Box::new(buffers.into_iter()),
+            nodes: nodes.into_iter().peekable(),
+            buffers: buffers.into_iter(),
             views: batch.variadicBufferCounts().into_iter().flatten().collect(),
             version,
             body: body.max(0) as u64,
         }
     }
 
-    /// NULLs and buffers of the next column.
-    fn column(&mut self, data_type: &DataType) -> LayoutResult<(u64, Vec<Range<u64>>)> {
+    /// NULLs and buffers of the next column, which has as many rows as its record batch.
+    fn column(&mut self, data_type: &DataType, rows: i64) -> LayoutResult<(u64, Vec<Range<u64>>)> {
         let mut ranges = Vec::new();
+        if self.nodes.peek().is_some_and(|node| node.length() != rows) {
+            return Err("a column does not have as many rows as its record batch".into());
+        }
         let nulls = self.walk(data_type, &mut ranges)?;
         Ok((nulls, ranges))
     }

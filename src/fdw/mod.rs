@@ -18,6 +18,7 @@ mod meta;
 mod pattern;
 mod read;
 mod schema;
+mod slices;
 mod source;
 pub mod values;
 

@@ -9,6 +9,7 @@ use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchR
 
 use super::error::{ReadError, Result, guarded};
 use super::meta::{FileMeta, Format};
+use super::slices::Slices;
 use super::source::Source;
 
 /// Reads the columns of one file, a group at a time.
@@ -19,6 +20,7 @@ pub struct Scanner {
     columns: Vec<usize>,
     batch_rows: usize,
     decoder: Option<FileDecoder>,
+    slices: Option<Slices>,
     open: Open,
     /// The open group, and its rows that are still to come.
     group: usize,
@@ -29,6 +31,8 @@ enum Open {
     Nothing,
     Parquet(Box<ParquetRecordBatchReader>),
     Ipc(RecordBatch, usize),
+    /// Of a record batch that is read in slices: the rows that were read.
+    Slices(usize),
 }
 
 impl Scanner {
@@ -39,11 +43,18 @@ impl Scanner {
         columns: Vec<usize>,
         batch_rows: usize,
     ) -> Result<Scanner> {
-        let decoder = match &meta.format {
-            Format::Ipc(ipc) if !columns.is_empty() => Some(ipc.decoder(&source, &columns)?),
-            _ => None,
-        };
-        Ok(Scanner { meta, source, columns, batch_rows, decoder, open: Open::Nothing, group: 0, left: 0 })
+        let (mut decoder, mut slices) = (None, None);
+        if let Format::Ipc(ipc) = &meta.format
+            && !columns.is_empty()
+        {
+            // Slices begin at whole bytes of validity.
+            slices = Slices::new(ipc, &columns).filter(|_| batch_rows.is_multiple_of(8));
+            if slices.is_none() {
+                decoder = Some(ipc.decoder(&source, &columns)?);
+            }
+        }
+        let open = Open::Nothing;
+        Ok(Scanner { meta, source, columns, batch_rows, decoder, slices, open, group: 0, left: 0 })
     }
 
     pub fn meta(&self) -> &Arc<FileMeta> {
@@ -69,6 +80,7 @@ impl Scanner {
                     .with_batch_size(self.batch_rows);
                 Open::Parquet(Box::new(guarded(self.source.path(), || builder.build())?))
             }
+            Format::Ipc(_) if self.slices.is_some() => Open::Slices(0),
             Format::Ipc(ipc) => match &self.decoder {
                 Some(decoder) => Open::Ipc(ipc.read_batch(&self.source, decoder, group, &self.columns)?, 0),
                 None => Open::Nothing,
@@ -95,6 +107,14 @@ impl Scanner {
                 Some(batch) => Rows { count: batch.num_rows(), batch: Some(batch) },
                 None => return Err(self.short()),
             },
+            Open::Slices(at) => {
+                let (Some(slices), Format::Ipc(ipc)) = (&self.slices, &self.meta.format) else {
+                    return Err(self.short());
+                };
+                let batch = slices.read(&self.source, ipc, self.group, *at..*at + most)?;
+                *at += most;
+                Rows { count: most, batch: Some(batch) }
+            }
             Open::Ipc(batch, at) => {
                 let count = most.min(batch.num_rows().saturating_sub(*at));
                 let slice = batch.slice(*at, count);

@@ -37,6 +37,12 @@ macro_rules! with_values {
     };
 }
 
+/// Of any of the native types.
+#[inline(always)]
+fn wide(value: impl Into<i128>) -> i128 {
+    value.into()
+}
+
 impl<'a> Decimals<'a> {
     /// `None` for an array of another type; an error for a value that the column's type does not hold.
     pub fn new(array: &'a ArrayRef, limit: Option<NumericLimit>) -> Result<Option<Decimals<'a>>, Misfit> {
@@ -58,7 +64,7 @@ impl<'a> Decimals<'a> {
     /// The first value that breaks the rules.
     fn misfit(&self, rules: &Rules) -> Option<Misfit> {
         with_values!(self.array, values => values.iter().enumerate().find_map(|(row, &value)| {
-            let reason = rules.check(i128::from(value).unsigned_abs()).err()?;
+            let reason = rules.check(wide(value).unsigned_abs()).err()?;
             self.array.is_valid(row).then_some(Misfit { row, reason })
         }))
     }
@@ -85,7 +91,7 @@ impl<'a> Decimals<'a> {
     /// The rows whose values pass; NULL never does.
     pub fn select(&self, test: impl Fn(i128) -> bool) -> Vec<bool> {
         let mut found: Vec<bool> = with_values!(self.array, values => {
-            values.iter().map(|&value| test(value.into())).collect()
+            values.iter().map(|&value| test(wide(value))).collect()
         });
         if let Some(nulls) = self.array.nulls() {
             found.iter_mut().zip(nulls.iter()).for_each(|(found, valid)| *found &= valid);
@@ -101,10 +107,10 @@ impl<'a> Decimals<'a> {
     pub fn sum(&self, rows: Option<&[bool]>) -> Sum {
         let kept = self.kept(rows);
         with_values!(self.array, values => match kept {
-            None => Sum::of(values.iter().map(|&value| value.into()), values.len() as u64),
+            None => Sum::of(values.iter().map(|&value| wide(value)), values.len() as u64),
             Some(kept) => {
                 let count = kept.iter().filter(|&&kept| kept).count() as u64;
-                let or_zero = values.iter().zip(&kept).map(|(&value, &kept)| if kept { value.into() } else { 0 });
+                let or_zero = values.iter().zip(&kept).map(|(&value, &kept)| if kept { wide(value) } else { 0 });
                 Sum::of(or_zero, count)
             }
         })
@@ -122,7 +128,7 @@ impl<'a> Decimals<'a> {
             let mut found = None;
             for (row, &value) in values.iter().enumerate() {
                 if kept.as_ref().is_none_or(|kept| kept[row]) {
-                    let value = i128::from(value);
+                    let value = wide(value);
                     let (least, greatest) = found.unwrap_or((value, value));
                     found = Some((value.min(least), value.max(greatest)));
                 }

@@ -231,7 +231,14 @@ impl State {
                 let mut pair = [int8(self.count as i64), int8(bigint(self.sum)?)];
                 // SAFETY: two Datums of bigint, as its type in pg_type is.
                 let array = unsafe {
-                    pg_sys::construct_array(pair.as_mut_ptr(), 2, pg_sys::INT8OID, 8, true, b'd' as i8)
+                    pg_sys::construct_array(
+                        pair.as_mut_ptr(),
+                        2,
+                        pg_sys::INT8OID,
+                        8,
+                        true,
+                        b'd' as std::ffi::c_char,
+                    )
                 };
                 Some(Datum::from(array))
             }

@@ -29,14 +29,16 @@ pub unsafe extern "C-unwind" fn explain(
             entries.map(|entry| (*entry).expr).filter(is_aggregate).collect();
         if !aggregates.is_empty() {
             // PostgreSQL prints them as the partial ones that they are; the plan above this one says so too.
-            property("Aggregates", &texts(&aggregates, node, state, ", ").replace("PARTIAL ", ""), state);
+            let names = texts(&aggregates, node, state);
+            let names: Vec<&str> = names.iter().map(|name| name.trim_start_matches("PARTIAL ")).collect();
+            property("Aggregates", &names.join(", "), state);
         }
         let decided = members::<pg_sys::Expr>((*plan).fdw_exprs);
         if !decided.is_empty() {
-            property("Columnar Filter", &texts(&decided, node, state, " AND "), state);
+            property("Columnar Filter", &texts(&decided, node, state).join(" AND "), state);
         }
         if scan.is_pruning && !scan.conditions.clauses.is_empty() {
-            let mut hint = texts(&scan.conditions.clauses, node, state, " AND ");
+            let mut hint = texts(&scan.conditions.clauses, node, state).join(" AND ");
             if (*state).analyze {
                 let counts = scan.claims.counts();
                 hint += &format!("  [loaded: {}, skipped: {}]", counts.loaded, counts.skipped);
@@ -55,8 +57,7 @@ unsafe fn texts(
     exprs: &[*mut pg_sys::Expr],
     node: *mut pg_sys::ForeignScanState,
     state: *mut pg_sys::ExplainState,
-    separator: &str,
-) -> String {
+) -> Vec<String> {
     // SAFETY: as show_qual in explain.c does it; parameters of outer nodes show by their number.
     unsafe {
         let plan = (*node).ss.ps.plan;
@@ -64,7 +65,7 @@ unsafe fn texts(
         let text = |expr: &*mut pg_sys::Expr| {
             name_to_utf8(pg_sys::deparse_expression(expr.cast(), context, (*state).verbose, false))
         };
-        exprs.iter().map(text).collect::<Vec<_>>().join(separator)
+        exprs.iter().map(text).collect()
     }
 }
 
