@@ -281,7 +281,7 @@ pub fn run(options: &Options, small: bool, table: &mut Table) -> Result<(), Stri
         for threads in [1, 4, 16] {
             let pool = new_pool()?;
             let devices = open_on(&pool)?.into_iter().map(|device| Box::new(device) as Box<dyn Device>);
-            let (rate, note) = pipeline(&pool, devices.collect(), threads, 3.0, *codec)?;
+            let (rate, note) = pipeline(&pool, devices.collect(), threads, 1.5, *codec)?;
             let what = format!("row groups through pool and engine, {name}, {threads} threads");
             table.ok(what, format!("{rate:.1} GB/s of heap"), note);
         }
