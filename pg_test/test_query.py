@@ -6,6 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from . import every_type, oracle
+from .gpu_server import wait_until_writing
 from .support import Background, Result, entries, eventually, export, raises
 from .test_arrow import export as export_arrow
 from .test_arrow import read as read_arrow
@@ -161,7 +162,22 @@ def test_old_file_survives(src, out):
 def test_cancelled(src, again, out, kind):
     connection = again()
     call = Background(lambda: export_query(connection, "SELECT i, md5(i::text) AS m FROM generate_series(1, 100000000) i", out / f"q.{kind}", kind))
-    eventually(lambda: src.execute("SELECT count(*) FROM pg_stat_activity WHERE pid = %s AND state = 'active'", (connection.info.backend_pid,)).fetchone()[0] == 1)
+
+    def cancelled():
+        # One that comes between two messages of the client is lost.
+        src.execute("SELECT pg_cancel_backend(%s)", (connection.info.backend_pid,))
+        return call.ended
+
+    eventually(cancelled, 20)
+    assert call.error is not None and call.error.sqlstate == "57014" and entries(out) == []
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_cancelled_while_it_writes(src, again, out, kind):
+    connection = again()
+    bound = "row_group_rows" if kind == "parquet" else "record_batch_rows"
+    call = Background(lambda: export_query(connection, "SELECT i, md5(i::text) AS m FROM generate_series(1, 3000000) i", out / f"q.{kind}", kind, **{bound: 5000}))
+    wait_until_writing(out, call)
     src.execute("SELECT pg_cancel_backend(%s)", (connection.info.backend_pid,))
     call.join(20)
     assert call.error is not None and call.error.sqlstate == "57014" and entries(out) == []
