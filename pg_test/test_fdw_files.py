@@ -266,12 +266,22 @@ def test_a_file_truncated_under_the_reader(small):
         assert str(small.file) in caught.value.diag.message_primary
 
 
-def test_the_metadata_cache_is_bounded(small):
+def test_the_metadata_cache_is_bounded(small, again):
+    session = again()
+
+    def stats():
+        return dict(zip(("files", "bytes", "max_bytes", "hits", "misses", "evicted"), session.execute("SELECT * FROM arrow_fdw_metadata_stats()").fetchone()))
+
+    assert set(stats().values()) == {0, 65536 * 1024}
     for size in (0, 1, 65536):
-        small.execute(f"SET pg_strata.arrow_fdw_metadata_cache_size = {size}")
+        session.execute(f"SET pg_strata.arrow_fdw_metadata_cache_size = {size}")
+        before = stats()
         for _ in range(3):
-            assert small.execute("SELECT count(*), sum(id) FROM f").fetchone() == (500, 125250)
-    small.execute("RESET pg_strata.arrow_fdw_metadata_cache_size")
+            assert session.execute("SELECT count(*), sum(id) FROM f").fetchone() == (500, 125250)
+        after = stats()
+        assert after["bytes"] <= after["max_bytes"] == size * 1024
+        hits, misses = after["hits"] - before["hits"], after["misses"] - before["misses"]
+        assert (after["files"], hits > 0, misses == 1) == ((1, True, True) if size == 65536 else (0, False, False))
 
 
 # Statistics of the planner

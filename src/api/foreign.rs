@@ -7,7 +7,7 @@ use pgrx::prelude::*;
 use super::{required, text};
 use crate::pg::encoding::from_utf8;
 use crate::pg::error::Error;
-use crate::pg::foreign;
+use crate::pg::{foreign, guc};
 
 /// Returns the callbacks.
 #[pg_extern(sql = r#"
@@ -55,6 +55,34 @@ fn arrow_fdw_metadata_info(
     })))
 }
 
+/// What this session keeps of files' metadata, and how often that was of use.
+#[pg_extern(sql = r#"
+CREATE FUNCTION arrow_fdw_metadata_stats()
+RETURNS TABLE (files bigint, bytes bigint, max_bytes bigint, hits bigint, misses bigint, evicted bigint)
+VOLATILE PARALLEL RESTRICTED LANGUAGE c AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
+"#)]
+fn arrow_fdw_metadata_stats() -> TableIterator<
+    'static,
+    (
+        name!(files, i64),
+        name!(bytes, i64),
+        name!(max_bytes, i64),
+        name!(hits, i64),
+        name!(misses, i64),
+        name!(evicted, i64),
+    ),
+> {
+    let found = foreign::metadata_stats();
+    TableIterator::once((
+        found.files as i64,
+        found.bytes as i64,
+        guc::arrow_fdw_metadata_cache() as i64,
+        found.hits as i64,
+        found.misses as i64,
+        found.evicted as i64,
+    ))
+}
+
 extension_sql!(
     r#"
 CREATE FOREIGN DATA WRAPPER arrow_fdw HANDLER arrow_fdw_handler VALIDATOR arrow_fdw_validator;
@@ -62,9 +90,10 @@ CREATE SERVER arrow_fdw FOREIGN DATA WRAPPER arrow_fdw;
 COMMENT ON FOREIGN DATA WRAPPER arrow_fdw IS 'Parquet and Arrow IPC files as foreign tables';
 COMMENT ON SERVER arrow_fdw IS 'The files that this server can read';
 COMMENT ON FUNCTION arrow_fdw_metadata_info(regclass) IS 'Keys and values in the metadata of a foreign table''s files';
+COMMENT ON FUNCTION arrow_fdw_metadata_stats() IS 'What this session keeps of files'' metadata, and how often that was of use';
 COMMENT ON FUNCTION arrow_fdw_handler() IS 'Handler of the foreign data wrapper arrow_fdw';
 COMMENT ON FUNCTION arrow_fdw_validator(text[], oid) IS 'Checks the options of arrow_fdw''s foreign tables and columns';
 "#,
     name = "arrow_fdw",
-    requires = [arrow_fdw_handler, arrow_fdw_validator, arrow_fdw_metadata_info],
+    requires = [arrow_fdw_handler, arrow_fdw_validator, arrow_fdw_metadata_info, arrow_fdw_metadata_stats],
 );

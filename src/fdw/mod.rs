@@ -23,7 +23,7 @@ mod source;
 pub mod values;
 
 pub use bounds::Bounds;
-pub use cache::Cache;
+pub use cache::{Cache, CacheStats};
 pub use error::{Misfit, Problem, ReadError, Result};
 pub use files::{DataFile, FileSet};
 pub use ipc::IpcMeta;

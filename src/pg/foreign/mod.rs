@@ -23,7 +23,7 @@ use pgrx::pg_sys::{Datum, Oid};
 use super::encoding::in_message;
 use super::error::{Code, Error, Result, error, os_message};
 use super::guc;
-use crate::fdw::{Cache, FileMeta, Problem, ReadError, Source};
+use crate::fdw::{Cache, CacheStats, FileMeta, Problem, ReadError, Source};
 
 pub mod access;
 mod aggregate;
@@ -53,6 +53,11 @@ thread_local! {
 /// The metadata of an open file, from the cache where it is known.
 fn metadata(source: &Source) -> Result<Arc<FileMeta>> {
     CACHE.with_borrow_mut(|cache| cache.get(source, guc::arrow_fdw_metadata_cache())).map_err(report)
+}
+
+/// What this session's cache of metadata holds.
+pub fn metadata_stats() -> CacheStats {
+    CACHE.with_borrow(Cache::stats)
 }
 
 /// The metadata of the files of a foreign table: file, column where it is one's, key and value.
