@@ -4,7 +4,6 @@ use std::rc::Rc;
 
 use arrow::ipc::Block;
 
-use super::append::Append;
 use super::message::{Part, Report};
 use super::sink::encode_error;
 use crate::encode::footer::{CREATED_BY, MAGIC, write_footer};
@@ -12,7 +11,7 @@ use crate::encode::ipc::{self, BatchMeta, file};
 use crate::encode::{self, FileSchema, RowGroupMeta, exact_shapes};
 use crate::pg::error::{Result, internal};
 use crate::plan::{Format, Job};
-use crate::publish::{Staged, Writer};
+use crate::publish::{Append, Staged, Writer};
 
 /// One finished file.
 pub struct Finished {

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use pgrx::pg_sys::Oid;
 
-use super::append::Append;
 use super::device::{self, Wanted, Way, Work};
 use super::footers::{self, Finished};
 use super::message::Report;
@@ -24,7 +23,7 @@ use crate::pg::query::QueryRows;
 use crate::pg::session::PinnedSettings;
 use crate::plan::chunks::{Chunks, Density};
 use crate::plan::{Column, Format, Job, Output, ScanKind, Source, columns, relation};
-use crate::publish::{Manifest, ManifestColumn, ManifestFile, Staged, Target};
+use crate::publish::{Append, Manifest, ManifestColumn, ManifestFile, Staged, Target};
 use crate::types::{Kind, Shapes};
 
 /// After so many passes that the data ended early, one only looks.
@@ -103,7 +102,7 @@ pub fn export(request: &Request) -> Result<Exported> {
     (job.query, job.append) = (query, append);
     let (density, mut seen) = sample::take(&job)?;
     if let Some(append) = &job.append {
-        append.seed(&job.columns, &mut seen);
+        append.seed(&job.fields(), &mut seen);
         append.merged(
             &FileSchema::new(&job.fields(), &widened(&job.columns, &seen))
                 .map_err(encode_error)?

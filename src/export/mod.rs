@@ -4,7 +4,6 @@
 //! another begins with what is now known; shapes only widen, so this ends. A value that only text can
 //! hold ends it too while its column may still become text: then all the data are surveyed first.
 
-mod append;
 mod choices;
 mod device;
 mod dump;
@@ -19,7 +18,6 @@ mod shared;
 mod sink;
 mod vcf;
 
-pub use append::Append;
 pub use device::Wanted;
 pub use dump::dump;
 pub use leader::{Request, Subject, export};

@@ -8,8 +8,8 @@ use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::export::Append;
 use crate::pg::query::QueryRows;
+use crate::publish::Append;
 use crate::types::{Field, Shapes};
 
 pub mod chunks;

@@ -17,7 +17,9 @@ use crate::pg::error::{Code, Error, Result, error, file_error};
 use crate::pg::xact::TempPath;
 use crate::pg::{check_for_interrupts, guc};
 
+mod append;
 mod manifest;
+pub use append::Append;
 pub use manifest::{Manifest, ManifestColumn, ManifestFile};
 
 /// One write call; cancel is looked at between them.

@@ -13,14 +13,13 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::ipc::{Block, MetadataVersion};
 
+use super::Writer;
 use crate::encode::ipc::file;
 use crate::fdw::{FileId, IpcMeta, Problem, ReadError, Source};
 use crate::pg::encoding::in_message;
 use crate::pg::error::{Code, Error, Result, error, file_error};
 use crate::pg::foreign::report;
-use crate::plan::Column;
-use crate::publish::Writer;
-use crate::types::{Kind, Shape, Shapes};
+use crate::types::{self, Kind, Shape, Shapes};
 
 /// One copy from file to file; cancel is looked at between them.
 const COPY_BYTES: u64 = 64 << 20;
@@ -43,7 +42,7 @@ impl Append {
     pub fn open(path: &str) -> Result<Append> {
         let file = File::open(path).map_err(|cause| file_error("open file", Path::new(path), &cause))?;
         lock(&file, path)?;
-        let source = Source::open(path).map_err(report)?;
+        let source = Source::open(path).map_err(unreadable)?;
         let meta = IpcMeta::read(&source).map_err(unreadable)?;
         if meta.version() != MetadataVersion::V5 || meta.has_dictionaries() {
             return Err(misfit(path, "It has dictionaries, or is in a format before Arrow 1.0.".into()));
@@ -67,10 +66,10 @@ impl Append {
     }
 
     /// What the file's types ask of the shapes.
-    pub fn seed(&self, columns: &[Column], shapes: &mut Shapes) {
-        let fields = self.schema.fields().iter().filter(|_| self.batches.is_some());
-        for (column, field) in columns.iter().zip(fields) {
-            seed(&column.field.kind, field.data_type(), shapes);
+    pub fn seed(&self, fields: &[types::Field], shapes: &mut Shapes) {
+        let found = self.schema.fields().iter().filter(|_| self.batches.is_some());
+        for (field, found) in fields.iter().zip(found) {
+            seed(&field.kind, found.data_type(), shapes);
         }
     }
 
@@ -116,7 +115,7 @@ impl Append {
 
     /// Before the rename: the file must still be the one that was copied.
     pub fn check_unchanged(&self) -> Result<()> {
-        Source::reopen(&self.id).map(|_| ()).map_err(report)
+        Source::reopen(&self.id).map(|_| ()).map_err(unreadable)
     }
 }
 
@@ -184,6 +183,7 @@ fn unreadable(found: ReadError) -> Error {
                     "It is not a whole Arrow IPC file. Export to another file, or pass overwrite => true.",
                 )
         }
+        Problem::Io(what, cause) => file_error(what, Path::new(&found.path), &cause),
         _ => report(found),
     }
 }
