@@ -219,6 +219,27 @@ def test_columns_by_name_and_field(db, out):
         db.execute("SELECT c FROM f")
 
 
+def test_missing_columns(db, out):
+    """An error, or NULL where the table says so and the column may be."""
+    write(out / "a.parquet", pa.table({"a": [1, 2], "b": ["x", "y"]}))
+    write(out / "b.arrow", pa.table({"b": ["z"], "c": [[1.5]]}))
+    columns = "a int, b text, c float8[]"
+    foreign(db, "strict", columns, dir=out)
+    with raises("HV005") as caught:
+        db.execute("SELECT a FROM strict")
+    assert "b.arrow" in caught.value.diag.message_primary and '"a"' in caught.value.diag.message_primary
+    foreign(db, "f", columns, dir=out, missing_columns="null")
+    assert rows_of(db, "f") == [("1", "x", None), ("2", "y", None), (None, "z", "{1.5}")]
+    for pushdown in ("on", "off"):
+        db.execute(f"SET pg_strata.arrow_fdw_pushdown = {pushdown}")
+        assert db.execute("SELECT b FROM f WHERE a IS NULL").fetchall() == [("z",)]
+        assert db.execute("SELECT b FROM f WHERE a < 2").fetchall() == [("x",)]
+        assert db.execute("SELECT count(*), count(a), sum(a), max(a) FROM f WHERE b > 'x'").fetchone() == (2, 1, 2, 2)
+    db.execute("ALTER FOREIGN TABLE f ALTER a SET NOT NULL")
+    with raises("HV005"):
+        db.execute("SELECT a FROM f")
+
+
 def test_several_files(db, out):
     """files, and dir with suffix; of either format; names that begin with a dot or an underscore are no data."""
     one = pa.table({"a": [1, 2]})
@@ -246,7 +267,7 @@ def test_an_export_directory(db, out):
 @pytest.mark.parametrize("options, sqlstate", [
     ("", "HV00J"), ("file 'relative'", "42602"), ("file '/a', dir '/b'", "HV024"), ("filename '/a'", "HV00D"),
     ("file '/a', suffix 'x'", "HV024"), ("dir '/a', pattern '@{'", "HV024"), ("dir '/a', parallel_workers 'x'", "HV024"),
-    ("files '/a, b'", "42602"),
+    ("files '/a, b'", "42602"), ("file '/a', missing_columns 'ignore'", "HV024"),
 ])
 def test_bad_options(db, options, sqlstate):
     with raises(sqlstate):
@@ -259,6 +280,8 @@ def test_bad_column_and_server_options(db):
             foreign(db, "f", columns, file="/a")
     with raises("HV00D"):
         db.execute("ALTER SERVER arrow_fdw OPTIONS (ADD dir '/tmp')")
+    with raises("HV024"):
+        db.execute("ALTER SERVER arrow_fdw OPTIONS (ADD read_as 'anyone')")
 
 
 def test_files_that_cannot_be_read(db, out):
@@ -306,6 +329,31 @@ def test_reading_needs_the_role(secret, role):
 def test_a_view_reads_as_its_owner(secret, role):
     secret.execute(f"CREATE VIEW v AS SELECT * FROM f; GRANT SELECT ON v TO {role}; SET ROLE {role}")
     assert secret.execute("SELECT sum(a) FROM v").fetchone() == (3,)
+
+
+def test_a_server_reads_as_its_owner(secret, role):
+    """Who has SELECT reads; naming files takes the role as before, and so does reading where the owner lacks it."""
+    server = f"as_owner_{role}"
+    secret.execute(f"CREATE SERVER {server} FOREIGN DATA WRAPPER arrow_fdw OPTIONS (read_as 'owner'); "
+                   f"CREATE FOREIGN TABLE g (a int8) SERVER {server} OPTIONS (file '{secret.execute('SELECT file FROM arrow_fdw_metadata_info(%s) LIMIT 1', ('f',)).fetchone()[0]}'); "
+                   f"GRANT SELECT ON g TO {role}; GRANT USAGE ON FOREIGN SERVER {server} TO {role}; "
+                   f"GRANT CREATE ON SCHEMA {secret.schema} TO {role}; SET ROLE {role}")
+    try:
+        assert secret.execute("SELECT sum(a) FROM g").fetchone() == (3,)
+        assert secret.execute("SELECT a FROM g WHERE a > 1").fetchall() == [(2,)]
+        with raises("42501"):
+            secret.execute(f"CREATE FOREIGN TABLE mine (a int8) SERVER {server} OPTIONS (file '/etc/passwd')")
+        with raises("42501"):
+            secret.execute("SELECT * FROM f")
+        secret.execute(f"RESET ROLE; ALTER SERVER {server} OWNER TO {role}")
+        for statement in ("SELECT sum(a) FROM g", "ANALYZE g"):
+            with raises("42501") as caught:
+                secret.execute(statement)
+            assert "read_as" in caught.value.diag.message_hint
+        secret.execute(f"ALTER SERVER {server} OPTIONS (SET read_as 'user')")
+        assert secret.execute("SELECT sum(a) FROM g").fetchone() == (3,)
+    finally:
+        secret.execute(f"RESET ROLE; DROP SERVER {server} CASCADE")
 
 
 def test_naming_files_needs_the_role(secret, role):
@@ -378,6 +426,28 @@ def test_parallel_workers_option(wide):
     assert "Parallel" not in plan(wide, "SELECT sum(id) FROM f")
     wide.execute("ALTER FOREIGN TABLE f OPTIONS (SET parallel_workers '3')")
     assert "Workers Planned: 3" in plan(wide, "SELECT sum(id) FROM f")
+
+
+def test_parameterised_scans(wide):
+    """A join with few rows reads the groups that their values lie in; the answers are those of other plans."""
+    db = wide
+    db.execute("CREATE TABLE few AS SELECT * FROM (VALUES (1, 'text 1'), (5500, 'text 0'), (19999, NULL), (NULL, 'text 9')) v (k, w)")
+    db.execute("ANALYZE few; ANALYZE f; ANALYZE t; SET max_parallel_workers_per_gather = 0")
+    queries = ("SELECT k, id, n FROM few JOIN $T ON id = k", "SELECT k, id, x FROM few LEFT JOIN $T ON id = k AND x = w",
+               "SELECT k FROM few WHERE EXISTS (SELECT FROM $T WHERE id = k AND low < 5)",
+               "SELECT k, s FROM few, LATERAL (SELECT sum(low) AS s FROM $T WHERE id BETWEEN k AND k + 1) l",
+               "SELECT k, id FROM few JOIN $T ON id = k + 1 AND n > k / 8.0")
+    for pushdown in ("on", "off"):
+        db.execute(f"SET pg_strata.arrow_fdw_pushdown = {pushdown}")
+        for query in queries:
+            same(db, query)
+        text = plan(db, queries[0].replace("$T", "f"), "ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF, BUFFERS OFF")
+        assert "Nested Loop" in text and "loaded: 3, skipped: " in text, text
+    # Every group has every value of `low`, so that a scan again for each row is no gain.
+    text = plan(db, "SELECT k FROM few JOIN f ON low = k")
+    assert "Stats-Hint" not in text, text
+    db.execute("SET pg_strata.arrow_fdw_pruning = off")
+    assert "Nested Loop" not in plan(db, queries[0].replace("$T", "f"))
 
 
 def test_rescans(wide):

@@ -112,6 +112,16 @@ def test_virtual_columns_leave_out_files(lineorder):
     assert counted(db, query) == (8, 32)
 
 
+def test_joins_with_virtual_columns(lineorder):
+    """A nested loop reads the files of each year alone."""
+    db = lineorder
+    db.execute("CREATE TABLE years AS SELECT 1993 AS y; ANALYZE years; SET max_parallel_workers_per_gather = 0")
+    query = "SELECT count(*), sum(price) FROM years JOIN $T ON year = y"
+    text = plan(db, query.replace("$T", "f"), "ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF, BUFFERS OFF")
+    assert "Nested Loop" in text and "loaded: 4, skipped: 16" in text, text
+    assert db.execute(query.replace("$T", "f")).fetchone() == db.execute(query.replace("$T", "t")).fetchone()
+
+
 def test_files_left_out_are_not_opened(lineorder, out):
     """By their names alone: a file that nobody can read does no harm."""
     db = lineorder
@@ -171,6 +181,82 @@ def test_virtual_metadata(db, out, kind):
     assert info == [(f"{out}/a.{kind}", "origin", "east")]
     with raises("42809"):
         db.execute("SELECT * FROM arrow_fdw_metadata_info('pg_class')")
+
+
+def test_virtual_metadata_of_groups(db, out):
+    """A list in the metadata, an element for each record batch, of which other conditions may leave out some; NULL behind its end."""
+    field = pa.field("x", pa.int64(), metadata={"unit": "mm", "sites": "a,b"})
+    schema = pa.schema([field], metadata={"city": "Tokyo,Osaka,,Kyoto", "x.unit": "of the file"})
+    with pa.ipc.new_file(out / "t.arrow", schema) as writer:
+        for number in range(5):
+            writer.write_batch(pa.record_batch([pa.array([number, 10 + number])], schema=schema))
+    foreign(db, "f", "x int8, city text OPTIONS (virtual_metadata_split 'city'), site text OPTIONS (virtual_metadata_split 'x.sites'), "
+            "unit text OPTIONS (virtual_metadata 'x.unit'), plain text OPTIONS (virtual_metadata 'city')", dir=out)
+    cities, sites = ["Tokyo", "Osaka", "", "Kyoto", None], ["a", "b", None, None, None]
+    expected = [(x + number, cities[number], sites[number]) for number in range(5) for x in (0, 10)]
+    assert db.execute("SELECT x, city, site FROM f ORDER BY x % 10, x").fetchall() == expected
+    assert db.execute("SELECT DISTINCT unit, plain FROM f").fetchall() == [("of the file", "Tokyo,Osaka,,Kyoto")]
+    assert db.execute("SELECT x FROM f WHERE city = 'Osaka'").fetchall() == [(1,), (11,)]
+    assert counted(db, "SELECT x FROM f WHERE city = 'Osaka'") == (1, 4)
+    assert counted(db, "SELECT x FROM f WHERE city IS NULL AND site IS NULL") == (1, 4)
+
+
+def test_virtual_metadata_of_row_groups(db, out):
+    """The same of a Parquet file, by several processes."""
+    table = pa.table({"x": list(range(40))}).replace_schema_metadata({"number": "1,2,3,4"})
+    write(out / "t.parquet", table, row_group_size=10)
+    foreign(db, "f", "x int8, number int OPTIONS (virtual_metadata_split 'number')", dir=out, parallel_workers=2)
+    db.execute(PARALLEL)
+    assert "Gather" in plan(db, "SELECT number, x FROM f")
+    assert db.execute("SELECT number, count(*), min(x), max(x) FROM f GROUP BY 1 ORDER BY 1").fetchall() == [
+        (number, 10, 10 * number - 10, 10 * number - 1) for number in range(1, 5)]
+    db.execute("ALTER FOREIGN TABLE f ALTER number OPTIONS (SET virtual_metadata_split 'missing')")
+    assert db.execute("SELECT count(number), count(*) FROM f").fetchone() == (0, 40)
+
+
+def test_import_of_all_columns(db, out):
+    """Where columns may be missing, the table has those of every file."""
+    write(out / "a.parquet", pa.table({"a": [1], "b": ["x"]}))
+    write(out / "b.parquet", pa.table({"b": ["y"], "c": [True]}))
+    import_schema(db, "f", dir=out, missing_columns="null")
+    assert [column[:2] for column in described(db, "f")] == [("a", "bigint"), ("b", "text"), ("c", "boolean")]
+    assert sorted(db.execute("SELECT * FROM f").fetchall(), key=repr) == [(1, "x", None), (None, "y", True)]
+
+
+# Files without a foreign table
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize("family", ("scalars", "numerics", "fallback"))
+def test_read_files(db, out, family, kind):
+    """By the columns that the call declares: all of an export's, or some in another order."""
+    types = [sql_type for _, sql_type, _, _ in make(db, family, repeat=10)]
+    export_group(db, kind, "t", out / f"t.{kind}", 50)
+    columns = columns_of(db, "t")
+    assert rows_of(db, f"read_{kind}('{out}/t.{kind}') AS f({columns})", types) == rows_of(db, "t", types)
+
+
+def test_read_directories(db, out):
+    """With the keys of Hive's directories; what there is not is an error, and so is reading without the role."""
+    for year in (1993, 1994):
+        (out / f"year={year}").mkdir()
+        write(out / f"year={year}" / "a.parquet", pa.table({"a": [year * 10], "b": ["x"]}))
+    query = f"SELECT * FROM read_parquet('{out}') AS t(b text, year int, a int8) WHERE year > 1993"
+    assert db.execute(query).fetchall() == [("x", 1994, 19940)]
+    for columns, sqlstate in (("c int", "HV005"), ("b int[]", "22P02")):
+        with raises(sqlstate):
+            db.execute(f"SELECT * FROM read_parquet('{out}') AS t({columns})")
+    with raises("58P01"):
+        db.execute(f"SELECT * FROM read_parquet('{out}/none') AS t(a int)")
+    with pytest.raises(Exception, match="column definition list"):
+        db.execute(f"SELECT * FROM read_parquet('{out}')")
+
+
+def test_read_files_needs_the_role(db, out, role):
+    write(out / "t.parquet", pa.table({"a": [1]}))
+    db.execute(f"SET ROLE {role}")
+    with raises("42501"):
+        db.execute(f"SELECT * FROM read_parquet('{out}/t.parquet') AS t(a int)")
 
 
 # Damage

@@ -34,6 +34,20 @@ fn arrow_fdw_validator(options: Option<Array<&[u8]>>, catalog: Option<Oid>) -> R
     foreign::options::validate(&pairs, required(catalog, "catalog")?)
 }
 
+/// The rows of a Parquet or Arrow IPC file, or of all files of a directory, by the names of the columns that the
+/// call declares; superusers and members of pg_read_server_files (42501).
+#[pg_extern(sql = r#"
+CREATE FUNCTION read_parquet(path text) RETURNS SETOF record
+STRICT VOLATILE PARALLEL RESTRICTED LANGUAGE c AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
+CREATE FUNCTION read_arrow(path text) RETURNS SETOF record
+STRICT VOLATILE PARALLEL RESTRICTED LANGUAGE c AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
+"#)]
+fn read_parquet(path: Option<&[u8]>, call: pgrx::pg_sys::FunctionCallInfo) -> Result<(), Error> {
+    let path = required(text(path)?, "path")?;
+    // SAFETY: the functions are declared above.
+    unsafe { foreign::read_files(&path, call) }
+}
+
 /// What the files of a foreign table say of themselves.
 #[pg_extern(sql = r#"
 CREATE FUNCTION arrow_fdw_metadata_info("table" regclass)
@@ -91,9 +105,17 @@ COMMENT ON FOREIGN DATA WRAPPER arrow_fdw IS 'Parquet and Arrow IPC files as for
 COMMENT ON SERVER arrow_fdw IS 'The files that this server can read';
 COMMENT ON FUNCTION arrow_fdw_metadata_info(regclass) IS 'Keys and values in the metadata of a foreign table''s files';
 COMMENT ON FUNCTION arrow_fdw_metadata_stats() IS 'What this session keeps of files'' metadata, and how often that was of use';
+COMMENT ON FUNCTION read_parquet(text) IS 'Rows of a Parquet file, or of the files of a directory, in the columns that the call declares';
+COMMENT ON FUNCTION read_arrow(text) IS 'Rows of an Arrow IPC file, or of the files of a directory, in the columns that the call declares';
 COMMENT ON FUNCTION arrow_fdw_handler() IS 'Handler of the foreign data wrapper arrow_fdw';
 COMMENT ON FUNCTION arrow_fdw_validator(text[], oid) IS 'Checks the options of arrow_fdw''s foreign tables and columns';
 "#,
     name = "arrow_fdw",
-    requires = [arrow_fdw_handler, arrow_fdw_validator, arrow_fdw_metadata_info, arrow_fdw_metadata_stats],
+    requires = [
+        arrow_fdw_handler,
+        arrow_fdw_validator,
+        read_parquet,
+        arrow_fdw_metadata_info,
+        arrow_fdw_metadata_stats
+    ],
 );

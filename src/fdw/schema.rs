@@ -28,6 +28,15 @@ impl FileMeta {
         self.key_values().into_iter().find(|(known, _)| *known == key).map(|(_, value)| value)
     }
 
+    /// The value of a key of the file's, or, as `field.key`, of one of its columns.
+    pub fn metadata(&self, key: &str) -> Option<&str> {
+        let of_field = |(at, _): (usize, &str)| {
+            let (_, field) = self.schema().fields().find(&key[..at])?;
+            field.metadata().get(&key[at + 1..]).map(String::as_str)
+        };
+        self.value_of(key).or_else(|| key.match_indices('.').find_map(of_field))
+    }
+
     /// The PostgreSQL types that an export wrote down, by column.
     pub fn declared_types(&self) -> Vec<(String, String)> {
         let columns = self.value_of(COLUMNS_KEY).and_then(|text| serde_json::from_str(text).ok());

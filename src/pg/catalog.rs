@@ -348,6 +348,15 @@ unsafe fn composite_fields(base: Oid) -> Vec<(String, Oid, i32)> {
     }
 }
 
+/// The name of a table's column; `None` for one that was dropped.
+pub fn attribute_name(table: Oid, number: i16) -> Option<String> {
+    // SAFETY: a syscache look-up; the result is a C string or NULL.
+    unsafe {
+        let name = pg_sys::get_attname(table, number, true);
+        (!name.is_null()).then(|| name_to_utf8(name))
+    }
+}
+
 /// The type as SQL writes it, with its modifier: `numeric(10,2)`.
 pub fn type_name(type_oid: Oid, typmod: i32) -> String {
     let flags = (pg_sys::FORMAT_TYPE_TYPEMOD_GIVEN) as u16;

@@ -3,7 +3,19 @@
 use pgrx::pg_sys;
 use pgrx::pg_sys::Oid;
 
+use super::options::owner_who_reads;
 use crate::pg::error::{Code, Result, error};
+
+/// The files of a foreign table: on the role's privileges, or on those of the server's owner where the server's
+/// option `read_as` says so.
+pub fn check_may_read(table: Oid, role: Oid) -> Result<()> {
+    match owner_who_reads(table)? {
+        None => check_file_role(role),
+        Some(owner) => check_file_role(owner).map_err(|refused| {
+            refused.set_hint("The server's option read_as is 'owner': its owner needs the role.")
+        }),
+    }
+}
 
 /// As COPY from a file asks: superusers, and members of pg_read_server_files. An invalid OID stands for the
 /// current user.

@@ -4,7 +4,7 @@ use pgrx::pg_guard;
 use pgrx::pg_sys;
 use pgrx::pg_sys::panic::ErrorReportable;
 
-use super::access::check_file_role;
+use super::access::check_may_read;
 use super::plan::Estimate;
 use super::scan::Scan;
 use crate::pg::catalog;
@@ -17,7 +17,7 @@ pub unsafe extern "C-unwind" fn analyze(
 ) -> bool {
     // SAFETY: called by ANALYZE with an open foreign table.
     unsafe {
-        check_file_role(pg_sys::InvalidOid).unwrap_or_report();
+        check_may_read((*relation).rd_id, pg_sys::InvalidOid).unwrap_or_report();
         *function = Some(acquire_sample);
         *pages = Estimate::new((*relation).rd_id).unwrap_or_report().pages().max(1);
         true

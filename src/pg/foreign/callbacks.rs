@@ -4,7 +4,7 @@ use pgrx::pg_sys::panic::ErrorReportable;
 use pgrx::pg_sys::{self, Oid};
 use pgrx::{PgMemoryContexts, pg_guard};
 
-use super::access::check_file_role;
+use super::access::check_may_read;
 use super::scan::Scan;
 use super::task::Task;
 use super::upper;
@@ -56,14 +56,14 @@ unsafe fn start(node: *mut pg_sys::ForeignScanState, running: bool) -> Result<Sc
         let plan = (*node).ss.ps.plan.cast::<pg_sys::ForeignScan>();
         match Task::from_list((*plan).fdw_private) {
             Some(Task::Rows { shown, hidden }) => {
-                check_file_role(role(node))?;
                 let relation = (*node).ss.ss_currentRelation;
+                check_may_read((*relation).rd_id, role(node))?;
                 let mut scan = Scan::new((*relation).rd_id, &shown, &hidden, (*relation).rd_att)?;
                 scan.take_conditions(node, (*plan).scan.scanrelid, |column| column.number, running)?;
                 Ok(scan)
             }
             Some(Task::Aggregates { table, role }) => {
-                check_file_role(role)?;
+                check_may_read(table, role)?;
                 upper::start(node, table, running)
             }
             None => Err(internal("the plan of a foreign scan has no task")),

@@ -18,6 +18,8 @@ pub struct Column {
     pub type_oid: Oid,
     pub typmod: i32,
     pub source: ColumnSource,
+    /// Files may be without it: it is NULL there.
+    pub may_be_missing: bool,
     /// The executor sees it; the others serve the scan's own conditions and aggregates.
     pub is_shown: bool,
 }
@@ -47,20 +49,27 @@ impl Column {
         match &self.source {
             ColumnSource::Field(field) => self.in_schema(meta, field),
             ColumnSource::Virtual(_) => self.of_path(path, keys).map(FileColumn::Constant),
-            ColumnSource::Metadata(key) => self.of_text(path, meta.value_of(key)).map(FileColumn::Constant),
+            ColumnSource::Metadata(key) => self.of_text(path, meta.metadata(key)).map(FileColumn::Constant),
+            ColumnSource::MetadataSplit(key) => self.of_group(meta, key, 0).map(FileColumn::Constant),
         }
     }
 
     fn in_schema(&self, meta: &FileMeta, field: &str) -> Result<FileColumn> {
         let path = &meta.id.path;
         let Some((at, found)) = meta.schema().fields().find(field) else {
+            if self.may_be_missing {
+                return self.of_text(path, None).map(FileColumn::Constant);
+            }
             let names: Vec<&str> = meta.schema().fields().iter().map(|field| field.name().as_str()).collect();
             return Err(error(
                 Code::ERRCODE_FDW_COLUMN_NAME_NOT_FOUND,
                 format!("file \"{path}\" has no column \"{field}\""),
             )
             .set_detail(in_message(format!("Its columns are: {}.", names.join(", "))))
-            .set_hint("Names are compared case included; the column option field names another one."));
+            .set_hint(
+                "Names are compared case included; the column option field names another one. With the table option \
+                 missing_columns 'null' a column that may be NULL need not be in every file.",
+            ));
         };
         let Some(value) = Value::new(self.type_oid, self.typmod, found.data_type()) else {
             return Err(error(
@@ -71,6 +80,11 @@ impl Column {
             .set_hint("Declare the column as IMPORT FOREIGN SCHEMA does."));
         };
         Ok(FileColumn::Read(at, value))
+    }
+
+    /// The value in a group's rows of a key whose value is a list; NULL behind the list's end.
+    pub fn of_group(&self, meta: &FileMeta, key: &str, group: usize) -> Result<Value> {
+        self.of_text(&meta.id.path, meta.metadata(key).and_then(|list| list.split(',').nth(group)))
     }
 
     /// A virtual column's value in the rows of a file.

@@ -1,5 +1,6 @@
 //! IMPORT FOREIGN SCHEMA: the foreign table that suits a set of files, its virtual columns included.
 
+use std::collections::HashSet;
 use std::ffi::CStr;
 
 use pgrx::pg_guard;
@@ -10,9 +11,9 @@ use super::access::check_file_role;
 use super::column::Value;
 use super::{metadata, options, report};
 use crate::fdw::{DataFile, FileMeta, Pattern, Source};
-use crate::pg::catalog;
 use crate::pg::encoding::{from_utf8, name_to_utf8};
 use crate::pg::error::{Code, Result, error, warning};
+use crate::pg::{catalog, check_for_interrupts};
 
 #[pg_guard]
 pub unsafe extern "C-unwind" fn import(
@@ -42,10 +43,17 @@ fn create_table(table: &str, server: &str, pairs: &[(String, String)]) -> Result
         return Err(error(Code::ERRCODE_FDW_SCHEMA_NOT_FOUND, "there are no files to import a schema from")
             .set_hint("Check dir, suffix and pattern."));
     };
-    let meta = metadata(&Source::open(&first.path).map_err(report)?)?;
-    let mut columns = file_columns(&meta);
+    // Where columns may be missing, those that only some files have are columns too.
+    let looked_at = if options.missing_as_null { &files[..] } else { std::slice::from_ref(first) };
+    let mut names = HashSet::new();
+    let mut columns = Vec::new();
+    for file in looked_at {
+        check_for_interrupts();
+        let meta = metadata(&Source::open(&file.path).map_err(report)?)?;
+        columns.extend(file_columns(&meta, &mut names));
+    }
     for (key, is_number) in virtual_keys(&files, options.pattern.as_ref()) {
-        if meta.schema().fields().find(&key).is_none() {
+        if !names.contains(&key) {
             let sql_type = if is_number { "bigint" } else { "text" };
             columns.push(format!("{} {sql_type} OPTIONS (virtual {})", quoted(&key), literal(&key)));
         }
@@ -61,11 +69,15 @@ fn create_table(table: &str, server: &str, pairs: &[(String, String)]) -> Result
     ))
 }
 
-/// As the export's table had them, where its types exist; as the file has them otherwise.
-fn file_columns(meta: &FileMeta) -> Vec<String> {
+/// Those whose names are new: as the export's table had them, where its types exist; as the file has them
+/// otherwise.
+fn file_columns(meta: &FileMeta, names: &mut HashSet<String>) -> Vec<String> {
     let declared = meta.declared_types();
     let mut columns = Vec::new();
     for (at, field) in meta.schema().fields().iter().enumerate() {
+        if !names.insert(field.name().clone()) {
+            continue;
+        }
         let declared = declared.iter().find(|(name, _)| name == field.name());
         let original = declared.and_then(|(_, text)| {
             let (type_oid, typmod) = catalog::find_type(text)?;

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! plan.rs      files and metadata -> rows, cost, a path and a parallel one
+//! parameters.rs paths that run again for each row of another relation
 //! upper.rs     the same for aggregates
 //! task.rs      what a plan tells its scan
 //! scan.rs      files -> claims of groups -> batches               one Scan a scan node and process
@@ -39,11 +40,15 @@ mod import;
 mod nested;
 pub mod options;
 mod parallel;
+mod parameters;
 mod plan;
+mod read_files;
 mod scan;
 mod slot;
 mod task;
 mod upper;
+
+pub use read_files::read_files;
 
 thread_local! {
     /// Main thread only, as everything here.

@@ -1,4 +1,4 @@
-//! The options of foreign tables and their columns.
+//! The options of servers, foreign tables and their columns.
 
 use std::ffi::CStr;
 
@@ -16,6 +16,8 @@ pub struct TableOptions {
     pub files: FileSet,
     pub pattern: Option<Pattern>,
     pub parallel_workers: Option<i32>,
+    /// A column that a file does not have is NULL there, and no error.
+    pub missing_as_null: bool,
 }
 
 /// Where a column's values come from.
@@ -27,10 +29,13 @@ pub enum ColumnSource {
     Virtual(String),
     /// A key of the file's metadata.
     Metadata(String),
+    /// The same, whose value is a list separated by commas: an element for each group.
+    MetadataSplit(String),
 }
 
-const TABLE: &[&str] = &["file", "files", "dir", "suffix", "pattern", "parallel_workers"];
-const COLUMN: &[&str] = &["field", "virtual", "virtual_metadata"];
+const SERVER: &[&str] = &["read_as"];
+const TABLE: &[&str] = &["file", "files", "dir", "suffix", "pattern", "missing_columns", "parallel_workers"];
+const COLUMN: &[&str] = &["field", "virtual", "virtual_metadata", "virtual_metadata_split"];
 
 /// Names and values.
 type Pairs = [(String, String)];
@@ -46,6 +51,7 @@ fn invalid(message: String) -> Error {
 /// What CREATE and ALTER check. `catalog` says what the options are those of.
 pub fn validate(pairs: &Pairs, catalog: Oid) -> Result<()> {
     let known: &[&str] = match catalog {
+        pg_sys::ForeignServerRelationId => SERVER,
         pg_sys::ForeignTableRelationId => TABLE,
         pg_sys::AttributeRelationId => COLUMN,
         _ => &[],
@@ -60,13 +66,16 @@ pub fn validate(pairs: &Pairs, catalog: Oid) -> Result<()> {
             return Err(error(Code::ERRCODE_FDW_INVALID_OPTION_NAME, message).set_hint(hint));
         }
     }
+    if catalog == pg_sys::ForeignServerRelationId {
+        reads_as_owner(pairs)?;
+    }
     if catalog == pg_sys::ForeignTableRelationId {
         check_file_role(pg_sys::InvalidOid)?;
         table_options(pairs)?;
     }
     if catalog == pg_sys::AttributeRelationId && pairs.len() > 1 {
         return Err(invalid("conflicting options".into())
-            .set_hint("A column has one of field, virtual and virtual_metadata."));
+            .set_hint(format!("A column has one of {}.", COLUMN.join(", "))));
     }
     Ok(())
 }
@@ -108,7 +117,36 @@ pub fn table_options(pairs: &Pairs) -> Result<TableOptions> {
         _ => Err(invalid(format!("invalid value for option \"parallel_workers\": \"{text}\""))
             .set_hint("Give a number from 0 to 1024.")),
     });
-    Ok(TableOptions { files, pattern: pattern.transpose()?, parallel_workers: parallel_workers.transpose()? })
+    Ok(TableOptions {
+        files,
+        pattern: pattern.transpose()?,
+        parallel_workers: parallel_workers.transpose()?,
+        missing_as_null: choice(pairs, "missing_columns", "error", "null")?,
+    })
+}
+
+/// Whether an option has the second of its two values; the first is the default.
+fn choice(pairs: &Pairs, option: &str, default: &str, other: &str) -> Result<bool> {
+    match get(pairs, option) {
+        None => Ok(false),
+        Some(value) if value == default => Ok(false),
+        Some(value) if value == other => Ok(true),
+        Some(value) => Err(invalid(format!("invalid value for option \"{option}\": \"{value}\""))
+            .set_hint(format!("Give '{default}', which is the default, or '{other}'."))),
+    }
+}
+
+fn reads_as_owner(server: &Pairs) -> Result<bool> {
+    choice(server, "read_as", "user", "owner")
+}
+
+/// The owner of the table's server, where the server's option says that its privileges count for who reads.
+pub fn owner_who_reads(table: Oid) -> Result<Option<Oid>> {
+    // SAFETY: syscache look-ups of a foreign table that the query has locked.
+    unsafe {
+        let server = pg_sys::GetForeignServer((*pg_sys::GetForeignTable(table)).serverid);
+        Ok(reads_as_owner(&pairs((*server).options)?)?.then_some((*server).owner))
+    }
 }
 
 fn absolute(path: &str, option: &str) -> Result<String> {
@@ -136,6 +174,8 @@ pub fn of_column(table: Oid, number: i16, name: &str) -> Result<ColumnSource> {
         ColumnSource::Virtual(key.to_owned())
     } else if let Some(key) = get(&pairs, "virtual_metadata") {
         ColumnSource::Metadata(key.to_owned())
+    } else if let Some(key) = get(&pairs, "virtual_metadata_split") {
+        ColumnSource::MetadataSplit(key.to_owned())
     } else {
         ColumnSource::Field(get(&pairs, "field").unwrap_or(name).to_owned())
     })

@@ -4,10 +4,10 @@ use pgrx::pg_sys::panic::ErrorReportable;
 use pgrx::pg_sys::{self, Oid};
 use pgrx::{PgMemoryContexts, pg_guard};
 
-use super::access::check_file_role;
+use super::access::check_may_read;
 use super::condition::{Conditions, Subject};
 use super::task::Task;
-use super::{members, metadata, options, report, upper};
+use super::{members, metadata, options, parameters, report, upper};
 use crate::fdw::Source;
 use crate::pg::error::Result;
 use crate::pg::{catalog, check_for_interrupts, guc};
@@ -62,7 +62,7 @@ pub unsafe extern "C-unwind" fn get_rel_size(
 ) {
     // SAFETY: called by the planner with a relation of its own.
     unsafe {
-        check_file_role(role(root, rel)).unwrap_or_report();
+        check_may_read(table, role(root, rel)).unwrap_or_report();
         let estimate = Estimate::new(table).unwrap_or_report();
         (*rel).tuples = estimate.rows;
         (*rel).pages = estimate.pages();
@@ -83,13 +83,15 @@ pub unsafe extern "C-unwind" fn get_paths(
         let cpu = estimate.rows * (pg_sys::cpu_tuple_cost + (*rel).baserestrictcost.per_tuple);
         let disk = f64::from((*rel).pages) * pg_sys::seq_page_cost;
         let startup = (*rel).baserestrictcost.startup;
-        let path = path(root, rel, (*rel).rows, startup, startup + disk + cpu);
+        let lateral = (*rel).lateral_relids;
+        let path = self::path(root, rel, (*rel).rows, startup, startup + disk + cpu, lateral);
         pg_sys::add_path(rel, path.cast());
+        parameters::add_paths(root, rel, estimate, disk + cpu).unwrap_or_report();
         let workers = workers(rel, estimate);
-        if workers > 0 && (*rel).lateral_relids.is_null() {
+        if workers > 0 && lateral.is_null() {
             let divisor = divisor(workers);
             let rows = ((*rel).rows / divisor).max(1.0);
-            let path = self::path(root, rel, rows, startup, startup + disk + cpu / divisor);
+            let path = self::path(root, rel, rows, startup, startup + disk + cpu / divisor, lateral);
             (*path).path.parallel_aware = true;
             (*path).path.parallel_safe = true;
             (*path).path.parallel_workers = workers;
@@ -130,12 +132,14 @@ pub unsafe fn divisor(workers: i32) -> f64 {
     workers + leader
 }
 
-unsafe fn path(
+/// A path of rows that needs values of `outer` relations, if there are any.
+pub unsafe fn path(
     root: *mut pg_sys::PlannerInfo,
     rel: *mut pg_sys::RelOptInfo,
     rows: f64,
     startup: f64,
     total: f64,
+    outer: pg_sys::Relids,
 ) -> *mut pg_sys::ForeignPath {
     // SAFETY: the planner's relation; no order, no outer path, nothing private.
     unsafe {
@@ -149,7 +153,7 @@ unsafe fn path(
             startup,
             total,
             std::ptr::null_mut(),
-            (*rel).lateral_relids,
+            outer,
             std::ptr::null_mut(),
             #[cfg(any(feature = "pg17", feature = "pg18"))]
             std::ptr::null_mut(),
@@ -206,12 +210,33 @@ pub unsafe fn decides(rel: *mut pg_sys::RelOptInfo, clause: *mut pg_sys::Restric
             return false;
         }
         let list = pg_sys::lappend(std::ptr::null_mut(), (*clause).clause.cast());
-        let vars = members::<pg_sys::Var>(pg_sys::pull_var_clause(list.cast(), ALL_VARS));
+        Conditions::new(list, std::ptr::null_mut(), &subject(rel, list)).is_some()
+    }
+}
+
+/// The column of which a condition says that it equals a value from elsewhere.
+pub unsafe fn equals(rel: *mut pg_sys::RelOptInfo, clause: *mut pg_sys::RestrictInfo) -> Option<i16> {
+    // SAFETY: a condition of the planner's relation.
+    unsafe {
+        if (*clause).mergeopfamilies.is_null() && (*clause).hashjoinoperator == pg_sys::InvalidOid {
+            return None;
+        }
+        let list = pg_sys::lappend(std::ptr::null_mut(), (*clause).clause.cast());
+        let subject = subject(rel, list);
+        let conditions = Conditions::new(std::ptr::null_mut(), list, &subject)?;
+        conditions.columns().first().map(|&at| subject.columns[at].0)
+    }
+}
+
+/// The relation's columns in some expressions, as plans have them.
+unsafe fn subject(rel: *mut pg_sys::RelOptInfo, exprs: *mut pg_sys::List) -> Subject {
+    // SAFETY: expressions of the planner's; what is pulled are Vars.
+    unsafe {
+        let vars = members::<pg_sys::Var>(pg_sys::pull_var_clause(exprs.cast(), ALL_VARS)).into_iter();
+        let own = vars.filter(|&var| (*var).varno as u32 == (*rel).relid && (*var).varattno > 0);
         let column =
             |var: *mut pg_sys::Var| ((*var).varattno, catalog::base_type((*var).vartype, (*var).vartypmod).0);
-        let columns = vars.into_iter().map(column).filter(|(number, _)| *number > 0).collect();
-        let subject = Subject { relation: (*rel).relid, columns, parent: std::ptr::null_mut() };
-        Conditions::new(list, std::ptr::null_mut(), &subject).is_some()
+        Subject { relation: (*rel).relid, columns: own.map(column).collect(), parent: std::ptr::null_mut() }
     }
 }
 

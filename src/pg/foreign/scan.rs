@@ -77,6 +77,7 @@ impl Scan {
     pub fn new(table: Oid, shown: &[i16], hidden: &[i16], descriptor: pg_sys::TupleDesc) -> Result<Scan> {
         // SAFETY: the descriptor is that of the scan's relation, which is open.
         let attributes = unsafe { catalog::attributes_of(descriptor) };
+        let options = options::of_table(table)?;
         let is_read = |number: &i16| shown.contains(number) || hidden.contains(number);
         let referenced = attributes.iter().enumerate().filter(|(_, of)| !of.dropped && is_read(&of.number));
         let columns = referenced.map(|(index, of)| {
@@ -87,12 +88,19 @@ impl Scan {
                 type_oid: of.type_oid,
                 typmod: of.typmod,
                 source: options::of_column(table, of.number, &of.name)?,
+                may_be_missing: options.missing_as_null && !of.not_null,
                 is_shown: shown.contains(&of.number),
             })
         });
-        Ok(Scan {
-            options: options::of_table(table)?,
-            columns: columns.collect::<Result<_>>()?,
+        let columns = columns.collect::<Result<_>>()?;
+        Ok(Scan::of_columns(options, columns))
+    }
+
+    /// Of columns without a table.
+    pub fn of_columns(options: TableOptions, columns: Vec<Column>) -> Scan {
+        Scan {
+            options,
+            columns,
             conditions: Conditions::default(),
             is_pruning: guc::arrow_fdw_pruning(),
             aggregates: None,
@@ -110,7 +118,7 @@ impl Scan {
                 file: context(c"arrow_fdw file"),
                 batch: context(c"arrow_fdw batch"),
             },
-        })
+        }
     }
 
     /// Takes the plan's conditions: those that the scan decides, and those that leave out groups. The columns
@@ -264,6 +272,18 @@ impl Scan {
             self.open = Some(self.open_file(unit, &id, &keys)?);
         }
         let Some(open) = &mut self.open else { return Ok(false) };
+        for (column, value) in self.columns.iter().zip(&mut open.values) {
+            if let ColumnSource::MetadataSplit(key) = &column.source {
+                // SAFETY: the context is the scan's, and goes with the file.
+                let before = unsafe { pg_sys::MemoryContextSwitchTo(self.contexts.file) };
+                let constant = column.of_group(open.scanner.meta(), key, group);
+                // SAFETY: back to the caller's context.
+                unsafe { pg_sys::MemoryContextSwitchTo(before) };
+                let mut constant = constant?;
+                constant.repeat(BATCH_ROWS);
+                *value = FileColumn::Constant(constant);
+            }
+        }
         let known = |at: usize| {
             let statistics = open.statistics.iter().find(|(of, _)| *of == at).map(|(_, found)| found);
             let rows = open.scanner.meta().group_rows(group);

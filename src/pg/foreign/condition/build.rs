@@ -174,6 +174,23 @@ impl Subject {
         }
     }
 
+    /// While planning, columns of other relations are values: the scan gets them as parameters.
+    unsafe fn refers_to_rows(&self, node: *mut pg_sys::Node) -> bool {
+        const VARS: u32 = pg_sys::PVC_RECURSE_AGGREGATES
+            | pg_sys::PVC_RECURSE_WINDOWFUNCS
+            | pg_sys::PVC_INCLUDE_PLACEHOLDERS;
+        // SAFETY: each node is of the type that its tag says.
+        unsafe {
+            let is_other = |var: *mut pg_sys::Var| {
+                (*var).xpr.type_ == pg_sys::NodeTag::T_Var && (*var).varno as u32 != self.relation
+            };
+            match self.parent.is_null() {
+                true => !members(pg_sys::pull_var_clause(node, VARS as i32)).into_iter().all(is_other),
+                false => pg_sys::contain_var_clause(node),
+            }
+        }
+    }
+
     /// What is the same for all rows of a scan.
     unsafe fn value(&self, node: *mut pg_sys::Node) -> Option<Value> {
         // SAFETY: each node is of the type that its tag says.
@@ -182,7 +199,7 @@ impl Subject {
                 let constant = node.cast::<pg_sys::Const>();
                 return Some(Value::Constant((!(*constant).constisnull).then_some((*constant).constvalue)));
             }
-            let varies = pg_sys::contain_var_clause(node)
+            let varies = self.refers_to_rows(node)
                 || pg_sys::contain_volatile_functions(node)
                 || pg_sys::contain_subplans(node);
             if varies {

@@ -1,0 +1,99 @@
+//! Parameterised paths: scans that run again for each row of another relation, whose values stand in their
+//! conditions.
+//!
+//! They pay where a value leaves out most groups, as those of virtual and of sorted columns do, and the other
+//! relation has few rows.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+use pgrx::pg_sys::{self, Oid};
+
+use super::options::{self, ColumnSource};
+use super::plan::{Estimate, equals, path};
+use super::{members, metadata, report};
+use crate::fdw::{Source, share_of_groups};
+use crate::pg::error::Result;
+use crate::pg::{catalog, check_for_interrupts, guc};
+
+/// # Safety
+/// Called by the planner with a relation of its own, whose plain paths would cost `run` beyond their start.
+pub unsafe fn add_paths(
+    root: *mut pg_sys::PlannerInfo,
+    rel: *mut pg_sys::RelOptInfo,
+    estimate: &Estimate,
+    run: f64,
+) -> Result<()> {
+    // SAFETY: the planner's relations, as the caller says.
+    unsafe {
+        let is_joined = !(*rel).joininfo.is_null() || (*rel).has_eclass_joins;
+        if !is_joined || !guc::arrow_fdw_pruning() {
+            return Ok(());
+        }
+        let mut shares = HashMap::new();
+        let mut other = -1;
+        loop {
+            other = pg_sys::bms_next_member((*root).all_baserels, other);
+            if other < 0 {
+                return Ok(());
+            }
+            // Itself, the table whose partition it is, and those that need its rows first.
+            if other as u32 == (*rel).relid
+                || pg_sys::bms_is_member(other, (*rel).top_parent_relids)
+                || pg_sys::bms_is_member(other, (*rel).lateral_referencers)
+            {
+                continue;
+            }
+            let outer = pg_sys::bms_add_member(pg_sys::bms_copy((*rel).lateral_relids), other);
+            let parameters = pg_sys::get_baserel_parampathinfo(root, rel, outer);
+            let mut share = 1.0_f64;
+            for clause in members::<pg_sys::RestrictInfo>((*parameters).ppi_clauses) {
+                if let Some(number) = equals(rel, clause) {
+                    share = share.min(match shares.entry(number) {
+                        Entry::Occupied(known) => *known.get(),
+                        Entry::Vacant(place) => *place.insert(share_of(estimate.table, number)?),
+                    });
+                }
+            }
+            if share < 1.0 {
+                let startup = (*rel).baserestrictcost.startup;
+                // A file is opened, and at least one group read, each time.
+                let total = startup + pg_sys::random_page_cost + run * share;
+                let path = path(root, rel, (*parameters).ppi_rows, startup, total, outer);
+                pg_sys::add_path(rel, path.cast());
+            }
+        }
+    }
+}
+
+/// The share of the groups that are read for one value of a column, on average.
+fn share_of(table: Oid, number: i16) -> Result<f64> {
+    let Some(name) = catalog::attribute_name(table, number) else { return Ok(1.0) };
+    let source = options::of_column(table, number, &name)?;
+    let options = options::of_table(table)?;
+    let mut by_key: HashMap<Option<String>, usize> = HashMap::new();
+    let mut bounds = Vec::new();
+    for file in options.files.list(options.pattern.as_ref()).map_err(report)? {
+        check_for_interrupts();
+        let meta = metadata(&Source::open(&file.path).map_err(report)?)?;
+        match &source {
+            ColumnSource::Virtual(key) => {
+                let value = file.keys.into_iter().find(|(known, _)| known == key);
+                *by_key.entry(value.and_then(|(_, value)| value)).or_default() += meta.groups();
+            }
+            ColumnSource::Field(field) => {
+                let found = meta.schema().fields().find(field);
+                match found.and_then(|(at, _)| meta.bounds(at)) {
+                    Some(of_file) => bounds.push(of_file),
+                    None => return Ok(1.0),
+                }
+            }
+            ColumnSource::Metadata(_) | ColumnSource::MetadataSplit(_) => return Ok(1.0),
+        }
+    }
+    if let ColumnSource::Virtual(_) = source {
+        let all = by_key.values().sum::<usize>().max(1) as f64;
+        return Ok(by_key.values().map(|&groups| (groups as f64 / all).powi(2)).sum());
+    }
+    Ok(share_of_groups(&bounds).unwrap_or(1.0))
+}

@@ -1,0 +1,50 @@
+//! `read_parquet(path)`: the rows of files without a foreign table, in the columns that the call declares.
+
+use pgrx::pg_sys;
+
+use super::access::check_file_role;
+use super::file_column::Column;
+use super::options::{self, ColumnSource};
+use super::report;
+use super::scan::Scan;
+use crate::pg::catalog;
+use crate::pg::error::Result;
+
+/// Reads a file, or all files of a directory, into the function's tuplestore.
+///
+/// # Safety
+/// The call is that of a function that returns SETOF record.
+pub unsafe fn read_files(path: &str, call: pg_sys::FunctionCallInfo) -> Result<()> {
+    check_file_role(pg_sys::InvalidOid)?;
+    let option = if std::path::Path::new(path).is_dir() { "dir" } else { "file" };
+    let options = options::table_options(&[(option.to_owned(), path.to_owned())])?;
+    let files = options.files.list(None).map_err(report)?;
+    let is_key = |name: &String| files.iter().flat_map(|file| &file.keys).any(|(key, _)| key == name);
+    // SAFETY: as the caller says; what is declared is the result's descriptor then.
+    unsafe {
+        pg_sys::InitMaterializedSRF(call, pg_sys::MAT_SRF_USE_EXPECTED_DESC);
+        let result = (*call).resultinfo.cast::<pg_sys::ReturnSetInfo>();
+        let descriptor = (*result).setDesc;
+        let attributes = catalog::attributes_of(descriptor).into_iter().enumerate();
+        let columns = attributes.map(|(index, of)| Column {
+            index,
+            number: of.number,
+            source: match is_key(&of.name) {
+                true => ColumnSource::Virtual(of.name.clone()),
+                false => ColumnSource::Field(of.name.clone()),
+            },
+            name: of.name,
+            type_oid: of.type_oid,
+            typmod: of.typmod,
+            may_be_missing: false,
+            is_shown: true,
+        });
+        let mut scan = Scan::of_columns(options, columns.collect());
+        let slot = pg_sys::MakeSingleTupleTableSlot(descriptor, &pg_sys::TTSOpsVirtual);
+        while scan.next_row(slot)? {
+            pg_sys::tuplestore_puttupleslot((*result).setResult, slot);
+        }
+        pg_sys::ExecDropSingleTupleTableSlot(slot);
+    }
+    Ok(())
+}
