@@ -6,6 +6,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import polars
 import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -109,6 +110,17 @@ def test_many_batches(db, out, family, scan, workers):
     """The same over many pages, in table order whoever decoded them, compressed."""
     make(db, family, repeat=60)
     export_and_check(db, "t", out / "t.arrow", scan=scan, workers=workers, record_batch_rows=200, compression="lz4")
+
+
+@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize("family", every_type.FAMILIES)
+def test_polars_reads_it(db, out, family, codec):
+    """Polars has its own reader of the format, and its own types: time in nanoseconds, large offsets, no widths of bytes."""
+    make(db, family, repeat=20)
+    export(db, "t", out / "t.arrow", record_batch_rows=100, compression=codec)
+    names, rows = oracle.select(db, "SELECT * FROM t")
+    schema = open_file(out / "t.arrow").schema
+    oracle.check_table(polars.read_ipc(out / "t.arrow").to_arrow().cast(schema), names, rows, "polars")
 
 
 @pytest.mark.parametrize("family", every_type.FAMILIES)
