@@ -5,6 +5,7 @@ the md5 of key, line and texts of each row together, tells when values changed r
 """
 
 import duckdb
+import pyarrow as pa
 
 TYPES = """SELECT attname, format_type(atttypid, NULL) FROM pg_attribute
            WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum"""
@@ -44,7 +45,11 @@ def of_table(connection, table):
 def of_file(columns, path, threads):
     sums = expressions(columns, in_duckdb, lambda name: name)
     with duckdb.connect(config={"threads": threads}) as connection:
-        return connection.execute(f"SELECT {sums} FROM '{path}'").fetchone()
+        if path.suffix == ".arrow":
+            connection.register("file", pa.ipc.open_file(pa.memory_map(str(path))).read_all())
+        else:
+            connection.execute(f"CREATE VIEW file AS FROM '{path}'")
+        return connection.execute(f"SELECT {sums} FROM file").fetchone()
 
 
 def differences(columns, truth, path, threads=2):

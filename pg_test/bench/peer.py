@@ -35,6 +35,20 @@ def adbc(codec, table, file, _, uri):
     return started
 
 
+def adbc_arrow(_codec, table, file, _, uri):
+    import adbc_driver_postgresql.dbapi
+    import pyarrow
+
+    started = time.perf_counter()
+    with adbc_driver_postgresql.dbapi.connect(uri) as connection, connection.cursor() as cursor:
+        cursor.execute(f"SELECT * FROM {table}")
+        reader = cursor.fetch_record_batch()
+        with pyarrow.ipc.new_file(file, reader.schema) as writer:
+            for batch in reader:
+                writer.write_batch(batch)
+    return started
+
+
 def connectorx(codec, table, file, _, uri):
     import connectorx
     import pyarrow.parquet
@@ -45,7 +59,7 @@ def connectorx(codec, table, file, _, uri):
     return started
 
 
-PEERS = {"duckdb": duckdb, "adbc": adbc, "connectorx": connectorx}
+PEERS = {"duckdb": duckdb, "adbc": adbc, "adbc_arrow": adbc_arrow, "connectorx": connectorx}
 
 if __name__ == "__main__":
     name, *arguments = sys.argv[1:]

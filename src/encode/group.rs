@@ -79,8 +79,10 @@ impl GroupWriter {
 
     /// Takes back a group that has been written, for its buffers.
     pub fn recycle(&mut self, group: EncodedGroup) {
-        if let (GroupWriter::Parquet(writer), EncodedGroup::Parquet(group)) = (self, group) {
-            writer.recycle(group);
+        match (self, group) {
+            (GroupWriter::Parquet(writer), EncodedGroup::Parquet(group)) => writer.recycle(group),
+            (GroupWriter::Arrow(writer), EncodedGroup::Arrow(group)) => writer.recycle(group),
+            _ => {}
         }
     }
 }

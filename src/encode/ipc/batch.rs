@@ -120,7 +120,15 @@ impl BatchWriter {
         let batch = RecordBatch::try_new_with_options(schema, arrays, &options)?;
         let (metadata, body) = split_message(self.encoder.encode(&batch)?)?;
         let header = frame(&with_custom_metadata(&metadata, &self.stated_bounds())?, 0);
-        Ok(EncodedBatch { rows, header, body, digits: self.take_digits() })
+        let arrays = batch.columns().to_vec();
+        Ok(EncodedBatch { rows, header, body, digits: self.take_digits(), arrays })
+    }
+
+    /// Takes back a record batch that has been written, for its memory.
+    pub fn recycle(&mut self, batch: EncodedBatch) {
+        let EncodedBatch { body, arrays, .. } = batch;
+        drop(body);
+        self.columns.iter_mut().zip(arrays).for_each(|(column, array)| column.recycle(array));
     }
 
     fn stated_bounds(&self) -> Metadata {
@@ -235,6 +243,8 @@ pub struct EncodedBatch {
     header: Vec<u8>,
     body: Vec<Buffer>,
     digits: Vec<(usize, u16)>,
+    /// What the body was made of, for `recycle`.
+    arrays: Vec<ArrayRef>,
 }
 
 impl EncodedBatch {

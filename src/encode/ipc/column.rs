@@ -11,7 +11,8 @@ use arrow::array::{
 };
 use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer};
 use arrow::datatypes::{
-    ArrowPrimitiveType, DataType, Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type,
+    ArrowNativeType, ArrowPrimitiveType, DataType, Decimal128Type, Float32Type, Float64Type, Int16Type,
+    Int32Type, Int64Type,
 };
 
 use super::super::bytes::append_values;
@@ -85,6 +86,14 @@ impl Built {
     }
 }
 
+/// Takes a buffer's memory, if nobody else has a part of it.
+fn reuse<T: ArrowNativeType>(into: &mut Vec<T>, buffer: Buffer) {
+    if let (true, Ok(mut memory)) = (into.is_empty(), buffer.into_vec::<T>()) {
+        memory.clear();
+        *into = memory;
+    }
+}
+
 fn room_for<T>(values: &[T]) -> Result<Vec<T>> {
     let mut room = Vec::new();
     reserve(&mut room, values.len())?;
@@ -147,6 +156,30 @@ impl Column {
         self.rows += array.len();
         self.bytes += array.to_data().get_slice_memory_size().unwrap_or(0);
         Ok(())
+    }
+
+    /// Takes back an array that `finish` gave, for its memory: pages that the system would have to clear again.
+    pub fn recycle(&mut self, array: ArrayRef) {
+        let data = array.to_data();
+        drop(array);
+        let mut buffers = data.buffers().to_vec().into_iter();
+        drop(data);
+        let Some(first) = buffers.next() else { return };
+        match &mut self.values {
+            Built::I16(values) => reuse(values, first),
+            Built::I32(values) => reuse(values, first),
+            Built::I64(values) => reuse(values, first),
+            Built::Decimal(values) => reuse(values, first),
+            Built::F32(values) => reuse(values, first),
+            Built::F64(values) => reuse(values, first),
+            Built::Bytes { ends, bytes } if ends.len() == 1 => {
+                ends.clear();
+                reuse(ends, first);
+                ends.push(0);
+                buffers.for_each(|buffer| reuse(bytes, buffer));
+            }
+            _ => {}
+        }
     }
 
     /// The rows since the last call, as one array.

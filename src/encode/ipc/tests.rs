@@ -215,6 +215,39 @@ fn the_header_does_not_grow_with_the_precision() {
 }
 
 #[test]
+fn the_memory_of_written_batches_is_used_again() {
+    let kinds = [("i", Kind::Int4), ("l", Kind::Int8), ("t", Kind::Text)];
+    let fields = kinds.map(|(name, kind)| field(name, kind, true));
+    let texts: Vec<String> = (0..4000).map(|row| format!("text {row}")).collect();
+    let filled =
+        [rows(Values::I32((0..4000).collect())), rows(Values::I64((0..4000).collect())), strings(&texts)];
+    let mut writer = writer(&fields, &Shapes::default(), BufferCodec::None);
+    let mut encode = |written: Option<EncodedBatch>| {
+        written.into_iter().for_each(|batch| writer.recycle(batch));
+        for (index, column) in filled.iter().enumerate() {
+            writer.append(index, &column.lane, &column.arena).unwrap();
+        }
+        writer.finish().unwrap()
+    };
+    let large = |batch: &EncodedBatch| -> Vec<(*const u8, Vec<u8>)> {
+        let large = batch.buffers().filter(|buffer| buffer.len() > 10_000);
+        large.map(|buffer| (buffer.as_ptr(), buffer.to_vec())).collect()
+    };
+    let first = encode(None);
+    let before = large(&first);
+    // Held, the memory is not taken; recycled, it is.
+    let second = encode(None);
+    let other = large(&second);
+    drop(first);
+    let third = encode(Some(second));
+    assert_eq!(large(&third), other);
+    assert_eq!(before.len(), 4);
+    for ((first, bytes), (second, same)) in before.iter().zip(&other) {
+        assert!(first != second && bytes == same);
+    }
+}
+
+#[test]
 fn misuse_is_an_error() {
     let fields = [field("a", Kind::Int4, false)];
     let mut writer = writer(&fields, &Shapes::default(), BufferCodec::None);
