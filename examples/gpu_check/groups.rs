@@ -12,13 +12,13 @@ use pg_strata::gpu::fake::FakeDevice;
 use pg_strata::gpu::schedule::Policy;
 use pg_strata::gpu::specimens::{self, Wish as Specimen};
 use pg_strata::slot::encode::{
-    Answer, DESCRIBE, LZ4, MORE, Order, PLAIN_BODIES, Request, SNAPPY, Wish, encoding, write_request,
+    Answer, DESCRIBE, LZ4, MORE, Order, PLAIN_BODIES, Request, SNAPPY, Wish, ZSTD, encoding, write_request,
 };
 use pg_strata::slot::input::Input;
 use pg_strata::slot::layout::{HEAP, Header, KEEP, Op, WANT_COLUMNS, get, put};
 use pg_strata::slot::pool::{Config as PoolConfig, Pool, Slot, State};
 
-use super::compress::{CODECS, read_back};
+use super::compress::{codecs, read_back};
 use super::pool::Memory;
 use super::values::Chance;
 use super::{MIB, Options, Table, config, lineorder, open};
@@ -80,7 +80,7 @@ fn encoded(
     let mut input = vec![0; 64 + 8 * wishes.len()];
     assert!(write_request(&mut input, request, &wishes), "there is room");
     let first = ask(&input)?;
-    let answer = Answer::read(&first, rows, &wishes)?;
+    let answer = Answer::read(&first, rows, codec, &wishes)?;
     let mut bodies = first[answer.bodies_at..].to_vec();
     while bodies.len() < answer.bytes as usize {
         assert!(write_request(
@@ -119,7 +119,7 @@ fn uncompressed(mut answer: Answer) -> Answer {
         }
         chunk.pages.iter_mut().for_each(|page| page.entry.stored = page.entry.raw);
     }
-    (answer.bytes, answer.bodies_at) = (0, 0);
+    (answer.codec, answer.bytes, answer.bodies_at) = (PLAIN_BODIES, 0, 0);
     answer
 }
 
@@ -151,8 +151,8 @@ fn cases(small: bool) -> Vec<(String, Vec<Vec<u8>>)> {
     cases
 }
 
-/// Device against reference, in every codec, and the same bytes twice.
-pub fn check(device: &dyn Device, region: usize, small: bool) -> Result<String, String> {
+/// Device against reference, in every codec, and the same bytes twice, of which nvCOMP promises nothing.
+pub fn check(device: &dyn Device, region: usize, nvcomp: bool, small: bool) -> Result<String, String> {
     let reference = FakeDevice::new(0);
     let group = |number: usize| u64::from(std::process::id()) << 40 | number as u64;
     let (mut pages, mut bytes, mut made) = (0, 0, 0);
@@ -170,9 +170,12 @@ pub fn check(device: &dyn Device, region: usize, small: bool) -> Result<String, 
             let at = plain.iter().zip(&bodies).position(|(one, other)| one != other);
             return Err(format!("{name}: bodies differ from those of the CPU at byte {at:?}"));
         }
-        for (codec, codec_name, _) in CODECS {
+        for (codec, codec_name, _) in codecs(nvcomp) {
             let (found, streams) = run(device, codec)?;
-            if run(device, codec)? != (found.clone(), streams.clone()) {
+            if found.codec != codec {
+                return Err(format!("{name}: not compressed by {codec_name}: {:?}", device.notes()));
+            }
+            if codec != ZSTD && run(device, codec)? != (found.clone(), streams.clone()) {
                 return Err(format!("{name}: two runs by {codec_name} differ"));
             }
             for (stream, body) in split(&found, &streams).into_iter().zip(split(&answer, &bodies)) {
@@ -269,15 +272,15 @@ pub fn run(options: &Options, small: bool, table: &mut Table) -> Result<(), Stri
     let pool = new_pool()?;
     for device in open_on(&pool)? {
         let what = format!("GPU {}: row groups' pages equal the CPU's, byte for byte", device.info().ordinal);
-        match check(&device, output_bytes, small) {
+        match check(&device, output_bytes, options.nvcomp.is_some(), small) {
             Ok(note) => table.ok(what, "ok", note),
             Err(why) => table.fail(what, why),
         }
     }
     drop(pool);
-    let codecs: &[(u32, &str)] =
-        if small { &[] } else { &[(SNAPPY, "snappy"), (LZ4, "lz4"), (PLAIN_BODIES, "no codec")] };
-    for (codec, name) in codecs {
+    let mut codecs = vec![(SNAPPY, "snappy"), (LZ4, "lz4"), (PLAIN_BODIES, "no codec")];
+    codecs.extend(options.nvcomp.as_ref().map(|_| (ZSTD, "zstd by nvCOMP")));
+    for (codec, name) in codecs.iter().filter(|_| !small) {
         for threads in [1, 4, 16] {
             let pool = new_pool()?;
             let devices = open_on(&pool)?.into_iter().map(|device| Box::new(device) as Box<dyn Device>);
@@ -331,7 +334,7 @@ fn exported(pool: &Pool, group: u64, inputs: &[(Vec<u8>, u64)], codec: u32) -> R
         landed(&slot).map(|()| slot)
     };
     let first = ask(request)?;
-    let answer = Answer::read(first.output(), rows, &wishes)?;
+    let answer = Answer::read(first.output(), rows, codec, &wishes)?;
     let mut bodies = Vec::with_capacity(answer.bytes as usize);
     bodies.extend_from_slice(&first.output()[answer.bodies_at..]);
     drop(first);

@@ -51,6 +51,14 @@ where_nvrtc_is() {
     [ -z "$found" ] || export PG_STRATA_NVRTC=$(dirname "$found")
 }
 
+# Where there is one to try: for gpu_check and test_extension.
+where_nvcomp_is() {
+    [ -f "$folder/libnvcomp.so.6.xz" ] || return
+    export PG_STRATA_NVCOMP=$work/libnvcomp.so.6
+    python3 -c 'import lzma, shutil, sys; shutil.copyfileobj(lzma.open(sys.argv[1]), open(sys.argv[2], "wb"))' "$folder/libnvcomp.so.6.xz" "$PG_STRATA_NVCOMP"
+    chmod 644 "$PG_STRATA_NVCOMP"
+}
+
 machine() {
     local gpu
     gpu=$(nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader 2>&1 | paste -sd';')
@@ -78,7 +86,8 @@ sanitize() {
         local more=""
         [ $tool = memcheck ] && more="--leak-check no"
         # shellcheck disable=SC2086
-        step "$tool" 120 "$sanitizer" --tool $tool $more --error-exitcode 9 --print-limit 10 "$folder/gpu_check" small --cache "$work/cache"
+        # Other people's kernels are not looked at.
+        PG_STRATA_NVCOMP='' step "$tool" 120 "$sanitizer" --tool $tool $more --error-exitcode 9 --print-limit 10 "$folder/gpu_check" small --cache "$work/cache"
         status=$?
         local summary
         summary=$(grep -E 'ERROR SUMMARY|RACECHECK SUMMARY' "$logs/$tool.log" | tail -1 | sed 's/=* *//')
@@ -149,6 +158,7 @@ server() {
 mkdir -p "$work"
 chmod 755 "$work" 2>/dev/null
 where_nvrtc_is
+where_nvcomp_is
 machine
 for section in $sections; do
     case $section in

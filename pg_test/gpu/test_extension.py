@@ -159,14 +159,40 @@ EXPORTS = (("heap", "gpu", "snappy", 10), ("heap", "gpu", "zstd", 5), ("copy_bin
            ("heap", "cpu", "zstd", 3), ("heap", "cpu", "snappy", None), ("copy_binary", "gpu", "zstd", None))
 
 
-def test_rates(server, db, out):
+@pytest.fixture(scope="module")
+def lineorder(server):
+    """The large table: the bytes of its heap, its columns, and a checksum of each."""
+    began = time.monotonic()
+    with server.connect() as connection:
+        connection.execute("DROP TABLE small")
+        fill(server, "lineorder", ROWS)
+        heap = connection.execute("SELECT pg_relation_size('lineorder')").fetchone()[0]
+    line("data", "ok", f"{ROWS / 1e6:.0f} M rows in {time.monotonic() - began:.0f} s")
+    return heap, *of_table_in_parallel(server, "lineorder")
+
+
+def measure(db, file, lineorder, scan, codec, device, wanted=None, rounds=1, what=""):
+    """A line for the best of some exports of the large table, whose file has to be equal to it."""
+    heap, columns, truth = lineorder
+    best = None
+    for _ in range(rounds):
+        began = time.monotonic()
+        result = export(db, "lineorder", file, scan=scan, workers=WORKERS - 1, device=device, compression=codec, overwrite=True)
+        took = time.monotonic() - began
+        assert (result.rows, result.device) == (ROWS, device)
+        best = (took, result) if best is None or took < best[0] else best
+    assert checksum.differences(columns, truth, file, threads=os.cpu_count()) == []
+    seconds, result = best
+    goal = f", goal {wanted}" if wanted else ""
+    note = db.execute("SELECT message FROM gpu_status() WHERE message LIKE '%row groups encoded%' ORDER BY time DESC LIMIT 1").fetchone() if device == "gpu" else None
+    line(f"export {scan}, {codec}, {device}{what}", f"{heap / seconds / 1e9:.1f} GB/s",
+         f"{seconds:.3f} s, {result.bytes / 1e6:.0f} MB, {result.row_groups} row groups, equal in every checksum{goal}; {note[0] if note else ''}")
+    os.remove(file)
+
+
+def test_rates(server, db, out, lineorder):
     """Scan workers fill slots, a GPU decodes them, the columns are dropped; and whole exports, each file against the
     table in its row count and in a checksum of every column."""
-    db.execute("DROP TABLE small")
-    began = time.monotonic()
-    fill(server, "lineorder", ROWS)
-    heap = db.execute("SELECT pg_relation_size('lineorder')").fetchone()[0]
-    line("data", "ok", f"{ROWS / 1e6:.0f} M rows in {time.monotonic() - began:.0f} s")
     for scan, wanted in (("heap", 20), ("copy_binary", 10)):
         for device in ("gpu", "cpu"):
             best = None
@@ -181,28 +207,36 @@ def test_rates(server, db, out):
             rate = size / elapsed.total_seconds() / 1e9
             goal = f", goal {wanted}" if device == "gpu" else ""
             line(f"decode_table {scan} on the {device}", f"{rate:.1f} GB/s", f"{elapsed.total_seconds():.3f} s, {size / 1e9:.2f} GB, {slots} slots, {workers} workers{goal}")
-    columns, truth = of_table_in_parallel(server, "lineorder")
     file = in_memory(out) / "rates.parquet"
     for scan, device, codec, wanted in EXPORTS:
-        best = None
-        for _ in range(3 if wanted else 1):
-            began = time.monotonic()
-            result = export(db, "lineorder", file, scan=scan, workers=WORKERS - 1, device=device, compression=codec, overwrite=True)
-            took = time.monotonic() - began
-            assert (result.rows, result.device) == (ROWS, device)
-            best = (took, result) if best is None or took < best[0] else best
-        assert checksum.differences(columns, truth, file, threads=os.cpu_count()) == []
-        seconds, result = best
-        goal = f", goal {wanted}" if wanted else ""
-        note = db.execute("SELECT message FROM gpu_status() WHERE message LIKE '%row groups encoded%' ORDER BY time DESC LIMIT 1").fetchone() if device == "gpu" else None
-        line(f"export {scan}, {codec}, {device}", f"{heap / seconds / 1e9:.1f} GB/s",
-             f"{seconds:.3f} s, {result.bytes / 1e6:.0f} MB, {result.row_groups} row groups, equal in every checksum{goal}; {note[0] if note else ''}")
-        os.remove(file)
+        measure(db, file, lineorder, scan, codec, device, wanted, rounds=3 if wanted else 1)
     auto = export(db, "lineorder", file, workers=WORKERS - 1)
     why = db.execute("SELECT message FROM gpu_status() WHERE message LIKE '%: decoded on the%' ORDER BY time DESC LIMIT 1").fetchone()[0]
     line("device => 'auto'", auto.device, why)
     os.remove(file)
     assert auto.device == "gpu"
+
+
+@pytest.mark.skipif(not os.environ.get("PG_STRATA_NVCOMP"), reason="no nvCOMP")
+def test_nvcomp(server, db, out, lineorder):
+    """zstd pages that nvCOMP compresses; then those that the CPU does, as the service takes the setting back."""
+    def said(what):
+        return [message for (message,) in db.execute("SELECT message FROM gpu_status() WHERE message LIKE %s", (f"%{what}%",))]
+
+    def with_library():
+        db.execute("SELECT * FROM gpu_devices()")
+        eventually(lambda: ready(server) and said("zstd pages"), 60, server.log)
+        for scan in SCANS:
+            measure(db, file, lineorder, scan, "zstd", "gpu", rounds=3, what=", nvCOMP")
+        assert said("left to the CPU") == []
+        return said("compressed by nvCOMP")
+
+    file = in_memory(out) / "nvcomp.parquet"
+    found = with_setting(server, db, "nvcomp_library", f"'{os.environ['PG_STRATA_NVCOMP']}'", with_library)
+    assert found
+    line("nvCOMP", "ok", found[0])
+    eventually(lambda: ready(server) and not said("zstd pages"), 60)
+    measure(db, file, lineorder, "heap", "zstd", "gpu", rounds=3)
 
 
 def in_memory(out):

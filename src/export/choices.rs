@@ -6,10 +6,11 @@ use parquet::basic::Encoding;
 use super::leader::{Request, widened};
 use super::sink::{append_cells, parquet_writer, parse_codec};
 use crate::encode::{Codec, EncodedGroup, GroupWriter, Options, PAGE_ROWS};
+use crate::gpu::encode::of_device;
 use crate::pg::error::{Result, internal};
 use crate::plan::{Choice, EncodePlan, Format, Job};
 use crate::scan::{Encoded, Reader, RowValues, Rows, Sink};
-use crate::slot::encode::{LZ4, PLAIN_BODIES, SNAPPY, encoding};
+use crate::slot::encode::{PLAIN_BODIES, encoding};
 use crate::types::{Field, Lane, Reason, Shape, Shapes};
 
 /// Where the rows are few, the look ends after these blocks, 32 MB of heap.
@@ -39,12 +40,7 @@ pub fn take(job: &mut Job, seen: &mut Shapes, request: &Request) -> Result<Optio
         }
     }
     let choices = choices.unwrap_or_else(|| vec![DEFAULT; job.columns.len()]);
-    // Other codecs are this process's own.
-    let codec = match Codec::parse(&request.compression) {
-        Ok(Codec::Snappy) => SNAPPY,
-        Ok(Codec::Lz4Raw) => LZ4,
-        _ => PLAIN_BODIES,
-    };
+    let codec = Codec::parse(&request.compression).map_or(PLAIN_BODIES, of_device);
     Ok(Some(EncodePlan { codec, rows: request.group_rows, bytes: request.group_bytes, choices }))
 }
 

@@ -25,7 +25,7 @@ pub fn adopt(writer: &mut GroupWriter, group: &Encoded) -> Result<Option<Encoded
             pages: chunk.pages.iter().map(|page| made_page(page, body(page.entry.stored))).collect(),
         })
         .collect();
-    writer.adopt(&chunks, group.codec != PLAIN_BODIES)
+    writer.adopt(&chunks, group.answer.codec != PLAIN_BODIES)
 }
 
 fn made_page<'a>(page: &'a Page, body: &'a [u8]) -> MadePage<'a> {

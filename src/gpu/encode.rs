@@ -4,9 +4,20 @@
 //! its rows alone; a column chunk is made of the pages of as many columns as its row group has slots. Where
 //! a body may lie is known before it is made: bodies have gaps between them, which codec or copy close.
 
-use crate::encode::{MAX_BYTES, PAGE_BYTES, PAGE_ROWS};
-use crate::slot::encode::END_BYTES;
+use crate::encode::{Codec, MAX_BYTES, PAGE_BYTES, PAGE_ROWS};
+use crate::slot::encode::{END_BYTES, LZ4, PLAIN_BODIES, SNAPPY, ZSTD};
 pub use crate::slot::encode::{Ends, Order, encoding};
+
+/// What a device is asked to do to bodies for the sake of a codec. Levels are the CPU's, and zstd's default stands
+/// for the level that a device has.
+pub fn of_device(codec: Codec) -> u32 {
+    match codec {
+        Codec::Snappy => SNAPPY,
+        Codec::Lz4Raw => LZ4,
+        _ if codec == Codec::default() => ZSTD,
+        _ => PLAIN_BODIES,
+    }
+}
 
 /// How values lie in the column, and in a body.
 #[repr(u8)]
@@ -322,6 +333,15 @@ impl Bounds {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn codecs_go_to_the_device_or_to_the_cpu() {
+        let of = |text| of_device(Codec::parse(text).unwrap());
+        assert_eq!([of("snappy"), of("lz4_raw"), of("zstd"), of("zstd:1")], [SNAPPY, LZ4, ZSTD, ZSTD]);
+        for on_cpu in ["none", "zstd:2", "zstd:22", "gzip", "gzip:1", "brotli"] {
+            assert_eq!(of(on_cpu), PLAIN_BODIES, "{on_cpu}");
+        }
+    }
 
     #[test]
     fn pages_as_on_the_cpu() {

@@ -95,6 +95,7 @@ pub fn run(
         devices.len(),
         near.map_or("unknown".into(), |node| node.to_string()),
     ));
+    devices.iter().for_each(|device| engine.say_notes(device.as_ref()));
     let ordinals: Vec<u32> = infos.iter().map(|info| info.ordinal).collect();
     pool.set_ready(&infos);
     thread::scope(|scope| {
@@ -128,6 +129,12 @@ impl Engine<'_> {
     fn say(&self, line: &str) {
         self.pool.log("engine", line);
         (self.log)(line);
+    }
+
+    fn say_notes(&self, device: &dyn Device) {
+        for note in device.notes() {
+            self.say(&format!("GPU {}: {note}", device.info().ordinal));
+        }
     }
 
     fn reason(&self) -> Option<String> {
@@ -287,7 +294,9 @@ impl Hand<'_> {
     fn drain(&self, flights: &Receiver<(usize, Work)>) {
         // From a device that is lost too: the feeder may wait for it to have room.
         for (ticket, mut work) in flights {
-            match self.device.collect(ticket, work.running.output_mut()) {
+            let collected = self.device.collect(ticket, work.running.output_mut());
+            self.engine.say_notes(self.device);
+            match collected {
                 Ok(()) => self.finish(work, |running| running.complete(self.ordinal), true),
                 Err(fault) => self.fault(work, &fault),
             }

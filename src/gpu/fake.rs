@@ -3,16 +3,20 @@
 //!
 //! Its work is done on the drainer's thread. It can be slow, and it can fail, as told.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::cuda::nvcomp::{Nvcomp, Zstd};
 use super::encode::{Body, Ends, LIMITS, page_rows, plan};
 use super::groups::{Groups, Part, Tables, chunks, columns, describe};
 use super::reference;
 use super::{Device, DeviceInfo, Fault};
 use crate::decode::decode_slot;
-use crate::slot::encode::{DESCRIBE, LZ4, Request, SNAPPY, Wish, read_request, write_answer};
+use crate::slot::encode::{
+    DESCRIBE, LZ4, PLAIN_BODIES, Request, SNAPPY, Wish, ZSTD, read_request, write_answer,
+};
 use crate::slot::input::Input;
 use crate::slot::layout::{Header, KEEP, OutColumn, OutHeader, columns_start, get};
 
@@ -30,6 +34,7 @@ pub struct FakeDevice {
     lost: AtomicBool,
     kept: Mutex<Kept>,
     in_use: Arc<AtomicUsize>,
+    zstd: Zstd,
 }
 
 /// Slots between `submit` and `collect`, by their tickets: number, group and input.
@@ -75,6 +80,7 @@ impl FakeDevice {
             lost: AtomicBool::new(false),
             kept: Mutex::default(),
             in_use: Arc::default(),
+            zstd: Zstd::default(),
         }
     }
 
@@ -96,6 +102,11 @@ impl FakeDevice {
     /// So many bytes of row groups are kept at most.
     pub fn with_memory(self, memory: usize) -> FakeDevice {
         FakeDevice { memory, ..self }
+    }
+
+    /// Compresses zstd pages by the library, which has to take addresses of the host's.
+    pub fn with_nvcomp(self, library: &Path) -> FakeDevice {
+        FakeDevice { zstd: Zstd::new(Some(Nvcomp::open(library))), ..self }
     }
 
     fn flights(&self) -> MutexGuard<'_, Flights> {
@@ -155,8 +166,9 @@ impl FakeDevice {
         let (from, mut at) = (request.from as usize, 0);
         if request.step == DESCRIBE {
             let parts = kept.parts(group, request, wishes)?;
-            let (chunks, bodies) = encode(parts, wishes, request.codec)?;
-            at = write_answer(output, request.rows, &chunks).ok_or("an answer has no room in its region")?;
+            let (codec, chunks, bodies) = encode(parts, wishes, request.codec, &self.zstd)?;
+            at = write_answer(output, request.rows, codec, &chunks)
+                .ok_or("an answer has no room in its region")?;
             kept.encoded(group, bodies)?;
         }
         let bodies = kept.get(group)?;
@@ -171,12 +183,13 @@ impl FakeDevice {
     }
 }
 
-/// Encodes the kept columns: how the chunks are described, and their bodies in order.
+/// Encodes the kept columns: the codec that was used, how the chunks are described, and their bodies in order.
 fn encode(
     parts: &[Part<Region>],
     wishes: &[Wish],
     codec: u32,
-) -> Result<(Vec<crate::slot::encode::Chunk>, Vec<u8>), String> {
+    zstd: &Zstd,
+) -> Result<(u32, Vec<crate::slot::encode::Chunk>, Vec<u8>), String> {
     // One input, as a device's memory is.
     let mut input = Vec::new();
     let mut placed = Vec::new();
@@ -190,12 +203,7 @@ fn encode(
     let columns = columns(&placed, wishes);
     let plan = plan(&columns, page_rows, LIMITS);
     let encoded = reference::encode(&input, &plan);
-    let stored = encoded.bodies.iter().map(|body| match codec {
-        SNAPPY => snap::raw::Encoder::new().compress_vec(body).map_err(|error| error.to_string()),
-        LZ4 => Ok(lz4_flex::block::compress(body)),
-        _ => Ok(body.clone()),
-    });
-    let stored = stored.collect::<Result<Vec<_>, _>>()?;
+    let (codec, stored) = compress(&encoded.bodies, codec, zstd)?;
     let sizes: Vec<u32> = stored.iter().map(|body| body.len() as u32).collect();
     let nulls = encoded.nulls.iter().copied().chain(encoded.states.iter().map(|state| state.entries));
     let bodies: Vec<Body> = (encoded.bodies.iter().zip(nulls))
@@ -207,7 +215,26 @@ fn encode(
     let chunks = chunks(&columns, &plan, page_rows);
     let described = describe(wishes, &chunks, &plan, &tables);
     let order = chunks.iter().flat_map(|chunk| chunk.in_file(&plan, states));
-    Ok((described, order.flat_map(|number| &stored[number]).copied().collect()))
+    Ok((codec, described, order.flat_map(|number| &stored[number]).copied().collect()))
+}
+
+/// The bodies in the codec, or as they are, and which of the two.
+pub(super) fn compress(bodies: &[Vec<u8>], codec: u32, zstd: &Zstd) -> Result<(u32, Vec<Vec<u8>>), String> {
+    match codec {
+        SNAPPY => {
+            let stream = |body: &Vec<u8>| snap::raw::Encoder::new().compress_vec(body);
+            let streams: Result<_, _> = bodies.iter().map(stream).collect();
+            return Ok((SNAPPY, streams.map_err(|error| error.to_string())?));
+        }
+        LZ4 => return Ok((LZ4, bodies.iter().map(|body| lz4_flex::block::compress(body)).collect())),
+        ZSTD => match zstd.nvcomp().map(|nvcomp| nvcomp.compress_here(bodies)) {
+            Some(Ok(frames)) => return Ok((ZSTD, frames)),
+            Some(Err(reason)) => zstd.give_up(&reason),
+            None => {}
+        },
+        _ => {}
+    }
+    Ok((PLAIN_BODIES, bodies.to_vec()))
 }
 
 impl Device for FakeDevice {
@@ -248,5 +275,9 @@ impl Device for FakeDevice {
             return Err(Fault { message: format!("{}: a fault, as told", self.info.name), sticky });
         }
         self.work(group, &input, output).map_err(refused)
+    }
+
+    fn notes(&self) -> Vec<String> {
+        self.zstd.take_notes()
     }
 }

@@ -38,6 +38,7 @@ static MEMORY_LIMIT_MB: GucSetting<i32> = GucSetting::<i32>::new(0);
 static DEVICES: Text = Text::new(Some(c""));
 static POLICY: GucSetting<Policy> = GucSetting::<Policy>::new(Policy::Optimal);
 static NVRTC_LIBRARY: Text = Text::new(Some(c""));
+static NVCOMP_LIBRARY: Text = Text::new(Some(c""));
 static LOG_DECISIONS: GucSetting<bool> = GucSetting::<bool>::new(false);
 static MIN_TABLE_KB: GucSetting<i32> = GucSetting::<i32>::new(512 << 10);
 static ARROW_FDW_PRUNING: GucSetting<bool> = GucSetting::<bool>::new(true);
@@ -170,6 +171,12 @@ fn register_service() {
         MORE,
         &NVRTC_LIBRARY,
     );
+    text(
+        c"pg_strata.nvcomp_library",
+        c"Path or name of libnvcomp.so.6, which compresses zstd pages on the GPUs; empty to compress them on the CPU.",
+        MORE,
+        &NVCOMP_LIBRARY,
+    );
     GucRegistry::define_enum_guc(
         c"pg_strata.gpu_selection_policy",
         c"Which GPUs a row group may go to: optimal, numa or system.",
@@ -248,6 +255,7 @@ pub struct GpuSettings {
     pub devices: Vec<String>,
     pub policy: Policy,
     pub nvrtc_library: Option<String>,
+    pub nvcomp_library: Option<String>,
     pub fake_devices: usize,
     pub fault_after: Option<u64>,
     pub exhaust_memory: bool,
@@ -262,6 +270,7 @@ pub fn gpu_settings() -> GpuSettings {
         devices: list(&DEVICES),
         policy: POLICY.get(),
         nvrtc_library: list(&NVRTC_LIBRARY).into_iter().next(),
+        nvcomp_library: list(&NVCOMP_LIBRARY).into_iter().next(),
         fake_devices: FAKE_DEVICES.get().max(0) as usize,
         fault_after: unless_0(FAULT_AFTER.get()),
         exhaust_memory: EXHAUST_MEMORY.get(),

@@ -58,8 +58,6 @@ pub struct Encoded<'a> {
     pub answer: &'a Answer,
     /// End to end, as the answer says.
     pub bodies: &'a [u8],
-    /// What was done to the bodies: `slot::encode`.
-    pub codec: u32,
 }
 
 impl Encoder {
@@ -243,8 +241,7 @@ impl Reader<'_> {
             Request { step: DESCRIBE, rows: rows as u32, slots, codec: encoder.codec, ..Request::default() };
         let answer = device.fetch(request, &mut bodies)?;
         let (Some(answer), Some(encoder)) = (answer, &mut device.encoder) else { return Ok(false) };
-        let codec = encoder.codec;
-        let taken = sink.group(Encoded { rows, answer: &answer, bodies: &bodies, codec })?;
+        let taken = sink.group(Encoded { rows, answer: &answer, bodies: &bodies })?;
         encoder.bodies = bodies;
         device.tally.groups += u64::from(taken);
         Ok(taken)
@@ -284,7 +281,7 @@ impl super::device::Device {
     fn fetch(&mut self, request: Request, bodies: &mut Vec<u8>) -> Result<Option<Answer>> {
         let Some(slot) = self.ask(request)? else { return Ok(None) };
         let Some(encoder) = &self.encoder else { return Ok(None) };
-        let answer = Answer::read(slot.output(), request.rows, &encoder.wishes);
+        let answer = Answer::read(slot.output(), request.rows, request.codec, &encoder.wishes);
         let answer = match answer.and_then(|answer| self.check_nulls(answer)) {
             Ok(answer) => answer,
             Err(what) => {

@@ -84,6 +84,7 @@ fn open(pool: &Pool, settings: &GpuSettings) -> Result<Vec<Box<dyn Device>>, Str
         memory_limit: settings.memory_limit.unwrap_or(0),
         group_memory: settings.memory_limit.unwrap_or(GROUP_MEMORY),
         nvrtc: settings.nvrtc_library.as_ref().map(PathBuf::from),
+        nvcomp: settings.nvcomp_library.as_ref().map(PathBuf::from),
         cache: KERNELS.into(),
         fault_after: settings.fault_after,
         exhaust_memory: settings.exhaust_memory,
@@ -96,7 +97,10 @@ fn open(pool: &Pool, settings: &GpuSettings) -> Result<Vec<Box<dyn Device>>, Str
 fn fakes(settings: &GpuSettings) -> Vec<Box<dyn Device>> {
     let fake = |ordinal: usize| {
         let memory = settings.memory_limit.map_or(usize::MAX, |limit| limit as usize);
-        let fake = FakeDevice::new(ordinal as u32).with_memory(memory);
+        let mut fake = FakeDevice::new(ordinal as u32).with_memory(memory);
+        if let Some(library) = &settings.nvcomp_library {
+            fake = fake.with_nvcomp(library.as_ref());
+        }
         match settings.fault_after {
             Some(after) if ordinal == 0 => fake.with_fault(after, true),
             _ => fake,

@@ -18,10 +18,12 @@ use super::layout::{ALIGN, ENCODE, Op, Plain, align, get, put};
 pub const DESCRIBE: u32 = 0;
 pub const MORE: u32 = 1;
 
-/// In `Request::codec`: what is done to bodies.
+/// In `Request::codec`: what is to be done to bodies; in an answer: what was done, which may be nothing.
 pub const PLAIN_BODIES: u32 = 0;
 pub const SNAPPY: u32 = 1;
 pub const LZ4: u32 = 2;
+/// Where a device can, at a level of its own.
+pub const ZSTD: u32 = 3;
 
 /// Bytes of a string that `Ends` holds: the longest bound that a file has, and a character more.
 pub const END_BYTES: usize = 72;
@@ -98,7 +100,7 @@ struct AnswerHeader {
     /// All bodies.
     bytes: u64,
     bodies_at: u32,
-    reserved: u32,
+    codec: u32,
 }
 
 #[repr(C)]
@@ -277,12 +279,12 @@ pub fn read_request(region: &[u8]) -> Option<Result<(Request, Vec<Wish>), String
         })
     };
     let wishes: Option<Vec<Wish>> = (0..request.columns as usize).map(wish).collect();
-    let known = request.step <= MORE && request.codec <= LZ4;
+    let known = request.step <= MORE && request.codec <= ZSTD;
     Some(wishes.filter(|_| known).map(|wishes| (request, wishes)).ok_or("a request out of order".into()))
 }
 
 /// Writes what precedes the bodies of an answer, and says where they go; `None` where there is no room.
-pub fn write_answer(region: &mut [u8], rows: u32, chunks: &[Chunk]) -> Option<usize> {
+pub fn write_answer(region: &mut [u8], rows: u32, codec: u32, chunks: &[Chunk]) -> Option<usize> {
     let pages = || chunks.iter().flat_map(|chunk| &chunk.pages);
     let texts = || pages().filter_map(|page| page.ends);
     let chunks_at = size_of::<AnswerHeader>();
@@ -296,7 +298,7 @@ pub fn write_answer(region: &mut [u8], rows: u32, chunks: &[Chunk]) -> Option<us
         texts: texts().count() as u32,
         bytes: chunks.iter().map(Chunk::stored).sum(),
         bodies_at: u32::try_from(bodies_at).ok()?,
-        reserved: 0,
+        codec,
     };
     let mut written = bodies_at <= region.len() && put(region, 0, header);
     for (number, chunk) in chunks.iter().enumerate() {
@@ -318,6 +320,8 @@ pub fn write_answer(region: &mut [u8], rows: u32, chunks: &[Chunk]) -> Option<us
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     pub chunks: Vec<Chunk>,
+    /// What was done to the bodies.
+    pub codec: u32,
     /// Of all bodies.
     pub bytes: u64,
     /// Where in the region the first of them are.
@@ -325,8 +329,8 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// Reads an answer about so many rows of columns encoded as wished.
-    pub fn read(region: &[u8], rows: u32, wishes: &[Wish]) -> Result<Answer, String> {
+    /// Reads an answer about so many rows of columns encoded as wished, in that codec or none.
+    pub fn read(region: &[u8], rows: u32, codec: u32, wishes: &[Wish]) -> Result<Answer, String> {
         let header: AnswerHeader = get(region, 0).ok_or("an answer shorter than its header")?;
         if (header.rows, header.columns as usize) != (rows, wishes.len()) {
             let (found, columns) = (header.rows, header.columns);
@@ -352,9 +356,10 @@ impl Answer {
         let in_order = reader.page_at == pages_at + header.pages as usize * size_of::<PageEntry>()
             && reader.text_at <= bodies_at
             && bodies_at <= region.len()
-            && header.bytes == bytes;
+            && header.bytes == bytes
+            && [codec, PLAIN_BODIES].contains(&header.codec);
         match in_order {
-            true => Ok(Answer { chunks, bytes, bodies_at }),
+            true => Ok(Answer { chunks, codec: header.codec, bytes, bodies_at }),
             false => Err("the parts of an answer do not fit together".into()),
         }
     }

@@ -25,7 +25,7 @@ fn chunks() -> Vec<Chunk> {
 #[test]
 fn requests_come_back() {
     let mut region = vec![0; 100];
-    let request = Request { step: MORE, rows: 3, slots: 2, codec: LZ4, from: 1 << 40, ..Request::default() };
+    let request = Request { step: MORE, rows: 3, slots: 2, codec: ZSTD, from: 1 << 40, ..Request::default() };
     assert!(write_request(&mut region, request, &[INT, TEXT]));
     let (read, wishes) = read_request(&region).unwrap().unwrap();
     assert_eq!((read.from, read.columns, wishes), (1 << 40, 2, vec![INT, TEXT]));
@@ -38,15 +38,27 @@ fn requests_come_back() {
 #[test]
 fn answers_come_back_and_are_checked() {
     let (mut region, chunks) = (vec![0; 4096], chunks());
-    let bodies_at = write_answer(&mut region, 15, &chunks).unwrap();
-    let answer = Answer::read(&region, 15, &[INT, TEXT]).unwrap();
+    let bodies_at = write_answer(&mut region, 15, ZSTD, &chunks).unwrap();
+    let read = |region: &[u8], rows, wishes: &[Wish]| Answer::read(region, rows, ZSTD, wishes);
+    let answer = read(&region, 15, &[INT, TEXT]).unwrap();
     assert_eq!((&answer.chunks, answer.bytes, answer.bodies_at), (&chunks, 8 + 7 + 1000, bodies_at));
     let (min, max) = answer.chunks[1].pages[0].ends.as_ref().unwrap().values();
     assert_eq!((min, max), (&b"a"[..], &[b'z'; END_BYTES][..]));
-    assert!(Answer::read(&region, 14, &[INT, TEXT]).is_err());
-    assert!(Answer::read(&region, 15, &[INT]).is_err());
-    assert!(Answer::read(&region, 15, &[INT, Wish { encoding: encoding::PLAIN, ..TEXT }]).is_err());
-    assert!(Answer::read(&region, 15, &[Wish { nullable: false, ..INT }, TEXT]).is_err());
-    assert!(Answer::read(&region[..bodies_at - 1], 15, &[INT, TEXT]).is_err());
-    assert_eq!(write_answer(&mut region[..bodies_at - 1], 15, &chunks), None);
+    assert!(read(&region, 14, &[INT, TEXT]).is_err());
+    assert!(read(&region, 15, &[INT]).is_err());
+    assert!(read(&region, 15, &[INT, Wish { encoding: encoding::PLAIN, ..TEXT }]).is_err());
+    assert!(read(&region, 15, &[Wish { nullable: false, ..INT }, TEXT]).is_err());
+    assert!(read(&region[..bodies_at - 1], 15, &[INT, TEXT]).is_err());
+    assert_eq!(write_answer(&mut region[..bodies_at - 1], 15, ZSTD, &chunks), None);
+}
+
+#[test]
+fn bodies_come_in_the_codec_or_in_none() {
+    let mut region = vec![0; 4096];
+    let mut codec = |wanted, done| {
+        write_answer(&mut region, 15, done, &chunks()).unwrap();
+        Answer::read(&region, 15, wanted, &[INT, TEXT]).map(|answer| answer.codec)
+    };
+    assert_eq!((codec(ZSTD, ZSTD), codec(ZSTD, PLAIN_BODIES)), (Ok(ZSTD), Ok(PLAIN_BODIES)));
+    assert!(codec(PLAIN_BODIES, ZSTD).is_err() && codec(ZSTD, SNAPPY).is_err());
 }

@@ -1,20 +1,30 @@
 //! Pages compressed on a device by themselves, for the device check: what becomes of them, and how fast.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use cudarc::driver::DriverError;
+use cudarc::driver::sys::CUresult;
 
 use super::alone::{Alone, put, take};
 use super::arena::{Arena, Need};
 use super::bench::Times;
 use super::compress::{FAILED, Kernels, PHASES, Place, Work, scratch, segments};
 use super::error::message;
+use super::frames::{self, Failed, Frames};
+use super::memory::Heap;
 use super::module;
+use super::nvcomp::Nvcomp;
+use crate::slot::encode::ZSTD;
 
-/// A device with the compress kernels.
+/// Bytes of memory for nvCOMP, as the service has it.
+const MEMORY: u64 = 8 << 30;
+
+/// A device with the compress kernels, and nvCOMP where that is wanted.
 pub struct Compress {
     device: Alone,
     kernels: Kernels,
+    nvcomp: Option<(Nvcomp, Arc<Heap>)>,
 }
 
 /// Pages on the device.
@@ -24,20 +34,80 @@ struct Resident {
 }
 
 impl Compress {
-    pub fn open(ordinal: u32, nvrtc: Option<&Path>, cache: &Path) -> Result<Compress, String> {
+    pub fn open(
+        ordinal: u32,
+        nvrtc: Option<&Path>,
+        cache: &Path,
+        nvcomp: Option<&Path>,
+    ) -> Result<Compress, String> {
         let device = Alone::open(&module::COMPRESS, ordinal, nvrtc, cache)?;
         let kernels = Kernels::load(&device.module).map_err(|error| message("load the kernels", error))?;
-        Ok(Compress { device, kernels })
+        let open = |path: &Path| {
+            let heap = Heap::new(&device.context, MEMORY)?;
+            let nvcomp = frames::open(path, &heap, &device.stream)?;
+            Ok((nvcomp, heap))
+        };
+        let nvcomp = nvcomp.map(open).transpose().map_err(|failed: Failed| failed.message())?;
+        Ok(Compress { device, kernels, nvcomp })
     }
 
     /// What becomes of the pages, by a codec of `slot::encode`.
     pub fn compress(&self, pages: &[Vec<u8>], codec: u32) -> Result<Vec<Vec<u8>>, String> {
+        if codec == ZSTD {
+            return self.framed(pages, 0).map(|(frames, ..)| frames);
+        }
         self.compressed(pages, codec).map_err(|error| message("compress pages", error))?
     }
 
-    /// Times the kernels over the pages, medians over the repeats. Gives the bytes that they make, too.
-    pub fn time(&self, pages: &[Vec<u8>], codec: u32, repeats: usize) -> Result<(Times, u64), String> {
-        self.timed(pages, codec, repeats).map_err(|error| message("time the kernels", error))
+    /// Times the kernels over the pages, medians over the repeats. Gives the bytes that they make, too, and what
+    /// else there is to say.
+    pub fn time(
+        &self,
+        pages: &[Vec<u8>],
+        codec: u32,
+        repeats: usize,
+    ) -> Result<(Times, u64, String), String> {
+        if codec == ZSTD {
+            let (frames, times, note) = self.framed(pages, repeats)?;
+            return Ok((times, frames.iter().map(|frame| frame.len() as u64).sum(), note));
+        }
+        let timed = self.timed(pages, codec, repeats).map_err(|error| message("time the kernels", error))?;
+        Ok((timed.0, timed.1, String::new()))
+    }
+
+    /// What nvCOMP makes of the pages, how long it takes, and what memory.
+    fn framed(&self, pages: &[Vec<u8>], repeats: usize) -> Result<(Vec<Vec<u8>>, Times, String), String> {
+        let (nvcomp, heap) = self.nvcomp.as_ref().ok_or("nvCOMP has not been opened")?;
+        let stream = &self.device.stream;
+        let run = || -> Result<_, Failed> {
+            self.device.context.bind_to_thread()?;
+            let mut memory = Vec::new();
+            for page in pages {
+                let block = heap.take(page.len() as u64).ok_or_else(|| "too many pages".to_string())?;
+                // SAFETY: a block of our own, as large.
+                unsafe { put(block.address(), page)? };
+                memory.push(block);
+            }
+            let places = memory.iter().zip(pages).map(|(block, page)| (block.address(), page.len() as u64));
+            let frames = Frames::new(nvcomp, heap, stream, &places.collect::<Vec<_>>())?;
+            // SAFETY: the pages are there; the stream is synchronized by `finish` and at the end of every round.
+            let start = || unsafe { frames.start(stream) };
+            start()?;
+            let places = frames.finish(stream)?;
+            // SAFETY: as many bytes are there.
+            let made = places.iter().map(|&(at, bytes)| unsafe { take(at, bytes as usize) });
+            let made = made.collect::<Result<Vec<Vec<u8>>, _>>()?;
+            if repeats == 0 {
+                return Ok((made, Times::default(), frames.cost()));
+            }
+            let times = self.device.time(&["compress"], repeats, |after| {
+                // It went well before.
+                start().map_err(|_| DriverError(CUresult::CUDA_ERROR_UNKNOWN))?;
+                after(0)
+            })?;
+            Ok((made, times, frames.cost()))
+        };
+        run().map_err(|failed| failed.message())
     }
 
     fn copy_in(&self, pages: &[Vec<u8>]) -> Result<Resident, DriverError> {

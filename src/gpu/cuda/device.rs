@@ -363,6 +363,10 @@ impl Device for CudaDevice {
             Err(fault) => Err(self.abandon(ticket, fault)),
         }
     }
+
+    fn notes(&self) -> Vec<String> {
+        self.grouping.zstd.take_notes()
+    }
 }
 
 impl Drop for CudaDevice {

@@ -7,7 +7,7 @@ use crate::gpu::Fault;
 
 /// The error, with what was being done.
 pub fn fault(doing: &str, error: DriverError) -> Fault {
-    Fault { message: message(doing, error), sticky: sticky(error.0) }
+    Fault { message: message(doing, error), sticky: is_sticky(error) }
 }
 
 /// Without the number's meaning only where the driver itself does not know it.
@@ -23,10 +23,10 @@ pub fn refused(message: String) -> Fault {
 
 /// Errors after which, as the driver's manual says of each, "the context cannot be used" or the process is
 /// left in an inconsistent state; and those that mean that the device or the context is gone.
-fn sticky(code: CUresult) -> bool {
+pub fn is_sticky(error: DriverError) -> bool {
     use CUresult::*;
     matches!(
-        code,
+        error.0,
         CUDA_ERROR_DEINITIALIZED
             | CUDA_ERROR_NOT_INITIALIZED
             | CUDA_ERROR_DEVICE_UNAVAILABLE
@@ -60,6 +60,7 @@ mod tests {
 
     #[test]
     fn a_lost_device_is_told_from_a_full_one() {
+        let sticky = |code| is_sticky(DriverError(code));
         assert!(sticky(CUresult::CUDA_ERROR_ILLEGAL_ADDRESS));
         assert!(sticky(CUresult::CUDA_ERROR_ECC_UNCORRECTABLE));
         assert!(!sticky(CUresult::CUDA_ERROR_OUT_OF_MEMORY));

@@ -6,6 +6,7 @@
 //! out of a slot's buffer before it is used again; encoding has a stream of its own, which waits for that one
 //! first.
 
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use cudarc::driver::sys::{cuMemcpyDtoDAsync_v2, cuMemcpyDtoHAsync_v2, cuMemcpyHtoDAsync_v2};
@@ -15,12 +16,14 @@ use super::alone::take;
 use super::compress::{self, FAILED, Place};
 use super::device::{CudaDevice, lock};
 use super::encode::{self, Tables, Work};
-use super::error::refused;
+use super::error::{is_sticky, refused};
+use super::frames::{self, Failed, Frames};
 use super::memory::{Block, Heap};
+use super::nvcomp::Zstd;
 use crate::gpu::Fault;
 use crate::gpu::encode::{Body, Bounds, Ends, LIMITS, Plan, State, page_rows, plan};
 use crate::gpu::groups::{self, ChunkBodies, Groups, Part};
-use crate::slot::encode::{Chunk, DESCRIBE, LZ4, Request, SNAPPY, Wish, write_answer};
+use crate::slot::encode::{Chunk, DESCRIBE, LZ4, PLAIN_BODIES, Request, SNAPPY, Wish, ZSTD, write_answer};
 use crate::slot::layout::{Header, Op, OutColumn, OutHeader, get};
 
 /// What a device has for row groups.
@@ -29,6 +32,7 @@ pub struct Grouping {
     stream: Arc<CudaStream>,
     encode: encode::Kernels,
     compress: compress::Kernels,
+    pub zstd: Zstd,
     groups: Mutex<Groups<Block, Encoded>>,
     kept: CudaEvent,
 }
@@ -46,15 +50,28 @@ struct Piece {
     bytes: u64,
 }
 
+impl Encoded {
+    fn new(pieces: Vec<Piece>, memory: Block) -> Encoded {
+        Encoded { bytes: pieces.iter().map(|piece| piece.bytes).sum(), pieces, _memory: memory }
+    }
+}
+
 impl Grouping {
+    /// `nvcomp`: the library's path, if there is one to use.
     pub fn new(
         context: &Arc<CudaContext>,
         heap: Arc<Heap>,
         encode: encode::Kernels,
         compress: compress::Kernels,
+        nvcomp: Option<&Path>,
     ) -> Result<Grouping, DriverError> {
         let (stream, kept) = (context.new_stream()?, context.new_event(None)?);
-        Ok(Grouping { heap, stream, encode, compress, groups: Mutex::default(), kept })
+        let opened = match nvcomp.map(|path| frames::open(path, &heap, &stream)) {
+            Some(Err(Failed::Device(error))) if is_sticky(error) => return Err(error),
+            opened => opened.map(|opened| opened.map_err(|failed| failed.message())),
+        };
+        let zstd = Zstd::new(opened);
+        Ok(Grouping { heap, stream, encode, compress, zstd, groups: Mutex::default(), kept })
     }
 }
 
@@ -63,7 +80,7 @@ impl Grouping {
 /// # Safety
 ///
 /// There is room for them at `to`, and nothing else uses it meanwhile.
-unsafe fn put<T: Copy>(to: u64, values: &[T], stream: &CudaStream) -> Result<(), DriverError> {
+pub(super) unsafe fn put<T: Copy>(to: u64, values: &[T], stream: &CudaStream) -> Result<(), DriverError> {
     if values.is_empty() {
         return Ok(());
     }
@@ -128,8 +145,8 @@ impl CudaDevice {
         let (mut from, mut at) = (request.from, 0);
         if request.step == DESCRIBE {
             let parts = groups.parts(group, request, wishes).map_err(refused)?;
-            let (chunks, encoded) = self.encode(parts, wishes, request.codec)?;
-            at = write_answer(output, request.rows, &chunks)
+            let (codec, chunks, encoded) = self.encode(parts, wishes, request.codec)?;
+            at = write_answer(output, request.rows, codec, &chunks)
                 .ok_or_else(|| refused("an answer has no room in its region".into()))?;
             groups.encoded(group, encoded).map_err(refused)?;
             from = 0;
@@ -168,13 +185,13 @@ impl CudaDevice {
         Ok(copied)
     }
 
-    /// Encodes kept columns, and compresses what they become.
+    /// Encodes kept columns, and compresses what they become: in the codec that it says, which may be none.
     fn encode(
         &self,
         parts: &[Part<Block>],
         wishes: &[Wish],
         codec: u32,
-    ) -> Result<(Vec<Chunk>, Encoded), Fault> {
+    ) -> Result<(u32, Vec<Chunk>, Encoded), Fault> {
         let columns = groups::columns(parts, wishes);
         let plan = plan(&columns, page_rows, LIMITS);
         let chunks = groups::chunks(&columns, &plan, page_rows);
@@ -183,20 +200,23 @@ impl CudaDevice {
         let order: Vec<usize> =
             chunks.iter().flat_map(|chunk: &ChunkBodies| chunk.in_file(&plan, &found.states)).collect();
         let mut stored: Vec<u32> = found.bodies.iter().map(|body| body.bytes).collect();
-        let encoded = match codec {
-            SNAPPY | LZ4 => self.compress(codec, &found.bodies, &order, output, &mut stored)?,
-            _ => {
-                let piece = |&number: &usize| {
-                    let body = found.bodies[number];
-                    Piece { address: output.address() + body.at, bytes: body.bytes.into() }
-                };
-                let pieces: Vec<Piece> = order.iter().map(piece).collect();
-                Encoded { bytes: pieces.iter().map(|piece| piece.bytes).sum(), pieces, _memory: output }
-            }
+        let place = |&number: &usize| {
+            let body = found.bodies[number];
+            Piece { address: output.address() + body.at, bytes: body.bytes.into() }
+        };
+        let plain: Vec<Piece> = order.iter().map(place).collect();
+        let compressed = match codec {
+            SNAPPY | LZ4 => Some(self.compress(codec, &found.bodies, &order, &output, &mut stored)?),
+            ZSTD => self.compress_zstd(&plain, &order, &mut stored)?,
+            _ => None,
+        };
+        let (codec, encoded) = match compressed {
+            Some(encoded) => (codec, encoded),
+            None => (PLAIN_BODIES, Encoded::new(plain, output)),
         };
         let Found { bodies, bounds, ends, states } = &found;
         let tables = groups::Tables { bodies, bounds, ends, states, stored: &stored };
-        Ok((groups::describe(wishes, &chunks, &plan, &tables), encoded))
+        Ok((codec, groups::describe(wishes, &chunks, &plan, &tables), encoded))
     }
 
     /// Runs the encode kernels to their end.
@@ -243,7 +263,7 @@ impl CudaDevice {
         codec: u32,
         bodies: &[Body],
         order: &[usize],
-        output: Block,
+        output: &Block,
         stored: &mut [u32],
     ) -> Result<Encoded, Fault> {
         let grouping = &self.grouping;
@@ -294,8 +314,49 @@ impl CudaDevice {
             return Err(refused(format!("GPU {}: {at} bytes of pages are {}", self.info.ordinal, end.at)));
         }
         streams.shrink(at);
-        let pieces = vec![Piece { address: streams.address(), bytes: at }];
-        Ok(Encoded { pieces, bytes: at, _memory: streams })
+        Ok(Encoded::new(vec![Piece { address: streams.address(), bytes: at }], streams))
+    }
+
+    /// Compresses bodies, in order, by nvCOMP, and says in `stored` how long each has become; `None`, and a note
+    /// why, where that is not to be had.
+    fn compress_zstd(
+        &self,
+        bodies: &[Piece],
+        order: &[usize],
+        stored: &mut [u32],
+    ) -> Result<Option<Encoded>, Fault> {
+        let Grouping { heap, stream, zstd, .. } = &self.grouping;
+        let Some(nvcomp) = zstd.nvcomp() else { return Ok(None) };
+        let pages: Vec<(u64, u64)> = bodies.iter().map(|body| (body.address, body.bytes)).collect();
+        let frames = match Frames::new(nvcomp, heap, stream, &pages) {
+            Ok(frames) => frames,
+            Err(reason) => {
+                zstd.give_up(&reason);
+                return Ok(None);
+            }
+        };
+        // SAFETY: the encode kernels are done with the bodies, which start at multiples of 16; whatever comes of
+        // it, the stream is synchronized below.
+        let places = unsafe { frames.start(stream) }.and_then(|()| frames.finish(stream));
+        let places = match places {
+            Ok(places) => places,
+            Err(failed) => {
+                let doing = "compress a row group by nvCOMP";
+                if let Failed::Device(error) = failed
+                    && is_sticky(error)
+                {
+                    return Err(self.fault(doing, error));
+                }
+                stream.synchronize().map_err(|error| self.fault(doing, error))?;
+                zstd.give_up(&failed.message());
+                return Ok(None);
+            }
+        };
+        for (&number, &(_, bytes)) in order.iter().zip(&places) {
+            stored[number] = bytes as u32;
+        }
+        let pieces = places.into_iter().map(|(address, bytes)| Piece { address, bytes }).collect();
+        Ok(Some(Encoded::new(pieces, frames.into_memory())))
     }
 
     /// What was started may still use the blocks that are about to be given back.

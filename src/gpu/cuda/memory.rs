@@ -41,6 +41,7 @@ impl Free {
 pub struct Heap {
     context: Arc<CudaContext>,
     base: u64,
+    bytes: u64,
     free: Mutex<Free>,
 }
 
@@ -48,7 +49,7 @@ impl Heap {
     /// Takes so many bytes of the device's memory, rounded down; none of them for less than a part.
     pub fn new(context: &Arc<CudaContext>, bytes: u64) -> Result<Arc<Heap>, DriverError> {
         let bytes = bytes / ALIGN * ALIGN;
-        let mut heap = Heap { context: context.clone(), base: 0, free: Mutex::default() };
+        let mut heap = Heap { context: context.clone(), base: 0, bytes, free: Mutex::default() };
         if bytes > 0 {
             context.bind_to_thread()?;
             // SAFETY: a context is current; nothing is read before it is written.
@@ -61,6 +62,11 @@ impl Heap {
     /// Where offsets are counted from.
     pub fn base(&self) -> u64 {
         self.base
+    }
+
+    /// Of the allocation.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// A part of so many bytes, if there is one.

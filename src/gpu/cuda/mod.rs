@@ -21,10 +21,12 @@ mod encode;
 #[doc(hidden)]
 pub mod encode_bench;
 mod error;
+mod frames;
 mod group;
 mod launch;
 mod memory;
 mod module;
+pub(in crate::gpu) mod nvcomp;
 mod nvrtc;
 mod pci;
 mod pinned;
@@ -72,6 +74,8 @@ pub struct Config {
     pub group_memory: u64,
     /// NVRTC's file or folder; `None`: where it is usually found.
     pub nvrtc: Option<PathBuf>,
+    /// nvCOMP's file, if zstd pages are to be compressed by it.
+    pub nvcomp: Option<PathBuf>,
     /// Where compiled kernels are kept.
     pub cache: PathBuf,
     /// Test: each device's slot of this number, from 0, makes a kernel fault.
@@ -174,7 +178,8 @@ unsafe fn open(
     })?;
     let left = limit.saturating_sub(bytes).min(config.group_memory);
     let heap = Heap::new(&context, left).map_err(failed("allocate memory for row groups"))?;
-    let grouping = Grouping::new(&context, heap, encode, compress).map_err(failed("make a stream"))?;
+    let grouping = Grouping::new(&context, heap, encode, compress, config.nvcomp.as_deref());
+    let grouping = grouping.map_err(failed("make a stream, or use nvCOMP"))?;
     let made =
         Made { info, bandwidth, context, streams, kernels, need, planted, grouping, arena, pool: registered };
     CudaDevice::new(made).map_err(failed("prepare buffers"))
@@ -242,6 +247,7 @@ mod tests {
             memory_limit: 0,
             group_memory: 0,
             nvrtc: None,
+            nvcomp: None,
             cache: std::env::temp_dir(),
             fault_after: None,
             exhaust_memory: false,
