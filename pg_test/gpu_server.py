@@ -127,4 +127,7 @@ def wait_until_writing(out, call):
 
 
 def kill_engine(server):
-    os.kill(beacon(server)["engine"], 9)
+    """Returns its process, which the beacon names until the service has noticed."""
+    engine = beacon(server)["engine"]
+    os.kill(engine, 9)
+    return engine

@@ -128,8 +128,8 @@ def test_engines_that_keep_dying(new_server, out):
             eventually(lambda: ready(server) or beacon(server)["state"] == "failed", 20)
             if beacon(server)["state"] == "failed":
                 break
-            kill_engine(server)
-            eventually(lambda: not ready(server))
+            killed = kill_engine(server)
+            eventually(lambda: beacon(server)["engine"] != killed)
         eventually(lambda: beacon(server)["state"] == "failed", 20)
         with raises("55000") as caught:
             export(connection, "big", out / "t.parquet", device="gpu")

@@ -3,14 +3,19 @@
 //! Runs in a process of its own, which the GPU service forks; `run` is its main thread.
 //!
 //! ```text
-//! pool --READY--> dispatcher --bounded--> feeder --bounded--> drainer --> DONE | FAILED
-//!                     ^                   (submit)            (collect)        |
-//!                     +-------------------- finished, doorbell ----------------+
+//! pool --READY--> dispatcher --bounded--> feeder --bounded--> drainer ----> DONE | FAILED
+//!                     ^                   (submit) --bounded--> answerers       |
+//!                     |                                        (collect)        |
+//!                     +-------------------- finished, doorbell -----------------+
 //! ```
 //!
 //! The dispatcher (the calling thread) takes what is ready in the order of submission, assigns it
 //! (`schedule`) and passes on as much as each device's channel holds; the rest waits in one queue a device, so
 //! that a busy device holds nobody else up. Queues are bounded by the pool: a slot is in one place at a time.
+//! Slots of rows are collected in their order, by one drainer. A request for an encoded row group comes when its
+//! slots have come back, so that requests need no order: a few threads answer them, beside the drainer and each
+//! other.
+//!
 //! Exporters that submit at once share a device in the order of their tickets; none can overtake.
 //!
 //! Every slot that was taken is finished exactly once, by whoever has its handle when it is dropped at the
@@ -31,6 +36,7 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
 use super::schedule::{Policy, Schedule, allowed};
 use super::{Device, Fault};
+use crate::slot::encode::is_request;
 use crate::slot::pool::{Pool, Running};
 
 /// Why the engine returned. Either way its process is to end.
@@ -44,6 +50,8 @@ pub enum Exit {
 
 /// Slots in a device's channel beyond those that it can have in flight: while the dispatcher looks elsewhere.
 const AHEAD: usize = 2;
+/// Threads of a device that answer requests: while one waits for kernels, another's pages are copied back.
+const ANSWERERS: usize = 4;
 /// What threads get to return after a device was lost.
 const LAST_CHANCE: Duration = Duration::from_secs(5);
 
@@ -107,9 +115,13 @@ pub fn run(
             feeds.push(feed);
             let (device, engine) = (device.as_ref(), &engine);
             let hand = Hand { engine, device, place, ordinal: ordinals[place], finished: finished.clone() };
-            let other = hand.clone();
-            scope.spawn(move || hand.guard(|hand| hand.feed(&work, &flown)));
-            scope.spawn(move || other.guard(|hand| hand.drain(&flights)));
+            // Room for all that there can be: the feeder never waits for those who answer.
+            let (asked, requests) = bounded(pool.slots().0);
+            for flights in std::iter::once(flights).chain(std::iter::repeat_n(requests, ANSWERERS)) {
+                let other = hand.clone();
+                scope.spawn(move || other.guard(|hand| hand.drain(&flights)));
+            }
+            scope.spawn(move || hand.guard(|hand| hand.feed(&work, &flown, &asked)));
         }
         drop(finished);
         let queues = feeds.iter().map(|_| VecDeque::new()).collect();
@@ -256,7 +268,7 @@ impl Dispatcher<'_> {
     }
 }
 
-/// One device's feeder or drainer.
+/// One device's feeder, its drainer, or one that answers.
 #[derive(Clone)]
 struct Hand<'a> {
     engine: &'a Engine<'a>,
@@ -275,22 +287,23 @@ impl Hand<'_> {
     }
 
     /// Feeder.
-    fn feed(&self, work: &Receiver<Work>, flown: &Sender<(usize, Work)>) {
+    fn feed(&self, work: &Receiver<Work>, flown: &Sender<(usize, Work)>, asked: &Sender<(usize, Work)>) {
         for work in work {
             if self.engine.is_ending() || work.running.is_abandoned() {
                 let why = self.engine.farewell();
                 self.finish(work, |running| running.fail(&why), false);
                 continue;
             }
+            let channel = if is_request(work.running.input()) { asked } else { flown };
             match self.device.submit(work.group, work.running.input()) {
-                // When the drainer has panicked, the slot fails as it is dropped.
-                Ok(ticket) => drop(flown.send((ticket, work))),
+                // When those who collect have panicked, the slot fails as it is dropped.
+                Ok(ticket) => drop(channel.send((ticket, work))),
                 Err(fault) => self.fault(work, &fault),
             }
         }
     }
 
-    /// Drainer.
+    /// Drainer, or one that answers.
     fn drain(&self, flights: &Receiver<(usize, Work)>) {
         // From a device that is lost too: the feeder may wait for it to have room.
         for (ticket, mut work) in flights {

@@ -165,8 +165,8 @@ impl FakeDevice {
         let kept = &mut self.kept.lock().unwrap_or_else(PoisonError::into_inner).0;
         let (from, mut at) = (request.from as usize, 0);
         if request.step == DESCRIBE {
-            let parts = kept.parts(group, request, wishes)?;
-            let (codec, chunks, bodies) = encode(parts, wishes, request.codec, &self.zstd)?;
+            let parts = kept.take(group, request, wishes)?;
+            let (codec, chunks, bodies) = encode(&parts, wishes, request.codec, &self.zstd)?;
             at = write_answer(output, request.rows, codec, &chunks)
                 .ok_or("an answer has no room in its region")?;
             kept.encoded(group, bodies)?;

@@ -1,7 +1,7 @@
 //! The row groups that a device keeps: the columns of their slots until they are encoded, then what they have
 //! become until it has been fetched.
 //!
-//! Runs in the engine, on the drainer's thread. A process has one group at a time, which ends when its last byte
+//! Runs in the engine, on the drainer's thread and those that answer. A process has one group at a time, which ends when its last byte
 //! is fetched, when the process begins another one, when nobody has asked for it for a while, and when the
 //! process is gone.
 
@@ -79,9 +79,9 @@ impl<M, F> Groups<M, F> {
         Ok(found)
     }
 
-    /// A group's slots, when they are all that the request counts.
-    pub fn parts(&mut self, group: u64, request: &Request, wishes: &[Wish]) -> Result<&[Part<M>], String> {
-        let parts = &self.find(group)?.parts;
+    /// Takes a group's slots, when they are all that the request counts.
+    pub fn take(&mut self, group: u64, request: &Request, wishes: &[Wish]) -> Result<Vec<Part<M>>, String> {
+        let parts = std::mem::take(&mut self.find(group)?.parts);
         let rows: u64 = parts.iter().map(|part| u64::from(part.rows)).sum();
         let shapes = |ops: &[Op]| ops.iter().map(|op| shape(*op)).collect::<Option<Vec<Shape>>>();
         let ops: Vec<Op> = wishes.iter().map(|wish| wish.op).collect();
@@ -93,11 +93,10 @@ impl<M, F> Groups<M, F> {
         }
     }
 
-    /// The columns are not needed any more.
-    pub fn encoded(&mut self, group: u64, encoded: F) -> Result<&F, String> {
-        let found = self.find(group)?;
-        found.parts.clear();
-        Ok(found.encoded.insert(encoded))
+    /// What the slots that were taken have become.
+    pub fn encoded(&mut self, group: u64, encoded: F) -> Result<(), String> {
+        self.find(group)?.encoded = Some(encoded);
+        Ok(())
     }
 
     pub fn get(&mut self, group: u64) -> Result<&F, String> {
@@ -274,14 +273,28 @@ mod tests {
         groups.prepare(group(5), 1).unwrap();
         groups.keep(group(5), part(7)).unwrap();
         let request = Request { rows: 17, slots: 2, ..Request::default() };
-        assert_eq!(groups.parts(group(5), &request, &[WISH]).unwrap().len(), 2);
-        assert!(groups.parts(group(5), &Request { rows: 16, ..request }, &[WISH]).is_err());
-        assert!(groups.parts(group(5), &Request { slots: 1, ..request }, &[WISH]).is_err());
-        assert!(groups.parts(group(5), &request, &[Wish { op: Op::Int8, ..WISH }]).is_err());
         assert!(groups.get(group(5)).is_err());
+        assert_eq!(groups.take(group(5), &request, &[WISH]).unwrap().len(), 2);
+        assert!(groups.take(group(5), &request, &[WISH]).is_err() && groups.get(group(5)).is_err());
         groups.encoded(group(5), 9).unwrap();
         assert_eq!(groups.get(group(5)), Ok(&9));
         assert!(groups.prepare(group(5), 2).is_err());
+    }
+
+    #[test]
+    fn requests_are_for_what_was_kept() {
+        let request = Request { rows: 10, slots: 1, ..Request::default() };
+        let refused = [
+            (Request { rows: 9, ..request }, WISH),
+            (Request { slots: 2, ..request }, WISH),
+            (request, Wish { op: Op::Int8, ..WISH }),
+        ];
+        for (request, wish) in refused {
+            let mut groups: Groups<(), u8> = Groups::default();
+            groups.prepare(group(5), 0).unwrap();
+            groups.keep(group(5), part(10)).unwrap();
+            assert!(groups.take(group(5), &request, &[wish]).is_err());
+        }
     }
 
     #[test]

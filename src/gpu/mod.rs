@@ -33,7 +33,8 @@ pub struct Fault {
     pub sticky: bool,
 }
 
-/// What decodes slots. A feeder thread calls `submit`, a drainer thread `collect`, in the same order.
+/// What decodes slots. A feeder thread calls `submit`, a drainer thread `collect`, in the same order; `collect` of
+/// requests for encoded row groups is called by other threads, in any order and at once.
 ///
 /// After a sticky fault both return at once, with another one: every ticket is collected all the same.
 pub trait Device: Send + Sync {

@@ -57,7 +57,11 @@ pub fn find(effort: Effort) -> Result<Beacon, Unavailable> {
             },
             known => match &started {
                 Some(ours) if !ours.has_ended() => {}
-                Some(_) => return Err(ended(known)),
+                // What was read may be older than the end, which another service may have been the reason of.
+                Some(_) => match look()? {
+                    Some((_, true)) => {}
+                    known => return Err(ended(known)),
+                },
                 None if effort == Effort::Look => return Err(ended(known)),
                 None if effort == Effort::Start && is_hopeless(known.as_ref()) => return Err(ended(known)),
                 None => started = Some(bgworker::start().ok_or_else(no_room)?),

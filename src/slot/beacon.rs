@@ -89,7 +89,7 @@ impl Held {
     }
 }
 
-/// What the file says, and whether a service lives.
+/// What the file says, and whether a service lives. One that has written nothing yet is starting.
 pub fn read(path: &Path) -> io::Result<Option<(Beacon, bool)>> {
     let file = match File::open(path) {
         Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -99,7 +99,7 @@ pub fn read(path: &Path) -> io::Result<Option<(Beacon, bool)>> {
         let mut text = vec![0; BYTES];
         let length = file.read_at(&mut text, 0)?;
         if length == 0 {
-            return Ok(None);
+            return Ok(is_locked(&file)?.then(|| (Beacon::default(), true)));
         }
         // The lock is asked for after the text: one that ends meanwhile is not taken to be alive.
         if let Ok(beacon) = serde_json::from_slice(&text[..length]) {
@@ -148,8 +148,10 @@ mod tests {
         let path = std::env::temp_dir().join(format!("pg_strata-beacon-{}", std::process::id()));
         let _ = std::fs::remove_file(&path);
         assert_eq!(read(&path).unwrap(), None);
+        drop(Held::take(&path).unwrap().unwrap());
+        assert_eq!(read(&path).unwrap(), None, "nothing was written, and nobody has it");
         let held = Held::take(&path).unwrap().unwrap();
-        assert_eq!(read(&path).unwrap(), None, "nothing has been written");
+        assert_eq!(read(&path).unwrap(), Some((Beacon::default(), true)), "a service that starts");
         assert!(Held::take(&path).unwrap().is_none());
         let beacon = Beacon { pid: 7, generation: 3, state: State::Ready, ..Beacon::default() };
         held.write(&beacon).unwrap();

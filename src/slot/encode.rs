@@ -260,12 +260,14 @@ pub fn write_request(region: &mut [u8], request: Request, wishes: &[Wish]) -> bo
     written
 }
 
+/// Whether a region holds a request, and not rows.
+pub fn is_request(region: &[u8]) -> bool {
+    get(region, 0).is_some_and(|request: Request| request.kind == ENCODE)
+}
+
 /// The request that a region holds; `None` when it holds rows.
 pub fn read_request(region: &[u8]) -> Option<Result<(Request, Vec<Wish>), String>> {
-    let request: Request = get(region, 0)?;
-    if request.kind != ENCODE {
-        return None;
-    }
+    let request: Request = get(region, 0).filter(|_| is_request(region))?;
     let wish = |number: usize| {
         let entry: WishEntry = get(region, size_of::<Request>() + number * size_of::<WishEntry>())?;
         let (op, order) = (Op::try_from(entry.op).ok()?, Order::of(entry.order)?);

@@ -12,9 +12,10 @@
 //!
 //! The report has a stream to itself: behind `copy_out` it would wait for other slots' columns, and on
 //! `compute` it would hold up the next slot's kernels. `submit` is called by the feeder's thread and
-//! `collect` by the drainer's; both bind the context first.
+//! `collect` by the drainer's and those that answer requests; all bind the context first.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use cudarc::driver::sys::{CUevent_flags, cuMemcpyDtoHAsync_v2, cuMemcpyHtoDAsync_v2};
@@ -60,11 +61,19 @@ struct Buffer {
     task: Mutex<Option<Task>>,
 }
 
-/// What a slot asks for.
+/// Rows to be decoded.
 #[derive(Clone)]
-enum Task {
-    Decode { group: u64, header: Header, ops: Vec<Op> },
-    Answer { group: u64, request: Request, wishes: Vec<Wish> },
+struct Task {
+    group: u64,
+    header: Header,
+    ops: Vec<Op>,
+}
+
+/// A request for an encoded row group.
+struct Asked {
+    group: u64,
+    request: Request,
+    wishes: Vec<Wish>,
 }
 
 impl Buffer {
@@ -98,6 +107,9 @@ pub struct CudaDevice {
     planted: Option<Planted>,
     pub(super) grouping: Grouping,
     buffers: Vec<Buffer>,
+    /// Requests in flight, by their tickets, which come behind those of the buffers.
+    asked: Mutex<HashMap<usize, Asked>>,
+    next_request: AtomicUsize,
     free: Mutex<Vec<usize>>,
     freed: Condvar,
     submitted: AtomicU64,
@@ -136,6 +148,8 @@ impl CudaDevice {
             planted,
             grouping,
             free: Mutex::new((0..buffers.len()).collect()),
+            asked: Mutex::default(),
+            next_request: AtomicUsize::new(buffers.len()),
             buffers,
             freed: Condvar::new(),
             submitted: AtomicU64::new(0),
@@ -185,14 +199,25 @@ impl CudaDevice {
         self.freed.notify_one();
     }
 
-    /// A buffer of a slot that failed half-way may still be in use by what was started.
-    fn abandon(&self, index: usize, fault: Fault) -> Fault {
-        let fault = match self.context.synchronize() {
+    /// What a slot that failed half-way has started may still use its memory: ends that.
+    fn settle(&self, fault: Fault) -> Fault {
+        match self.context.synchronize() {
             Err(error) if !fault.sticky => self.fault("finish what was started", error),
             _ => fault,
-        };
+        }
+    }
+
+    fn abandon(&self, index: usize, fault: Fault) -> Fault {
+        let fault = self.settle(fault);
         self.release(index);
         fault
+    }
+
+    /// Keeps a request for `collect`.
+    fn ask(&self, asked: Asked) -> usize {
+        let ticket = self.next_request.fetch_add(1, Ordering::Relaxed);
+        lock(&self.asked).insert(ticket, asked);
+        ticket
     }
 
     pub(super) fn parts(&self, index: usize) -> Parts {
@@ -272,22 +297,9 @@ impl CudaDevice {
         Ok(bytes)
     }
 
-    fn finish(&self, index: usize, task: &Task, output: &mut [u8]) -> Result<(), Fault> {
-        match task {
-            Task::Decode { group, header, ops } => self.bring_back(index, *group, header, ops, output),
-            Task::Answer { group, request, wishes } => self.answer(*group, request, wishes, output),
-        }
-    }
-
-    fn bring_back(
-        &self,
-        index: usize,
-        group: u64,
-        header: &Header,
-        ops: &[Op],
-        output: &mut [u8],
-    ) -> Result<(), Fault> {
+    fn bring_back(&self, index: usize, task: &Task, output: &mut [u8]) -> Result<(), Fault> {
         let (buffer, streams) = (&self.buffers[index], &self.streams);
+        let Task { group, header, ops } = task;
         buffer.reported.synchronize().map_err(|error| self.fault("decode a slot", error))?;
         // SAFETY: the one copy to the report is complete.
         let report = unsafe { buffer.report.get() };
@@ -295,7 +307,7 @@ impl CudaDevice {
         if !header.returns_columns() {
             output[..bytes].copy_from_slice(&report[..bytes]);
             let kept = header.flags & KEEP != 0;
-            return if kept { self.keep(group, header, ops, buffer.parts.output, report) } else { Ok(()) };
+            return if kept { self.keep(*group, header, ops, buffer.parts.output, report) } else { Ok(()) };
         }
         let copied = |error| self.fault("copy columns back", error);
         // SAFETY: `bytes` of the output region, which is ours until we return, from as many of the buffer.
@@ -323,9 +335,7 @@ impl Device for CudaDevice {
         self.bind()?;
         if let Some(request) = read_request(region) {
             let (request, wishes) = request.map_err(refused)?;
-            let index = self.acquire()?;
-            *lock(&self.buffers[index].task) = Some(Task::Answer { group, request, wishes });
-            return Ok(index);
+            return Ok(self.ask(Asked { group, request, wishes }));
         }
         let input = Input::new(region).map_err(|what| refused(format!("a slot's input: {what}")))?;
         let fixed = lay_out(input.rows(), input.ops()).1;
@@ -340,7 +350,7 @@ impl Device for CudaDevice {
             )));
         }
         let index = self.acquire()?;
-        let task = Task::Decode { group, header: *input.header(), ops: input.ops().to_vec() };
+        let task = Task { group, header: *input.header(), ops: input.ops().to_vec() };
         *lock(&self.buffers[index].task) = Some(task);
         match self.start(region, &input, index) {
             Ok(()) => Ok(index),
@@ -349,13 +359,18 @@ impl Device for CudaDevice {
     }
 
     fn collect(&self, ticket: usize, output: &mut [u8]) -> Result<(), Fault> {
+        let asked = lock(&self.asked).remove(&ticket);
+        if let Some(Asked { group, request, wishes }) = asked {
+            self.bind()?;
+            return self.answer(group, &request, &wishes, output).map_err(|fault| self.settle(fault));
+        }
         let task = self.buffers.get(ticket).and_then(|buffer| lock(&buffer.task).clone());
         let Some(task) = task else { return Err(refused(format!("no slot has ticket {ticket}"))) };
         if let Err(fault) = self.bind() {
             self.release(ticket);
             return Err(fault);
         }
-        match self.finish(ticket, &task, output) {
+        match self.bring_back(ticket, &task, output) {
             Ok(()) => {
                 self.release(ticket);
                 Ok(())

@@ -1,10 +1,11 @@
 //! Row groups on a CUDA device: the columns of their slots are kept, then encoded and compressed, and the bodies
 //! of pages copied back piece by piece.
 //!
-//! All of it on the drainer's thread, which waits for the kernels of a request: meanwhile the feeder goes on, and
-//! other slots are copied in and decoded. Kept columns are copied on the stream that decodes, so that they are
-//! out of a slot's buffer before it is used again; encoding has a stream of its own, which waits for that one
-//! first.
+//! Columns are kept on the drainer's thread: copied on the stream that decodes, so that they are out of a slot's
+//! buffer before it is used again. Requests are answered on other threads, several at once, each on a lane: a
+//! stream of its own, in which kernels and copies wait for each other and for nobody else's. Memory that is taken
+//! may be that of a group which was dropped while its columns were still to be copied there, so that a lane waits
+//! for the stream that decodes before it writes to what it has taken.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -29,12 +30,31 @@ use crate::slot::layout::{Header, Op, OutColumn, OutHeader, get};
 /// What a device has for row groups.
 pub struct Grouping {
     pub heap: Arc<Heap>,
-    stream: Arc<CudaStream>,
+    context: Arc<CudaContext>,
+    /// Those that nobody uses.
+    lanes: Mutex<Vec<Lane>>,
     encode: encode::Kernels,
     compress: compress::Kernels,
     pub zstd: Zstd,
-    groups: Mutex<Groups<Block, Encoded>>,
-    kept: CudaEvent,
+    groups: Mutex<Groups<Block, Arc<Encoded>>>,
+}
+
+/// Where one request's kernels and copies run.
+struct Lane {
+    stream: Arc<CudaStream>,
+    caught_up: CudaEvent,
+}
+
+impl Lane {
+    fn new(context: &Arc<CudaContext>) -> Result<Lane, DriverError> {
+        Ok(Lane { stream: context.new_stream()?, caught_up: context.new_event(None)? })
+    }
+
+    /// What comes next here waits for what another stream has to do by now.
+    fn follow(&self, other: &CudaStream) -> Result<(), DriverError> {
+        self.caught_up.record(other)?;
+        self.stream.wait(&self.caught_up)
+    }
 }
 
 /// An encoded group: its bodies in order, and the memory that they lie in.
@@ -65,13 +85,14 @@ impl Grouping {
         compress: compress::Kernels,
         nvcomp: Option<&Path>,
     ) -> Result<Grouping, DriverError> {
-        let (stream, kept) = (context.new_stream()?, context.new_event(None)?);
-        let opened = match nvcomp.map(|path| frames::open(path, &heap, &stream)) {
+        let lane = Lane::new(context)?;
+        let opened = match nvcomp.map(|path| frames::open(path, &heap, &lane.stream)) {
             Some(Err(Failed::Device(error))) if is_sticky(error) => return Err(error),
             opened => opened.map(|opened| opened.map_err(|failed| failed.message())),
         };
         let zstd = Zstd::new(opened);
-        Ok(Grouping { heap, stream, encode, compress, zstd, groups: Mutex::default(), kept })
+        let (context, lanes) = (context.clone(), Mutex::new(vec![lane]));
+        Ok(Grouping { heap, context, lanes, encode, compress, zstd, groups: Mutex::default() })
     }
 }
 
@@ -141,26 +162,48 @@ impl CudaDevice {
         wishes: &[Wish],
         output: &mut [u8],
     ) -> Result<(), Fault> {
-        let mut groups = lock(&self.grouping.groups);
+        let idle = lock(&self.grouping.lanes).pop();
+        let lane = idle.map_or_else(|| Lane::new(&self.grouping.context), Ok);
+        let lane = lane.map_err(|error| self.fault("make a stream", error))?;
+        let answered = self.answer_on(&lane, group, request, wishes, output);
+        lock(&self.grouping.lanes).push(lane);
+        answered
+    }
+
+    fn answer_on(
+        &self,
+        lane: &Lane,
+        group: u64,
+        request: &Request,
+        wishes: &[Wish],
+        output: &mut [u8],
+    ) -> Result<(), Fault> {
+        let groups = || lock(&self.grouping.groups);
         let (mut from, mut at) = (request.from, 0);
         if request.step == DESCRIBE {
-            let parts = groups.parts(group, request, wishes).map_err(refused)?;
-            let (codec, chunks, encoded) = self.encode(parts, wishes, request.codec)?;
+            let parts = groups().take(group, request, wishes).map_err(refused)?;
+            let (codec, chunks, encoded) = self.encode(lane, &parts, wishes, request.codec)?;
             at = write_answer(output, request.rows, codec, &chunks)
                 .ok_or_else(|| refused("an answer has no room in its region".into()))?;
-            groups.encoded(group, encoded).map_err(refused)?;
+            groups().encoded(group, Arc::new(encoded)).map_err(refused)?;
             from = 0;
         }
-        let encoded = groups.get(group).map_err(refused)?;
-        let copied = self.bring_bodies(encoded, from, &mut output[at..])?;
+        let encoded = groups().get(group).map_err(refused)?.clone();
+        let copied = self.bring_bodies(lane, &encoded, from, &mut output[at..])?;
         if from + copied >= encoded.bytes {
-            groups.forget(group);
+            groups().forget(group);
         }
         Ok(())
     }
 
     /// Copies bodies from byte `from` on, as many as there are and have room.
-    fn bring_bodies(&self, encoded: &Encoded, from: u64, output: &mut [u8]) -> Result<u64, Fault> {
+    fn bring_bodies(
+        &self,
+        lane: &Lane,
+        encoded: &Encoded,
+        from: u64,
+        output: &mut [u8],
+    ) -> Result<u64, Fault> {
         let failed = |error| self.fault("copy pages back", error);
         let (mut at, mut copied) = (0, 0u64);
         for piece in &encoded.pieces {
@@ -174,20 +217,21 @@ impl CudaDevice {
             // SAFETY: as many bytes of the region, which is ours until we return, from as many of the group's
             // memory, which the kernels are done with.
             unsafe {
-                let stream = self.streams.copy_out.cu_stream();
+                let stream = lane.stream.cu_stream();
                 cuMemcpyDtoHAsync_v2(to.cast(), piece.address + skip, bytes as usize, stream)
             }
             .result()
             .map_err(failed)?;
             copied += bytes;
         }
-        self.streams.copy_out.synchronize().map_err(failed)?;
+        lane.stream.synchronize().map_err(failed)?;
         Ok(copied)
     }
 
     /// Encodes kept columns, and compresses what they become: in the codec that it says, which may be none.
     fn encode(
         &self,
+        lane: &Lane,
         parts: &[Part<Block>],
         wishes: &[Wish],
         codec: u32,
@@ -196,7 +240,7 @@ impl CudaDevice {
         let plan = plan(&columns, page_rows, LIMITS);
         let chunks = groups::chunks(&columns, &plan, page_rows);
         let output = self.room(plan.output_bytes + 256)?;
-        let found = self.run_encode(&plan, &output)?;
+        let found = self.run_encode(lane, &plan, &output)?;
         let order: Vec<usize> =
             chunks.iter().flat_map(|chunk: &ChunkBodies| chunk.in_file(&plan, &found.states)).collect();
         let mut stored: Vec<u32> = found.bodies.iter().map(|body| body.bytes).collect();
@@ -206,8 +250,8 @@ impl CudaDevice {
         };
         let plain: Vec<Piece> = order.iter().map(place).collect();
         let compressed = match codec {
-            SNAPPY | LZ4 => Some(self.compress(codec, &found.bodies, &order, &output, &mut stored)?),
-            ZSTD => self.compress_zstd(&plain, &order, &mut stored)?,
+            SNAPPY | LZ4 => Some(self.compress(lane, codec, &found.bodies, &order, &output, &mut stored)?),
+            ZSTD => self.compress_zstd(lane, &plain, &order, &mut stored)?,
             _ => None,
         };
         let (codec, encoded) = match compressed {
@@ -220,16 +264,15 @@ impl CudaDevice {
     }
 
     /// Runs the encode kernels to their end.
-    fn run_encode(&self, plan: &Plan, output: &Block) -> Result<Found, Fault> {
+    fn run_encode(&self, lane: &Lane, plan: &Plan, output: &Block) -> Result<Found, Fault> {
         let grouping = &self.grouping;
         let tables = self.room(Tables::at(0, plan).end)?;
         let scratch = self.room(plan.scratch_bytes + 256)?;
         let places = Tables::at(tables.address(), plan);
         let work = Work::new(plan, grouping.heap.base(), places, output.address(), scratch.address());
         let run = || -> Result<Found, DriverError> {
-            let stream = &grouping.stream;
-            grouping.kept.record(&self.streams.compute)?;
-            stream.wait(&grouping.kept)?;
+            let stream = &lane.stream;
+            lane.follow(&self.streams.compute)?;
             // SAFETY: blocks of our own, as large as the plan says; the kept columns are where the plan says,
             // and what was copied there comes before in the order of the streams.
             unsafe {
@@ -249,7 +292,7 @@ impl CudaDevice {
                 })
             }
         };
-        let found = run().map_err(|error| self.give_up("encode a row group", error))?;
+        let found = run().map_err(|error| self.give_up(lane, "encode a row group", error))?;
         let outside = |body: &Body| body.at + u64::from(body.bytes) > plan.output_bytes;
         match found.bodies.iter().any(outside) {
             true => Err(refused(format!("GPU {}: a page lies outside of its room", self.info.ordinal))),
@@ -260,6 +303,7 @@ impl CudaDevice {
     /// Compresses bodies of `output`, in order, and says in `stored` how long each has become.
     fn compress(
         &self,
+        lane: &Lane,
         codec: u32,
         bodies: &[Body],
         order: &[usize],
@@ -290,17 +334,18 @@ impl CudaDevice {
             bound,
         };
         let run = || -> Result<Vec<Place>, DriverError> {
+            lane.follow(&self.streams.compute)?;
             // SAFETY: blocks of our own, as large as compress.cu asks. Bodies start at multiples of 16, and are
             // followed by their room's slack or the next one.
             unsafe {
-                put(work.pages, &places, &grouping.stream)?;
-                grouping.compress.launch(&grouping.stream, &work, codec, |_| Ok(()))?;
+                put(work.pages, &places, &lane.stream)?;
+                grouping.compress.launch(&lane.stream, &work, codec, |_| Ok(()))?;
             }
-            grouping.stream.synchronize()?;
+            lane.stream.synchronize()?;
             // SAFETY: as many were written, of integers only.
             unsafe { take(work.bodies, places.len() + 1) }
         };
-        let found = run().map_err(|error| self.give_up("compress a row group", error))?;
+        let found = run().map_err(|error| self.give_up(lane, "compress a row group", error))?;
         let end = found[places.len()];
         let mut at = 0;
         for (&number, stream) in order.iter().zip(&found) {
@@ -321,11 +366,12 @@ impl CudaDevice {
     /// why, where that is not to be had.
     fn compress_zstd(
         &self,
+        lane: &Lane,
         bodies: &[Piece],
         order: &[usize],
         stored: &mut [u32],
     ) -> Result<Option<Encoded>, Fault> {
-        let Grouping { heap, stream, zstd, .. } = &self.grouping;
+        let (Grouping { heap, zstd, .. }, stream) = (&self.grouping, &lane.stream);
         let Some(nvcomp) = zstd.nvcomp() else { return Ok(None) };
         let pages: Vec<(u64, u64)> = bodies.iter().map(|body| (body.address, body.bytes)).collect();
         let frames = match Frames::new(nvcomp, heap, stream, &pages) {
@@ -335,9 +381,11 @@ impl CudaDevice {
                 return Ok(None);
             }
         };
+        let followed = lane.follow(&self.streams.compute).map_err(Failed::from);
         // SAFETY: the encode kernels are done with the bodies, which start at multiples of 16; whatever comes of
         // it, the stream is synchronized below.
-        let places = unsafe { frames.start(stream) }.and_then(|()| frames.finish(stream));
+        let started = followed.and_then(|()| unsafe { frames.start(stream) });
+        let places = started.and_then(|()| frames.finish(stream));
         let places = match places {
             Ok(places) => places,
             Err(failed) => {
@@ -360,9 +408,9 @@ impl CudaDevice {
     }
 
     /// What was started may still use the blocks that are about to be given back.
-    fn give_up(&self, doing: &str, error: DriverError) -> Fault {
+    fn give_up(&self, lane: &Lane, doing: &str, error: DriverError) -> Fault {
         let fault = self.fault(doing, error);
-        match self.grouping.stream.synchronize() {
+        match lane.stream.synchronize() {
             Err(error) if !fault.sticky => self.fault("finish what was started", error),
             _ => fault,
         }
