@@ -64,13 +64,17 @@ fn without_nan(bounds: ArrayRef) -> ArrayRef {
     }
 }
 
+/// Which of Parquet's columns it is; `None` for a nested one.
+pub fn leaf_of(metadata: &ArrowReaderMetadata, column: usize) -> Option<usize> {
+    let descr = metadata.parquet_schema();
+    let (leaf, _) = parquet_column(descr, metadata.schema(), metadata.schema().fields().get(column)?.name())?;
+    (descr.get_column_root_idx(leaf) == column).then_some(leaf)
+}
+
 fn parquet_bounds(metadata: &ArrowReaderMetadata, column: usize) -> Option<Bounds> {
     let field = metadata.schema().fields().get(column)?;
     let descr = metadata.parquet_schema();
-    let (leaf, _) = parquet_column(descr, metadata.schema(), field.name())?;
-    if descr.get_column_root_idx(leaf) != column {
-        return None;
-    }
+    let leaf = leaf_of(metadata, column)?;
     let of = descr.column(leaf);
     let file = metadata.metadata().file_metadata();
     let groups = metadata.metadata().row_groups();

@@ -1,4 +1,4 @@
-//! A look at a Parquet footer before it is decoded.
+//! A look at a Parquet footer, and at what lies apart from it, before it is decoded.
 //!
 //! The decoder trusts two things in a footer that anybody may have written: it reserves memory for as many
 //! children as a group claims, and follows groups in groups by recursion. Neither failure can be caught, so that
@@ -22,6 +22,23 @@ pub fn check(footer: &[u8]) -> Checked<()> {
         _ => reader.skip(kind, DEEPEST),
     })?;
     check_tree(&children)
+}
+
+/// Of a Bloom filter's header: how long it is, and how long the bits behind it (parquet.thrift,
+/// BloomFilterHeader). What else it says is the decoder's.
+pub fn bloom_header(bytes: &[u8]) -> Checked<(usize, usize)> {
+    const NUM_BYTES: i64 = 1;
+    let mut bits = None;
+    let mut reader = Reader { rest: bytes };
+    reader.fields(DEEPEST, &mut |reader, field, kind| match (field, kind) {
+        (NUM_BYTES, I32) => {
+            bits = Some(reader.zigzag()?);
+            Ok(())
+        }
+        _ => reader.skip(kind, DEEPEST),
+    })?;
+    let bits = bits.and_then(|bits| usize::try_from(bits).ok()).ok_or(MALFORMED)?;
+    Ok((bytes.len() - reader.rest.len(), bits))
 }
 
 /// `children`: how many each element claims, depth first.

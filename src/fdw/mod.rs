@@ -7,6 +7,7 @@
 //! Pure: no server. All I/O is pread, so that a file that is truncated meanwhile is an error and never a
 //! signal. Runs in the backend or parallel worker that scans a foreign table; there are no threads.
 
+mod bloom;
 mod bounds;
 mod cache;
 mod error;
@@ -17,12 +18,14 @@ mod ipc;
 mod meta;
 mod overlap;
 mod pattern;
+mod prefix;
 mod read;
 mod schema;
 mod slices;
 mod source;
 pub mod values;
 
+pub use bloom::{BloomFilter, Sought};
 pub use bounds::Bounds;
 pub use cache::{Cache, CacheStats};
 pub use error::{Misfit, Problem, ReadError, Result};
@@ -31,5 +34,6 @@ pub use ipc::IpcMeta;
 pub use meta::{FileMeta, Format};
 pub use overlap::share_of_groups;
 pub use pattern::{Keys, Pattern};
+pub use prefix::Prefix;
 pub use read::{Rows, Scanner};
 pub use source::{FileId, Source};

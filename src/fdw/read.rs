@@ -7,6 +7,7 @@ use arrow::ipc::reader::FileDecoder;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 
+use super::bloom::BloomFilter;
 use super::error::{ReadError, Result, guarded};
 use super::meta::{FileMeta, Format};
 use super::slices::Slices;
@@ -59,6 +60,11 @@ impl Scanner {
 
     pub fn meta(&self) -> &Arc<FileMeta> {
         &self.meta
+    }
+
+    /// The Bloom filter of a column, counted among those that are read, in a group.
+    pub fn bloom_filter(&self, group: usize, column: usize) -> Option<BloomFilter<'_>> {
+        self.meta.bloom_filter(&self.source, group, *self.columns.get(column)?)
     }
 
     pub fn open_group(&mut self, group: usize) -> Result<()> {

@@ -24,6 +24,7 @@ mod tests;
 pub use decimals::{Decimals, Sum};
 pub use numeric::{NumericLimit, image};
 pub use parts::Parts;
+pub use time::{DAY_MICROS, EPOCH_DAYS, EPOCH_MICROS};
 
 /// The PostgreSQL type of a column, as far as values of it are made here.
 #[derive(Clone, Debug, PartialEq)]

@@ -8,9 +8,9 @@ use super::{Misfit, Words, micros, unexpected};
 use crate::types::Reason;
 
 /// Days and microseconds from 1970-01-01 to 2000-01-01.
-const EPOCH_DAYS: i64 = 10_957;
-const EPOCH_MICROS: i64 = EPOCH_DAYS * DAY_MICROS;
-const DAY_MICROS: i64 = 86_400_000_000;
+pub const EPOCH_DAYS: i64 = 10_957;
+pub const EPOCH_MICROS: i64 = EPOCH_DAYS * DAY_MICROS;
+pub const DAY_MICROS: i64 = 86_400_000_000;
 const DAY_MILLIS: i64 = 86_400_000;
 
 /// From 4714-11-24 BC (datatype/timestamp.h: DATETIME_MIN_JULIAN) to before 5874898-06-04 and 294277-01-01.

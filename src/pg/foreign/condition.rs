@@ -6,6 +6,8 @@
 //! expression. What is known are the column's least and greatest value, made Datums as the rows' values are, so
 //! that PostgreSQL's own operators compare them. What is not understood may match.
 //!
+//! A Bloom filter, where a file has one, is asked for the values that a column is to be equal to.
+//!
 //! Texts: the files order them by bytes. Equality under a deterministic collation is that of the bytes, so
 //! that bounds in byte order are sound for it; less and greater only where the collation orders by bytes.
 
@@ -14,11 +16,15 @@ use std::cell::Cell;
 use pgrx::pg_sys::{self, Datum, Oid};
 
 use super::members;
+use crate::fdw::BloomFilter;
 use crate::fdw::filter::Test;
 
 mod build;
+mod prefix;
 mod select;
+mod sought;
 
+use prefix::Begins;
 pub use select::ColumnValues;
 
 /// What is known of a column's values in some rows.
@@ -28,6 +34,20 @@ pub struct Known {
     pub max: Option<Datum>,
     pub rows: u64,
     pub nulls: Option<u64>,
+}
+
+/// What is known of the columns in some rows; `None`: nothing.
+#[derive(Clone, Copy)]
+pub struct Evidence<'a> {
+    pub known: &'a dyn Fn(usize) -> Option<Known>,
+    pub filter: &'a dyn Fn(usize) -> Option<&'a BloomFilter<'a>>,
+}
+
+impl<'a> Evidence<'a> {
+    /// Of bounds alone.
+    pub fn of(known: &'a dyn Fn(usize) -> Option<Known>) -> Evidence<'a> {
+        Evidence { known, filter: &|_| None }
+    }
 }
 
 /// Conditions that a row has to meet, all of them.
@@ -46,6 +66,7 @@ enum Condition {
     Any(Vec<Condition>),
     IsNull(usize, bool),
     Compare(Comparison),
+    Begins(Begins),
 }
 
 /// `column operator value`, or `column = ANY (values)`.
@@ -109,6 +130,7 @@ enum Kind {
 }
 
 /// The elements of an array of values.
+#[derive(Clone)]
 struct Element {
     oid: Oid,
     length: i16,
@@ -189,13 +211,13 @@ impl Conditions {
         self.all.iter().for_each(|condition| unsafe { condition.evaluate(context, all) });
     }
 
-    /// Whether rows may match of which `known` tells, column by column; `None`: nothing is known.
+    /// Whether rows may match of which the evidence tells.
     ///
     /// # Safety
     /// The Datums are values of the columns' types.
-    pub unsafe fn may_match(&self, known: &dyn Fn(usize) -> Option<Known>) -> bool {
+    pub unsafe fn may_match(&self, evidence: Evidence) -> bool {
         // SAFETY: as the caller says.
-        self.all.iter().all(|condition| unsafe { condition.may_match(known) })
+        self.all.iter().all(|condition| unsafe { condition.may_match(evidence) })
     }
 }
 
@@ -207,6 +229,7 @@ impl Condition {
             Condition::All(parts) | Condition::Any(parts) => parts.iter().all(Condition::is_exact),
             Condition::IsNull(..) => true,
             Condition::Compare(comparison) => comparison.exact.is_some(),
+            Condition::Begins(_) => false,
         }
     }
 
@@ -218,72 +241,90 @@ impl Condition {
             }
             Condition::IsNull(column, _) => found.push(*column),
             Condition::Compare(comparison) => found.push(comparison.column),
+            Condition::Begins(begins) => found.push(begins.column),
         }
     }
 
     unsafe fn evaluate(&self, context: *mut pg_sys::ExprContext, all: bool) {
         match self {
             Condition::All(parts) | Condition::Any(parts) => {
-                // SAFETY: as the caller says.
+                // SAFETY: as the caller says, here and below.
                 parts.iter().for_each(|part| unsafe { part.evaluate(context, all) });
             }
-            Condition::Compare(comparison) => {
-                if let Value::Expression { state, fixed, now } = &comparison.value {
-                    let mut is_null = false;
-                    // SAFETY: as the caller says; the value is made in the current context.
-                    now.set((*fixed || all).then(|| unsafe {
-                        let datum = pg_sys::ExecEvalExpr(*state, context, &mut is_null);
-                        (!is_null).then_some(datum)
-                    }));
-                }
-            }
+            Condition::Compare(comparison) => unsafe { comparison.value.evaluate(context, all) },
+            Condition::Begins(begins) => unsafe { begins.pattern.evaluate(context, all) },
             Condition::Unknown | Condition::IsNull(..) => {}
         }
     }
 
-    unsafe fn may_match(&self, known: &dyn Fn(usize) -> Option<Known>) -> bool {
+    unsafe fn may_match(&self, evidence: Evidence) -> bool {
+        let known = evidence.known;
         match self {
             Condition::Unknown => true,
             // SAFETY: as the caller says, here and below.
-            Condition::All(parts) => parts.iter().all(|part| unsafe { part.may_match(known) }),
-            Condition::Any(parts) => parts.iter().any(|part| unsafe { part.may_match(known) }),
+            Condition::All(parts) => parts.iter().all(|part| unsafe { part.may_match(evidence) }),
+            Condition::Any(parts) => parts.iter().any(|part| unsafe { part.may_match(evidence) }),
             Condition::IsNull(column, is_null) => known(*column).is_none_or(|known| match is_null {
                 true => known.nulls != Some(0),
                 false => known.nulls != Some(known.rows),
             }),
             Condition::Compare(comparison) => {
-                known(comparison.column).is_none_or(|known| unsafe { comparison.may_match(known) })
+                let filter = (evidence.filter)(comparison.column);
+                unsafe { comparison.may_match(known(comparison.column).unwrap_or(Known::NOTHING), filter) }
+            }
+            Condition::Begins(begins) => {
+                known(begins.column).is_none_or(|known| unsafe { begins.may_match(known) })
             }
         }
     }
 }
 
-impl Comparison {
+impl Known {
+    const NOTHING: Known = Known { min: None, max: None, rows: 0, nulls: None };
+
+    /// As nothing matches that is NULL.
+    fn is_null(&self) -> bool {
+        self.nulls == Some(self.rows)
+    }
+}
+
+impl Value {
+    unsafe fn evaluate(&self, context: *mut pg_sys::ExprContext, all: bool) {
+        if let Value::Expression { state, fixed, now } = self {
+            let mut is_null = false;
+            // SAFETY: as the caller says; the value is made in the current context.
+            now.set((*fixed || all).then(|| unsafe {
+                let datum = pg_sys::ExecEvalExpr(*state, context, &mut is_null);
+                (!is_null).then_some(datum)
+            }));
+        }
+    }
+
     /// `None`: not known yet.
     fn now(&self) -> Option<Option<Datum>> {
-        match &self.value {
+        match self {
             Value::Constant(value) => Some(*value),
             Value::Expression { now, .. } => now.get(),
         }
     }
+}
 
-    unsafe fn may_match(&self, known: Known) -> bool {
-        let Some(value) = self.now() else { return true };
+impl Comparison {
+    unsafe fn may_match(&self, known: Known, filter: Option<&BloomFilter>) -> bool {
+        let Some(value) = self.value.now() else { return true };
         // The operators are strict: NULL on either side is no match.
         let Some(value) = value else { return false };
-        if known.nulls == Some(known.rows) {
+        if known.is_null() {
             return false;
         }
         // SAFETY: a value of the operator's right type, or an array of them.
-        unsafe {
-            match &self.element {
-                None => self.may_match_value(known, value),
-                Some(element) => element
-                    .values(value)
-                    .into_iter()
-                    .flatten()
-                    .any(|value| self.may_match_value(known, value)),
-            }
+        let may_match = |value| unsafe {
+            self.may_match_value(known, value) && filter.is_none_or(|filter| self.may_hold(filter, value))
+        };
+        match &self.element {
+            None => may_match(value),
+            // SAFETY: as above.
+            Some(element) => unsafe { element.values(value) }.into_iter().flatten().any(may_match),
         }
     }
 

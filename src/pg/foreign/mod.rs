@@ -6,9 +6,10 @@
 //! upper.rs     the same for aggregates
 //! task.rs      what a plan tells its scan
 //! scan.rs      files -> claims of groups -> batches               one Scan a scan node and process
+//! open_file.rs the file that is being read, and what is known of its groups
 //! batch.rs     a batch -> the rows that match -> tuples, or aggregates' states
 //! column.rs    a column's Arrow array -> Datums; nested.rs lists and structs
-//! condition.rs the query's conditions against the groups' statistics, and against rows
+//! condition.rs the query's conditions against the groups' statistics and filters, and against rows
 //! parallel.rs  the list of files and the claims in shared memory
 //! ```
 //!
@@ -38,6 +39,7 @@ mod explain;
 mod file_column;
 mod import;
 mod nested;
+mod open_file;
 pub mod options;
 mod parallel;
 mod parameters;

@@ -6,19 +6,17 @@ use pgrx::pg_sys::{self, Oid};
 
 use super::aggregate::Aggregates;
 use super::batch::{Batch, Selection, in_context};
-use super::column::{Statistics, Value};
-use super::condition::{Conditions, Subject};
-use super::file_column::{Column, FileColumn};
+use super::column::Value;
+use super::condition::{Conditions, Evidence, Subject};
+use super::file_column::Column;
+use super::open_file::OpenFile;
 use super::options::{self, ColumnSource, TableOptions};
 use super::parallel::Claims;
 use super::slot::{Cells, clear, store};
 use super::{metadata, report};
-use crate::fdw::{FileId, Keys, Rows, Scanner, Source};
+use crate::fdw::{FileId, Keys, Rows, Source};
 use crate::pg::error::{Result, internal};
 use crate::pg::{catalog, check_for_interrupts, guc};
-
-/// Rows that are made values of at once: few enough for the cache, many enough to forget the cost of each.
-const BATCH_ROWS: usize = 4096;
 
 /// A file of the scan and where its groups come among those of all files.
 pub struct Unit {
@@ -57,19 +55,6 @@ struct Contexts {
     values: pg_sys::MemoryContext,
     file: pg_sys::MemoryContext,
     batch: pg_sys::MemoryContext,
-}
-
-/// A file being read.
-struct OpenFile {
-    unit: usize,
-    scanner: Scanner,
-    values: Vec<FileColumn>,
-    /// For the columns that conditions are about, as the scan numbers them.
-    statistics: Vec<(usize, Statistics)>,
-    /// Rows before the batch.
-    row: u64,
-    /// Bytes read of it that are counted already.
-    counted: u64,
 }
 
 impl Scan {
@@ -207,7 +192,7 @@ impl Scan {
                 let values = about.iter().map(|&at| Ok((at, self.columns[at].of_path(path, keys)?)));
                 let values: Vec<(usize, Value)> = values.collect::<Result<_>>()?;
                 let known = |at| values.iter().find(|(of, _)| *of == at).map(|(_, value)| value.known());
-                Ok(self.conditions.may_match(&known))
+                Ok(self.conditions.may_match(Evidence::of(&known)))
             })
         }
     }
@@ -220,9 +205,7 @@ impl Scan {
             check_for_interrupts();
             if let Some(open) = &mut self.open {
                 let rows = open.scanner.next_batch().map_err(report)?;
-                let read = open.scanner.bytes_read();
-                self.claims.count(0, 0, read - open.counted);
-                open.counted = read;
+                self.claims.count(0, 0, open.uncounted());
                 if let Some(rows) = rows {
                     match self.take(rows)? {
                         true => return Ok(true),
@@ -236,6 +219,9 @@ impl Scan {
             };
             let loaded = self.open_group(unit, group)?;
             self.claims.count(u64::from(loaded), u64::from(!loaded), 0);
+            if let Some(open) = &mut self.open {
+                self.claims.count(0, 0, open.uncounted());
+            }
         }
     }
 
@@ -272,70 +258,21 @@ impl Scan {
             self.open = Some(self.open_file(unit, &id, &keys)?);
         }
         let Some(open) = &mut self.open else { return Ok(false) };
-        for (column, value) in self.columns.iter().zip(&mut open.values) {
-            if let ColumnSource::MetadataSplit(key) = &column.source {
-                // SAFETY: the context is the scan's, and goes with the file.
-                let before = unsafe { pg_sys::MemoryContextSwitchTo(self.contexts.file) };
-                let constant = column.of_group(open.scanner.meta(), key, group);
-                // SAFETY: back to the caller's context.
-                unsafe { pg_sys::MemoryContextSwitchTo(before) };
-                let mut constant = constant?;
-                constant.repeat(BATCH_ROWS);
-                *value = FileColumn::Constant(constant);
-            }
-        }
-        let known = |at: usize| {
-            let statistics = open.statistics.iter().find(|(of, _)| *of == at).map(|(_, found)| found);
-            let rows = open.scanner.meta().group_rows(group);
-            match &open.values[at] {
-                FileColumn::Constant(value) => Some(value.known()),
-                FileColumn::Read(..) => statistics.map(|statistics| statistics.known(group, rows)),
-            }
-        };
-        // SAFETY: the statistics are values of the columns' types; what comparing allocates goes with the batch.
-        let may_match = || unsafe { in_context(self.contexts.batch, || self.conditions.may_match(&known)) };
-        if self.is_pruning && !may_match() {
-            return Ok(false);
-        }
-        let meta = open.scanner.meta();
-        open.row = (0..group).map(|before| meta.group_rows(before)).sum();
-        open.scanner.open_group(group).map_err(report)?;
-        Ok(true)
+        // SAFETY: the context is the scan's, and goes with the file.
+        let before = unsafe { pg_sys::MemoryContextSwitchTo(self.contexts.file) };
+        let filled = open.fill_metadata(&self.columns, group);
+        // SAFETY: back to the caller's context.
+        unsafe { pg_sys::MemoryContextSwitchTo(before) };
+        filled?;
+        let conditions = self.is_pruning.then_some(&self.conditions);
+        // SAFETY: the scan's own context; there is no batch that needs it.
+        unsafe { in_context(self.contexts.batch, || open.begin(conditions, group)) }
     }
 
     fn open_file(&mut self, unit: usize, id: &FileId, keys: &Keys) -> Result<OpenFile> {
-        let source = Source::reopen(id).map_err(report)?;
-        let meta = metadata(&source)?;
-        // SAFETY: the context is the scan's, and what the last file left in it is of no more use.
-        let before = unsafe {
-            pg_sys::MemoryContextReset(self.contexts.file);
-            pg_sys::MemoryContextSwitchTo(self.contexts.file)
-        };
-        let values = self.columns.iter().map(|column| column.in_file(&meta, keys));
-        let mut values = values.collect::<Result<Vec<_>>>()?;
-        let mut statistics = Vec::new();
         let about = if self.is_pruning { self.conditions.columns() } else { Vec::new() };
-        for at in about {
-            if let FileColumn::Read(column, value) = &values[at]
-                && let Some(found) = meta.bounds(*column).and_then(|bounds| value.statistics(&bounds))
-            {
-                statistics.push((at, found));
-            }
-        }
-        // SAFETY: back to the caller's context.
-        unsafe { pg_sys::MemoryContextSwitchTo(before) };
-        let at = |value: &FileColumn| if let FileColumn::Read(at, _) = value { Some(*at) } else { None };
-        let mut read: Vec<usize> = values.iter().filter_map(at).collect();
-        read.sort_unstable();
-        read.dedup();
-        for value in &mut values {
-            match value {
-                FileColumn::Read(at, _) => *at = read.partition_point(|&other| other < *at),
-                FileColumn::Constant(value) => value.repeat(BATCH_ROWS),
-            }
-        }
-        let scanner = Scanner::new(source, meta, read, BATCH_ROWS).map_err(report)?;
-        Ok(OpenFile { unit, scanner, values, statistics, row: 0, counted: 0 })
+        // SAFETY: the context is the scan's, and what the last file left in it is of no more use.
+        unsafe { in_context(self.contexts.file, || OpenFile::new(unit, id, keys, &self.columns, &about)) }
     }
 
     /// Takes a batch's rows that match: into the aggregates, or to return them; false: none are to be returned.

@@ -18,6 +18,12 @@ impl Subject {
             match (*node).type_ {
                 pg_sys::NodeTag::T_OpExpr => self.comparison(node.cast()),
                 pg_sys::NodeTag::T_ScalarArrayOpExpr => self.any_of(node.cast()),
+                pg_sys::NodeTag::T_FuncExpr => {
+                    let node = node.cast::<pg_sys::FuncExpr>();
+                    let arguments = members::<pg_sys::Node>((*node).args);
+                    let begins = self.begins((*node).funcid, &arguments, (*node).inputcollid, None);
+                    begins.unwrap_or(Condition::Unknown)
+                }
                 pg_sys::NodeTag::T_BoolExpr => {
                     let node = node.cast::<pg_sys::BoolExpr>();
                     let parts = members::<pg_sys::Node>((*node).args).into_iter();
@@ -66,6 +72,9 @@ impl Subject {
             let arguments = members::<pg_sys::Node>((*node).args);
             let &[left, right] = &arguments[..] else { return Condition::Unknown };
             let collation = (*node).inputcollid;
+            if let Some(begins) = self.begins(pg_sys::get_opcode((*node).opno), &arguments, collation, None) {
+                return begins;
+            }
             if let Some((column, of)) = self.column(left) {
                 return self.compare(column, of, (*node).opno, collation, self.value(right), None);
             }
@@ -85,25 +94,25 @@ impl Subject {
             let arguments = members::<pg_sys::Node>((*node).args);
             let &[left, right] = &arguments[..] else { return Condition::Unknown };
             let element = pg_sys::get_element_type(pg_sys::exprType(right));
+            if !(*node).useOr || element == pg_sys::InvalidOid {
+                return Condition::Unknown;
+            }
+            let (operator, collation, element) = ((*node).opno, (*node).inputcollid, Element::new(element));
+            let function = pg_sys::get_opcode(operator);
+            if let Some(begins) = self.begins(function, &arguments, collation, Some(&element)) {
+                return begins;
+            }
             match self.column(left) {
-                Some((column, of)) if (*node).useOr && element != pg_sys::InvalidOid => {
-                    let (operator, collation) = ((*node).opno, (*node).inputcollid);
-                    self.compare(
-                        column,
-                        of,
-                        operator,
-                        collation,
-                        self.value(right),
-                        Some(Element::new(element)),
-                    )
+                Some((column, of)) => {
+                    self.compare(column, of, operator, collation, self.value(right), Some(element))
                 }
-                _ => Condition::Unknown,
+                None => Condition::Unknown,
             }
         }
     }
 
     /// A column of the relation: its place among the columns and its type below domains.
-    unsafe fn column(&self, node: *mut pg_sys::Node) -> Option<(usize, Oid)> {
+    pub(super) unsafe fn column(&self, node: *mut pg_sys::Node) -> Option<(usize, Oid)> {
         // SAFETY: each node is of the type that its tag says.
         unsafe {
             let mut node = node;
@@ -192,7 +201,7 @@ impl Subject {
     }
 
     /// What is the same for all rows of a scan.
-    unsafe fn value(&self, node: *mut pg_sys::Node) -> Option<Value> {
+    pub(super) unsafe fn value(&self, node: *mut pg_sys::Node) -> Option<Value> {
         // SAFETY: each node is of the type that its tag says.
         unsafe {
             if (*node).type_ == pg_sys::NodeTag::T_Const {
@@ -292,10 +301,8 @@ fn family(of: Oid) -> Oid {
 
 /// What is peculiar to comparing values of a type, and the collation to compare bounds with; `None`: their
 /// order in files is not that of the operator.
-unsafe fn peculiar(of: Oid, order: Order, collation: Oid) -> Option<(Kind, Oid)> {
-    // SAFETY: catalog look-ups.
-    let deterministic =
-        || collation != pg_sys::InvalidOid && unsafe { pg_sys::get_collation_isdeterministic(collation) };
+fn peculiar(of: Oid, order: Order, collation: Oid) -> Option<(Kind, Oid)> {
+    let deterministic = || is_deterministic(collation);
     match of {
         pg_sys::FLOAT4OID => Some((Kind::Float { single: true }, collation)),
         pg_sys::FLOAT8OID => Some((Kind::Float { single: false }, collation)),
@@ -313,4 +320,10 @@ unsafe fn peculiar(of: Oid, order: Order, collation: Oid) -> Option<(Kind, Oid)>
         }
         _ => Some((Kind::Plain, collation)),
     }
+}
+
+/// Whether texts are equal that have the same bytes, and no others.
+pub(super) fn is_deterministic(collation: Oid) -> bool {
+    // SAFETY: a syscache look-up of a collation that the query uses.
+    collation != pg_sys::InvalidOid && unsafe { pg_sys::get_collation_isdeterministic(collation) }
 }

@@ -66,7 +66,7 @@ impl Condition {
     unsafe fn select(&self, rows: usize, batch: Batch) -> Vec<bool> {
         match self {
             // Conditions that are not exact are not decided.
-            Condition::Unknown => vec![false; rows],
+            Condition::Unknown | Condition::Begins(_) => vec![false; rows],
             Condition::All(parts) => {
                 let mut found = vec![true; rows];
                 // SAFETY: as the caller says, here and below.
@@ -85,7 +85,7 @@ impl Condition {
                 let nulls = batch(*column).is_null();
                 nulls.into_iter().map(|null| null == *is_null).collect()
             }
-            Condition::Compare(comparison) => match (&comparison.exact, comparison.now().flatten()) {
+            Condition::Compare(comparison) => match (&comparison.exact, comparison.value.now().flatten()) {
                 (Some(exact), Some(value)) => unsafe {
                     comparison.select(exact, value, batch(comparison.column))
                 },
@@ -198,7 +198,7 @@ unsafe fn bytes_select<'a>(
 }
 
 /// A Datum of a type that is compared as an integer.
-fn integer(value: Datum, of: Oid) -> i64 {
+pub(super) fn integer(value: Datum, of: Oid) -> i64 {
     let value = value.value();
     match of {
         pg_sys::BOOLOID => i64::from(value as u8 != 0),
@@ -216,12 +216,15 @@ fn float(word: u64, is_single: bool) -> i64 {
 /// `numeric_out`, in pg_proc.
 const NUMERIC_OUT: Oid = Oid::from_u32(1702);
 
+/// A numeric as PostgreSQL prints it; palloc'd.
+pub(super) unsafe fn numeric_text<'a>(value: Datum) -> Option<&'a str> {
+    // SAFETY: a numeric, as the caller says.
+    let text = unsafe { std::ffi::CStr::from_ptr(pg_sys::OidOutputFunctionCall(NUMERIC_OUT, value)) };
+    text.to_str().ok()
+}
+
 /// Where a numeric lies among the multiples of `10^-scale`.
 unsafe fn place(value: Datum, scale: i32) -> Option<Place> {
-    // SAFETY: a numeric; its text is palloc'd.
-    let text = unsafe {
-        let text = pg_sys::OidOutputFunctionCall(NUMERIC_OUT, value);
-        std::ffi::CStr::from_ptr(text)
-    };
-    Place::of_numeric(text.to_str().ok()?, scale)
+    // SAFETY: as the caller says.
+    Place::of_numeric(unsafe { numeric_text(value) }?, scale)
 }

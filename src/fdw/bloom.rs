@@ -1,0 +1,197 @@
+//! Bloom filters of Parquet's column chunks (BloomFilter.md): whether a value may be among a row group's.
+//!
+//! A filter holds the hashes of values' bytes in PLAIN encoding. Only where a value has the same bytes whoever
+//! wrote it is it looked for; what is not certain may be there.
+
+use std::cell::OnceCell;
+
+use arrow::datatypes::{DataType, TimeUnit};
+use parquet::arrow::arrow_reader::ArrowReaderMetadata;
+use parquet::basic::Type as PhysicalType;
+use parquet::bloom_filter::{BITSET_MAX_LENGTH, BITSET_MIN_LENGTH, Sbbf};
+use parquet::file::metadata::ColumnChunkMetaData;
+
+use super::bounds::leaf_of;
+use super::error::guarded;
+use super::filter::Place;
+use super::footer;
+use super::meta::{FileMeta, Format};
+use super::source::Source;
+use super::values::{DAY_MICROS, EPOCH_DAYS, EPOCH_MICROS};
+
+/// A value that is looked for, as PostgreSQL has it.
+#[derive(Clone, Copy, Debug)]
+pub enum Sought<'a> {
+    Integer(i64),
+    /// As PostgreSQL prints it.
+    Numeric(&'a str),
+    /// Days since 2000.
+    Date(i64),
+    /// Microseconds of the day.
+    Time(i64),
+    /// Microseconds since 2000.
+    Timestamp(i64),
+    Text(&'a [u8]),
+    Bytes(&'a [u8]),
+}
+
+/// The filter of one column in one row group, read when it is first asked.
+pub struct BloomFilter<'a> {
+    source: &'a Source,
+    chunk: &'a ColumnChunkMetaData,
+    data_type: &'a DataType,
+    physical: PhysicalType,
+    /// Of a physical type of fixed length.
+    length: usize,
+    bits: OnceCell<Option<Sbbf>>,
+}
+
+impl FileMeta {
+    /// `None` where the file has no filter for it. `source` is the file that the metadata was read of.
+    pub fn bloom_filter<'a>(
+        &'a self,
+        source: &'a Source,
+        group: usize,
+        column: usize,
+    ) -> Option<BloomFilter<'a>> {
+        let Format::Parquet(metadata) = &self.format else { return None };
+        let leaf = leaf_of(metadata, column)?;
+        let chunk = metadata.metadata().row_groups().get(group)?.columns().get(leaf)?;
+        chunk.bloom_filter_offset()?;
+        Some(BloomFilter::new(metadata, source, chunk, leaf, column))
+    }
+}
+
+impl<'a> BloomFilter<'a> {
+    fn new(
+        metadata: &'a ArrowReaderMetadata,
+        source: &'a Source,
+        chunk: &'a ColumnChunkMetaData,
+        leaf: usize,
+        column: usize,
+    ) -> BloomFilter<'a> {
+        let data_type = metadata.schema().field(column).data_type();
+        let of = metadata.parquet_schema().column(leaf);
+        let (physical, length) = (of.physical_type(), usize::try_from(of.type_length()).unwrap_or(0));
+        BloomFilter { source, chunk, data_type, physical, length, bits: OnceCell::new() }
+    }
+
+    /// Whether the value may be in the row group; no only if it is not.
+    pub fn may_hold(&self, value: Sought) -> bool {
+        let Some(bytes) = self.bytes_of(value) else { return true };
+        // A filter that cannot be read says nothing.
+        self.bits.get_or_init(|| self.read()).as_ref().is_none_or(|bits| bits.check(&bytes[..]))
+    }
+
+    /// `None` where it is not certain what bytes the file has for the value, or that it can have it.
+    fn bytes_of(&self, value: Sought) -> Option<Vec<u8>> {
+        use DataType as D;
+        match (value, self.data_type) {
+            (Sought::Integer(value), data_type) if data_type.is_integer() => self.number(value.into()),
+            (Sought::Numeric(text), data_type) if data_type.is_integer() => self.number(exactly(text, 0)?),
+            (
+                Sought::Numeric(text),
+                D::Decimal32(_, scale)
+                | D::Decimal64(_, scale)
+                | D::Decimal128(_, scale)
+                | D::Decimal256(_, scale),
+            ) => self.number(exactly(text, *scale)?),
+            (Sought::Date(date), D::Date32) => self.number((date + EPOCH_DAYS).into()),
+            (Sought::Time(time), D::Time32(unit) | D::Time64(unit)) if (0..=DAY_MICROS).contains(&time) => {
+                self.number(in_unit(time, *unit)?.into())
+            }
+            (Sought::Timestamp(micros), D::Timestamp(unit, _)) => {
+                self.number(in_unit(micros.checked_add(EPOCH_MICROS)?, *unit)?.into())
+            }
+            (Sought::Text(bytes), D::Utf8 | D::LargeUtf8 | D::Utf8View) => self.bytes(bytes),
+            (Sought::Text(bytes) | Sought::Bytes(bytes), D::Binary | D::LargeBinary | D::BinaryView) => {
+                self.bytes(bytes)
+            }
+            (Sought::Bytes(bytes), D::FixedSizeBinary(_)) => self.bytes(bytes),
+            _ => None,
+        }
+    }
+
+    fn number(&self, value: i128) -> Option<Vec<u8>> {
+        let unsigned = self.data_type.is_unsigned_integer();
+        Some(match self.physical {
+            PhysicalType::INT32 if unsigned => u32::try_from(value).ok()?.to_le_bytes().to_vec(),
+            PhysicalType::INT32 => i32::try_from(value).ok()?.to_le_bytes().to_vec(),
+            PhysicalType::INT64 if unsigned => u64::try_from(value).ok()?.to_le_bytes().to_vec(),
+            PhysicalType::INT64 => i64::try_from(value).ok()?.to_le_bytes().to_vec(),
+            PhysicalType::FIXED_LEN_BYTE_ARRAY => big_endian(value, self.length)?,
+            _ => return None,
+        })
+    }
+
+    fn bytes(&self, bytes: &[u8]) -> Option<Vec<u8>> {
+        let fits = match self.physical {
+            PhysicalType::BYTE_ARRAY => true,
+            PhysicalType::FIXED_LEN_BYTE_ARRAY => self.length == bytes.len(),
+            _ => false,
+        };
+        fits.then(|| bytes.to_vec())
+    }
+
+    fn read(&self) -> Option<Sbbf> {
+        /// More than any header has by far; older writers do not say how long a filter is.
+        const HEADER_ROOM: u64 = 64;
+        let offset = u64::try_from(self.chunk.bloom_filter_offset()?).ok()?;
+        let room = self.source.id().size.checked_sub(offset)?;
+        let stated = match self.chunk.bloom_filter_length() {
+            Some(length) => Some(usize::try_from(length).ok()?),
+            None => None,
+        };
+        let first = stated.unwrap_or(HEADER_ROOM.min(room) as usize);
+        let mut bytes = self.source.read_at(offset, first).ok()?;
+        let (header, bits) = footer::bloom_header(&bytes).ok()?;
+        let length = header + bits;
+        // The place of a value's bits depends on how many there are.
+        let sound = (BITSET_MIN_LENGTH..=BITSET_MAX_LENGTH).contains(&bits)
+            && bits.is_multiple_of(BITSET_MIN_LENGTH)
+            && stated.is_none_or(|stated| stated == length);
+        if !sound {
+            return None;
+        }
+        if length > bytes.len() {
+            bytes.extend(self.source.read_at(offset + first as u64, length - first).ok()?);
+        }
+        guarded(self.source.path(), || Sbbf::from_bytes(&bytes[..length])).ok()
+    }
+}
+
+/// A numeric as a multiple of `10^-scale`, if it is one.
+fn exactly(text: &str, scale: i8) -> Option<i128> {
+    match Place::of_numeric(text, scale.into())? {
+        Place::At(value, true) => Some(value),
+        _ => None,
+    }
+}
+
+/// Microseconds in another unit, if they are so many exactly.
+fn in_unit(micros: i64, unit: TimeUnit) -> Option<i64> {
+    let whole = |by| (micros % by == 0).then_some(micros / by);
+    match unit {
+        TimeUnit::Second => whole(1_000_000),
+        TimeUnit::Millisecond => whole(1000),
+        TimeUnit::Microsecond => Some(micros),
+        TimeUnit::Nanosecond => micros.checked_mul(1000),
+    }
+}
+
+/// In two's complement of so many bytes, if it has room there.
+fn big_endian(value: i128, length: usize) -> Option<Vec<u8>> {
+    let bytes = value.to_be_bytes();
+    let sign = if value < 0 { 0xff } else { 0 };
+    let Some(cut) = bytes.len().checked_sub(length) else {
+        return Some([vec![sign; length - bytes.len()], bytes.to_vec()].concat());
+    };
+    let (left, kept) = bytes.split_at(cut);
+    let fits =
+        left.iter().all(|&byte| byte == sign) && kept.first().is_some_and(|first| first >> 7 == sign >> 7);
+    fits.then(|| kept.to_vec())
+}
+
+#[cfg(test)]
+#[path = "bloom_tests.rs"]
+mod tests;

@@ -1,0 +1,127 @@
+//! A file of a scan while it is open: how its columns become values, what is known of its groups, and the reader.
+
+use super::column::Statistics;
+use super::condition::{Conditions, Evidence, Known};
+use super::file_column::{Column, FileColumn};
+use super::options::ColumnSource;
+use super::{metadata, report};
+use crate::fdw::{BloomFilter, FileId, Keys, Scanner, Source};
+use crate::pg::error::Result;
+
+/// Rows that are made values of at once: few enough for the cache, many enough to forget the cost of each.
+const BATCH_ROWS: usize = 4096;
+
+pub struct OpenFile {
+    /// Which file of the scan it is.
+    pub unit: usize,
+    pub scanner: Scanner,
+    pub values: Vec<FileColumn>,
+    /// For the columns that conditions are about, as the scan numbers them.
+    statistics: Vec<(usize, Statistics)>,
+    /// Rows before the batch.
+    pub row: u64,
+    /// Bytes read of it that are counted already.
+    counted: u64,
+}
+
+impl OpenFile {
+    /// `about`: the columns that conditions are about. What is looked up lives in the current context.
+    pub fn new(
+        unit: usize,
+        id: &FileId,
+        keys: &Keys,
+        columns: &[Column],
+        about: &[usize],
+    ) -> Result<OpenFile> {
+        let source = Source::reopen(id).map_err(report)?;
+        let meta = metadata(&source)?;
+        let values = columns.iter().map(|column| column.in_file(&meta, keys));
+        let mut values = values.collect::<Result<Vec<_>>>()?;
+        let mut statistics = Vec::new();
+        for &at in about {
+            if let FileColumn::Read(column, value) = &values[at]
+                && let Some(found) = meta.bounds(*column).and_then(|bounds| value.statistics(&bounds))
+            {
+                statistics.push((at, found));
+            }
+        }
+        let at = |value: &FileColumn| if let FileColumn::Read(at, _) = value { Some(*at) } else { None };
+        let mut read: Vec<usize> = values.iter().filter_map(at).collect();
+        read.sort_unstable();
+        read.dedup();
+        for value in &mut values {
+            match value {
+                FileColumn::Read(at, _) => *at = read.partition_point(|&other| other < *at),
+                FileColumn::Constant(value) => value.repeat(BATCH_ROWS),
+            }
+        }
+        let scanner = Scanner::new(source, meta, read, BATCH_ROWS).map_err(report)?;
+        Ok(OpenFile { unit, scanner, values, statistics, row: 0, counted: 0 })
+    }
+
+    /// Gives the columns that differ by group their values, which are made in the current context.
+    pub fn fill_metadata(&mut self, columns: &[Column], group: usize) -> Result<()> {
+        for (column, value) in columns.iter().zip(&mut self.values) {
+            if let ColumnSource::MetadataSplit(key) = &column.source {
+                let mut constant = column.of_group(self.scanner.meta(), key, group)?;
+                constant.repeat(BATCH_ROWS);
+                *value = FileColumn::Constant(constant);
+            }
+        }
+        Ok(())
+    }
+
+    /// Begins to read a group; false where no rows of it meet the conditions.
+    ///
+    /// # Safety
+    /// The conditions are those of the scan, their expressions evaluated.
+    pub unsafe fn begin(&mut self, conditions: Option<&Conditions>, group: usize) -> Result<bool> {
+        if let Some(conditions) = conditions {
+            // SAFETY: as the caller says.
+            if !unsafe { self.may_match(conditions, group) } {
+                return Ok(false);
+            }
+        }
+        let meta = self.scanner.meta();
+        self.row = (0..group).map(|before| meta.group_rows(before)).sum();
+        self.scanner.open_group(group).map_err(report)?;
+        Ok(true)
+    }
+
+    /// Whether rows of a group may match: by what is known of the file, and only then by what lies in it.
+    unsafe fn may_match(&self, conditions: &Conditions, group: usize) -> bool {
+        let known = |at: usize| self.known(at, group);
+        // SAFETY: the statistics are values of the columns' types, here and below.
+        if !unsafe { conditions.may_match(Evidence::of(&known)) } {
+            return false;
+        }
+        let filters = self.filters(conditions, group);
+        let filter = |at: usize| filters.iter().find(|(of, _)| *of == at).map(|(_, filter)| filter);
+        filters.is_empty() || unsafe { conditions.may_match(Evidence { known: &known, filter: &filter }) }
+    }
+
+    fn known(&self, at: usize, group: usize) -> Option<Known> {
+        match &self.values[at] {
+            FileColumn::Constant(value) => Some(value.known()),
+            FileColumn::Read(..) => {
+                let (_, statistics) = self.statistics.iter().find(|(of, _)| *of == at)?;
+                Some(statistics.known(group, self.scanner.meta().group_rows(group)))
+            }
+        }
+    }
+
+    /// The Bloom filters that a group has for the columns that conditions are about.
+    fn filters(&self, conditions: &Conditions, group: usize) -> Vec<(usize, BloomFilter<'_>)> {
+        let filter = |at: usize| match &self.values[at] {
+            FileColumn::Read(column, _) => Some((at, self.scanner.bloom_filter(group, *column)?)),
+            FileColumn::Constant(_) => None,
+        };
+        conditions.columns().into_iter().filter_map(filter).collect()
+    }
+
+    /// Bytes that were read since this was asked last.
+    pub fn uncounted(&mut self) -> u64 {
+        let before = std::mem::replace(&mut self.counted, self.scanner.bytes_read());
+        self.counted - before
+    }
+}
