@@ -16,6 +16,9 @@ use parquet::arrow::arrow_reader::ArrowReaderMetadata;
 use parquet::arrow::arrow_reader::statistics::StatisticsConverter;
 use parquet::arrow::parquet_column;
 use parquet::basic::{ColumnOrder, SortOrder, Type as PhysicalType};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::page_index::PageIndexProvider;
+use parquet::file::page_index::column_index::ColumnIndexMetaData;
 use parquet::file::statistics::Statistics;
 
 use super::error::guarded;
@@ -82,14 +85,8 @@ fn parquet_bounds(metadata: &ArrowReaderMetadata, column: usize) -> Option<Bound
         .ok()?
         .with_missing_null_counts_as_zero(false)
         .with_column_orders(file.column_orders().map(|orders| &orders[..]));
-    let number = match of.physical_type() {
-        PhysicalType::BOOLEAN => true,
-        PhysicalType::INT32 | PhysicalType::INT64 | PhysicalType::FLOAT | PhysicalType::DOUBLE => {
-            of.sort_order() == SortOrder::SIGNED
-        }
-        _ => false,
-    };
-    let order = file.column_orders().and_then(|orders| orders.get(leaf).copied());
+    let number = is_number(of.physical_type(), of.sort_order());
+    let order = order_of(metadata, leaf);
     let ordered = |statistics: &Statistics| match order {
         None | Some(ColumnOrder::UNDEFINED) => number,
         Some(ColumnOrder::UNKNOWN) => false,
@@ -102,6 +99,61 @@ fn parquet_bounds(metadata: &ArrowReaderMetadata, column: usize) -> Option<Bound
         maxes: nullif(&converter.row_group_maxes(groups).ok()?, &unknown).ok()?,
         nulls: converter.row_group_null_counts(groups).ok()?.iter().collect(),
     })
+}
+
+/// Of the pages of a column in one row group; `None` where their order is not certain to be that of the values.
+pub fn page_bounds(
+    meta: &FileMeta,
+    index: &dyn PageIndexProvider,
+    group: usize,
+    column: usize,
+) -> Option<Bounds> {
+    let Format::Parquet(metadata) = &meta.format else { return None };
+    let (field, leaf) = (metadata.schema().field(column), leaf_of(metadata, column)?);
+    let descr = metadata.parquet_schema();
+    let of = descr.column(leaf);
+    let ordered = match order_of(metadata, leaf) {
+        None | Some(ColumnOrder::UNDEFINED) => is_number(of.physical_type(), of.sort_order()),
+        Some(ColumnOrder::UNKNOWN) => false,
+        Some(_) => true,
+    };
+    if !ordered || index.column_index(group, leaf).is_none_or(|index| is_cut(index, of.type_length())) {
+        return None;
+    }
+    let orders = metadata.metadata().file_metadata().column_orders();
+    let bounds = guarded(&meta.id.path, || {
+        let converter = StatisticsConverter::from_column_index(leaf, field, descr)?
+            .with_missing_null_counts_as_zero(false)
+            .with_column_orders(orders.map(|orders| &orders[..]));
+        Ok::<_, ParquetError>(Bounds {
+            mins: without_nan(converter.data_page_mins(index, &[group])?),
+            maxes: without_nan(converter.data_page_maxes(index, &[group])?),
+            nulls: converter.data_page_null_counts(index, &[group])?.iter().collect(),
+        })
+    });
+    bounds.ok()
+}
+
+/// Values of fixed length are not what they seem where some of their bytes are missing.
+fn is_cut(index: &ColumnIndexMetaData, length: i32) -> bool {
+    let ColumnIndexMetaData::FIXED_LEN_BYTE_ARRAY(index) = index else { return false };
+    let mut values = index.min_values_iter().chain(index.max_values_iter()).flatten();
+    values.any(|value| i32::try_from(value.len()) != Ok(length))
+}
+
+fn order_of(metadata: &ArrowReaderMetadata, leaf: usize) -> Option<ColumnOrder> {
+    metadata.metadata().file_metadata().column_orders().and_then(|orders| orders.get(leaf).copied())
+}
+
+/// Whether old writers' statistics of the type had the order of its values, too.
+fn is_number(physical: PhysicalType, order: SortOrder) -> bool {
+    match physical {
+        PhysicalType::BOOLEAN => true,
+        PhysicalType::INT32 | PhysicalType::INT64 | PhysicalType::FLOAT | PhysicalType::DOUBLE => {
+            order == SortOrder::SIGNED
+        }
+        _ => false,
+    }
 }
 
 fn ipc_bounds(meta: &IpcMeta, column: usize) -> Bounds {

@@ -41,6 +41,11 @@ pub fn bloom_header(bytes: &[u8]) -> Checked<(usize, usize)> {
     Ok((bytes.len() - reader.rest.len(), bits))
 }
 
+/// Checks that a struct has all the items that its lists claim, for which the decoder reserves memory.
+pub fn check_lists(bytes: &[u8]) -> Checked<()> {
+    Reader { rest: bytes }.skip(STRUCT, DEEPEST)
+}
+
 /// `children`: how many each element claims, depth first.
 fn check_tree(children: &[i64]) -> Checked<()> {
     // Of the groups that are open, how many children are still to come.

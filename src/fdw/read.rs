@@ -5,11 +5,14 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::ipc::reader::FileDecoder;
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder, RowSelectionPolicy,
+};
 
 use super::bloom::BloomFilter;
 use super::error::{ReadError, Result, guarded};
 use super::meta::{FileMeta, Format};
+use super::pages::{Pages, Selected, with_offsets};
 use super::slices::Slices;
 use super::source::Source;
 
@@ -23,9 +26,12 @@ pub struct Scanner {
     decoder: Option<FileDecoder>,
     slices: Option<Slices>,
     open: Open,
-    /// The open group, and its rows that are still to come.
+    /// The open group, its rows that were read, and those that are still to come.
     group: usize,
+    done: u64,
     left: u64,
+    /// Not all of its rows.
+    selected: Option<Arc<Selected>>,
 }
 
 enum Open {
@@ -55,7 +61,8 @@ impl Scanner {
             }
         }
         let open = Open::Nothing;
-        Ok(Scanner { meta, source, columns, batch_rows, decoder, slices, open, group: 0, left: 0 })
+        let (group, done, left, selected) = (0, 0, 0, None);
+        Ok(Scanner { meta, source, columns, batch_rows, decoder, slices, open, group, done, left, selected })
     }
 
     pub fn meta(&self) -> &Arc<FileMeta> {
@@ -67,9 +74,42 @@ impl Scanner {
         self.meta.bloom_filter(&self.source, group, *self.columns.get(column)?)
     }
 
-    pub fn open_group(&mut self, group: usize) -> Result<()> {
-        (self.group, self.left) = (group, self.meta.group_rows(group));
-        self.start(group).map_err(|error| error.in_group(group))
+    /// The pages of a column, counted among those that are read, in a group.
+    pub fn pages(&self, group: usize, column: usize) -> Option<Pages> {
+        self.meta.pages(&self.source, group, *self.columns.get(column)?)
+    }
+
+    /// Opens a group, to read all of its rows or those that are selected, if the file lets them be found.
+    pub fn open_group(&mut self, group: usize, selected: Option<Selected>) -> Result<()> {
+        (self.group, self.done, self.left) = (group, 0, self.meta.group_rows(group));
+        self.selected = None;
+        match selected {
+            Some(selected) if self.start_selected(group, &selected)? => {
+                self.left = selected.count();
+                self.selected = Some(Arc::new(selected));
+                Ok(())
+            }
+            _ => self.start(group).map_err(|error| error.in_group(group)),
+        }
+    }
+
+    fn start_selected(&mut self, group: usize, selected: &Selected) -> Result<bool> {
+        let Format::Parquet(metadata) = &self.meta.format else { return Ok(false) };
+        let Some(one) = with_offsets(metadata, &self.source, group, &self.columns) else { return Ok(false) };
+        let rows = selected.of_rows(self.left);
+        let reader = guarded(self.source.path(), || {
+            let builder = self.builder(one).with_row_groups(vec![0]).with_row_selection(rows);
+            builder.with_row_selection_policy(RowSelectionPolicy::Selectors).build()
+        });
+        self.open = Open::Parquet(Box::new(reader.map_err(|error| error.in_group(group))?));
+        Ok(true)
+    }
+
+    fn builder(&self, metadata: ArrowReaderMetadata) -> ParquetRecordBatchReaderBuilder<Source> {
+        let roots = ProjectionMask::roots(metadata.parquet_schema(), self.columns.iter().copied());
+        ParquetRecordBatchReaderBuilder::new_with_metadata(self.source.clone(), metadata)
+            .with_projection(roots)
+            .with_batch_size(self.batch_rows)
     }
 
     fn start(&mut self, group: usize) -> Result<()> {
@@ -77,13 +117,7 @@ impl Scanner {
             // Without columns there is nothing to read: the rows are only counted.
             _ if self.columns.is_empty() => Open::Nothing,
             Format::Parquet(metadata) => {
-                let builder =
-                    ParquetRecordBatchReaderBuilder::new_with_metadata(self.source.clone(), metadata.clone());
-                let roots = ProjectionMask::roots(metadata.parquet_schema(), self.columns.iter().copied());
-                let builder = builder
-                    .with_projection(roots)
-                    .with_row_groups(vec![group])
-                    .with_batch_size(self.batch_rows);
+                let builder = self.builder(metadata.clone()).with_row_groups(vec![group]);
                 Open::Parquet(Box::new(guarded(self.source.path(), || builder.build())?))
             }
             Format::Ipc(_) if self.slices.is_some() => Open::Slices(0),
@@ -107,10 +141,10 @@ impl Scanner {
             return Ok(None);
         }
         let most = self.batch_rows.min(usize::try_from(self.left).unwrap_or(usize::MAX));
-        let batch = match &mut self.open {
-            Open::Nothing => Rows { count: most, batch: None },
+        let (count, batch) = match &mut self.open {
+            Open::Nothing => (most, None),
             Open::Parquet(reader) => match guarded(self.source.path(), || reader.next().transpose())? {
-                Some(batch) => Rows { count: batch.num_rows(), batch: Some(batch) },
+                Some(batch) => (batch.num_rows(), Some(batch)),
                 None => return Err(self.short()),
             },
             Open::Slices(at) => {
@@ -119,20 +153,22 @@ impl Scanner {
                 };
                 let batch = slices.read(&self.source, ipc, self.group, *at..*at + most)?;
                 *at += most;
-                Rows { count: most, batch: Some(batch) }
+                (most, Some(batch))
             }
             Open::Ipc(batch, at) => {
                 let count = most.min(batch.num_rows().saturating_sub(*at));
                 let slice = batch.slice(*at, count);
                 *at += count;
-                Rows { count, batch: Some(slice) }
+                (count, Some(slice))
             }
         };
-        match self.left.checked_sub(batch.count as u64) {
-            Some(left) if batch.count > 0 => self.left = left,
+        match self.left.checked_sub(count as u64) {
+            Some(left) if count > 0 => self.left = left,
             _ => return Err(self.short()),
         }
-        Ok(Some(batch))
+        let rows = Rows { count, batch, before: self.done, selected: self.selected.clone() };
+        self.done += count as u64;
+        Ok(Some(rows))
     }
 
     fn short(&self) -> ReadError {
@@ -148,4 +184,15 @@ impl Scanner {
 pub struct Rows {
     pub count: usize,
     pub batch: Option<RecordBatch>,
+    /// Rows that were read of the group before.
+    before: u64,
+    selected: Option<Arc<Selected>>,
+}
+
+impl Rows {
+    /// How many rows of the group come before a row of the batch.
+    pub fn before(&self, row: usize) -> u64 {
+        let before = self.before + row as u64;
+        self.selected.as_ref().map_or(before, |selected| selected.nth(before))
+    }
 }

@@ -112,11 +112,14 @@ impl Length for Source {
     }
 }
 
+/// What is read so are the headers of pages: more than they take would be read for nothing.
+const HEADER_ROOM: usize = 512;
+
 impl ChunkReader for Source {
     type T = BufReader<At>;
 
     fn get_read(&self, start: u64) -> parquet::errors::Result<Self::T> {
-        Ok(BufReader::new(At { source: self.clone(), offset: start }))
+        Ok(BufReader::with_capacity(HEADER_ROOM, At { source: self.clone(), offset: start }))
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> parquet::errors::Result<Bytes> {

@@ -17,7 +17,7 @@ pub struct Batch<'a> {
     pub columns: &'a [Column],
     pub values: &'a mut [FileColumn],
     pub rows: &'a Rows,
-    /// The file, and its rows before the batch.
+    /// The file, and its rows before the group.
     pub path: &'a str,
     pub first: u64,
 }
@@ -76,7 +76,8 @@ impl Batch<'_> {
             let mut found = None;
             if let (FileColumn::Read(place, value), Some(batch)) = (&mut values[at], &rows.batch) {
                 let array = batch.column(*place);
-                let failed = |failure: Failure| report(failure, path, &columns[at], *first, None);
+                let row = |row| *first + rows.before(row);
+                let failed = |failure: Failure| report(failure, path, &columns[at], row, None);
                 found = value.decimals(array).map_err(failed)?;
                 if found.is_none() {
                     value.fill(array).map_err(failed)?;
@@ -111,7 +112,8 @@ impl Batch<'_> {
             let value = match value {
                 FileColumn::Read(at, value) => {
                     let Some(batch) = batch else { continue };
-                    let failed = |failure| report(failure, self.path, column, self.first, selected);
+                    let row = |row| self.first + self.rows.before(row);
+                    let failed = |failure| report(failure, self.path, column, row, selected);
                     value.fill(batch.column(*at)).map_err(failed)?;
                     value
                 }
@@ -129,8 +131,14 @@ fn filter(batch: &RecordBatch, selected: &[bool]) -> Result<RecordBatch> {
     filter_record_batch(batch, &selected).map_err(|cause| internal(cause.to_string()))
 }
 
-/// `first`: the file's rows before the batch; `selected`: those of it that the failure counts.
-fn report(failure: Failure, path: &str, column: &Column, first: u64, selected: Option<&[bool]>) -> Error {
+/// `before`: the file's rows before one of the batch; `selected`: those of it that the failure counts.
+fn report(
+    failure: Failure,
+    path: &str,
+    column: &Column,
+    before: impl Fn(usize) -> u64,
+    selected: Option<&[bool]>,
+) -> Error {
     let row = match selected {
         None => failure.row,
         Some(selected) => {
@@ -138,7 +146,7 @@ fn report(failure: Failure, path: &str, column: &Column, first: u64, selected: O
             rows.nth(failure.row).unwrap_or(failure.row)
         }
     };
-    failure.report(path, &column.name, first + row as u64 + 1, &column.type_name())
+    failure.report(path, &column.name, before(row) + 1, &column.type_name())
 }
 
 /// Runs with a memory context current that is empty.

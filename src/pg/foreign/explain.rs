@@ -45,7 +45,8 @@ pub unsafe extern "C-unwind" fn explain(
             }
             property("Stats-Hint", &hint, state);
         }
-        for (number, (path, read, size)) in scan.files_read().unwrap_or_report().into_iter().enumerate() {
+        let files = scan.files_read((*state).analyze).unwrap_or_report();
+        for (number, (path, read, size)) in files.into_iter().enumerate() {
             let text = format!("{path} (read: {}, size: {})", size_text(read), size_text(size));
             property(&format!("file{number}"), &text, state);
         }

@@ -5,11 +5,14 @@ use super::condition::{Conditions, Evidence, Known};
 use super::file_column::{Column, FileColumn};
 use super::options::ColumnSource;
 use super::{metadata, report};
-use crate::fdw::{BloomFilter, FileId, Keys, Scanner, Source};
+use crate::fdw::{BloomFilter, FileId, Keys, Pages, Scanner, Selected, Source};
 use crate::pg::error::Result;
 
 /// Rows that are made values of at once: few enough for the cache, many enough to forget the cost of each.
 const BATCH_ROWS: usize = 4096;
+
+/// Of a group's rows, so many at most are better selected than read with the others.
+const WORTH_SELECTING: f64 = 0.8;
 
 pub struct OpenFile {
     /// Which file of the scan it is.
@@ -18,8 +21,8 @@ pub struct OpenFile {
     pub values: Vec<FileColumn>,
     /// For the columns that conditions are about, as the scan numbers them.
     statistics: Vec<(usize, Statistics)>,
-    /// Rows before the batch.
-    pub row: u64,
+    /// Rows before the group.
+    pub first: u64,
     /// Bytes read of it that are counted already.
     counted: u64,
 }
@@ -56,7 +59,7 @@ impl OpenFile {
             }
         }
         let scanner = Scanner::new(source, meta, read, BATCH_ROWS).map_err(report)?;
-        Ok(OpenFile { unit, scanner, values, statistics, row: 0, counted: 0 })
+        Ok(OpenFile { unit, scanner, values, statistics, first: 0, counted: 0 })
     }
 
     /// Gives the columns that differ by group their values, which are made in the current context.
@@ -76,15 +79,21 @@ impl OpenFile {
     /// # Safety
     /// The conditions are those of the scan, their expressions evaluated.
     pub unsafe fn begin(&mut self, conditions: Option<&Conditions>, group: usize) -> Result<bool> {
+        let mut selected = None;
         if let Some(conditions) = conditions {
             // SAFETY: as the caller says.
             if !unsafe { self.may_match(conditions, group) } {
                 return Ok(false);
             }
+            // SAFETY: as the caller says.
+            selected = unsafe { self.select(conditions, group) };
+            if selected.as_ref().is_some_and(|selected| selected.count() == 0) {
+                return Ok(false);
+            }
         }
         let meta = self.scanner.meta();
-        self.row = (0..group).map(|before| meta.group_rows(before)).sum();
-        self.scanner.open_group(group).map_err(report)?;
+        self.first = (0..group).map(|before| meta.group_rows(before)).sum();
+        self.scanner.open_group(group, selected).map_err(report)?;
         Ok(true)
     }
 
@@ -98,6 +107,45 @@ impl OpenFile {
         let filters = self.filters(conditions, group);
         let filter = |at: usize| filters.iter().find(|(of, _)| *of == at).map(|(_, filter)| filter);
         filters.is_empty() || unsafe { conditions.may_match(Evidence { known: &known, filter: &filter }) }
+    }
+
+    /// The rows of a group that may match, as its pages tell; `None` where all rows are better read.
+    unsafe fn select(&self, conditions: &Conditions, group: usize) -> Option<Selected> {
+        let pages = self.pages(conditions, group);
+        let rows = self.scanner.meta().group_rows(group);
+        // Between two of these no page begins.
+        let mut starts: Vec<u64> = pages.iter().flat_map(|(_, pages, _)| pages.starts()).copied().collect();
+        starts.sort_unstable();
+        starts.dedup();
+        let mut selected = Selected::default();
+        for range in starts.windows(2) {
+            let known = |at: usize| match pages.iter().find(|(of, ..)| *of == at) {
+                Some((_, pages, statistics)) => {
+                    let (page, rows) = pages.at(range[0]);
+                    Some(statistics.known(page, rows))
+                }
+                None => self.known(at, group),
+            };
+            // SAFETY: the statistics are values of the columns' types.
+            if unsafe { conditions.may_match(Evidence::of(&known)) } {
+                selected.push(range[0]..range[1]);
+            }
+        }
+        let is_worth = !pages.is_empty() && selected.count() as f64 <= WORTH_SELECTING * rows as f64;
+        is_worth.then_some(selected)
+    }
+
+    /// The pages of the columns that conditions are about, and their statistics as values.
+    fn pages(&self, conditions: &Conditions, group: usize) -> Vec<(usize, Pages, Statistics)> {
+        let pages = |at: usize| match &self.values[at] {
+            FileColumn::Read(column, value) => {
+                let pages = self.scanner.pages(group, *column)?;
+                let statistics = value.statistics(&pages.bounds)?;
+                Some((at, pages, statistics))
+            }
+            FileColumn::Constant(_) => None,
+        };
+        conditions.columns().into_iter().filter_map(pages).collect()
     }
 
     fn known(&self, at: usize, group: usize) -> Option<Known> {

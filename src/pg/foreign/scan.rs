@@ -164,7 +164,7 @@ impl Scan {
             for file in self.options.files.list(self.options.pattern.as_ref()).map_err(report)? {
                 check_for_interrupts();
                 if !self.path_may_match(&file.path, &file.keys)? {
-                    self.claims.count(0, 1, 0);
+                    self.claims.count(0, 1);
                     continue;
                 }
                 let source = Source::open(&file.path).map_err(report)?;
@@ -172,6 +172,7 @@ impl Scan {
                 units.push(Unit { id: source.id().clone(), keys: file.keys, groups, first });
                 first += groups;
             }
+            self.claims.prepare(units.len());
             self.units = Some(units);
             self.evaluated = false;
         }
@@ -205,7 +206,7 @@ impl Scan {
             check_for_interrupts();
             if let Some(open) = &mut self.open {
                 let rows = open.scanner.next_batch().map_err(report)?;
-                self.claims.count(0, 0, open.uncounted());
+                self.claims.count_read(open.unit, open.uncounted());
                 if let Some(rows) = rows {
                     match self.take(rows)? {
                         true => return Ok(true),
@@ -218,9 +219,9 @@ impl Scan {
                 return Ok(false);
             };
             let loaded = self.open_group(unit, group)?;
-            self.claims.count(u64::from(loaded), u64::from(!loaded), 0);
+            self.claims.count(u64::from(loaded), u64::from(!loaded));
             if let Some(open) = &mut self.open {
-                self.claims.count(0, 0, open.uncounted());
+                self.claims.count_read(open.unit, open.uncounted());
             }
         }
     }
@@ -278,9 +279,7 @@ impl Scan {
     /// Takes a batch's rows that match: into the aggregates, or to return them; false: none are to be returned.
     fn take(&mut self, rows: Rows) -> Result<bool> {
         let Some(open) = &mut self.open else { return Ok(false) };
-        let first = open.row;
-        open.row += rows.count as u64;
-        let (columns, path) = (&self.columns, &open.scanner.meta().id.path);
+        let (columns, path, first) = (&self.columns, &open.scanner.meta().id.path, open.first);
         let mut batch = Batch { columns, values: &mut open.values, rows: &rows, path, first };
         // SAFETY: the context is the scan's, and the last batch's rows have been returned; the conditions'
         // expressions were evaluated before the group was claimed.
@@ -343,16 +342,19 @@ impl Scan {
         Ok(true)
     }
 
-    /// The files that are listed: path, bytes of the columns that are read, bytes.
-    pub fn files_read(&mut self) -> Result<Vec<(String, u64, u64)>> {
+    /// The files that are listed: path, bytes that are read of it, bytes. Where the scan has not run, those that
+    /// the columns take.
+    pub fn files_read(&mut self, has_run: bool) -> Result<Vec<(String, u64, u64)>> {
         self.list()?;
-        let units = self.units.as_deref().unwrap_or_default();
-        let describe = |unit: &Unit| {
+        let describe = |(at, unit): (usize, &Unit)| {
+            if has_run {
+                return Ok((unit.id.path.clone(), self.claims.read(at), unit.id.size));
+            }
             let meta = metadata(&Source::open(&unit.id.path).map_err(report)?)?;
             let columns: Vec<usize> = self.columns.iter().filter_map(|column| column.place(&meta)).collect();
             Ok((unit.id.path.clone(), meta.column_bytes(&columns), meta.id.size))
         };
-        units.iter().map(describe).collect()
+        self.units.as_deref().unwrap_or_default().iter().enumerate().map(describe).collect()
     }
 
     /// Closes the file that is open.

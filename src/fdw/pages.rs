@@ -1,0 +1,181 @@
+//! Parquet's page index (PageIndex.md): the pages of a row group's columns, what lies in them, and how some of
+//! the rows are read by it.
+//!
+//! The index lies in the file, apart from the footer. As with all statistics, what is not sound says nothing.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, RowSelection};
+use parquet::file::metadata::page_index::PageIndexProvider;
+use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaDataBuilder};
+use parquet::file::page_index::column_index::ColumnIndexMetaData;
+use parquet::file::page_index::index_reader::{decode_column_index, decode_offset_index};
+use parquet::file::page_index::offset_index::OffsetIndexMetaData;
+
+use super::bounds::{Bounds, leaf_of, page_bounds};
+use super::error::guarded;
+use super::footer;
+use super::meta::{FileMeta, Format};
+use super::source::Source;
+
+/// The pages of one column of a row group.
+pub struct Pages {
+    /// An element for each page.
+    pub bounds: Bounds,
+    /// The rows that the pages begin with, and the number of rows of the group.
+    starts: Vec<u64>,
+}
+
+impl Pages {
+    /// Where pages begin, and where the last one ends.
+    pub fn starts(&self) -> &[u64] {
+        &self.starts
+    }
+
+    /// The page that a row lies in, and how many rows lie there.
+    pub fn at(&self, row: u64) -> (usize, u64) {
+        let page = self.starts.partition_point(|&start| start <= row).saturating_sub(1);
+        (page, self.starts.get(page + 1).map_or(0, |end| end - self.starts[page]))
+    }
+}
+
+/// Rows of a group, in ranges that ascend and do not touch each other.
+#[derive(Debug, Default, PartialEq)]
+pub struct Selected(Vec<Range<u64>>);
+
+impl Selected {
+    /// Adds rows behind the last ones.
+    pub fn push(&mut self, rows: Range<u64>) {
+        match self.0.last_mut() {
+            Some(last) if last.end == rows.start => last.end = rows.end,
+            _ => self.0.push(rows),
+        }
+    }
+
+    pub fn count(&self) -> u64 {
+        self.0.iter().map(|rows| rows.end - rows.start).sum()
+    }
+
+    /// The number in the group of the row that so many selected ones come before.
+    pub fn nth(&self, mut before: u64) -> u64 {
+        for rows in &self.0 {
+            let count = rows.end - rows.start;
+            if before < count {
+                return rows.start + before;
+            }
+            before -= count;
+        }
+        self.0.last().map_or(0, |rows| rows.end)
+    }
+
+    pub fn of_rows(&self, rows: u64) -> RowSelection {
+        let ranges = self.0.iter().map(|rows| rows.start as usize..rows.end as usize);
+        RowSelection::from_consecutive_ranges(ranges, rows as usize)
+    }
+}
+
+/// The page index of one row group, by Parquet's columns.
+#[derive(Debug, Default)]
+struct GroupIndex {
+    columns: Vec<(usize, ColumnIndexMetaData)>,
+    offsets: Vec<(usize, OffsetIndexMetaData)>,
+}
+
+impl PageIndexProvider for GroupIndex {
+    fn has_offset_indexes(&self) -> bool {
+        !self.offsets.is_empty()
+    }
+
+    fn has_column_indexes(&self) -> bool {
+        !self.columns.is_empty()
+    }
+
+    fn column_index(&self, _group: usize, leaf: usize) -> Option<&ColumnIndexMetaData> {
+        self.columns.iter().find(|(of, _)| *of == leaf).map(|(_, index)| index)
+    }
+
+    fn offset_index(&self, _group: usize, leaf: usize) -> Option<&OffsetIndexMetaData> {
+        self.offsets.iter().find(|(of, _)| *of == leaf).map(|(_, index)| index)
+    }
+
+    fn as_any(&self) -> &dyn std::any::Any {
+        self
+    }
+}
+
+impl FileMeta {
+    /// `None` where the file has no index of them. `source` is the file that the metadata was read of.
+    pub fn pages(&self, source: &Source, group: usize, column: usize) -> Option<Pages> {
+        let Format::Parquet(metadata) = &self.format else { return None };
+        let leaf = leaf_of(metadata, column)?;
+        let chunk = metadata.metadata().row_groups().get(group)?.columns().get(leaf)?;
+        let offsets = offset_index(source, chunk)?;
+        let starts = starts(&offsets, self.group_rows(group))?;
+        // One page is what the row group's statistics tell of.
+        if starts.len() <= 2 {
+            return None;
+        }
+        let bytes = read(source, chunk.column_index_range()?)?;
+        let index = guarded(source.path(), || decode_column_index(&bytes, chunk.column_type())).ok()?;
+        if index.num_pages() as usize + 1 != starts.len() {
+            return None;
+        }
+        let index = GroupIndex { columns: vec![(leaf, index)], offsets: vec![(leaf, offsets)] };
+        let bounds = page_bounds(self, &index, group, column)?;
+        let rows: Vec<u64> = starts.windows(2).map(|page| page[1] - page[0]).collect();
+        let nulls = (0..rows.len()).map(|page| match index.columns[0].1.is_null_page(page) {
+            true => Some(rows[page]),
+            false => bounds.nulls[page].filter(|&nulls| nulls <= rows[page]),
+        });
+        Some(Pages { bounds: Bounds { nulls: nulls.collect(), ..bounds }, starts })
+    }
+}
+
+/// Metadata of one row group alone, by which pages of the columns can be read without those before them; `None`
+/// where the file has no index for one of them.
+pub fn with_offsets(
+    metadata: &ArrowReaderMetadata,
+    source: &Source,
+    group: usize,
+    columns: &[usize],
+) -> Option<ArrowReaderMetadata> {
+    let descr = metadata.parquet_schema();
+    let row_group = metadata.metadata().row_groups().get(group)?;
+    let mut index = GroupIndex::default();
+    for leaf in 0..descr.num_columns() {
+        if columns.contains(&descr.get_column_root_idx(leaf)) {
+            let offsets = offset_index(source, row_group.columns().get(leaf)?)?;
+            starts(&offsets, u64::try_from(row_group.num_rows()).ok()?)?;
+            index.offsets.push((leaf, offsets));
+        }
+    }
+    let file = metadata.metadata().file_metadata().clone();
+    let one = ParquetMetaDataBuilder::new(file).add_row_group(row_group.clone());
+    let one = one.set_page_index(Some(Arc::new(index))).build();
+    let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
+    guarded(source.path(), || ArrowReaderMetadata::try_new(Arc::new(one), options)).ok()
+}
+
+fn offset_index(source: &Source, chunk: &ColumnChunkMetaData) -> Option<OffsetIndexMetaData> {
+    let bytes = read(source, chunk.offset_index_range()?)?;
+    guarded(source.path(), || decode_offset_index(&bytes)).ok()
+}
+
+fn read(source: &Source, range: Range<u64>) -> Option<Vec<u8>> {
+    let bytes = source.read_at(range.start, (range.end - range.start) as usize).ok()?;
+    footer::check_lists(&bytes).ok()?;
+    Some(bytes)
+}
+
+/// The rows that pages begin with, and the number of rows; `None` where they are not what pages have.
+fn starts(offsets: &OffsetIndexMetaData, rows: u64) -> Option<Vec<u64>> {
+    let firsts = offsets.page_locations().iter().map(|page| u64::try_from(page.first_row_index).ok());
+    let mut starts = firsts.collect::<Option<Vec<u64>>>()?;
+    starts.push(rows);
+    (starts[0] == 0 && starts.is_sorted_by(|one, next| one < next)).then_some(starts)
+}
+
+#[cfg(test)]
+#[path = "pages_tests.rs"]
+mod tests;

@@ -1,0 +1,171 @@
+//! Page indexes of files that parquet's own writer makes, whole and damaged.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arrow::array::*;
+use arrow::datatypes::{DataType, Field, Int32Type, Schema};
+use parquet::arrow::ArrowWriter;
+use parquet::file::properties::WriterProperties;
+
+use super::super::read::Scanner;
+use super::*;
+
+const ROWS: u64 = 1000;
+const PAGE: u64 = 100;
+
+struct Written(PathBuf);
+
+impl Written {
+    /// Two row groups of `ROWS` rows: ascending numbers, NULL in the third page, and texts of a dictionary in
+    /// pages of another size.
+    fn new(name: &str) -> Written {
+        let path = std::env::temp_dir().join(format!("pg_strata_pages_{name}_{}", std::process::id()));
+        let numbers = (0..2 * ROWS as i32).map(|row| (row as u64 % ROWS / PAGE != 2).then_some(row));
+        let texts = (0..2 * ROWS).map(|row| format!("text {}", row % 7));
+        let schema = Schema::new(vec![
+            Field::new("n", DataType::Int32, true),
+            Field::new("t", DataType::Utf8, false),
+            Field::new("z", DataType::Int64, false),
+        ]);
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(Int32Array::from_iter(numbers)),
+            Arc::new(StringArray::from_iter_values(texts)),
+            Arc::new(Int64Array::from_iter_values((0..2 * ROWS as i64).map(|row| row * 1_000_003))),
+        ];
+        let batch = RecordBatch::try_new(Arc::new(schema), columns).unwrap();
+        let properties = WriterProperties::builder()
+            .set_max_row_group_row_count(Some(ROWS as usize))
+            .set_data_page_row_count_limit(PAGE as usize)
+            .set_write_batch_size(PAGE as usize)
+            .set_dictionary_enabled(false)
+            .set_column_dictionary_enabled("t".into(), true)
+            .build();
+        let mut writer =
+            ArrowWriter::try_new(fs::File::create(&path).unwrap(), batch.schema(), Some(properties)).unwrap();
+        writer.write(&batch).unwrap();
+        writer.close().unwrap();
+        Written(path)
+    }
+
+    fn open(&self) -> (Source, Arc<FileMeta>) {
+        let source = Source::open(self.0.to_str().unwrap()).unwrap();
+        let meta = FileMeta::read(&source).unwrap();
+        (source, Arc::new(meta))
+    }
+}
+
+impl Drop for Written {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+fn selected(ranges: &[(u64, u64)]) -> Selected {
+    let mut selected = Selected::default();
+    ranges.iter().for_each(|&(start, end)| selected.push(start..end));
+    selected
+}
+
+#[test]
+fn rows_that_are_selected() {
+    let some = selected(&[(0, 2), (2, 3), (7, 9)]);
+    assert_eq!(some, Selected(vec![0..3, 7..9]));
+    assert_eq!(some.count(), 5);
+    assert_eq!((0..6).map(|before| some.nth(before)).collect::<Vec<u64>>(), [0, 1, 2, 7, 8, 9]);
+    assert_eq!((Selected::default().count(), Selected::default().nth(3)), (0, 0));
+}
+
+#[test]
+fn pages_and_their_bounds() {
+    let written = Written::new("bounds");
+    let (source, meta) = written.open();
+    let pages = meta.pages(&source, 1, 0).unwrap();
+    assert_eq!(pages.starts(), (0..=10).map(|page| page * PAGE).collect::<Vec<u64>>());
+    assert_eq!(
+        (pages.at(0), pages.at(99), pages.at(100), pages.at(999)),
+        ((0, 100), (0, 100), (1, 100), (9, 100))
+    );
+    let (mins, maxes) = (&pages.bounds.mins, &pages.bounds.maxes);
+    let (mins, maxes) = (mins.as_primitive::<Int32Type>(), maxes.as_primitive::<Int32Type>());
+    for page in 0..10 {
+        let first = (ROWS + PAGE * page as u64) as i32;
+        assert_eq!(pages.bounds.nulls[page], Some(if page == 2 { PAGE } else { 0 }));
+        match page {
+            2 => assert!(mins.is_null(page) && maxes.is_null(page)),
+            _ => assert_eq!((mins.value(page), maxes.value(page)), (first, first + 99)),
+        }
+    }
+    assert!(meta.pages(&source, 2, 0).is_none() && meta.pages(&source, 0, 3).is_none());
+}
+
+/// Reads rows of a group: their numbers by the batches, and by the values of `z`.
+fn read(scanner: &mut Scanner, group: usize, rows: Option<Selected>, z: usize) -> Vec<u64> {
+    scanner.open_group(group, rows).unwrap();
+    let mut found = Vec::new();
+    while let Some(rows) = scanner.next_batch().unwrap() {
+        let batch = rows.batch.as_ref().unwrap();
+        let values = batch.column(z).as_primitive::<arrow::datatypes::Int64Type>();
+        for row in 0..rows.count {
+            assert_eq!(values.value(row) as u64 / 1_000_003, group as u64 * ROWS + rows.before(row));
+            found.push(rows.before(row));
+        }
+    }
+    found
+}
+
+#[test]
+fn selected_rows_are_read() {
+    let written = Written::new("rows");
+    for columns in [vec![2], vec![0, 2], vec![0, 1, 2]] {
+        let z = columns.len() - 1;
+        let (source, meta) = written.open();
+        let mut scanner = Scanner::new(source, meta, columns, 64).unwrap();
+        for ranges in [
+            &[(0, 1000)][..],
+            &[(0, 100)],
+            &[(100, 300), (950, 1000)],
+            &[(5, 6), (500, 501), (999, 1000)],
+            &[(250, 750)],
+        ] {
+            for group in [1, 0, 1] {
+                let wanted: Vec<u64> = ranges.iter().flat_map(|&(start, end)| start..end).collect();
+                assert_eq!(read(&mut scanner, group, Some(selected(ranges)), z), wanted);
+            }
+        }
+        let before = scanner.bytes_read();
+        read(&mut scanner, 0, None, z);
+        let all = scanner.bytes_read() - before;
+        read(&mut scanner, 0, Some(selected(&[(300, 400)])), z);
+        let some = scanner.bytes_read() - before - all;
+        assert!(some < all / 2, "{some} of {all}");
+    }
+}
+
+/// Whatever the index's bytes are, there is no panic, and no page is anywhere but in the group.
+#[test]
+fn damage() {
+    let written = Written::new("damage");
+    let whole = fs::read(&written.0).unwrap();
+    let (_, meta) = written.open();
+    let Format::Parquet(metadata) = &meta.format else { panic!("not Parquet") };
+    let chunk = metadata.metadata().row_group(0).column(0).clone();
+    let (columns, offsets) = (chunk.column_index_range().unwrap(), chunk.offset_index_range().unwrap());
+    for at in columns.chain(offsets) {
+        for byte in [0, 1, 0x19, 0x7f, 0x9c, 0xff] {
+            let mut damaged = whole.clone();
+            damaged[at as usize] = byte;
+            fs::write(&written.0, damaged).unwrap();
+            let (source, meta) = written.open();
+            if let Some(pages) = meta.pages(&source, 0, 0) {
+                assert_eq!((pages.starts()[0], pages.starts().last()), (0, Some(&ROWS)));
+                assert_eq!(pages.bounds.nulls.len() + 1, pages.starts().len());
+            }
+            let mut scanner = Scanner::new(source, meta, vec![0], 64).unwrap();
+            if scanner.open_group(0, Some(selected(&[(300, 400)]))).is_ok() {
+                while let Ok(Some(_)) = scanner.next_batch() {}
+            }
+        }
+    }
+}
