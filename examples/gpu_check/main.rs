@@ -141,7 +141,7 @@ fn config(options: &Options, memory: &Memory, depth: usize) -> Config {
         output_bytes: memory.output_bytes(),
         depth,
         memory_limit: 0,
-        group_memory: 2 << 30,
+        group_memory: 8 << 30,
         nvrtc: options.nvrtc.clone(),
         nvcomp: options.nvcomp.clone(),
         cache: options.cache.clone(),

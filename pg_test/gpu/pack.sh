@@ -45,7 +45,7 @@ sys.path.insert(0, ".")
 from pg_test.lab import postgres
 print(postgres.WHEELS[18][0], end="")
 PY
-    tar -C "$work" -c pg18 | xz -3 -T2 > "$folder/pg18.tar.xz"
+    tar -C "$work" -c pg18 | xz -9 -T2 > "$folder/pg18.tar.xz"
     wheels=$(grep -E '^(psycopg|duckdb)' pg_test/requirements.txt | sed 's/\[binary\]//')
     binary=$(sed -n 's/^psycopg\[binary\]==/psycopg-binary==/p' pg_test/requirements.txt)
     "$python" -m pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: \

@@ -36,6 +36,8 @@ pub struct Grouping {
     encode: encode::Kernels,
     compress: compress::Kernels,
     pub zstd: Zstd,
+    /// Held while nvCOMP has its temporary memory.
+    zstd_turn: Mutex<()>,
     groups: Mutex<Groups<Block, Arc<Encoded>>>,
 }
 
@@ -92,7 +94,8 @@ impl Grouping {
         };
         let zstd = Zstd::new(opened);
         let (context, lanes) = (context.clone(), Mutex::new(vec![lane]));
-        Ok(Grouping { heap, context, lanes, encode, compress, zstd, groups: Mutex::default() })
+        let (zstd_turn, groups) = Default::default();
+        Ok(Grouping { heap, context, lanes, encode, compress, zstd, zstd_turn, groups })
     }
 }
 
@@ -373,6 +376,7 @@ impl CudaDevice {
     ) -> Result<Option<Encoded>, Fault> {
         let (Grouping { heap, zstd, .. }, stream) = (&self.grouping, &lane.stream);
         let Some(nvcomp) = zstd.nvcomp() else { return Ok(None) };
+        let _turn = lock(&self.grouping.zstd_turn);
         let pages: Vec<(u64, u64)> = bodies.iter().map(|body| (body.address, body.bytes)).collect();
         let frames = match Frames::new(nvcomp, heap, stream, &pages) {
             Ok(frames) => frames,
