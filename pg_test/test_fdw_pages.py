@@ -9,7 +9,7 @@ import pytest
 
 from .support import export, raises
 from .test_fdw import PARALLEL, columns_of, foreign, plan
-from .test_fdw_pruning import OPERATORS, counted, on_and_off, ordered
+from .test_fdw_pruning import conditions_on, counted, on_and_off
 from .test_types import make
 
 UNITS = {"B": 1, "KB": 1024, "MB": 1 << 20}
@@ -36,18 +36,8 @@ def test_every_type_and_operator(db, out, family):
     export(db, "s", out / "first.parquet", workers=0)
     write_pages(pq.read_table(out / "first.parquet"), out / "s.parquet", 2)
     foreign(db, "f", columns_of(db, "s"), file=out / "s.parquet")
-    for name, sql_type, _, literals in cases:
-        if not ordered(db, name):
-            continue
-        texts = ["'{}'::{}".format(text.replace("'", "''"), sql_type) for text in literals]
-        for text in texts:
-            for operator in OPERATORS:
-                on_and_off(db, f"{name} {operator} {text}")
-        on_and_off(db, f"{name} BETWEEN {texts[0]} AND {texts[-1]}")
-        on_and_off(db, f"{name} IN ({', '.join(texts[:2])})")
-        on_and_off(db, f"{name} = {texts[0]} OR {name} > {texts[-1]} AND id > 2")
-        for condition in (f"{name} IS NULL", f"{name} IS NOT NULL", f"{name} IS NULL OR id = 1", f"id = 3 AND {name} IS NOT NULL"):
-            on_and_off(db, condition)
+    for condition in conditions_on(db, cases):
+        on_and_off(db, condition)
 
 
 @pytest.fixture

@@ -4,9 +4,9 @@
 //!
 //! ```text
 //! pool --READY--> dispatcher --bounded--> feeder --bounded--> drainer ----> DONE | FAILED
-//!                     ^                   (submit) --bounded--> answerers       |
-//!                     |                                        (collect)        |
-//!                     +-------------------- finished, doorbell -----------------+
+//!                     ^                   (submit) --bounded--> answerers      |
+//!                     |                                         (collect)      |
+//!                     +-------------------- finished, doorbell ----------------+
 //! ```
 //!
 //! The dispatcher (the calling thread) takes what is ready in the order of submission, assigns it

@@ -1,7 +1,7 @@
 //! A device without a device: the CPU's decode, and the encode kernels' reference, behind the same trait, for
 //! tests of everything around it.
 //!
-//! Its work is done on the drainer's thread. It can be slow, and it can fail, as told.
+//! Its work is done on the drainer's thread and those that answer requests. It can be slow, and it can fail, as told.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

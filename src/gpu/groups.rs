@@ -1,9 +1,9 @@
 //! The row groups that a device keeps: the columns of their slots until they are encoded, then what they have
 //! become until it has been fetched.
 //!
-//! Runs in the engine, on the drainer's thread and those that answer. A process has one group at a time, which ends when its last byte
-//! is fetched, when the process begins another one, when nobody has asked for it for a while, and when the
-//! process is gone.
+//! Runs in the engine, on the drainer's thread and those that answer requests. A process has one group at a
+//! time, which ends when its last byte is fetched, when the process begins another one, when nobody has asked for
+//! it for a while, and when the process is gone.
 
 use std::collections::HashMap;
 use std::ops::Range;

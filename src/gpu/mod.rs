@@ -51,7 +51,7 @@ pub trait Device: Send + Sync {
     /// Waits for the ticket's slot and fills its output region (`slot::layout`).
     fn collect(&self, ticket: usize, output: &mut [u8]) -> Result<(), Fault>;
 
-    /// Lines for people, of what has come up since the last call. The drainer's, and before the first slot.
+    /// Lines for people, of what has come up since the last call: behind `collect`, and before the first slot.
     fn notes(&self) -> Vec<String> {
         Vec::new()
     }

@@ -8,7 +8,8 @@
 //! that the library names for a page of that length; both start at multiples of 16, of which the library asks for less.
 //! It knows no levels.
 //!
-//! Runs in the engine, on the thread that opens a device and then on those that answer requests. Addresses are the device's.
+//! Runs in the engine, on the thread that opens a device and then on those that answer requests. Addresses are the
+//! device's.
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::fmt;
