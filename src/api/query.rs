@@ -58,7 +58,7 @@ fn export_query_parquet(
 CREATE FUNCTION export_query_arrow(
     query text, path text,
     compression text DEFAULT 'none',
-    record_batch_rows bigint DEFAULT 262144, record_batch_bytes bigint DEFAULT 134217728,
+    record_batch_rows bigint DEFAULT 262144, record_batch_bytes bigint DEFAULT 33554432,
     overwrite boolean DEFAULT false,
     stats text[] DEFAULT NULL,
     append boolean DEFAULT false)
@@ -96,7 +96,7 @@ fn export_query_arrow(
     let request = Request {
         compression: arrow_codec(compression)?,
         group_rows: positive(record_batch_rows, "record_batch_rows", 262_144)?,
-        group_bytes: positive(record_batch_bytes, "record_batch_bytes", 128 << 20)?,
+        group_bytes: positive(record_batch_bytes, "record_batch_bytes", 32 << 20)?,
         append: append.unwrap_or(false),
         ..of_query(query, path, Format::Arrow { stats }, overwrite)?
     };

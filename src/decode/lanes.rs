@@ -186,36 +186,58 @@ impl Decimal {
     }
 }
 
-fn decode_decimal<const WIRE: bool>(
-    batch: &Batch,
+/// Reads the numerics that nearly every value is, where the decimal has up to 18 digits.
+struct Narrow<'a, const WIRE: bool> {
+    arena: &'a [u8],
     decimal: Decimal,
-    values: &mut Values,
-) -> Result<(), ValueError> {
-    let physical = decimal_physical(u32::from(decimal.precision));
-    let (scale, max_dscale) = (decimal.scale, decimal.max_dscale());
-    // Below 2^63 for the precisions that are read as `i64`.
-    let limit = 10u64.checked_pow(u32::from(decimal.digits)).unwrap_or(u64::MAX);
-    // A scale between two groups of four digits is reached from the next one by an exact division.
-    let groups = (i32::from(scale) + 3) / 4;
-    let narrow = |cell: Cell| {
+    max_dscale: u16,
+    /// Values are below it, and it is below 2^63.
+    limit: u64,
+    /// A scale between two groups of four digits is reached from the next one by an exact division.
+    groups: i32,
+}
+
+impl<const WIRE: bool> Narrow<'_, WIRE> {
+    fn new(arena: &[u8], decimal: Decimal) -> Narrow<'_, WIRE> {
+        let limit = 10u64.checked_pow(u32::from(decimal.digits)).unwrap_or(u64::MAX);
+        let groups = (i32::from(decimal.scale) + 3) / 4;
+        Narrow { arena, decimal, max_dscale: decimal.max_dscale(), limit, groups }
+    }
+
+    // Inlined into each loop, or what is the same for all cells is read again for every one.
+    #[inline(always)]
+    fn read(&self, cell: Cell) -> Result<i64, Reason> {
         let read = if WIRE { ShortNumeric::read_wire } else { ShortNumeric::read };
-        let found = read(batch.arena, cell);
-        let value = found.filter(|num| num.dscale <= max_dscale).and_then(|num| num.at(groups));
-        let value = match 4 * groups - i32::from(scale) {
+        let found = read(self.arena, cell);
+        let value = found.filter(|num| num.dscale <= self.max_dscale).and_then(|num| num.at(self.groups));
+        let value = match 4 * self.groups - i32::from(self.decimal.scale) {
             0 => value,
             1 => value.filter(|value| value % 10 == 0).map(|value| value / 10),
             2 => value.filter(|value| value % 100 == 0).map(|value| value / 100),
             _ => value.filter(|value| value % 1000 == 0).map(|value| value / 1000),
         };
         match value {
-            Some(value) if value.unsigned_abs() < limit => Ok(value),
-            // Below 10^18, as the physical type says.
-            _ => decimal.unscaled::<WIRE>(cell.of(batch.arena)).map(|value| value as i64),
+            Some(value) if value.unsigned_abs() < self.limit => Ok(value),
+            _ => self.read_any(cell),
         }
-    };
-    let filled = match physical {
-        Physical::I32 => fill_cells(batch, values, |cell| narrow(cell).map(|value| value as i32)),
-        Physical::I64 => fill_cells(batch, values, narrow),
+    }
+
+    #[inline(never)]
+    fn read_any(&self, cell: Cell) -> Result<i64, Reason> {
+        // Below 10^18, as the physical type says.
+        self.decimal.unscaled::<WIRE>(cell.of(self.arena)).map(|value| value as i64)
+    }
+}
+
+fn decode_decimal<const WIRE: bool>(
+    batch: &Batch,
+    decimal: Decimal,
+    values: &mut Values,
+) -> Result<(), ValueError> {
+    let narrow = Narrow::<WIRE>::new(batch.arena, decimal);
+    let filled = match decimal_physical(u32::from(decimal.precision)) {
+        Physical::I32 => fill_cells(batch, values, |cell| narrow.read(cell).map(|value| value as i32)),
+        Physical::I64 => fill_cells(batch, values, |cell| narrow.read(cell)),
         _ => fill(batch, values, |bytes| Ok(decimal.unscaled::<WIRE>(bytes)?.to_be_bytes())),
     };
     filled.map_err(|error| match error.reason {

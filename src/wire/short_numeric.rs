@@ -14,8 +14,10 @@ const WIRE_DSCALE_MAX: u16 = 0x3FFF;
 /// The lowest bit that a 16-bit lane above 9999 carries into when this is added to it: its highest.
 const ABOVE_9999: u64 = 0x58F0_58F0_58F0_58F0;
 const LANE_TOPS: u64 = 0x8000_8000_8000_8000;
-/// 10000 to the power 3 - i, for the lanes of a value whose first digit counts 10000 to the power 3.
-const UNITS: [u64; 7] = [1_000_000_000_000, 100_000_000, 10_000, 1, 0, 0, 0];
+/// The lanes of so many digits.
+const KEEP: [u64; 5] = [0, 0xFFFF, 0xFFFF_FFFF, 0xFFFF_FFFF_FFFF, u64::MAX];
+/// The first and the third lane.
+const EVEN: u64 = 0x0000_FFFF_0000_FFFF;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ShortNumeric {
@@ -39,7 +41,7 @@ impl ShortNumeric {
         }
         let [_, _, lanes @ ..] = *window;
         Some(ShortNumeric {
-            digits: digits(u64::from_le_bytes(lanes), bytes)?,
+            digits: digits(u64::from_le_bytes(lanes), bytes / 2)?,
             count: bytes / 2,
             weight: weight_of(header).into(),
             dscale: (header & 0x1F80) >> 7,
@@ -59,7 +61,7 @@ impl ShortNumeric {
         }
         let [_, _, _, _, _, _, _, _, lanes @ ..] = *window;
         Some(ShortNumeric {
-            digits: digits(swap_lanes(u64::from_le_bytes(lanes)), 2 * count)?,
+            digits: digits(swap_lanes(u64::from_le_bytes(lanes)), count)?,
             count,
             weight: i32::from(weight),
             dscale,
@@ -91,9 +93,10 @@ impl ShortNumeric {
             // Zero has no digits, whatever its weight.
             return (self.count == 0).then_some(0);
         }
-        let units = &UNITS[3 - top as usize..];
-        let lane = |index: usize| (self.digits >> (16 * index) & 0xFFFF) * units[index];
-        let value = (lane(0) + lane(1) + lane(2) + lane(3)) as i64;
+        // The digit that counts 10000 to the power 3 - i comes into lane i; then two by two.
+        let digits = self.digits << (16 * (3 - top));
+        let pairs = (digits & EVEN) * 10_000 + (digits >> 16 & EVEN);
+        let value = ((pairs & 0xFFFF_FFFF) * 100_000_000 + (pairs >> 32)) as i64;
         Some(if self.negative { -value } else { value })
     }
 }
@@ -104,12 +107,10 @@ fn weight_of(header: u16) -> i16 {
     ((header << 9) as i16) >> 9
 }
 
-/// The lanes of the first `bytes` bytes, at most 8; `None` when one is above 9999.
+/// The first `count` lanes, at most 4; `None` when one is above 9999.
 #[inline(always)]
-fn digits(lanes: u64, bytes: usize) -> Option<u64> {
-    // Two shifts: one by 64 is not defined.
-    let half = 32 - 4 * bytes;
-    let digits = lanes << half << half >> half >> half;
+fn digits(lanes: u64, count: usize) -> Option<u64> {
+    let digits = lanes & KEEP[count];
     ((digits.wrapping_add(ABOVE_9999) | digits) & LANE_TOPS == 0).then_some(digits)
 }
 

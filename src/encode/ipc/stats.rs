@@ -7,9 +7,10 @@
 use arrow::array::types::DecimalType;
 use arrow::datatypes::{DataType, Decimal128Type};
 
+use super::super::byte_dict::head;
 use super::super::stats::{cut, extremes, increment_text};
 use crate::types::arrow::arrow_type;
-use crate::types::{Kind, Shapes, Values};
+use crate::types::{Cell, Kind, Shapes, Values};
 
 /// The prefix of the metadata's keys.
 pub const KEY: &str = "min_max_stats.";
@@ -73,6 +74,8 @@ impl ColumnBounds {
             Values::F32(v) => floats(v.iter().copied().map(f64::from)),
             Values::F64(v) => floats(v.iter().copied()),
             Values::Fixed16(v) => integers(v.iter().copied().map(i128::from_be_bytes)),
+            Values::Bytes(cells) if cells.is_empty() => Range::Empty,
+            Values::Bytes(cells) if cells.iter().all(|cell| cell.len() < 16) => short_texts(cells, arena),
             Values::Bytes(cells) => match extremes(cells.iter().map(|&cell| (cell, arena))) {
                 Some((min, max)) => Range::Texts(min.to_vec(), max.to_vec()),
                 None => Range::Empty,
@@ -113,6 +116,15 @@ fn integers<T: Ord + Copy + Into<i128>>(values: impl Iterator<Item = T> + Clone)
         (Some(min), Some(max)) => Range::Integers(min.into(), max.into()),
         _ => Range::Empty,
     }
+}
+
+/// Strings of up to 15 bytes, at least one. A number orders them: their bytes, zeros after the end, and their
+/// length last, which tells the zeros apart.
+fn short_texts(cells: &[Cell], arena: &[u8]) -> Range {
+    let ranks = cells.iter().map(|&cell| head(cell, arena).0.swap_bytes() | cell.len() as u128);
+    let (min, max) = ranks.fold((u128::MAX, 0), |(min, max), rank| (rank.min(min), rank.max(max)));
+    let text = |rank: u128| rank.to_be_bytes()[..rank as usize & 0xF].to_vec();
+    Range::Texts(text(min), text(max))
 }
 
 fn floats(values: impl Iterator<Item = f64>) -> Range {

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use proptest::prelude::*;
+
 use super::super::tests::{Rows, field, rows, strings};
 use super::tests::{assemble, messages, writer};
 use super::*;
@@ -90,6 +92,18 @@ fn cut_texts_stay_outside_the_values() {
     let exactly = "x".repeat(31);
     assert_eq!(text(&[&exactly]).unwrap(), format!("{exactly},{exactly}"));
     assert_eq!(text(&["\u{10ffff}".repeat(9).as_str()]), None, "nothing of its length is above it");
+}
+
+proptest! {
+    /// Up to 15 bytes in one way, longer in another; zeros sort as what they are.
+    #[test]
+    fn texts_are_bounded_by_the_least_and_the_greatest(
+        values in prop::collection::vec("(aaaaaaaaaaaaa)?[\\x00a~]{0,4}", 1..20),
+    ) {
+        let found = text(&values.iter().map(|value| &value[..]).collect::<Vec<_>>());
+        let expected = format!("{},{}", values.iter().min().unwrap(), values.iter().max().unwrap());
+        prop_assert_eq!(found, Some(expected));
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@ use pgrx::pg_sys;
 use pgrx::pg_sys::Oid;
 
 use super::options::owner_who_reads;
+use crate::pg::encoding::in_message;
 use crate::pg::error::{Code, Result, error};
 
 /// The files of a foreign table: on the role's privileges, or on those of the server's owner where the server's
@@ -11,8 +12,10 @@ use crate::pg::error::{Code, Result, error};
 pub fn check_may_read(table: Oid, role: Oid) -> Result<()> {
     match owner_who_reads(table)? {
         None => check_file_role(role),
-        Some(owner) => check_file_role(owner).map_err(|refused| {
-            refused.set_hint("The server's option read_as is 'owner': its owner needs the role.")
+        Some((owner, server)) => check_file_role(owner).map_err(|refused| {
+            refused.set_hint(in_message(format!(
+                "Server \"{server}\" has read_as 'owner': its owner needs the role."
+            )))
         }),
     }
 }

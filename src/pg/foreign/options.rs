@@ -140,12 +140,16 @@ fn reads_as_owner(server: &Pairs) -> Result<bool> {
     choice(server, "read_as", "user", "owner")
 }
 
-/// The owner of the table's server, where the server's option says that its privileges count for who reads.
-pub fn owner_who_reads(table: Oid) -> Result<Option<Oid>> {
-    // SAFETY: syscache look-ups of a foreign table that the query has locked.
+/// The owner and the name of the table's server, where the server's option says that its owner's privileges count.
+pub fn owner_who_reads(table: Oid) -> Result<Option<(Oid, String)>> {
+    // SAFETY: syscache look-ups of a foreign table that the query has locked; the name is a C string.
     unsafe {
-        let server = pg_sys::GetForeignServer((*pg_sys::GetForeignTable(table)).serverid);
-        Ok(reads_as_owner(&pairs((*server).options)?)?.then_some((*server).owner))
+        let server = &*pg_sys::GetForeignServer((*pg_sys::GetForeignTable(table)).serverid);
+        if !reads_as_owner(&pairs(server.options)?)? {
+            return Ok(None);
+        }
+        let name = to_utf8(CStr::from_ptr(server.servername).to_bytes())?;
+        Ok(Some((server.owner, name.into_owned())))
     }
 }
 
