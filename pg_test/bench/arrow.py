@@ -1,11 +1,14 @@
-"""python -m pg_test.bench.arrow [ROWS=6000000] [ROUNDS=3]: export_table_arrow against the Parquet export without compression, and ADBC.
+"""[ROWS=6000000] [ROUNDS=3] [FILES=/dev/shm] python -m pg_test.bench.arrow: export_table_arrow against the Parquet export without compression, and ADBC.
 
 Every contestant in turn in each round, one worker beside the caller; fails when a file of ours differs from its table. Prints medians.
+The files lie below FILES while they are needed: in memory, a slow disk does not count.
 """
 
+import os
 import statistics
 import sys
 from collections import defaultdict
+from pathlib import Path
 
 from ..lab import places, postgres
 from ..lab.server import Server
@@ -24,7 +27,7 @@ def contestants(server):
 
 def main():
     installation = postgres.chosen()
-    directory = places.fresh(places.home() / "bench", 0o755)
+    directory = places.fresh(Path(os.environ.get("FILES", places.home())) / "pg_strata_bench", 0o755)
     wrong = []
     with Server(installation, "bench", **settings(installation)) as server, server.connect() as connection:
         connection.execute("CREATE EXTENSION IF NOT EXISTS pg_strata")
@@ -44,6 +47,7 @@ def main():
             print(f"\n**{table}, {ROWS:,} rows**\n\n| | seconds (median) | file, MB |\n|---|--:|--:|")
             for label, runs in seconds.items():
                 print(f"| {label} | {statistics.median(runs):.2f} | {megabytes[label]:,.0f} |", flush=True)
+    directory.rmdir()
     if wrong:
         places.fail("files that differ from their table:\n   " + "\n   ".join(wrong))
 
