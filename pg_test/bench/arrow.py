@@ -25,9 +25,8 @@ def contestants(server):
         sys.executable, "-m", "pg_test.bench.peer", "adbc_arrow", "none", table, file, server.dsn(), server.uri()]))
 
 
-def main():
-    installation = postgres.chosen()
-    directory = places.fresh(Path(os.environ.get("FILES", places.home())) / "pg_strata_bench", 0o755)
+def measure(installation, directory):
+    """Prints the tables; what differs from its table comes back."""
     wrong = []
     with Server(installation, "bench", **settings(installation)) as server, server.connect() as connection:
         connection.execute("CREATE EXTENSION IF NOT EXISTS pg_strata")
@@ -47,7 +46,15 @@ def main():
             print(f"\n**{table}, {ROWS:,} rows**\n\n| | seconds (median) | file, MB |\n|---|--:|--:|")
             for label, runs in seconds.items():
                 print(f"| {label} | {statistics.median(runs):.2f} | {megabytes[label]:,.0f} |", flush=True)
-    directory.rmdir()
+    return wrong
+
+
+def main():
+    directory = places.fresh(Path(os.environ.get("FILES", places.home())) / "pg_strata_bench", 0o755)
+    try:
+        wrong = measure(postgres.chosen(), directory)
+    finally:
+        clear(directory)
     if wrong:
         places.fail("files that differ from their table:\n   " + "\n   ".join(wrong))
 
