@@ -12,7 +12,9 @@ from .python import unpack_wheel
 
 PGRX = "0.18.1"
 TOOLS = TARGET / "tools"
-LIBCLANG = ("/usr/lib/llvm-*/lib/libclang*.so*", "/usr/lib/*/libclang*.so*", "/usr/lib64/libclang*.so*")
+LIBRARIES = ("/usr/lib/llvm-*/lib", "/usr/lib/*", "/usr/lib64", "/usr/lib")
+# libclang-cpp, which Debian's llvm leaves behind, is another library.
+LIBCLANG = [f"{folder}/libclang{rest}" for folder in LIBRARIES for rest in (".so", ".so.*", "-[0-9]*.so*")]
 CLANG_HEADERS = ("/usr/lib/llvm-*/lib/clang/*/include/stddef.h", "/usr/lib*/clang/*/include/stddef.h")
 
 
