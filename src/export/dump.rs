@@ -6,7 +6,6 @@ use super::leader::{check_context, check_reading, choose_scan, choose_workers, n
 use super::message::Part;
 use super::pass;
 use crate::pg::access::check_file_role;
-use crate::pg::catalog::Table;
 use crate::pg::error::{Result, internal};
 use crate::pg::heap::BLOCK_SIZE;
 use crate::pg::progress::Progress;
@@ -31,14 +30,13 @@ pub fn dump(table: Oid, path: Option<&str>, workers: Option<usize>, overwrite: b
     if path.is_some() {
         check_file_role()?;
     }
-    let table = Table::open(table)?;
-    let (source, attributes) = relation::describe(&table)?;
+    let relation::Opened { source, attributes, guard: _guard } = relation::open(table)?;
     check_reading(&source, &attributes, None)?;
     let scan = choose_scan(&source, Some(ScanKind::CopyBinary))?;
     let target = path.map(|path| Target::new(path, true, None, overwrite)).transpose()?;
     let columns = columns::select_for_stream(&attributes);
     let workers = choose_workers(&source, workers);
-    let progress = Progress::start(table.oid(), source.blocks() * BLOCK_SIZE as u64);
+    let progress = Progress::start(source.oid.into(), source.blocks() * BLOCK_SIZE as u64);
     let staged = target.map(|target| target.stage(1)).transpose()?;
 
     let mut job = new_job(source, columns, scan, Shapes::new(0));

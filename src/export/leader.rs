@@ -14,7 +14,7 @@ use super::{choices, pass, sample};
 use crate::encode::ipc::has_bounds;
 use crate::encode::{FileSchema, has_filter};
 use crate::pg::access::{check_file_role, check_row_security, check_select};
-use crate::pg::catalog::{self, Attribute, Table};
+use crate::pg::catalog::{self, Attribute};
 use crate::pg::error::{Code, Result, error, internal};
 use crate::pg::heap::BLOCK_SIZE;
 use crate::pg::parallel;
@@ -88,7 +88,7 @@ pub fn export(request: &Request) -> Result<Exported> {
     let appends = appends(request, is_file)?;
     let target = Target::new(&request.path, is_file, Some(extension), request.overwrite || appends)?;
     let append = appends.then(|| Append::open(&request.path).map(Rc::new)).transpose()?;
-    let Opened { source, columns, slots, query, table: _table } = open(&request.subject)?;
+    let Opened { source, columns, slots, query, guard: _guard } = open(&request.subject)?;
     check_named(&source, &columns, &request.format)?;
     let way = match query {
         Some(_) => Way { scan: ScanKind::Heap, device: None },
@@ -161,24 +161,23 @@ struct Opened {
     /// Of the columns' shapes.
     slots: usize,
     query: Option<Rc<QueryRows>>,
-    /// Stays open.
-    table: Option<Table>,
+    /// Of a table.
+    guard: Option<relation::Guard>,
 }
 
 fn open(subject: &Subject) -> Result<Opened> {
     match subject {
         Subject::Table { oid, columns: names } => {
-            let table = Table::open(*oid)?;
-            let (source, attributes) = relation::describe(&table)?;
+            let relation::Opened { source, attributes, guard } = relation::open(*oid)?;
             check_reading(&source, &attributes, names.as_deref())?;
             let (columns, slots) = columns::select(&source.name, &attributes, names.as_deref())?;
-            Ok(Opened { source, columns, slots, query: None, table: Some(table) })
+            Ok(Opened { source, columns, slots, query: None, guard: Some(guard) })
         }
         Subject::Query(text) => {
             let rows = QueryRows::run(text)?;
             let (columns, slots) = columns::of_query(&rows.attributes())?;
             let query = Some(Rc::new(rows));
-            Ok(Opened { source: relation::of_query(), columns, slots, query, table: None })
+            Ok(Opened { source: relation::of_query(), columns, slots, query, guard: None })
         }
     }
 }

@@ -8,7 +8,6 @@ use pgrx::pg_sys::Oid;
 use super::device::{self, Wanted, Work};
 use super::leader::{check_context, check_reading, choose_workers, new_job, run_passes};
 use super::sample;
-use crate::pg::catalog::Table;
 use crate::pg::error::Result;
 use crate::pg::heap::BLOCK_SIZE;
 use crate::pg::progress::Progress;
@@ -40,14 +39,13 @@ pub fn measure(
     wanted: Wanted,
 ) -> Result<Measured> {
     check_context()?;
-    let table = Table::open(table)?;
-    let (source, attributes) = relation::describe(&table)?;
+    let relation::Opened { source, attributes, guard: _guard } = relation::open(table)?;
     check_reading(&source, &attributes, None)?;
     let (columns, slots) = columns::select(&source.name, &attributes, None)?;
     let way = device::choose(&source, &columns, scan, wanted, Work::Dropped)?;
     let _settings = PinnedSettings::pin();
     let workers = choose_workers(&source, workers);
-    let progress = Progress::start(table.oid(), source.blocks() * BLOCK_SIZE as u64);
+    let progress = Progress::start(source.oid.into(), source.blocks() * BLOCK_SIZE as u64);
     let mut job = new_job(source, columns, way.scan, Shapes::new(slots));
     let (density, seen) = sample::take(&job)?;
     job.device = way.device;

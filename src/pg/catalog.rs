@@ -35,18 +35,24 @@ pub struct Attribute {
 
 impl Table {
     pub fn open(table: Oid) -> Result<Table> {
+        Table::find(table).ok_or_else(|| {
+            let message = format!("relation with OID {} does not exist", table.to_u32());
+            error(Code::ERRCODE_UNDEFINED_TABLE, message)
+                .set_hint("Pass the table's name, as in 'schema.table'.")
+        })
+    }
+
+    /// `None` where there is no such relation, or none any more once the lock is had.
+    pub fn find(table: Oid) -> Option<Table> {
         // SAFETY: try_table_open-like behaviour is got by looking the relation up first; the lock then
         // holds it.
         unsafe {
             pg_sys::LockRelationOid(table, pg_sys::AccessShareLock as i32);
             if !relation_exists(table) {
-                return Err(error(
-                    Code::ERRCODE_UNDEFINED_TABLE,
-                    format!("relation with OID {} does not exist", table.to_u32()),
-                )
-                .set_hint("Pass the table's name, as in 'schema.table'."));
+                pg_sys::UnlockRelationOid(table, pg_sys::AccessShareLock as i32);
+                return None;
             }
-            Ok(Table { relation: pg_sys::relation_open(table, pg_sys::NoLock as i32) })
+            Some(Table { relation: pg_sys::relation_open(table, pg_sys::NoLock as i32) })
         }
     }
 
@@ -94,6 +100,11 @@ impl Table {
     pub fn is_heap(&self) -> bool {
         // SAFETY: the relation is open; the routine is a static of the server.
         unsafe { std::ptr::eq((*self.relation).rd_tableam, pg_sys::GetHeapamTableAmRoutine()) }
+    }
+
+    /// What `pg_class.relfilenode` says: another number once the rows have been written anew.
+    pub fn storage(&self) -> Oid {
+        self.form().relfilenode
     }
 
     /// Blocks in the main fork now.

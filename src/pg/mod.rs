@@ -14,6 +14,7 @@ pub mod progress;
 pub mod query;
 pub mod render;
 pub mod session;
+pub mod snapshot;
 pub mod virtual_columns;
 pub mod xact;
 

@@ -1,9 +1,11 @@
 //! Which relations are read: the table itself, or all that its name stands for in a query.
 
+use pgrx::pg_sys::Oid;
 use serde::{Deserialize, Serialize};
 
 use crate::pg::catalog::{Attribute, Table};
 use crate::pg::error::{Code, Error, Result, error};
+use crate::pg::snapshot::{Snapshot, check_children, check_storage};
 
 /// A relation with storage, and the blocks it had when the export began.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -58,9 +60,34 @@ pub fn of_query() -> Source {
     }
 }
 
-/// Reads a table and its descendants. `attributes` are the table's own, with `not_null` cleared where a
-/// descendant allows NULL.
-pub fn describe(table: &Table) -> Result<(Source, Vec<Attribute>)> {
+/// A table that is open for an export, with the snapshot to read it on.
+pub struct Opened {
+    pub source: Source,
+    /// The table's own, with `not_null` cleared where a descendant allows NULL.
+    pub attributes: Vec<Attribute>,
+    pub guard: Guard,
+}
+
+/// Keeps the table open, and its snapshot the active one.
+pub type Guard = (Snapshot, Table);
+
+/// Locks a table and its descendants, and takes the snapshot once it has all locks: what their holders wrote meanwhile
+/// is seen then. Blocks are counted after that. Descendants that come or go meanwhile make it begin again.
+pub fn open(table: Oid) -> Result<Opened> {
+    let table = Table::open(table)?;
+    let mut locked = describe(&table)?.0;
+    loop {
+        let snapshot = Snapshot::take();
+        let (source, attributes) = describe(&table)?;
+        if source.leaves.iter().map(|leaf| leaf.oid).eq(locked.leaves.iter().map(|leaf| leaf.oid)) {
+            return Ok(Opened { source, attributes, guard: (snapshot, table) });
+        }
+        locked = source;
+    }
+}
+
+/// What a table's name stands for now.
+fn describe(table: &Table) -> Result<(Source, Vec<Attribute>)> {
     check_kind(table)?;
     let mut source = Source {
         oid: table.oid().to_u32(),
@@ -78,14 +105,18 @@ pub fn describe(table: &Table) -> Result<(Source, Vec<Attribute>)> {
 /// Adds what a relation stands for, in the order in which a query would read it.
 fn add(source: &mut Source, attributes: &mut [Attribute], table: &Table) -> Result<()> {
     if table.kind() == b'p' {
-        for oid in table.partitions() {
-            add(source, attributes, &Table::open(oid)?)?;
+        let partitions = table.partitions();
+        check_children(table, &[table.oid()], &partitions)?;
+        // One that is gone was detached before it was dropped.
+        for partition in partitions.into_iter().filter_map(Table::find) {
+            add(source, attributes, &partition)?;
         }
         return Ok(());
     }
-    for oid in table.with_descendants() {
-        let leaf = Table::open(oid)?;
-        if leaf.is_other_temporary() && oid != table.oid() {
+    let family = table.with_descendants();
+    check_children(table, &family, &family[1..])?;
+    for leaf in family.into_iter().filter_map(Table::find) {
+        if leaf.is_other_temporary() && leaf.oid() != table.oid() {
             continue; // as the planner does: its rows live in another session's memory
         }
         add_leaf(source, attributes, &leaf)?;
@@ -116,6 +147,7 @@ fn add_leaf(source: &mut Source, attributes: &mut [Attribute], leaf: &Table) -> 
         .set_detail("The rows of unlogged tables do not reach a standby.")
         .set_hint("Export it on the primary."));
     }
+    check_storage(leaf)?;
     for child in leaf.attributes().iter().filter(|child| !child.dropped && !child.not_null) {
         if let Some(parent) = attributes.iter_mut().find(|parent| parent.name == child.name) {
             parent.not_null = false;

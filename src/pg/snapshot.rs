@@ -1,0 +1,127 @@
+//! The snapshot that an export reads on. The leader's main thread alone.
+
+use std::collections::HashSet;
+use std::ffi::c_char;
+
+use pgrx::pg_sys;
+use pgrx::pg_sys::Oid;
+
+use super::catalog::Table;
+use super::error::{Code, Error, Result, error};
+
+/// The active snapshot until it is dropped; an abort pops it by itself. Parallel workers get the active snapshot.
+pub struct Snapshot(());
+
+impl Snapshot {
+    /// The newest snapshot that the isolation level allows: in READ COMMITTED one of now. The calling statement's own is
+    /// older than the locks that the export may have waited for, and does not see what their holders wrote.
+    pub fn take() -> Snapshot {
+        // SAFETY: inside a transaction, on the main thread, and outside parallel mode.
+        unsafe {
+            // What was committed before the snapshot is known to the relation cache: partitions attached, say.
+            pg_sys::AcceptInvalidationMessages();
+            pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
+        }
+        Snapshot(())
+    }
+}
+
+impl Drop for Snapshot {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            // SAFETY: pushed by `take`; what was pushed later is popped already.
+            unsafe { pg_sys::PopActiveSnapshot() }
+        }
+    }
+}
+
+/// An error where another transaction has replaced the table's storage since the snapshot was taken: its rows are
+/// that transaction's, which the snapshot does not see.
+pub fn check_storage(table: &Table) -> Result<()> {
+    if !is_kept() || storage_of(table.oid()) == Some(table.storage()) {
+        return Ok(());
+    }
+    Err(changed(
+        table,
+        "Its storage was replaced, by TRUNCATE, ALTER TABLE or REFRESH MATERIALIZED VIEW, say",
+    ))
+}
+
+/// An error where `found` are not the children that `parents` had when the snapshot was taken: rows that the snapshot
+/// sees would be missing, or others would come.
+pub fn check_children(table: &Table, parents: &[Oid], found: &[Oid]) -> Result<()> {
+    if !is_kept() {
+        return Ok(());
+    }
+    let before: HashSet<Oid> = parents.iter().flat_map(|&parent| children_of(parent)).collect();
+    if before == found.iter().copied().collect() {
+        return Ok(());
+    }
+    Err(changed(table, "A partition or child was attached or detached"))
+}
+
+/// Whether the transaction keeps one snapshot, which may be older than what the caches know.
+fn is_kept() -> bool {
+    // SAFETY: reads the transaction's isolation level.
+    unsafe { pg_sys::XactIsoLevel >= pg_sys::XACT_REPEATABLE_READ as i32 }
+}
+
+fn changed(table: &Table, how: &str) -> Error {
+    let message =
+        format!("could not serialize access to {} due to a concurrent change", table.qualified_name());
+    error(Code::ERRCODE_T_R_SERIALIZATION_FAILURE, message)
+        .set_detail(format!("{how} after the transaction's snapshot was taken."))
+        .set_hint("Run the export in a new transaction.")
+}
+
+/// `pg_class.relfilenode` as the snapshot sees it.
+fn storage_of(table: Oid) -> Option<Oid> {
+    let (catalog, index) = (pg_sys::RelationRelationId, pg_sys::ClassOidIndexId);
+    // SAFETY: rows of pg_class are the form with which they begin.
+    let rows = rows_of(catalog, index, pg_sys::Anum_pg_class_oid, table, |row| unsafe {
+        (*row.cast::<pg_sys::FormData_pg_class>()).relfilenode
+    });
+    rows.first().copied()
+}
+
+/// catalog/pg_inherits.h, which pgrx does not bind.
+const INHERITS: Oid = Oid::from_u32(2611);
+const INHERITS_BY_PARENT: u32 = 2187;
+const INHPARENT: u32 = 2;
+
+#[repr(C)]
+struct Inherits {
+    child: Oid,
+    parent: Oid,
+    number: i32,
+    detach_pending: bool,
+}
+
+/// The children in `pg_inherits` as the snapshot sees them, without those that are being detached.
+fn children_of(parent: Oid) -> Vec<Oid> {
+    let (catalog, index) = (INHERITS, INHERITS_BY_PARENT);
+    // SAFETY: rows of pg_inherits are the form with which they begin.
+    let rows = rows_of(catalog, index, INHPARENT, parent, |row| unsafe {
+        let form = &*row.cast::<Inherits>();
+        (form.child, form.detach_pending)
+    });
+    rows.into_iter().filter(|(_, leaves)| !leaves).map(|(child, _)| child).collect()
+}
+
+/// What `read` makes of a catalog's rows whose column is `key`, under the active snapshot.
+fn rows_of<T>(catalog: Oid, index: u32, column: u32, key: Oid, read: impl Fn(*const c_char) -> T) -> Vec<T> {
+    // SAFETY: a scan of a catalog by its index, which is closed below; a row is read while its tuple is held.
+    unsafe {
+        let catalog = pg_sys::table_open(catalog, pg_sys::AccessShareLock as i32);
+        let mut scan_key = pg_sys::ScanKeyData::default();
+        let (equal, function) = (pg_sys::BTEqualStrategyNumber as u16, pg_sys::F_OIDEQ.into());
+        pg_sys::ScanKeyInit(&mut scan_key, column as i16, equal, function, key.into());
+        let snapshot = pg_sys::GetActiveSnapshot();
+        let scan = pg_sys::systable_beginscan(catalog, index.into(), true, snapshot, 1, &mut scan_key);
+        let next = || Some(pg_sys::systable_getnext(scan)).filter(|tuple| !tuple.is_null());
+        let rows = std::iter::from_fn(next).map(|tuple| read(pg_sys::GETSTRUCT(tuple))).collect();
+        pg_sys::systable_endscan(scan);
+        pg_sys::table_close(catalog, pg_sys::AccessShareLock as i32);
+        rows
+    }
+}
