@@ -1,11 +1,12 @@
 //! Errors as PostgreSQL reports them: SQLSTATE, message in lower case, detail and hint in sentences.
 
+use std::any::Any;
 use std::io;
 use std::path::Path;
 
 use pgrx::PgLogLevel;
 pub use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
-use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::pg_sys::panic::{CaughtError, ErrorReport};
 
 use super::encoding::in_message;
 
@@ -53,6 +54,26 @@ pub fn os_message(error: &io::Error) -> String {
         Some(end) => text[..end].to_string(),
         None => text,
     }
+}
+
+/// What a panic carries, with a sentence more in its detail where it is an error that the server raised. The error's
+/// context, where PostgreSQL would say it, is lost on its way through pgrx.
+pub fn with_detail(
+    raised: Box<dyn Any + Send>,
+    sentence: impl FnOnce() -> Option<String>,
+) -> Box<dyn Any + Send> {
+    let Some(CaughtError::PostgresError(report)) = raised.downcast_ref() else { return raised };
+    let canceled = report.sql_error_code() == Code::ERRCODE_QUERY_CANCELED;
+    let Some(sentence) = sentence().filter(|_| !canceled) else { return raised };
+    let detail = match report.detail() {
+        Some(detail) => format!("{detail} {sentence}"),
+        None => sentence,
+    };
+    let located = error(report.sql_error_code(), report.message().to_owned()).set_detail(detail);
+    Box::new(match report.hint() {
+        Some(hint) => located.set_hint(hint),
+        None => located,
+    })
 }
 
 /// Something that cannot happen did.

@@ -25,9 +25,10 @@ mod real {
     }
 
     impl VirtualColumns {
-        /// `columns` gives each column's number in the export and its name.
-        pub fn new(table: &Table, columns: &[(usize, &str)]) -> VirtualColumns {
-            let attributes = table.attributes();
+        /// Of rows of `table`, as a query of `parent`, which may be the table itself, computes them: by the parent's
+        /// expressions, whatever the table's own are. `columns` gives each column's number in the export and its name.
+        pub fn new(table: &Table, parent: &Table, columns: &[(usize, &str)]) -> VirtualColumns {
+            let attributes = parent.attributes();
             let number = |name: &str| {
                 attributes
                     .iter()
@@ -44,7 +45,7 @@ mod real {
                     .iter()
                     .filter_map(|&(column, name)| Some((column, number(name)?)))
                     .map(|(column, number)| {
-                        let node = pg_sys::build_generation_expression(table.relation, number.into());
+                        let node = translated(expression_of(parent, number), parent, table);
                         (column, pg_sys::ExecPrepareExpr(node.cast(), estate))
                     })
                     .collect();
@@ -52,11 +53,18 @@ mod real {
             }
         }
 
-        /// Sets row `row`'s cells of the virtual columns.
-        pub fn compute(&mut self, row: usize, batch: &mut Batch, renderer: &mut Renderer) -> Result<()> {
+        /// Sets row `row`'s cells of the virtual columns. `at` is the column that is being computed.
+        pub fn compute(
+            &mut self,
+            row: usize,
+            batch: &mut Batch,
+            renderer: &mut Renderer,
+            at: &mut usize,
+        ) -> Result<()> {
             let (tuple_ref, tid) = (batch.tuples[row], batch.tids[row]);
             for index in 0..self.expressions.len() {
                 let (column, expression) = self.expressions[index];
+                *at = column;
                 // SAFETY: the tuple lies whole in the arena, which does not move while the expression is
                 // evaluated; the slot is cleared before the arena may grow again, and the datum is copied
                 // out of the per-tuple context before its reset.
@@ -105,6 +113,31 @@ mod real {
         }
     }
 
+    /// # Safety
+    /// The attribute is a virtual one of the table.
+    unsafe fn expression_of(table: &Table, number: i16) -> *mut pg_sys::Node {
+        // SAFETY: as the caller says.
+        unsafe { pg_sys::build_generation_expression(table.relation, number.into()) }
+    }
+
+    /// An expression over the parent's rows as one over the child's: attributes are matched by name
+    /// (map_partition_varattnos in partition.c).
+    ///
+    /// # Safety
+    /// An expression whose variables are of range table entry 1, the parent.
+    unsafe fn translated(expression: *mut pg_sys::Node, parent: &Table, child: &Table) -> *mut pg_sys::Node {
+        if parent.oid() == child.oid() {
+            return expression;
+        }
+        // SAFETY: both relations are open; the child has all of the parent's attributes.
+        unsafe {
+            let (from, to) = ((*parent.relation).rd_att, (*child.relation).rd_att);
+            let map = pg_sys::build_attrmap_by_name(to, from, false);
+            let row_type = (*(*child.relation).rd_rel).reltype;
+            pg_sys::map_variable_attnos(expression, 1, 0, map, row_type, &mut false)
+        }
+    }
+
     impl Drop for VirtualColumns {
         fn drop(&mut self) {
             if !std::thread::panicking() {
@@ -129,11 +162,17 @@ mod absent {
     pub enum VirtualColumns {}
 
     impl VirtualColumns {
-        pub fn new(_table: &Table, _columns: &[(usize, &str)]) -> VirtualColumns {
+        pub fn new(_table: &Table, _parent: &Table, _columns: &[(usize, &str)]) -> VirtualColumns {
             unreachable!("no attribute is virtual before PostgreSQL 18")
         }
 
-        pub fn compute(&mut self, _row: usize, _batch: &mut Batch, _renderer: &mut Renderer) -> Result<()> {
+        pub fn compute(
+            &mut self,
+            _row: usize,
+            _batch: &mut Batch,
+            _renderer: &mut Renderer,
+            _at: &mut usize,
+        ) -> Result<()> {
             match *self {}
         }
     }

@@ -3,13 +3,14 @@
 //! Runs in the leader and in every worker, on the main thread, one reader a process.
 
 use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::pg::catalog::Table;
 use crate::pg::check_for_interrupts;
-use crate::pg::error::Result;
+use crate::pg::error::{Result, with_detail};
 use crate::pg::heap::{BLOCK_SIZE, HeapScan, PinnedPage};
 use crate::pg::query::QueryRows;
 use crate::pg::render::{self, Renderer};
@@ -105,6 +106,8 @@ pub struct Reader<'j> {
     scanned: Scanned,
     /// The GPU service's pool, where the job is to be decoded there.
     device: Option<Box<device::Device>>,
+    /// Row of the batch and column of the value that the server is asked for.
+    resolving: Option<(usize, usize)>,
 }
 
 struct OpenLeaf {
@@ -151,16 +154,33 @@ impl<'j> Reader<'j> {
             stream,
             scanned: Scanned::default(),
             device,
+            resolving: None,
         }
     }
 
     /// Reads a range of blocks, numbered over all leaves, in order.
     pub fn read(&mut self, range: Range<u64>, sink: &mut dyn Sink) -> Result<()> {
-        if self.read_group(range.clone(), sink)? {
-            return Ok(());
-        }
-        self.begin_group(range.start);
-        self.read_blocks(range, sink)
+        self.locating_errors(|reader| {
+            if reader.read_group(range.clone(), sink)? {
+                return Ok(());
+            }
+            reader.begin_group(range.start);
+            reader.read_blocks(range, sink)
+        })
+    }
+
+    /// Does some of the reading. An error that the server raises for a value says where the value lies.
+    fn locating_errors(&mut self, work: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
+        self.resolving = None;
+        let done = catch_unwind(AssertUnwindSafe(|| work(self)));
+        done.unwrap_or_else(|raised| resume_unwind(with_detail(raised, || self.resolved_place())))
+    }
+
+    /// Where the value lies that the server is asked for.
+    fn resolved_place(&self) -> Option<String> {
+        let ((row, column), leaf) = (self.resolving?, self.leaf.as_ref()?);
+        let (table, name) = (&self.job.source.leaves[leaf.index].name, &self.job.columns[column].field.name);
+        Some(failure::place_text(Place { table, tids: &self.batch.tids }, row, Some(name)))
     }
 
     fn read_blocks(&mut self, range: Range<u64>, sink: &mut dyn Sink) -> Result<()> {
@@ -210,16 +230,20 @@ impl<'j> Reader<'j> {
             device.begin_leaf(self.job, &attributes);
         }
         let layout = TupleLayout::new(attributes, self.job.columns.len());
-        let virtual_columns = self.open_virtual(&scan.table);
+        let virtual_columns = self.open_virtual(&scan.table)?;
         Ok(OpenLeaf { index, rows: RowsOf::Table(scan), layout, virtual_columns })
     }
 
-    fn open_virtual(&self, table: &Table) -> Option<VirtualColumns> {
+    fn open_virtual(&self, table: &Table) -> Result<Option<VirtualColumns>> {
         let names: Vec<(usize, &str)> = (self.job.columns.iter().enumerate())
             .filter(|(_, column)| column.is_virtual)
             .map(|(index, column)| (index, column.field.name.as_str()))
             .collect();
-        (!names.is_empty()).then(|| VirtualColumns::new(table, &names))
+        if names.is_empty() {
+            return Ok(None);
+        }
+        let parent = Table::open(self.job.source.oid.into())?;
+        Ok(Some(VirtualColumns::new(table, &parent, &names)))
     }
 
     /// Takes a block into the batch, to be decoded here.
@@ -260,10 +284,12 @@ impl<'j> Reader<'j> {
     /// Hands on everything that was read. The batch goes first: its rows may go into a slot, and when they
     /// do not there is nothing in the slots.
     pub fn settle(&mut self, sink: &mut dyn Sink) -> Result<()> {
-        self.end_batch(sink)?;
-        self.cut();
-        self.submit();
-        self.take_all(sink)
+        self.locating_errors(|reader| {
+            reader.end_batch(sink)?;
+            reader.cut();
+            reader.submit();
+            reader.take_all(sink)
+        })
     }
 
     fn end_batch(&mut self, sink: &mut dyn Sink) -> Result<()> {
@@ -312,8 +338,10 @@ impl<'j> Reader<'j> {
                 next += 1;
             }
             if let Some(columns) = self.leaf.as_mut().and_then(|leaf| leaf.virtual_columns.as_mut()) {
-                columns.compute(row, &mut self.batch, &mut self.renderer)?;
+                let at = &mut self.resolving.insert((row, 0)).1;
+                columns.compute(row, &mut self.batch, &mut self.renderer, at)?;
             }
+            self.resolving = None;
             if self.batch.arena.len() > base + RESOLVED_BYTES {
                 check_for_interrupts();
                 self.hand_on(done..row + 1, true, sink)?;
@@ -328,6 +356,7 @@ impl<'j> Reader<'j> {
 
     fn resolve_one(&mut self, fixup: &Fixup) -> Result<()> {
         let (row, column) = (fixup.row as usize, fixup.column as usize);
+        self.resolving = Some((row, column));
         let cell = self.renderer.resolve(column, fixup.pos as usize, &mut self.batch.arena)?;
         self.batch.cells[column][row] = cell;
         Ok(())

@@ -153,10 +153,12 @@ impl Reader<'_> {
                 break;
             }
             let (row, column) = (rows[fixup.row as usize], fixup.column);
+            self.resolving = Some((fixup.row as usize, column as usize));
             let value = self.renderer.resolve(column as usize, fixup.pos as usize, &mut batch.arena)?;
             device.patches.push(Patch { column, row, value });
             device.tally.patched += 1;
         }
+        self.resolving = None;
         std::mem::swap(&mut device.patches.arena, &mut batch.arena);
         device.patches.sort();
         batch.clear();
