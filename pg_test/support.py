@@ -60,6 +60,7 @@ def raises(sqlstate):
     assert diagnostic.sqlstate == sqlstate, f"{diagnostic.sqlstate}: {message}"
     assert diagnostic.message_hint, f"no hint: {message}"
     assert not message[0].isupper() and not message.endswith("."), message
+    assert "\n" not in (diagnostic.message_detail or ""), diagnostic.message_detail
 
 
 def entries(directory):

@@ -1,5 +1,7 @@
 """Each mistake has its SQLSTATE and a hint, is found before anything is written, and leaves nothing behind."""
 
+import shutil
+
 import psycopg
 import pytest
 
@@ -43,6 +45,66 @@ def test_not_a_table(table, out, what, statement, scan):
 def test_relative_path(table, path):
     with raises("42602"):
         export(table, "t", path)
+
+
+@pytest.mark.parametrize("path", ["s3://bucket/t.parquet", "file:///tmp/t.parquet"])
+def test_url(table, path):
+    with raises("0A000") as caught:
+        export(table, "t", path)
+    assert "URL" in caught.value.diag.message_primary
+
+
+@pytest.mark.parametrize("name", ["t.pq", "t.arrow", "t.Feather", "t.PARQ"])
+def test_extension_of_another_kind_of_file(table, out, name):
+    with raises("42602"):
+        export(table, "t", out / name)
+
+
+def test_extension_in_another_case(table, out):
+    assert export(table, "t", out / "t.PARQUET").files == 1
+    assert (out / "t.PARQUET").is_file()
+    (out / "t.PARQUET").unlink()
+
+
+@pytest.mark.parametrize("name", ["n" * 247 + ".parquet", "\u00e9" * 123 + "n.parquet", "n" * 255], ids=["file", "accents", "directory"])
+def test_longest_names(table, out, name):
+    """The temporary file has a name of its own, and 255 bytes are not too long for the target."""
+    for _ in range(2):
+        export(table, "t", out / name, overwrite=True)
+        assert entries(out) == [name]
+    with raises("42602"):
+        export(table, "t", out / f"n{name}")
+    shutil.rmtree(out / name) if (out / name).is_dir() else (out / name).unlink()
+
+
+def test_target_is_a_link_to_a_directory(table, out):
+    (out / "real").mkdir()
+    (out / "link").symlink_to(out / "real")
+    with raises("42809") as caught:
+        export(table, "t", out / "link", overwrite=True)
+    assert caught.value.diag.message_primary.endswith("is a symbolic link")
+    (out / "link").unlink()
+    (out / "real").rmdir()
+
+
+@pytest.mark.parametrize("call, names", [
+    ("export_query_parquet(NULL, '/tmp/t.parquet')", "SELECT"), ("export_query_parquet('SELECT 1', NULL)", "path"),
+    ("import_vcf(NULL, '/tmp/t.arrow')", "path"), ("export_table_parquet(NULL, '/tmp/t.parquet')", "table"),
+])
+def test_hint_of_what_is_missing(table, call, names):
+    with raises("22004") as caught:
+        table.execute(f"SELECT * FROM {call}")
+    assert names in caught.value.diag.message_hint
+
+
+def test_no_error_carries_a_backtrace(table, server):
+    """The servers of the tests run with RUST_BACKTRACE set. Errors of ours, and PostgreSQL's raised inside our functions."""
+    assert b"RUST_BACKTRACE=1" in open(f"/proc/{server.process.pid}/environ", "rb").read()
+    for call in ("export_table_parquet('t', 'relative')", "export_query_parquet('SELECT 1/0 AS x', '/tmp/t.parquet')",
+                 "copy_binary_dump('t', '/nowhere/t')", "read_parquet('/nowhere') AS t(a int)"):
+        with pytest.raises(psycopg.Error) as caught:
+            table.execute(f"SELECT * FROM {call}")
+        assert "\n" not in (caught.value.diag.message_detail or ""), call
 
 
 def test_missing_directory(table, out):

@@ -35,6 +35,7 @@ pgrx::pg_module_magic!(name, version);
 #[cfg(feature = "pg")]
 #[pgrx::pg_guard]
 pub extern "C-unwind" fn _PG_init() {
+    pg::error::leave_out_backtraces();
     pg::guc::register();
     pg::bgworker::register();
     pg::parallel::set_worker_body(export::worker_body);

@@ -210,8 +210,13 @@ fn invalid(message: String, hint: &str) -> Error {
 
 fn required<T>(value: Option<T>, name: &str) -> Result<T, Error> {
     value.ok_or_else(|| {
-        error(Code::ERRCODE_NULL_VALUE_NOT_ALLOWED, format!("argument \"{name}\" must not be null"))
-            .set_hint("Name the table and an absolute path on the server.")
+        error(Code::ERRCODE_NULL_VALUE_NOT_ALLOWED, format!("argument \"{name}\" must not be null")).set_hint(
+            match name {
+                "table" => "Name the table, as in 'schema.table'.",
+                "query" => "Pass one SELECT, VALUES or TABLE command, or one with RETURNING.",
+                _ => "Give the absolute path of a file on the server.",
+            },
+        )
     })
 }
 

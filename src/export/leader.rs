@@ -23,7 +23,7 @@ use crate::pg::query::QueryRows;
 use crate::pg::session::PinnedSettings;
 use crate::plan::chunks::{Chunks, Density};
 use crate::plan::{Column, Format, Job, Output, ScanKind, Source, columns, relation};
-use crate::publish::{Append, Manifest, ManifestColumn, ManifestFile, Staged, Target};
+use crate::publish::{Append, Manifest, ManifestColumn, ManifestFile, Staged, Target, names_file};
 use crate::types::{Kind, Shapes};
 
 /// After so many passes that the data ended early, one only looks.
@@ -84,7 +84,7 @@ pub fn export(request: &Request) -> Result<Exported> {
     check_context()?;
     check_file_role()?;
     let extension = request.format.extension();
-    let is_file = Path::new(&request.path).extension().is_some_and(|found| found == extension);
+    let is_file = names_file(&request.path, extension)?;
     let appends = appends(request, is_file)?;
     let target = Target::new(&request.path, is_file, Some(extension), request.overwrite || appends)?;
     let append = appends.then(|| Append::open(&request.path).map(Rc::new)).transpose()?;

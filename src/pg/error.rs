@@ -1,6 +1,7 @@
 //! Errors as PostgreSQL reports them: SQLSTATE, message in lower case, detail and hint in sentences.
 
 use std::any::Any;
+use std::backtrace::Backtrace;
 use std::io;
 use std::path::Path;
 
@@ -38,6 +39,10 @@ pub fn file_error(what: &str, path: &Path, error: &io::Error) -> Error {
         Some(libc::EEXIST | libc::ENOTEMPTY) => {
             (Code::ERRCODE_DUPLICATE_FILE, "Pass overwrite => true to replace it.")
         }
+        Some(libc::ENAMETOOLONG) => (
+            Code::ERRCODE_INVALID_NAME,
+            "On most file systems a name has at most 255 bytes, and a path 4095. Choose a shorter one.",
+        ),
         Some(libc::EMFILE | libc::ENFILE) => {
             (Code::ERRCODE_INSUFFICIENT_RESOURCES, "Raise the limit on open files.")
         }
@@ -80,6 +85,21 @@ pub fn with_detail(
 pub fn internal(message: impl Into<String>) -> Error {
     error(Code::ERRCODE_INTERNAL_ERROR, message)
         .set_hint("This is a bug of pg_strata; please report it with the table's definition.")
+}
+
+/// pgrx adds a backtrace to the detail of every error where RUST_BACKTRACE is set in the server's environment. The
+/// standard library asks the environment once; what it finds then holds for this library alone. RUST_LIB_BACKTRACE=1,
+/// which asks for nothing else, brings them back.
+pub fn leave_out_backtraces() {
+    const VARIABLE: &str = "RUST_LIB_BACKTRACE";
+    if std::env::var_os(VARIABLE).is_some() {
+        return;
+    }
+    // SAFETY: runs during _PG_init, on the main thread, before this library has another.
+    unsafe { std::env::set_var(VARIABLE, "0") };
+    let _ = Backtrace::capture();
+    // SAFETY: as above.
+    unsafe { std::env::remove_var(VARIABLE) };
 }
 
 /// A line in the server's log.

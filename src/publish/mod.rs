@@ -28,6 +28,25 @@ const WRITE_BYTES: usize = 4 << 20;
 /// The name of the file that a complete directory export holds.
 pub const SUCCESS: &str = "_SUCCESS";
 
+/// What the names of Parquet and Arrow files end in.
+const FILE_EXTENSIONS: [&str; 7] = ["parquet", "parq", "pq", "arrow", "arrows", "feather", "ipc"];
+
+/// Whether a path stands for a file that ends in `extension`, in any case, or for a directory. One that ends as files of
+/// another kind do is an error: a directory of that name would surprise.
+pub fn names_file(path: &str, extension: &str) -> Result<bool> {
+    let found = Path::new(path).extension().map(|found| found.to_string_lossy().to_ascii_lowercase());
+    match found {
+        Some(found) if found == extension => Ok(true),
+        Some(found) if FILE_EXTENSIONS.contains(&found.as_str()) => {
+            let message = format!("path \"{path}\" does not end in .{extension}");
+            Err(error(Code::ERRCODE_INVALID_NAME, message)
+                .set_detail(format!("A path that ends in .{extension} stands for a file, any other for a directory; .{found} is what files end in."))
+                .set_hint(format!("End the path in .{extension}, or call the function for the other format.")))
+        }
+        _ => Ok(false),
+    }
+}
+
 /// Where an export goes: one file, or a directory of part files.
 pub struct Target {
     path: PathBuf,
@@ -46,6 +65,12 @@ impl Target {
         overwrite: bool,
     ) -> Result<Target> {
         let given = Path::new(path);
+        if path.contains("://") {
+            let message = format!("cannot export to URL \"{path}\"");
+            return Err(error(Code::ERRCODE_FEATURE_NOT_SUPPORTED, message).set_hint(
+                "Give the absolute path of a file on the server; object stores are not supported.",
+            ));
+        }
         if !given.is_absolute() {
             return Err(error(
                 Code::ERRCODE_INVALID_NAME,
@@ -84,24 +109,42 @@ impl Target {
     }
 
     fn check_existing(&self) -> Result<()> {
-        let Ok(found) = fs::symlink_metadata(&self.path) else { return Ok(()) };
+        let found = match fs::symlink_metadata(&self.path) {
+            Ok(found) => found,
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(cause) => return Err(file_error("access", &self.path, &cause)),
+        };
+        if !self.is_file && found.is_symlink() {
+            return Err(self.wrong_kind("a symbolic link").set_hint("Pass the path that the link leads to."));
+        }
         if found.is_dir() == self.is_file {
-            let (is, wanted) =
-                if self.is_file { ("a directory", "a file") } else { ("a file", "a directory") };
-            return Err(error(
-                Code::ERRCODE_WRONG_OBJECT_TYPE,
-                format!("\"{}\" is {is}", self.path.display()),
-            )
-            .set_detail(match self.extension {
-                Some(extension) => format!("A path that ends in .{extension} stands for a file, any other for a directory; {wanted} was asked for."),
-                None => "The rows go into one file.".to_owned(),
-            })
-            .set_hint("Choose another name."));
+            let is = if self.is_file { "a directory" } else { "a file" };
+            return Err(self.wrong_kind(is).set_hint("Choose another name."));
         }
         if !self.is_file {
             return self.check_existing_directory();
         }
         if self.overwrite { Ok(()) } else { Err(self.exists()) }
+    }
+
+    fn wrong_kind(&self, is: &str) -> Error {
+        let wanted = if self.is_file { "a file" } else { "a directory" };
+        let detail = match self.extension {
+            Some(extension) => format!(
+                "A path that ends in .{extension} stands for a file, any other for a directory; {wanted} was asked for."
+            ),
+            None => "The rows go into one file.".to_owned(),
+        };
+        error(Code::ERRCODE_WRONG_OBJECT_TYPE, format!("\"{}\" is {is}", self.path.display()))
+            .set_detail(detail)
+    }
+
+    /// What the names of temporary files beside the target begin with: its own, cut where that would be too long.
+    fn temporary_prefix(&self) -> String {
+        const LONGEST: usize = 200;
+        let name = self.path.file_name().unwrap_or_default().to_string_lossy();
+        let end = (0..=name.len().min(LONGEST)).rev().find(|&at| name.is_char_boundary(at));
+        format!(".{}.{TEMP_MARK}.", &name[..end.unwrap_or(0)])
     }
 
     /// An empty directory may be filled; one with an earlier export may be replaced; nothing else may.
@@ -141,8 +184,8 @@ impl Target {
     /// Creates the temporary files: one, or `count` parts in a directory.
     pub fn stage(self, count: usize) -> Result<Staged> {
         self.remove_stale();
-        let name = self.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let temporary = self.parent().join(format!(".{name}.{TEMP_MARK}.{}", std::process::id()));
+        let name = format!("{}{}", self.temporary_prefix(), std::process::id());
+        let temporary = self.parent().join(name);
         let root = TempPath::new(temporary.clone());
         let files = if self.is_file {
             vec![temporary]
@@ -160,8 +203,7 @@ impl Target {
 
     /// Removes what exports to this target left when the server crashed under them.
     fn remove_stale(&self) {
-        let name = self.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let prefix = format!(".{name}.{TEMP_MARK}.");
+        let prefix = self.temporary_prefix();
         for entry in fs::read_dir(self.parent()).into_iter().flatten().flatten() {
             let stale = entry.file_name().to_string_lossy().strip_prefix(&prefix).is_some_and(|rest| {
                 let pid = rest.split('.').next().unwrap_or(rest);
