@@ -30,6 +30,7 @@ class Server:
         self.postgres = postgres
         self.place = home() / "clusters" / f"{name}-{postgres.major}"
         self.settings = {**SETTINGS, **settings}
+        self.environment = {}
         self.sockets = None
         self.process = None
 
@@ -76,7 +77,7 @@ class Server:
         for name, value in options.items():
             command += ["-c", f"{name}={value}"]
         # As careful people set it for their services: it must not change any error.
-        environment = {**os.environ, "RUST_BACKTRACE": "1"}
+        environment = {**os.environ, "RUST_BACKTRACE": "1", **self.environment}
         with open(self.logfile, "ab") as log:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                             cwd="/", env=environment, start_new_session=True, **as_server())

@@ -23,7 +23,7 @@ pub struct FileId {
     modified: (i64, i64),
 }
 
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Source {
     id: Arc<FileId>,
     file: Arc<File>,
@@ -60,6 +60,10 @@ impl Source {
 
     pub fn id(&self) -> &Arc<FileId> {
         &self.id
+    }
+
+    pub fn file(&self) -> &File {
+        &self.file
     }
 
     pub fn path(&self) -> &str {

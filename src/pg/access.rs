@@ -6,6 +6,11 @@ use pgrx::pg_sys::Oid;
 use super::encoding::in_message;
 use super::error::{Code, Error, Result, error};
 
+pub fn is_superuser() -> bool {
+    // SAFETY: a syscache look-up inside a transaction.
+    unsafe { pg_sys::superuser() }
+}
+
 /// The caller may write files on the server.
 pub fn check_file_role() -> Result<()> {
     // SAFETY: plain syscache look-ups inside a transaction.

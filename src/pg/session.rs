@@ -1,9 +1,19 @@
 //! Session settings that decide how values print, pinned while an export runs.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, OsStr};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use pgrx::pg_sys;
+
+/// PGDATA, symbolic links seen through.
+pub fn data_directory() -> PathBuf {
+    // SAFETY: set at the server's start, a C string.
+    let path = unsafe { CStr::from_ptr(pg_sys::DataDir) };
+    let path = Path::new(OsStr::from_bytes(path.to_bytes()));
+    path.canonicalize().unwrap_or_else(|_| path.to_owned())
+}
 
 /// Output settings pinned until the guard is dropped; an aborted transaction restores them by itself.
 /// Workers inherit them because they are set before parallel mode begins.

@@ -58,6 +58,12 @@ fn remove(path: &std::path::Path) {
     };
 }
 
+/// Forgets a cancel that has come: what it was for is done.
+pub fn ignore_cancels() {
+    // SAFETY: a flag that the main thread reads, which is this one.
+    unsafe { (&raw mut pg_sys::QueryCancelPending).write_volatile(0) };
+}
+
 /// # Safety
 /// Called by PostgreSQL at the end of every transaction of this process. It must not raise.
 #[pgrx::pg_guard]

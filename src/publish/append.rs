@@ -4,7 +4,7 @@
 //! footer that lists all of them; then it is renamed over the old one, as every export is. What two appends to one
 //! file would lose, a lock on it prevents.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::path::Path;
@@ -15,7 +15,8 @@ use arrow::ipc::{Block, MetadataVersion};
 
 use super::Writer;
 use crate::encode::ipc::file;
-use crate::fdw::{FileId, IpcMeta, Problem, ReadError, Source};
+use crate::fdw::{IpcMeta, Problem, ReadError, Source};
+use crate::pg::check_for_interrupts;
 use crate::pg::encoding::in_message;
 use crate::pg::error::{Code, Error, Result, error, file_error};
 use crate::pg::foreign::report;
@@ -28,9 +29,8 @@ const COPY_BYTES: u64 = 64 << 20;
 #[derive(Debug)]
 pub struct Append {
     path: String,
-    id: Arc<FileId>,
-    /// Holds the lock.
-    file: File,
+    /// Holds the lock; everything is read through it.
+    source: Source,
     schema: Schema,
     pub blocks: Vec<Block>,
     pub metadata: Vec<(String, String)>,
@@ -40,9 +40,7 @@ pub struct Append {
 
 impl Append {
     pub fn open(path: &str) -> Result<Append> {
-        let file = File::open(path).map_err(|cause| file_error("open file", Path::new(path), &cause))?;
-        lock(&file, path)?;
-        let source = Source::open(path).map_err(unreadable)?;
+        let source = locked(path)?;
         let meta = IpcMeta::read(&source).map_err(unreadable)?;
         if meta.version() != MetadataVersion::V5 || meta.has_dictionaries() {
             return Err(misfit(path, "It has dictionaries, or is in a format before Arrow 1.0.".into()));
@@ -56,8 +54,7 @@ impl Append {
             return Err(misfit(path, "Its record batches do not end at a multiple of 8 bytes.".into()));
         }
         let (path, schema) = (path.to_owned(), Schema::clone(&meta.schema));
-        let (id, metadata) = (source.id().clone(), meta.metadata);
-        Ok(Append { path, id, file, schema, blocks, metadata, batches })
+        Ok(Append { path, source, schema, blocks, metadata: meta.metadata, batches })
     }
 
     /// Where the new record batches begin; `None` where there are none before them.
@@ -104,7 +101,7 @@ impl Append {
     /// Writes the file's record batches, with a header for `schema`; where they end.
     pub fn copy(&self, schema: &Schema, writer: &Writer) -> Result<u64> {
         let end = self.end();
-        writer.take_over(&self.file, end.unwrap_or(0), COPY_BYTES)?;
+        writer.take_over(self.source.file(), end.unwrap_or(0), COPY_BYTES)?;
         if end.is_none() || *schema != self.schema {
             let header = file::header(schema);
             writer.write_at(&header, 0)?;
@@ -115,7 +112,25 @@ impl Append {
 
     /// Before the rename: the file must still be the one that was copied.
     pub fn check_unchanged(&self) -> Result<()> {
-        Source::reopen(&self.id).map(|_| ()).map_err(unreadable)
+        Source::reopen(self.source.id()).map(|_| ()).map_err(unreadable)
+    }
+}
+
+/// The file that the path leads to, locked. One that was replaced between opening and locking it is not the one any
+/// more that an append would replace: then the next one is taken.
+fn locked(path: &str) -> Result<Source> {
+    if fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink()) {
+        return Err(error(Code::ERRCODE_WRONG_OBJECT_TYPE, format!("\"{path}\" is a symbolic link"))
+            .set_hint("Pass the path that the link leads to."));
+    }
+    loop {
+        check_for_interrupts();
+        let source = Source::open(path).map_err(unreadable)?;
+        lock(source.file(), path)?;
+        let now = Source::open(path).map_err(unreadable)?;
+        if now.id() == source.id() {
+            return Ok(source);
+        }
     }
 }
 

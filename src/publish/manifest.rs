@@ -1,6 +1,12 @@
-//! What a directory export says of itself in `_SUCCESS`.
+//! What a directory export says of itself in `_SUCCESS`, and what by that is an export's. The leader's alone.
 
-use serde::Serialize;
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::SUCCESS;
 
 #[derive(Serialize)]
 pub struct Manifest {
@@ -37,4 +43,50 @@ impl Manifest {
         // A struct of strings and integers always serializes.
         serde_json::to_string_pretty(self).unwrap_or_default() + "\n"
     }
+}
+
+/// What is read of a manifest: that it is ours, and which files it lists.
+#[derive(Deserialize)]
+struct Written {
+    files: Vec<WrittenFile>,
+    #[serde(rename = "pg_strata")]
+    _version: String,
+}
+
+#[derive(Deserialize)]
+struct WrittenFile {
+    name: String,
+}
+
+/// The names in a directory.
+pub fn entries(directory: &Path) -> io::Result<Vec<String>> {
+    let name = |entry: io::Result<fs::DirEntry>| Ok(entry?.file_name().to_string_lossy().into_owned());
+    fs::read_dir(directory)?.map(name).collect()
+}
+
+/// Something in a directory that its manifest does not say an export wrote; all of it where there is no manifest.
+pub fn foreign_entry(directory: &Path) -> io::Result<Option<String>> {
+    let is_file = |name: &str| fs::symlink_metadata(directory.join(name)).is_ok_and(|found| found.is_file());
+    let manifest = match is_file(SUCCESS) {
+        true => serde_json::from_slice::<Written>(&fs::read(directory.join(SUCCESS))?).ok(),
+        false => None,
+    };
+    let listed: Vec<String> =
+        manifest.iter().flat_map(|written| &written.files).map(|file| file.name.clone()).collect();
+    let is_ours =
+        |name: &String| (listed.contains(name) || name == SUCCESS && manifest.is_some()) && is_file(name);
+    Ok(entries(directory)?.into_iter().find(|name| !is_ours(name)))
+}
+
+/// Removes a file, or a directory with the files that exports write; nothing else that lies in it.
+pub fn remove_export(path: &Path) -> io::Result<()> {
+    if !fs::symlink_metadata(path)?.is_dir() {
+        return fs::remove_file(path);
+    }
+    let is_part =
+        |name: &str| name.starts_with("part-") && (name.ends_with(".parquet") || name.ends_with(".arrow"));
+    for name in entries(path)?.into_iter().filter(|name| name == SUCCESS || is_part(name)) {
+        fs::remove_file(path.join(name))?;
+    }
+    fs::remove_dir(path)
 }

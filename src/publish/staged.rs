@@ -1,0 +1,236 @@
+//! Temporary files beside the target, until they are the target. The leader's alone.
+
+use std::ffi::CString;
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use super::attributes::Attributes;
+use super::manifest::{Manifest, foreign_entry, remove_export};
+use super::{SUCCESS, Target};
+use crate::pg::check_for_interrupts;
+use crate::pg::encoding::in_message;
+use crate::pg::error::{Error, Result, file_error, os_message, warning};
+use crate::pg::xact::{TempPath, ignore_cancels};
+
+impl Target {
+    /// Creates the temporary files: one, or `count` parts in a directory.
+    pub fn stage(self, count: usize) -> Result<Staged> {
+        self.remove_stale();
+        let failed = |cause| file_error("examine", &self.path, &cause);
+        let replaced = Attributes::of(&self.path).map_err(failed)?;
+        let name = format!("{}{}", self.temporary_prefix(), std::process::id());
+        let temporary = self.parent().join(name);
+        let root = TempPath::new(temporary.clone());
+        let files = if self.is_file {
+            vec![temporary]
+        } else {
+            create_directory(&temporary, replaced.is_some())
+                .map_err(|cause| file_error("create directory", &self.path, &cause))?;
+            let extension = self.extension.unwrap_or_default();
+            (0..count).map(|part| temporary.join(format!("part-{part:05}.{extension}"))).collect()
+        };
+        // Others must not read meanwhile what they may not read in the end.
+        let private = self.is_file && replaced.is_some();
+        let create = |file: &PathBuf| {
+            create(file, private).map_err(|cause| file_error("create file", &self.path, &cause))
+        };
+        let kept = files.iter().map(create).collect::<Result<Vec<File>>>()?;
+        Ok(Staged { target: self, root, files, replaced, kept })
+    }
+
+    /// Removes what exports to this target left when the server crashed under them.
+    fn remove_stale(&self) {
+        let prefix = self.temporary_prefix();
+        for entry in fs::read_dir(self.parent()).into_iter().flatten().flatten() {
+            let stale = entry.file_name().to_string_lossy().strip_prefix(&prefix).is_some_and(|rest| {
+                let pid = rest.split('.').next().unwrap_or(rest);
+                // SAFETY: signal 0 only asks whether the process exists.
+                pid.parse::<i32>()
+                    .is_ok_and(|pid| unsafe { libc::kill(pid, 0) } != 0 && errno() == libc::ESRCH)
+            });
+            if stale {
+                let _ = remove_export(&entry.path());
+            }
+        }
+    }
+}
+
+fn errno() -> i32 {
+    io::Error::last_os_error().raw_os_error().unwrap_or(0)
+}
+
+/// Readable by all and writable by the server, as COPY's files are, whatever the server's umask; or by the server alone.
+fn create(path: &Path, private: bool) -> io::Result<File> {
+    let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)?;
+    if !private {
+        file.set_permissions(Permissions::from_mode(0o644))?;
+    }
+    Ok(file)
+}
+
+fn create_directory(path: &Path, private: bool) -> io::Result<()> {
+    fs::create_dir(path)?;
+    fs::set_permissions(path, Permissions::from_mode(if private { 0o700 } else { 0o755 }))
+}
+
+/// Temporary files, removed on drop, and by the transaction's abort where nothing is dropped.
+pub struct Staged {
+    target: Target,
+    root: TempPath,
+    pub files: Vec<PathBuf>,
+    /// Of what the export replaces.
+    replaced: Option<Attributes>,
+    /// The files stay open: the system forgets that writing one failed once nobody has it open.
+    kept: Vec<File>,
+}
+
+impl Staged {
+    /// Another temporary file beside the target, removed when it is dropped.
+    pub fn sibling(&self, purpose: &str) -> Result<TempPath> {
+        let mut name = self.root.path().as_os_str().to_owned();
+        name.push(format!(".{purpose}"));
+        let path = TempPath::new(name.into());
+        create(path.path(), true).map_err(|cause| file_error("create file", path.path(), &cause))?;
+        Ok(path)
+    }
+
+    /// Empties the files for another pass.
+    pub fn restart(&self) -> Result<()> {
+        for (file, path) in self.kept.iter().zip(&self.files) {
+            file.set_len(0).map_err(|cause| file_error("truncate file", path, &cause))?;
+        }
+        Ok(())
+    }
+
+    /// Drops part `index` of a directory export: no process wrote to it.
+    pub fn discard(&self, index: usize) -> Result<()> {
+        fs::remove_file(&self.files[index])
+            .map_err(|cause| file_error("remove file", &self.files[index], &cause))
+    }
+
+    /// Writes `_SUCCESS`, the last file of a directory export.
+    pub fn write_manifest(&self, manifest: &Manifest) -> Result<()> {
+        let path = self.root.path().join(SUCCESS);
+        let written = create(&path, false).and_then(|file| {
+            io::Write::write_all(&mut &file, manifest.to_json().as_bytes())?;
+            file.sync_all()
+        });
+        written.map_err(|cause| file_error("write file", &path, &cause))
+    }
+
+    /// Makes the export visible under its name, in one step: before it an error or a cancel leaves all as it was, after
+    /// it the export has succeeded. The files are synced already; so are the directories here.
+    pub fn publish(self) -> Result<()> {
+        check_for_interrupts();
+        let Staged { target, root, replaced, kept, .. } = self;
+        let fail = |cause: io::Error| file_error("publish", &target.path, &cause);
+        if let Some(replaced) = replaced {
+            let directory = (!target.is_file).then(|| File::open(root.path())).transpose().map_err(fail)?;
+            if let Some(root) = directory.as_ref().or(kept.first()) {
+                replaced.give(root).and_then(|()| root.sync_all()).map_err(fail)?;
+            }
+        }
+        if !target.is_file {
+            sync_directory(root.path()).map_err(fail)?;
+        }
+        let exists = fs::symlink_metadata(&target.path).is_ok();
+        if target.overwrite && exists && !target.is_file {
+            exchange(&target, root)?;
+        } else if target.overwrite || !target.is_file {
+            // A directory can only be renamed over an empty one.
+            fs::rename(root.path(), &target.path).map_err(fail)?;
+            root.keep();
+        } else {
+            publish_new(root.path(), &target.path).map_err(fail)?;
+            root.keep();
+        }
+        if let Err(cause) = sync_directory(target.parent()) {
+            not_synced(target.parent(), &cause);
+        }
+        ignore_cancels();
+        Ok(())
+    }
+}
+
+/// Puts a directory in the place of another, which is then looked at once more: only what an export wrote is removed,
+/// anything else goes back to its place.
+fn exchange(target: &Target, root: TempPath) -> Result<()> {
+    let fail = |cause: io::Error| file_error("publish", &target.path, &cause);
+    let old = root.path().to_owned();
+    rename(&old, &target.path, libc::RENAME_EXCHANGE).map_err(fail)?;
+    // What has that name now is not ours to remove.
+    root.keep();
+    if let Some(refused) = refusal(target, &old) {
+        let moved = |failed: Error| {
+            failed.set_detail(in_message(format!("What was there before is \"{}\" now.", old.display())))
+        };
+        rename(&old, &target.path, libc::RENAME_EXCHANGE).map_err(fail).map_err(moved)?;
+        let _ = remove_export(&old);
+        return Err(refused);
+    }
+    if let Err(cause) = remove_export(&old) {
+        let detail = format!("\"{}\": {}.", old.display(), os_message(&cause));
+        warning(
+            "could not remove the directory that the export replaced",
+            in_message(detail),
+            "Look into it, and remove it.",
+        );
+    }
+    Ok(())
+}
+
+/// Why what was at the target's place may not be removed.
+fn refusal(target: &Target, old: &Path) -> Option<Error> {
+    match fs::symlink_metadata(old) {
+        Ok(found) if found.is_dir() => {}
+        Ok(_) => return Some(target.wrong_kind("not a directory any more").set_hint("Choose another name.")),
+        Err(cause) => return Some(file_error("examine", old, &cause)),
+    }
+    match foreign_entry(old) {
+        Ok(other) => other.map(|other| target.holds(&other)),
+        Err(cause) => Some(file_error("read directory", old, &cause)),
+    }
+}
+
+fn not_synced(directory: &Path, cause: &io::Error) {
+    // Directories that the server may write to but not read cannot be synced; PostgreSQL's fsync_fname says nothing then.
+    if cause.kind() == io::ErrorKind::PermissionDenied {
+        return;
+    }
+    warning(
+        &in_message(format!("could not sync directory \"{}\": {}", directory.display(), os_message(cause))),
+        "The export is in place, but might be gone after a crash of the system.".to_owned(),
+        "Check the server's storage and its log.",
+    );
+}
+
+/// Renames a file unless the target exists, which another session may have made meanwhile.
+fn publish_new(from: &Path, to: &Path) -> io::Result<()> {
+    match rename(from, to, libc::RENAME_NOREPLACE) {
+        Err(cause) if matches!(cause.raw_os_error(), Some(libc::EINVAL | libc::ENOSYS)) => {
+            // The file system cannot: a hard link cannot replace a file either.
+            fs::hard_link(from, to)?;
+            // The second name goes with the next export to the same target, if it cannot go now.
+            let _ = fs::remove_file(from);
+            Ok(())
+        }
+        result => result,
+    }
+}
+
+fn rename(from: &Path, to: &Path, flags: u32) -> io::Result<()> {
+    let text = |path: &Path| CString::new(path.as_os_str().as_bytes()).map_err(io::Error::other);
+    let (from, to) = (text(from)?, text(to)?);
+    // SAFETY: two C strings that outlive the call.
+    match unsafe { libc::renameat2(libc::AT_FDCWD, from.as_ptr(), libc::AT_FDCWD, to.as_ptr(), flags) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+fn sync_directory(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}

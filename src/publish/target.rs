@@ -1,0 +1,173 @@
+//! Where an export goes, and whether it may. The leader's alone.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::SUCCESS;
+use super::manifest::{entries, foreign_entry};
+use crate::pg::access::is_superuser;
+use crate::pg::encoding::in_message;
+use crate::pg::error::{Code, Error, Result, error, file_error};
+use crate::pg::guc;
+use crate::pg::session::data_directory;
+
+/// Part of every temporary name.
+const TEMP_MARK: &str = "pg_strata";
+
+/// What the names of Parquet and Arrow files end in.
+const FILE_EXTENSIONS: [&str; 7] = ["parquet", "parq", "pq", "arrow", "arrows", "feather", "ipc"];
+
+/// Whether a path stands for a file that ends in `extension`, in any case, or for a directory. One that ends as files of
+/// another kind do is an error: a directory of that name would surprise.
+pub fn names_file(path: &str, extension: &str) -> Result<bool> {
+    let found = Path::new(path).extension().map(|found| found.to_string_lossy().to_ascii_lowercase());
+    match found {
+        Some(found) if found == extension => Ok(true),
+        Some(found) if FILE_EXTENSIONS.contains(&found.as_str()) => {
+            let message = format!("path \"{path}\" does not end in .{extension}");
+            Err(error(Code::ERRCODE_INVALID_NAME, message)
+                .set_detail(format!("A path that ends in .{extension} stands for a file, any other for a directory; .{found} is what files end in."))
+                .set_hint(format!("End the path in .{extension}, or call the function for the other format.")))
+        }
+        _ => Ok(false),
+    }
+}
+
+/// Where an export goes: one file, or a directory of part files.
+pub struct Target {
+    pub(super) path: PathBuf,
+    pub(super) overwrite: bool,
+    pub(super) is_file: bool,
+    /// What the name of a file ends in, where any other stands for a directory; also those of the parts.
+    pub(super) extension: Option<&'static str>,
+}
+
+impl Target {
+    /// Checks all that can be checked before the table is read.
+    pub fn new(
+        path: &str,
+        is_file: bool,
+        extension: Option<&'static str>,
+        overwrite: bool,
+    ) -> Result<Target> {
+        let given = Path::new(path);
+        if path.contains("://") {
+            let message = format!("cannot export to URL \"{path}\"");
+            return Err(error(Code::ERRCODE_FEATURE_NOT_SUPPORTED, message).set_hint(
+                "Give the absolute path of a file on the server; object stores are not supported.",
+            ));
+        }
+        if !given.is_absolute() {
+            return Err(error(
+                Code::ERRCODE_INVALID_NAME,
+                format!("relative path not allowed for an export: \"{path}\""),
+            )
+            .set_hint("Give the absolute path of a file on the server."));
+        }
+        let (Some(parent), Some(name)) = (given.parent(), given.file_name()) else {
+            return Err(error(Code::ERRCODE_INVALID_NAME, format!("\"{path}\" does not name a file"))
+                .set_hint("Give the absolute path of a file on the server."));
+        };
+        // Symbolic links and ".." are seen through before the path is compared with the allowed ones.
+        let parent = parent.canonicalize().map_err(|cause| file_error("access directory", parent, &cause))?;
+        let target = Target { path: parent.join(name), overwrite, is_file, extension };
+        target.check_allowed()?;
+        target.check_existing()?;
+        Ok(target)
+    }
+
+    pub(super) fn parent(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new("/"))
+    }
+
+    fn check_allowed(&self) -> Result<()> {
+        let allowed = guc::export_directories();
+        let inside =
+            |dir: &String| Path::new(dir).canonicalize().is_ok_and(|dir| self.parent().starts_with(dir));
+        if !allowed.is_empty() && !allowed.iter().any(inside) {
+            return Err(error(
+                Code::ERRCODE_INSUFFICIENT_PRIVILEGE,
+                format!("path \"{}\" is outside pg_strata.export_directories", self.path.display()),
+            )
+            .set_hint(in_message(format!("Export below one of: {}.", allowed.join(", ")))));
+        }
+        if !is_superuser() && self.parent().starts_with(data_directory()) {
+            return Err(error(
+                Code::ERRCODE_INSUFFICIENT_PRIVILEGE,
+                format!("path \"{}\" is inside the server's data directory", self.path.display()),
+            )
+            .set_hint("Export to another directory; only superusers may write there."));
+        }
+        Ok(())
+    }
+
+    fn check_existing(&self) -> Result<()> {
+        let found = match fs::symlink_metadata(&self.path) {
+            Ok(found) => found,
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(cause) => return Err(file_error("access", &self.path, &cause)),
+        };
+        if !self.is_file && found.is_symlink() {
+            return Err(self.wrong_kind("a symbolic link").set_hint("Pass the path that the link leads to."));
+        }
+        if found.is_dir() == self.is_file {
+            let is = if self.is_file { "a directory" } else { "a file" };
+            return Err(self.wrong_kind(is).set_hint("Choose another name."));
+        }
+        if !self.is_file {
+            return self.check_existing_directory();
+        }
+        if self.overwrite { Ok(()) } else { Err(self.exists()) }
+    }
+
+    pub(super) fn wrong_kind(&self, is: &str) -> Error {
+        let wanted = if self.is_file { "a file" } else { "a directory" };
+        let detail = match self.extension {
+            Some(extension) => format!(
+                "A path that ends in .{extension} stands for a file, any other for a directory; {wanted} was asked for."
+            ),
+            None => "The rows go into one file.".to_owned(),
+        };
+        error(Code::ERRCODE_WRONG_OBJECT_TYPE, format!("\"{}\" is {is}", self.path.display()))
+            .set_detail(detail)
+    }
+
+    /// What the names of temporary files beside the target begin with: its own, cut where that would be too long.
+    pub(super) fn temporary_prefix(&self) -> String {
+        const LONGEST: usize = 200;
+        let name = self.path.file_name().unwrap_or_default().to_string_lossy();
+        let end = (0..=name.len().min(LONGEST)).rev().find(|&at| name.is_char_boundary(at));
+        format!(".{}.{TEMP_MARK}.", &name[..end.unwrap_or(0)])
+    }
+
+    /// An empty directory may be filled; one with an earlier export may be replaced; nothing else may.
+    fn check_existing_directory(&self) -> Result<()> {
+        let failed = |cause| file_error("read directory", &self.path, &cause);
+        if entries(&self.path).map_err(failed)?.is_empty() {
+            return Ok(());
+        }
+        if !self.overwrite {
+            return Err(self.exists());
+        }
+        match foreign_entry(&self.path).map_err(failed)? {
+            None => Ok(()),
+            Some(other) => Err(self.holds(&other)),
+        }
+    }
+
+    /// The error for a directory with something that no export wrote.
+    pub(super) fn holds(&self, other: &str) -> Error {
+        error(
+            Code::ERRCODE_DUPLICATE_FILE,
+            format!("directory \"{}\" holds more than an earlier export", self.path.display()),
+        )
+        .set_detail(in_message(format!("\"{other}\" is not among the files that its {SUCCESS} lists.")))
+        .set_hint("Move it away, or export to another directory.")
+    }
+
+    fn exists(&self) -> Error {
+        error(Code::ERRCODE_DUPLICATE_FILE, format!("\"{}\" exists already", self.path.display()))
+            .set_hint("Pass overwrite => true to replace it.")
+    }
+}
