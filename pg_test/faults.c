@@ -1,7 +1,8 @@
 /* Makes one system call of the server fail: a library for LD_PRELOAD, as the tests of faults build it.
  *
  * The file that PG_STRATA_FAULTS names is mapped by every process of the server: it says which call fails, the how
- * manieth of those that reach below a directory, and with what error. Calls elsewhere, the server's own, never fail. */
+ * manieth of those that reach below a directory, and with what error; or, where the error is negative, for how many
+ * milliseconds it waits. Calls elsewhere, the server's own, never fail. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -55,6 +56,11 @@ fails(const char *call, const char *path)
 	if (atomic_fetch_sub(&control->left, 1) != 0)
 		return 0;
 	atomic_fetch_add(&control->fired, 1);
+	if (control->error < 0)
+	{
+		usleep(-control->error * 1000);
+		return 0;
+	}
 	errno = control->error;
 	return 1;
 }
@@ -87,6 +93,7 @@ ON_FD(ssize_t, pwrite64, (int fd, const void *data, size_t size, off64_t at), fd
 ON_FD(ssize_t, pread64, (int fd, void *data, size_t size, off64_t at), fd, fd, data, size, at)
 ON_FD(ssize_t, read, (int fd, void *data, size_t size), fd, fd, data, size)
 ON_FD(ssize_t, copy_file_range, (int from, off64_t *at, int fd, off64_t *to, size_t size, unsigned flags), fd, from, at, fd, to, size, flags)
+ON_FD(int, flock, (int fd, int operation), fd, fd, operation)
 ON_FD(int, fsync, (int fd), fd, fd)
 ON_FD(int, sync_file_range, (int fd, off64_t from, off64_t size, unsigned flags), fd, fd, from, size, flags)
 ON_FD(int, ftruncate64, (int fd, off64_t size), fd, fd, size)
