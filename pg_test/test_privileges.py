@@ -115,3 +115,53 @@ def test_only_a_superuser_sets_export_directories(secret, out, role, scan):
         secret.execute("SET pg_strata.export_directories = '/'")
     assert caught.value.sqlstate == "42501"
 
+
+
+@pytest.fixture
+def guarded(server, db, role, scan, out):
+    """How a role's own connections with an option end: exports to an allowed and to another directory."""
+    if scan != "heap":
+        pytest.skip("the target is checked before anything is scanned")
+    (out / "allowed").mkdir()
+    (out / "allowed").chmod(0o777)
+    out.chmod(0o777)
+    db.execute(f"CREATE TABLE g AS SELECT 1 AS a; GRANT SELECT ON g TO {role}; ALTER ROLE {role} SET search_path = {db.schema}, public")
+
+    def outcomes(options):
+        with psycopg.connect(server.dsn(user=role), autocommit=True, options=options) as connection:
+            return [outcome(connection, out / "allowed" / "t.parquet"), outcome(connection, out / "t.parquet")]
+
+    def outcome(connection, path):
+        try:
+            return export(connection, "g", path, overwrite=True).rows
+        except psycopg.Error as error:
+            return error.sqlstate
+
+    return outcomes
+
+
+@pytest.mark.parametrize("where", ["system", "database", "role", "role in database"])
+def test_export_directories_hold_however_a_session_begins(db, guarded, role, out, where):
+    target = {"system": "SYSTEM", "database": "DATABASE postgres", "role": f"ROLE {role}", "role in database": f"ROLE {role} IN DATABASE postgres"}[where]
+    db.execute(f"LOAD 'pg_strata'; ALTER {target} SET pg_strata.export_directories = '{out}/allowed'") if where != "system" else db.execute("LOAD 'pg_strata'")
+    if where == "system":
+        db.execute(f"ALTER SYSTEM SET pg_strata.export_directories = '{out}/allowed'")
+    db.execute("SELECT pg_reload_conf(), pg_sleep(0.3)")
+    try:
+        assert guarded("") == [1, "42501"]
+        for name in ("pg_strata.export_directories", "PG_Strata.Export_Directories"):
+            assert guarded(f"-c {name}=/") == ["42501", "42501"]
+        assert guarded("--pg-strata.export-directories=") == ["42501", "42501"]
+        assert guarded("-c pg_strata.gpu=off") == ["42501", "42501"]
+        assert guarded("-c work_mem=1MB -c pg_strata.arrow_fdw_pruning=off") == [1, "42501"]
+    finally:
+        db.execute(f"ALTER {target} RESET pg_strata.export_directories")
+        db.execute("SELECT pg_reload_conf(), pg_sleep(0.3)")
+
+
+@pytest.mark.parametrize("value", ["','", "' , '", "' '"])
+def test_export_directories_that_name_none_allow_none(secret, out, scan, value):
+    secret.execute(f"LOAD 'pg_strata'; SET pg_strata.export_directories = {value}")
+    with raises("42501"):
+        export(secret, "t", out / "t.parquet", scan=scan)
+    secret.execute("RESET pg_strata.export_directories")

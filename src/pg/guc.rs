@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 use std::ffi::{CStr, CString};
+use std::sync::OnceLock;
 
+use pgrx::pg_sys;
 use pgrx::pg_sys::panic::ErrorReportable;
 use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting, PostgresGucEnum};
 
@@ -48,8 +50,25 @@ static FAKE_DEVICES: GucSetting<i32> = GucSetting::<i32>::new(0);
 static FAULT_AFTER: GucSetting<i32> = GucSetting::<i32>::new(0);
 static EXHAUST_MEMORY: GucSetting<bool> = GucSetting::<bool>::new(false);
 
+/// What only superusers may set.
+const GUARDED: [&CStr; 3] =
+    [c"pg_strata.export_directories", c"pg_strata.gpu", c"pg_strata.log_gpu_decisions"];
+static HIDDEN: OnceLock<&str> = OnceLock::new();
+
 /// Called from `_PG_init`, which a parallel worker runs before it has a transaction: no catalogs here.
 pub fn register() {
+    register_guarded(|| {
+        register_directories();
+        register_choices();
+    });
+    register_foreign();
+    register_service();
+    register_developer();
+    // SAFETY: runs on the main thread during _PG_init, with a static C string.
+    unsafe { pg_sys::MarkGUCPrefixReserved(c"pg_strata".as_ptr()) };
+}
+
+fn register_directories() {
     GucRegistry::define_string_guc(
         c"pg_strata.export_directories",
         c"Directories that exports may write to, separated by commas.",
@@ -58,12 +77,6 @@ pub fn register() {
         GucContext::Suset,
         GucFlags::default(),
     );
-    register_choices();
-    register_foreign();
-    register_service();
-    register_developer();
-    // SAFETY: runs on the main thread during _PG_init, with a static C string.
-    unsafe { pgrx::pg_sys::MarkGUCPrefixReserved(c"pg_strata".as_ptr()) };
 }
 
 /// What an export decides by.
@@ -214,9 +227,56 @@ fn register_developer() {
     );
 }
 
-/// The directories an export is confined to; empty means no limit.
-pub fn export_directories() -> Vec<String> {
-    list(&EXPORT_DIRECTORIES)
+/// The directories an export is confined to; `None`: no limit. A value that names none allows none.
+pub fn export_directories() -> Option<Vec<String>> {
+    let is_set = EXPORT_DIRECTORIES.get().is_some_and(|value| !value.is_empty());
+    is_set.then(|| list(&EXPORT_DIRECTORIES))
+}
+
+/// A setting for superusers whose configured value this session does not know.
+pub fn hidden_setting() -> Option<&'static str> {
+    HIDDEN.get().copied()
+}
+
+/// Registers settings that only superusers may set. What a client asks for before the library is loaded takes the place of
+/// the configured value; it is then refused, and the default is left, which may allow more than was configured.
+fn register_guarded(register: impl FnOnce()) {
+    let sources = || GUARDED.map(source);
+    let before = sources();
+    register();
+    for (name, (before, now)) in GUARDED.iter().zip(before.into_iter().zip(sources())) {
+        if before > now {
+            let _ = HIDDEN.set(name.to_str().unwrap_or_default());
+        }
+    }
+}
+
+/// Where a setting's value comes from, whether or not the setting is registered: sources are numbered in the order in
+/// which they override each other (GucSource in guc.h).
+fn source(name: &CStr) -> Option<pg_sys::GucSource::Type> {
+    // SAFETY: a look-up by a C string; the record lives as long as the process.
+    unsafe {
+        let record = find(name);
+        (!record.is_null()).then(|| (*record).source)
+    }
+}
+
+#[cfg(not(feature = "pg15"))]
+unsafe fn find(name: &CStr) -> *mut pg_sys::config_generic {
+    // SAFETY: a C string; nothing is created, and nothing raised.
+    unsafe { pg_sys::find_option(name.as_ptr(), false, true, 0) }
+}
+
+#[cfg(feature = "pg15")]
+unsafe fn find(name: &CStr) -> *mut pg_sys::config_generic {
+    // SAFETY: so many records, whose names are C strings.
+    unsafe {
+        let (records, count) = (pg_sys::get_guc_variables(), pg_sys::GetNumConfigOptions());
+        let same = |record: &*mut pg_sys::config_generic| {
+            CStr::from_ptr((**record).name).to_bytes().eq_ignore_ascii_case(name.to_bytes())
+        };
+        (0..count as usize).map(|index| *records.add(index)).find(same).unwrap_or(std::ptr::null_mut())
+    }
 }
 
 pub fn arrow_fdw_pruning() -> bool {

@@ -82,15 +82,20 @@ impl Target {
     }
 
     fn check_allowed(&self) -> Result<()> {
-        let allowed = guc::export_directories();
+        check_settings()?;
         let inside =
             |dir: &String| Path::new(dir).canonicalize().is_ok_and(|dir| self.parent().starts_with(dir));
-        if !allowed.is_empty() && !allowed.iter().any(inside) {
+        if let Some(allowed) = guc::export_directories()
+            && !allowed.iter().any(inside)
+        {
             return Err(error(
                 Code::ERRCODE_INSUFFICIENT_PRIVILEGE,
                 format!("path \"{}\" is outside pg_strata.export_directories", self.path.display()),
             )
-            .set_hint(in_message(format!("Export below one of: {}.", allowed.join(", ")))));
+            .set_hint(in_message(match allowed.is_empty() {
+                true => "The setting names no directory; a superuser can change it.".to_owned(),
+                false => format!("Export below one of: {}.", allowed.join(", ")),
+            })));
         }
         if !is_superuser() && self.parent().starts_with(data_directory()) {
             return Err(error(
@@ -170,4 +175,13 @@ impl Target {
         error(Code::ERRCODE_DUPLICATE_FILE, format!("\"{}\" exists already", self.path.display()))
             .set_hint("Pass overwrite => true to replace it.")
     }
+}
+
+/// Only superusers export where the configured value of a setting that guards exports is not known.
+fn check_settings() -> Result<()> {
+    let Some(name) = guc::hidden_setting().filter(|_| !is_superuser()) else { return Ok(()) };
+    let message = format!("the configured value of {name} is not known in this session");
+    Err(error(Code::ERRCODE_INSUFFICIENT_PRIVILEGE, message)
+        .set_detail("The session set the parameter before pg_strata was loaded, which only superusers may do.")
+        .set_hint("Connect again without setting it. With pg_strata in shared_preload_libraries such a connection is refused."))
 }
