@@ -113,23 +113,18 @@ impl Length for Source {
 }
 
 /// What is read so are the headers of pages: more than they take would be read for nothing.
-const HEADER_ROOM: usize = 512;
+pub const HEADER_ROOM: usize = 512;
 
 impl ChunkReader for Source {
     type T = BufReader<At>;
 
     fn get_read(&self, start: u64) -> parquet::errors::Result<Self::T> {
-        Ok(BufReader::with_capacity(HEADER_ROOM, At { source: self.clone(), offset: start }))
+        Ok(BufReader::with_capacity(HEADER_ROOM, At::new(self, start)))
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> parquet::errors::Result<Bytes> {
-        self.read_at(start, length).map(Bytes::from).map_err(|error| {
-            ParquetError::General(match error.problem {
-                Problem::Damaged(why) => why,
-                Problem::Io(what, cause) => format!("could not {what}: {cause}"),
-                other => format!("{other:?}"),
-            })
-        })
+        let bytes = self.read_at(start, length);
+        bytes.map(Bytes::from).map_err(|error| ParquetError::General(error.why()))
     }
 }
 
@@ -137,6 +132,12 @@ impl ChunkReader for Source {
 pub struct At {
     source: Source,
     offset: u64,
+}
+
+impl At {
+    pub fn new(source: &Source, offset: u64) -> At {
+        At { source: source.clone(), offset }
+    }
 }
 
 impl Read for At {
