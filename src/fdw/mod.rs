@@ -19,6 +19,7 @@ mod ipc;
 mod ipc_schema;
 mod lenient;
 mod meta;
+mod old_pages;
 mod overlap;
 mod pages;
 mod pattern;

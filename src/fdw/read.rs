@@ -8,10 +8,12 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder, RowSelectionPolicy,
 };
+use parquet::file::reader::ChunkReader;
 
 use super::bloom::BloomFilter;
 use super::error::{ReadError, Result, guarded};
 use super::meta::{FileMeta, Format};
+use super::old_pages::{fault_of, mended};
 use super::pages::{Pages, Selected, with_offsets};
 use super::slices::Slices;
 use super::source::Source;
@@ -95,19 +97,27 @@ impl Scanner {
 
     fn start_selected(&mut self, group: usize, selected: &Selected) -> Result<bool> {
         let Format::Parquet(metadata) = &self.meta.format else { return Ok(false) };
+        if fault_of(metadata.metadata().file_metadata().created_by()).is_some() {
+            return Ok(false);
+        }
         let Some(one) = with_offsets(metadata, &self.source, group, &self.columns) else { return Ok(false) };
         let rows = selected.of_rows(self.left);
         let reader = guarded(self.source.path(), || {
-            let builder = self.builder(one).with_row_groups(vec![0]).with_row_selection(rows);
+            let builder = self.builder(one, self.source.clone());
+            let builder = builder.with_row_groups(vec![0]).with_row_selection(rows);
             builder.with_row_selection_policy(RowSelectionPolicy::Selectors).build()
         });
         self.open = Open::Parquet(Box::new(reader.map_err(|error| error.in_group(group))?));
         Ok(true)
     }
 
-    fn builder(&self, metadata: ArrowReaderMetadata) -> ParquetRecordBatchReaderBuilder<Source> {
+    fn builder<S: ChunkReader + 'static>(
+        &self,
+        metadata: ArrowReaderMetadata,
+        source: S,
+    ) -> ParquetRecordBatchReaderBuilder<S> {
         let roots = ProjectionMask::roots(metadata.parquet_schema(), self.columns.iter().copied());
-        ParquetRecordBatchReaderBuilder::new_with_metadata(self.source.clone(), metadata)
+        ParquetRecordBatchReaderBuilder::new_with_metadata(source, metadata)
             .with_projection(roots)
             .with_batch_size(self.batch_rows)
     }
@@ -117,8 +127,17 @@ impl Scanner {
             // Without columns there is nothing to read: the rows are only counted.
             _ if self.columns.is_empty() => Open::Nothing,
             Format::Parquet(metadata) => {
-                let builder = self.builder(metadata.clone()).with_row_groups(vec![group]);
-                Open::Parquet(Box::new(guarded(self.source.path(), || builder.build())?))
+                let path = self.source.path();
+                let reader = match mended(metadata, &self.source, group, &self.columns)? {
+                    Some((one, file)) => {
+                        guarded(path, || self.builder(one, file).with_row_groups(vec![0]).build())
+                    }
+                    None => {
+                        let builder = self.builder(metadata.clone(), self.source.clone());
+                        guarded(path, || builder.with_row_groups(vec![group]).build())
+                    }
+                };
+                Open::Parquet(Box::new(reader?))
             }
             Format::Ipc(_) if self.slices.is_some() => Open::Slices(0),
             Format::Ipc(ipc) => match &self.decoder {
