@@ -218,6 +218,36 @@ def test_chunks_without_their_dictionarys_header(db, out):
     assert values(db) == list(zip(*LONG.to_pydict().values()))
 
 
+@pytest.mark.parametrize("selected", (False, True))
+def test_a_dictionary_that_claims_too_much(db, out, selected):
+    """The decoder would make room for it first: 16 GB."""
+    table = pa.table({"a": pa.array([number % 7 for number in range(20_000)], pa.int64()), "b": pa.array(range(20_000), pa.int32())})
+
+    def change(footer, body):
+        first, last = chunks(footer)
+        at, header, end = next(page_headers(body, first))
+        header[7][1][1] = (I32, 2**31 - 1)
+        claimed = footers.encode(STRUCT, header)
+        more = len(claimed) - (end - at)
+        assert more > 0
+        first[7] = (I64, first[7][1] + more)
+        for chunk, numbers in ((first, (9,)), (last, (9, 11))):
+            for number in numbers:
+                if number in chunk:
+                    chunk[number] = (I64, chunk[number][1] + more)
+        for chunk in footer[ROW_GROUPS][1][1][0][COLUMNS][1][1]:
+            for number in (4, 6):  # the page index lies behind the pages
+                if number in chunk:
+                    chunk[number] = (I64, chunk[number][1] + more)
+        return body[:at] + claimed + body[end:]
+    rewritten(out / "t.parquet", table, change, use_dictionary=["a"], write_page_index=True, max_rows_per_page=1000)
+    imported(db, out / "t.parquet")
+    with raises("HV000") as caught:
+        db.execute("SELECT a FROM f WHERE b = 5000" if selected else "SELECT a FROM f")
+    assert "dictionary" in caught.value.diag.message_detail
+    assert values(db, "count(b)") == [(20_000,)]
+
+
 # Columns that cannot be read
 
 

@@ -21,15 +21,10 @@ const PARQUET_TRAILER: u64 = 8;
 pub fn read_parquet(source: &Source) -> Result<(ArrowReaderMetadata, Vec<LeftOut>)> {
     let path = source.path();
     let footer = read_footer(source)?;
-    let found = footer::check(&footer).map_err(|why| ReadError::damaged(path, why))?;
-    if found.elsewhere {
-        return Err(ReadError::unsupported(path, "Its columns lie in other files."));
-    }
+    let encrypted = footer::check(&footer).map_err(|why| ReadError::damaged(path, why))?;
     match guarded(path, || decode(&footer)) {
-        Ok(metadata) if found.encrypted.is_empty() && has_all_columns(&metadata) => {
-            Ok((metadata, Vec::new()))
-        }
-        strict => match decode_leniently(path, &footer, &found.encrypted) {
+        Ok(metadata) if encrypted.is_empty() && has_all_columns(&metadata) => Ok((metadata, Vec::new())),
+        strict => match decode_leniently(path, &footer, &encrypted) {
             Ok(lenient) => Ok(lenient),
             Err(error) => Err(strict.err().unwrap_or(error)),
         },

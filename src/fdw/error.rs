@@ -25,7 +25,7 @@ pub enum Problem {
     UnknownFormat,
     /// The bytes are not what the format says.
     Damaged(String),
-    /// The file may be sound, but is of a kind that is not read.
+    /// They may well be, but they are not read.
     Unsupported(String),
     /// The file is not the one that the scan began with.
     Changed,
@@ -41,8 +41,8 @@ impl ReadError {
         ReadError::new(path, Problem::Damaged(why.to_string()))
     }
 
-    pub fn unsupported(path: &str, why: impl fmt::Display) -> ReadError {
-        ReadError::new(path, Problem::Unsupported(why.to_string()))
+    pub fn unsupported(path: &str, why: &str) -> ReadError {
+        ReadError::new(path, Problem::Unsupported(why.to_owned()))
     }
 
     /// What is wrong with the bytes, alone.

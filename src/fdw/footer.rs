@@ -2,36 +2,27 @@
 //!
 //! The decoder trusts two things in a footer that anybody may have written: it reserves memory for as many
 //! children as a group claims, and follows groups in groups by recursion. Neither failure can be caught, so that
-//! both are checked here. What it does not know of is looked for, too: columns that are encrypted, or lie in
-//! another file. The footer is a Thrift struct in the compact protocol, whose field 2 lists the schema's elements
+//! both are checked here. What it does not know of is looked for, too: columns that are encrypted. The footer is a Thrift struct in the compact protocol, whose field 2 lists the schema's elements
 //! depth first (parquet.thrift, FileMetaData).
 
-use super::thrift::{BINARY, Checked, DEEPEST, I32, LIST, MALFORMED, Reader, STRUCT};
+use super::thrift::{Checked, DEEPEST, I32, LIST, MALFORMED, Reader, STRUCT};
 
-/// What a footer says of its columns that the decoder passes over.
-#[derive(Debug, Default, PartialEq)]
-pub struct Found {
-    /// By Parquet's number of the column: whether it is encrypted in a row group.
-    pub encrypted: Vec<bool>,
-    /// A column lies in another file.
-    pub elsewhere: bool,
-}
-
-/// Checks the bytes between the last row group and the footer's length.
-pub fn check(footer: &[u8]) -> Checked<Found> {
+/// Checks the bytes between the last row group and the footer's length; which of Parquet's columns are encrypted in
+/// a row group, up to the last that is.
+pub fn check(footer: &[u8]) -> Checked<Vec<bool>> {
     const SCHEMA: i64 = 2;
     const ROW_GROUPS: i64 = 4;
-    let (mut children, mut found) = (Vec::new(), Found::default());
+    let (mut children, mut encrypted) = (Vec::new(), Vec::new());
     Reader { rest: footer }.fields(DEEPEST, &mut |reader, field, kind| match (field, kind) {
         (SCHEMA, LIST) => reader.structs(&mut |reader| {
             children.push(children_of(reader)?);
             Ok(())
         }),
-        (ROW_GROUPS, LIST) => reader.structs(&mut |reader| look_at_group(reader, &mut found)),
+        (ROW_GROUPS, LIST) => reader.structs(&mut |reader| look_at_group(reader, &mut encrypted)),
         _ => reader.skip(kind, DEEPEST),
     })?;
     check_tree(&children)?;
-    Ok(found)
+    Ok(encrypted)
 }
 
 /// How many children a schema element claims.
@@ -48,34 +39,25 @@ fn children_of(reader: &mut Reader) -> Checked<i64> {
     Ok(count)
 }
 
-fn look_at_group(reader: &mut Reader, found: &mut Found) -> Checked<()> {
+fn look_at_group(reader: &mut Reader, encrypted: &mut Vec<bool>) -> Checked<()> {
     const COLUMNS: i64 = 1;
     let mut columns = 0..;
     reader.fields(DEEPEST, &mut |reader, field, kind| match (field, kind) {
         (COLUMNS, LIST) => {
-            reader.structs(&mut |reader| look_at_chunk(reader, columns.next().unwrap_or(0), found))
+            reader.structs(&mut |reader| look_at_chunk(reader, columns.next().unwrap_or(0), encrypted))
         }
         _ => reader.skip(kind, DEEPEST),
     })
 }
 
-fn look_at_chunk(reader: &mut Reader, column: usize, found: &mut Found) -> Checked<()> {
-    const FILE_PATH: i64 = 1;
+fn look_at_chunk(reader: &mut Reader, column: usize, encrypted: &mut Vec<bool>) -> Checked<()> {
     const CRYPTO_METADATA: i64 = 8;
     reader.fields(DEEPEST, &mut |reader, field, kind| {
-        let before = reader.rest;
-        reader.skip(kind, DEEPEST)?;
-        match (field, kind) {
-            // Not the empty text, whose length is a byte of zero.
-            (FILE_PATH, BINARY) if !before.starts_with(&[0]) => found.elsewhere = true,
-            (CRYPTO_METADATA, STRUCT) => {
-                let known = found.encrypted.len().max(column + 1);
-                found.encrypted.resize(known, false);
-                found.encrypted[column] = true;
-            }
-            _ => {}
+        if (field, kind) == (CRYPTO_METADATA, STRUCT) {
+            encrypted.resize(encrypted.len().max(column + 1), false);
+            encrypted[column] = true;
         }
-        Ok(())
+        reader.skip(kind, DEEPEST)
     })
 }
 
@@ -150,7 +132,7 @@ mod tests {
     #[test]
     fn trees() {
         for good in [&[2, 0, 0][..], &[1, 1, 0], &[0], &[2, 1, 0, 1, 0]] {
-            assert_eq!(check(&footer(good)), Ok(Found::default()), "{good:?}");
+            assert_eq!(check(&footer(good)), Ok(Vec::new()), "{good:?}");
         }
         for bad in [&[i64::from(i32::MAX), 0][..], &[2, 0], &[-1, 0], &[1, 5, 0]] {
             assert!(check(&footer(bad)).is_err(), "{bad:?}");
@@ -158,7 +140,7 @@ mod tests {
         let deep: Vec<i64> = (0..100).map(|at| i64::from(at < 99)).collect();
         assert!(check(&footer(&deep)).is_err());
         let wide: Vec<i64> = (0..1000).map(|at| if at == 0 { 999 } else { 0 }).collect();
-        assert_eq!(check(&footer(&wide)), Ok(Found::default()));
+        assert_eq!(check(&footer(&wide)), Ok(Vec::new()));
     }
 
     #[test]

@@ -85,6 +85,9 @@ impl IpcMeta {
 
     fn parse_batch(&self, framed: &[u8], block: Block) -> std::result::Result<BatchMeta, String> {
         let message = root_as_message(unframed(framed)?).map_err(|cause| cause.to_string())?;
+        if message.version() < MetadataVersion::V4 {
+            return Err("unsupported: its record batches are laid out as before Arrow 0.8".into());
+        }
         let batch = message.header_as_record_batch().ok_or("a block is not a record batch")?;
         let mut layout = Layout::new(&batch, message.version(), block.bodyLength());
         let (mut nulls, mut buffers) = (Vec::new(), Vec::new());
@@ -190,10 +193,10 @@ fn parse_footer(path: &str, bytes: &[u8]) -> Result<(IpcMeta, Vec<Block>)> {
     let lacking = |what| ReadError::damaged(path, format!("its footer has no {what}"));
     let schema = footer.schema().ok_or_else(|| lacking("schema"))?;
     if schema.endianness() != ipc::Endianness::Little {
-        return Err(ReadError::damaged(path, "its values are big-endian"));
+        return Err(ReadError::unsupported(path, "its values are big-endian"));
     }
     let columns = guarded(path, || Ok::<_, Infallible>(IpcSchema::new(schema)))?;
-    let columns = columns.map_err(|why| ReadError::unsupported(path, why))?;
+    let columns = columns.map_err(|why| ReadError::unsupported(path, &why))?;
     let dictionaries = footer.dictionaries().into_iter().flatten().copied().collect();
     let blocks = footer.recordBatches().ok_or_else(|| lacking("list of record batches"))?;
     let pairs = footer.custom_metadata().into_iter().flatten();

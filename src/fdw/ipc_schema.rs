@@ -43,7 +43,7 @@ impl IpcSchema {
                 }
                 Err(why) => {
                     let name = field.name().unwrap_or_default().to_owned();
-                    let like = like(field).map_err(|what| format!("Column \"{name}\" {what}."))?;
+                    let like = like(field).map_err(|what| format!("its column \"{name}\" {what}"))?;
                     left_out.push(LeftOut { name, why });
                     Arc::new(like)
                 }

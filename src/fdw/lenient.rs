@@ -25,6 +25,7 @@ const SCHEMA: i64 = 2;
 const NUM_ROWS: i64 = 3;
 const ROW_GROUPS: i64 = 4;
 const KEY_VALUES: i64 = 5;
+const CREATED_BY: i64 = 6;
 const COLUMN_ORDERS: i64 = 7;
 const ENCRYPTION_ALGORITHM: i64 = 8;
 const SIGNING_KEY: i64 = 9;
@@ -116,7 +117,8 @@ impl<'a> Footer<'a> {
                         out.put_list(COLUMN_ORDERS, STRUCT, &orders);
                     }
                 }
-                KEY_VALUES if is_empty(value)? => {}
+                KEY_VALUES => out.put_list(KEY_VALUES, STRUCT, &texts(value)?),
+                CREATED_BY if !is_text(value) => {}
                 // Of files that are encrypted in part, with which the decoder has nothing to do.
                 ENCRYPTION_ALGORITHM | SIGNING_KEY => {}
                 _ => out.put(field, kind, value),
@@ -177,6 +179,27 @@ fn known_fields<'a>(
 /// Whether a list is.
 fn is_empty(list: &[u8]) -> Checked<bool> {
     Ok(Reader { rest: list }.list()?.1 == 0)
+}
+
+/// Keys and values that are UTF-8.
+fn texts(list: &[u8]) -> Checked<Vec<Vec<u8>>> {
+    let mut pairs = Vec::new();
+    Reader { rest: list }.struct_values(&mut |pair| {
+        let mut sound = true;
+        known_fields(pair, &[BINARY, BINARY], &mut |_, _, value| {
+            sound &= is_text(value);
+            Ok(())
+        })?;
+        pairs.extend(sound.then(|| pair.to_vec()));
+        Ok(())
+    })?;
+    Ok(pairs)
+}
+
+/// Whether bytes behind their length are.
+fn is_text(value: &[u8]) -> bool {
+    let mut reader = Reader { rest: value };
+    reader.varint().is_ok() && std::str::from_utf8(reader.rest).is_ok()
 }
 
 /// Of a list with an item for each of Parquet's columns, those of the columns that are kept; `None` where it has

@@ -39,11 +39,26 @@ impl FileMeta {
             return Err(ReadError::new(path, Problem::UnknownFormat));
         };
         let meta = FileMeta { id: source.id().clone(), format, left_out };
+        if meta.is_summary() {
+            return Err(ReadError::unsupported(
+                path,
+                "it is the summary of a dataset, whose rows are in other files",
+            ));
+        }
         let mut groups = (0..meta.groups()).map(|group| i64::try_from(meta.group_rows(group)).ok());
         if groups.try_fold(0_i64, |rows, group| rows.checked_add(group?)).is_none() {
             return Err(ReadError::damaged(path, "a number of rows is negative, or too large"));
         }
         Ok(meta)
+    }
+
+    /// Column chunks may lie in other files: those of a dataset's `_metadata` do.
+    fn is_summary(&self) -> bool {
+        let Format::Parquet(metadata) = &self.format else { return false };
+        let name = |path: &str| path.rsplit('/').next().unwrap_or(path).to_owned();
+        let own = name(&self.id.path);
+        let mut chunks = metadata.metadata().row_groups().iter().flat_map(|group| group.columns());
+        chunks.any(|chunk| chunk.file_path().is_some_and(|path| !path.is_empty() && name(path) != own))
     }
 
     pub fn schema(&self) -> &SchemaRef {

@@ -21,6 +21,7 @@ mod lenient;
 mod meta;
 mod old_pages;
 mod overlap;
+mod page_header;
 mod pages;
 mod pattern;
 mod prefix;

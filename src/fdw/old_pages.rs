@@ -7,7 +7,7 @@
 //!
 //! Where a chunk really ends, and which headers are false, tells a walk over its pages.
 
-use std::io::{BufReader, Read};
+use std::io::Read;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -17,8 +17,8 @@ use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaDataBuilder};
 use parquet::file::reader::{ChunkReader, Length};
 
 use super::error::{Result, guarded};
-use super::source::{At, Source};
-use super::thrift::{Checked, DEEPEST, FALSE, I32, MALFORMED, Reader, STRUCT, TRUE};
+use super::page_header::PageHeader;
+use super::source::{At, HeaderReader, Source};
 
 /// What a writer did wrong.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -93,71 +93,12 @@ fn walk(source: &Source, chunk: &ColumnChunkMetaData) -> Option<(i64, Vec<(u64, 
     let start = u64::try_from(first).ok()?;
     let (mut at, mut values, mut bytes) = (start, 0, Vec::new());
     while values < chunk.num_values() {
-        let page = header_at(source, at)?;
+        let page = PageHeader::read(source, at)?;
         bytes.extend(page.not_compressed.map(|(within, byte)| (at + within as u64, byte)));
         at = at.checked_add(page.length as u64)?.checked_add(u64::try_from(page.body).ok()?)?;
         values = values.checked_add(page.values)?;
     }
     Some((i64::try_from(at - start).ok()?, bytes))
-}
-
-fn header_at(source: &Source, offset: u64) -> Option<PageHeader> {
-    /// Headers may hold statistics: a least and a greatest value.
-    const ROOMS: [u64; 2] = [1 << 10, 1 << 20];
-    let left = source.id().size.checked_sub(offset)?;
-    ROOMS.iter().find_map(|&room| {
-        let bytes = source.read_at(offset, room.min(left) as usize).ok()?;
-        PageHeader::parse(&bytes).ok()
-    })
-}
-
-/// parquet.thrift, PageHeader.
-#[derive(Default)]
-struct PageHeader {
-    length: usize,
-    body: i64,
-    values: i64,
-    /// Where a data page says that it is not compressed, and the byte that says that it is.
-    not_compressed: Option<(usize, u8)>,
-}
-
-impl PageHeader {
-    fn parse(bytes: &[u8]) -> Checked<PageHeader> {
-        const COMPRESSED_PAGE_SIZE: i64 = 3;
-        const DATA_PAGE_HEADER: i64 = 5;
-        const DATA_PAGE_HEADER_V2: i64 = 8;
-        let mut page = PageHeader { body: -1, ..PageHeader::default() };
-        let mut reader = Reader { rest: bytes };
-        reader.fields(DEEPEST, &mut |reader, field, kind| match (field, kind) {
-            (COMPRESSED_PAGE_SIZE, I32) => {
-                page.body = reader.zigzag()?;
-                Ok(())
-            }
-            (DATA_PAGE_HEADER | DATA_PAGE_HEADER_V2, STRUCT) => page.parse_data(bytes, reader),
-            _ => reader.skip(kind, DEEPEST),
-        })?;
-        page.length = bytes.len() - reader.rest.len();
-        if page.body < 0 { Err(MALFORMED) } else { Ok(page) }
-    }
-
-    fn parse_data(&mut self, bytes: &[u8], reader: &mut Reader) -> Checked<()> {
-        const NUM_VALUES: i64 = 1;
-        const IS_COMPRESSED: i64 = 7;
-        reader.fields(DEEPEST, &mut |reader, field, kind| match (field, kind) {
-            (NUM_VALUES, I32) => {
-                self.values = reader.zigzag()?;
-                Ok(())
-            }
-            // The value is in the field's type, in the byte that was just read.
-            (IS_COMPRESSED, FALSE) => {
-                let at = (bytes.len() - reader.rest.len()).checked_sub(1).ok_or(MALFORMED)?;
-                let said = bytes.get(at).copied().filter(|said| said & 0xf == FALSE && said >> 4 != 0);
-                self.not_compressed = said.map(|said| (at, said ^ FALSE ^ TRUE));
-                Ok(())
-            }
-            _ => reader.skip(kind, DEEPEST),
-        })
-    }
 }
 
 impl Mended {
@@ -180,11 +121,11 @@ impl Length for Mended {
 }
 
 impl ChunkReader for Mended {
-    type T = BufReader<MendedAt>;
+    type T = HeaderReader<MendedAt>;
 
     fn get_read(&self, start: u64) -> parquet::errors::Result<Self::T> {
         let at = MendedAt { from: At::new(&self.source, start), offset: start, file: self.clone() };
-        Ok(BufReader::with_capacity(super::source::HEADER_ROOM, at))
+        Ok(HeaderReader::new(at))
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> parquet::errors::Result<Bytes> {

@@ -103,7 +103,7 @@ impl Scanner {
         let Some(one) = with_offsets(metadata, &self.source, group, &self.columns) else { return Ok(false) };
         let rows = selected.of_rows(self.left);
         let reader = guarded(self.source.path(), || {
-            let builder = self.builder(one, self.source.clone());
+            let builder = self.builder(self.source.clone(), one, &self.columns);
             let builder = builder.with_row_groups(vec![0]).with_row_selection(rows);
             builder.with_row_selection_policy(RowSelectionPolicy::Selectors).build()
         });
@@ -111,34 +111,35 @@ impl Scanner {
         Ok(true)
     }
 
-    fn builder<S: ChunkReader + 'static>(
+    fn builder<T: ChunkReader + 'static>(
         &self,
+        file: T,
         metadata: ArrowReaderMetadata,
-        source: S,
-    ) -> ParquetRecordBatchReaderBuilder<S> {
-        let roots = ProjectionMask::roots(metadata.parquet_schema(), self.columns.iter().copied());
-        ParquetRecordBatchReaderBuilder::new_with_metadata(source, metadata)
+        columns: &[usize],
+    ) -> ParquetRecordBatchReaderBuilder<T> {
+        let roots = ProjectionMask::roots(metadata.parquet_schema(), columns.iter().copied());
+        ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata)
             .with_projection(roots)
             .with_batch_size(self.batch_rows)
+    }
+
+    /// Of a whole row group.
+    fn reader(&self, metadata: &ArrowReaderMetadata, columns: &[usize]) -> Result<ParquetRecordBatchReader> {
+        let path = self.source.path();
+        if let Some((one, file)) = mended(metadata, &self.source, self.group, columns)? {
+            return guarded(path, || self.builder(file, one, columns).with_row_groups(vec![0]).build());
+        }
+        guarded(path, || {
+            let builder = self.builder(self.source.clone(), metadata.clone(), columns);
+            builder.with_row_groups(vec![self.group]).build()
+        })
     }
 
     fn start(&mut self, group: usize) -> Result<()> {
         self.open = match &self.meta.format {
             // Without columns there is nothing to read: the rows are only counted.
             _ if self.columns.is_empty() => Open::Nothing,
-            Format::Parquet(metadata) => {
-                let path = self.source.path();
-                let reader = match mended(metadata, &self.source, group, &self.columns)? {
-                    Some((one, file)) => {
-                        guarded(path, || self.builder(one, file).with_row_groups(vec![0]).build())
-                    }
-                    None => {
-                        let builder = self.builder(metadata.clone(), self.source.clone());
-                        guarded(path, || builder.with_row_groups(vec![group]).build())
-                    }
-                };
-                Open::Parquet(Box::new(reader?))
-            }
+            Format::Parquet(metadata) => Open::Parquet(Box::new(self.reader(metadata, &self.columns)?)),
             Format::Ipc(_) if self.slices.is_some() => Open::Slices(0),
             Format::Ipc(ipc) => match &self.decoder {
                 Some(decoder) => Open::Ipc(ipc.read_batch(&self.source, decoder, group, &self.columns)?, 0),
