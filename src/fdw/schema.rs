@@ -1,7 +1,7 @@
 //! A file's columns as SQL declares them, and its metadata.
 
 use arrow::datatypes::{DataType, Field, IntervalUnit};
-use parquet::basic::LogicalType;
+use parquet::basic::{ConvertedType, LogicalType};
 
 use super::meta::{FileMeta, Format};
 use crate::encode::COLUMNS_KEY;
@@ -47,24 +47,29 @@ impl FileMeta {
 
     /// The type that suits a column; `None` where PostgreSQL has none without a name.
     pub fn sql_type(&self, column: usize) -> Option<String> {
-        let field = self.schema().fields().get(column)?;
-        match self.logical_type(column) {
-            Some(LogicalType::Uuid) => Some("uuid".into()),
-            Some(LogicalType::Json) => Some("json".into()),
-            _ => sql_type(field),
-        }
+        sql_type(self.schema().fields().get(column)?, self.annotated(column))
     }
 
-    /// Of a Parquet column that is not nested.
-    fn logical_type(&self, column: usize) -> Option<LogicalType> {
+    /// The type that Parquet's annotation tells of a column's values, or of its lists' items, and Arrow's type
+    /// does not.
+    fn annotated(&self, column: usize) -> Option<&'static str> {
         let Format::Parquet(metadata) = &self.format else { return None };
-        let descr = metadata.parquet_schema();
-        let field = descr.root_schema().get_fields().get(column)?;
-        field.is_primitive().then(|| field.get_basic_info().logical_type_ref().cloned()).flatten()
+        let mut field = metadata.parquet_schema().root_schema().get_fields().get(column)?;
+        while field.is_group() {
+            let [only] = field.get_fields() else { return None };
+            field = only;
+        }
+        let info = field.get_basic_info();
+        match (info.logical_type_ref(), info.converted_type()) {
+            (Some(LogicalType::Uuid), _) => Some("uuid"),
+            (Some(LogicalType::Json), _) | (None, ConvertedType::JSON) => Some("json"),
+            (Some(LogicalType::Enum), _) | (None, ConvertedType::ENUM) => Some("text"),
+            _ => None,
+        }
     }
 }
 
-fn sql_type(field: &Field) -> Option<String> {
+fn sql_type(field: &Field, annotated: Option<&str>) -> Option<String> {
     let name = match field.data_type() {
         DataType::Null => "text",
         DataType::Boolean => "boolean",
@@ -91,13 +96,15 @@ fn sql_type(field: &Field) -> Option<String> {
             "bytea"
         }
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "text",
-        DataType::Dictionary(_, values) => return sql_type(&Field::new("", DataType::clone(values), true)),
+        DataType::Dictionary(_, values) if !values.is_nested() => {
+            return sql_type(&Field::new("", DataType::clone(values), true), annotated);
+        }
         DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
-            let element = sql_type(item)?;
+            let element = sql_type(item, annotated)?;
             // An array of arrays is an array of more dimensions.
             return Some(format!("{}[]", element.trim_end_matches("[]")));
         }
         _ => return None,
     };
-    Some(name.to_owned())
+    Some(annotated.unwrap_or(name).to_owned())
 }

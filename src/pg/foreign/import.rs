@@ -93,6 +93,13 @@ fn file_columns(meta: &FileMeta, names: &mut HashSet<String>) -> Vec<String> {
             ),
         }
     }
+    for column in meta.left_out.iter().filter(|column| names.insert(column.name.clone())) {
+        warning(
+            "a column is left out",
+            format!("Column \"{}\" cannot be read: {}.", column.name, column.why),
+            "The other columns can be read without it.",
+        );
+    }
     columns
 }
 

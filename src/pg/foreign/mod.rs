@@ -146,6 +146,11 @@ pub fn report(found: ReadError) -> Error {
             format!("file \"{path}\" is neither a Parquet nor an Arrow IPC file"),
         )
         .set_hint("Choose the files of a directory with suffix or pattern. Arrow streams have to be written as files."),
+        Problem::Unsupported(why) => {
+            error(Code::ERRCODE_FEATURE_NOT_SUPPORTED, format!("file \"{path}\" is one that is not read"))
+                .set_detail(in_message(why))
+                .set_hint("Take it out of the files, or write its rows to a file of another kind.")
+        }
         Problem::Damaged(why) => error(Code::ERRCODE_FDW_ERROR, format!("file \"{path}\" is damaged"))
             .set_detail(in_message(why))
             .set_hint("Write the file again, or take it out of the foreign table's files."),
