@@ -15,6 +15,7 @@ mod files;
 pub mod filter;
 mod footer;
 mod ipc;
+mod message;
 mod meta;
 mod overlap;
 mod pages;

@@ -66,6 +66,15 @@ fn dates_and_times_are_moved_and_checked() {
     assert!(converted(late, Target::Time(6)).is_err());
 }
 
+#[test]
+fn a_zone_has_a_name() {
+    let stamp = |zone: Option<&str>| DataType::Timestamp(TimeUnit::Second, zone.map(Into::into));
+    for (zone, zoned) in [(None, false), (Some(""), false), (Some("UTC"), true)] {
+        assert_eq!(fits(&stamp(zone), &Target::TimestampTz(6)), zoned);
+        assert_eq!(fits(&stamp(zone), &Target::Timestamp(6)), !zoned);
+    }
+}
+
 /// The value as the wire module reads it, which has its own tests: unscaled at `scale`, and its image.
 fn numeric(word: u64, scale: u8) -> i128 {
     let Numeric::Finite(number) = HeapNumeric::read(payload(word)).unwrap() else { panic!("not finite") };
