@@ -4,14 +4,18 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
-use parquet::file::metadata::ParquetMetaDataReader;
+use parquet::arrow::parquet_to_arrow_schema;
+use parquet::errors::ParquetError;
+use parquet::file::metadata::{ParquetMetaDataOptions, ParquetMetaDataReader};
 
 use super::error::{Problem, ReadError, Result, guarded};
 use super::footer;
 use super::ipc::IpcMeta;
+use super::raw;
 use super::source::{FileId, Source};
 
 pub enum Format {
+    /// With the schema that the file is read with (see `raw`).
     Parquet(ArrowReaderMetadata),
     Ipc(IpcMeta),
 }
@@ -19,6 +23,8 @@ pub enum Format {
 pub struct FileMeta {
     pub id: Arc<FileId>,
     pub format: Format,
+    /// As the file declares it.
+    schema: SchemaRef,
 }
 
 const PARQUET_MAGIC: &[u8] = b"PAR1";
@@ -27,7 +33,7 @@ const IPC_MAGIC: &[u8] = b"ARROW1";
 /// The footer's length and the closing magic bytes.
 const PARQUET_TRAILER: u64 = 8;
 
-fn read_parquet(source: &Source) -> Result<ArrowReaderMetadata> {
+fn read_parquet(source: &Source) -> Result<(ArrowReaderMetadata, SchemaRef)> {
     let path = source.path();
     let Some(end) = source.id().size.checked_sub(PARQUET_TRAILER) else {
         return Err(ReadError::damaged(path, "it is too short for a Parquet file"));
@@ -43,11 +49,14 @@ fn read_parquet(source: &Source) -> Result<ArrowReaderMetadata> {
     let footer = source.read_at(begin, len as usize)?;
     footer::check(&footer).map_err(|why| ReadError::damaged(path, why))?;
     guarded(path, || {
-        let metadata = ParquetMetaDataReader::decode_metadata(&footer)?;
+        let declared = ParquetMetaDataReader::decode_schema(&footer)?;
+        let options = ParquetMetaDataOptions::new().with_schema(raw::schema(&declared)?);
+        let metadata = ParquetMetaDataReader::decode_metadata_with_options(&footer, Some(&options))?;
         // The schema that Arrow writers store beside Parquet's is not looked at: Parquet's says all that
         // PostgreSQL's types can use, and is the one that the data must follow.
         let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-        ArrowReaderMetadata::try_new(Arc::new(metadata), options)
+        let schema = Arc::new(parquet_to_arrow_schema(&declared, None)?);
+        Ok::<_, ParquetError>((ArrowReaderMetadata::try_new(Arc::new(metadata), options)?, schema))
     })
 }
 
@@ -55,14 +64,17 @@ impl FileMeta {
     pub fn read(source: &Source) -> Result<FileMeta> {
         let path = source.path();
         let begin = source.read_at(0, source.id().size.min(IPC_MAGIC.len() as u64) as usize)?;
-        let format = if begin.starts_with(PARQUET_MAGIC) {
-            Format::Parquet(read_parquet(source)?)
+        let (format, schema) = if begin.starts_with(PARQUET_MAGIC) {
+            let (metadata, schema) = read_parquet(source)?;
+            (Format::Parquet(metadata), schema)
         } else if begin.starts_with(IPC_MAGIC) {
-            Format::Ipc(IpcMeta::read(source)?)
+            let meta = IpcMeta::read(source)?;
+            let schema = meta.schema.clone();
+            (Format::Ipc(meta), schema)
         } else {
             return Err(ReadError::new(path, Problem::UnknownFormat));
         };
-        let meta = FileMeta { id: source.id().clone(), format };
+        let meta = FileMeta { id: source.id().clone(), format, schema };
         if (0..meta.groups()).any(|group| i64::try_from(meta.group_rows(group)).is_err()) {
             return Err(ReadError::damaged(path, "a number of rows is negative"));
         }
@@ -70,10 +82,7 @@ impl FileMeta {
     }
 
     pub fn schema(&self) -> &SchemaRef {
-        match &self.format {
-            Format::Parquet(metadata) => metadata.schema(),
-            Format::Ipc(meta) => &meta.schema,
-        }
+        &self.schema
     }
 
     /// Row groups, or record batches.

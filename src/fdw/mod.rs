@@ -21,6 +21,7 @@ mod overlap;
 mod pages;
 mod pattern;
 mod prefix;
+mod raw;
 mod read;
 mod schema;
 mod slices;
