@@ -9,6 +9,7 @@
 
 mod column;
 mod file;
+mod header;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -19,6 +20,8 @@ use std::io::{self, BufRead};
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use noodles_vcf as noodles;
+use noodles_vcf::Record;
+use noodles_vcf::variant::RecordBuf;
 
 pub use file::FileSink;
 use table::Table;
@@ -93,15 +96,26 @@ fn convert_text(
     sink: &mut dyn Sink,
 ) -> Result<u64, VcfError> {
     let mut reader = noodles::io::Reader::new(input);
-    let header = reader.read_header().map_err(|cause| of_io(None, cause))?;
+    let header = header::read(reader.header_reader()).map_err(|cause| of_io(None, cause))?;
+    let mut lines = reader.into_inner();
     let mut table = Table::new(&header, samples);
     sink.begin(table.schema()).map_err(of_sink)?;
     let (mut rows, mut number) = (0, 0);
-    for record in reader.record_bufs(&header) {
+    let mut line = String::new();
+    let (mut record, mut written) = (RecordBuf::default(), Record::default());
+    loop {
+        line.clear();
+        let read = lines.read_line(&mut line).and_then(|_| {
+            // The values, and the line as it is written.
+            let length = noodles::io::Reader::new(line.as_bytes()).read_record_buf(&header, &mut record)?;
+            noodles::io::Reader::new(line.as_bytes()).read_record(&mut written).map(|_| length)
+        });
+        if read.map_err(|cause| of_io(Some(number + 1), cause))? == 0 {
+            break;
+        }
         number += 1;
-        let record = record.map_err(|cause| of_io(Some(number), cause))?;
         let invalid = |cause| VcfError { record: Some(number), cause: Cause::Invalid(cause) };
-        table.append(&record).map_err(invalid)?;
+        table.append(&record, &written).map_err(invalid)?;
         if table.rows() >= batch_rows {
             rows += flush(&mut table, sink)?;
         }
