@@ -90,6 +90,7 @@ DEVICE void emit(const Slot &slot, const Step &step, const Entry &entry, const F
     case INT4: emit_fixed<u32>(slot, step, found, code, read_int4<WIRE>); break;
     case DATE: emit_fixed<u32>(slot, step, found, code, read_date<WIRE>); break;
     case INT8: emit_fixed<u64>(slot, step, found, code, read_int8<WIRE>); break;
+    case TIME: emit_fixed<u64>(slot, step, found, code, read_time<WIRE>); break;
     case TIMESTAMP: emit_fixed<u64>(slot, step, found, code, read_timestamp<WIRE>); break;
     case UUID: {
         u64 low = 0, high = 0;

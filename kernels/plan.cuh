@@ -107,7 +107,7 @@ constexpr u32 VARYING = ~0u;
 DEVICE u32 width(u32 op) {
     switch (op) {
     case INT2: case INT4: case DATE: case DECIMAL32: return 4;
-    case INT8: case TIMESTAMP: case DECIMAL64: return 8;
+    case INT8: case TIME: case TIMESTAMP: case DECIMAL64: return 8;
     case UUID: case DECIMAL128: return 16;
     case BYTES: case NAME: case CHAR: case NUMERIC_TEXT: return VARYING;
     default: return 0;

@@ -27,6 +27,7 @@ struct Tile {
 // Days, and microseconds, from 1970-01-01 to 2000-01-01.
 constexpr i32 EPOCH_DAYS = 10957;
 constexpr i64 EPOCH_MICROS = 946684800000000;
+constexpr u64 DAY_MICROS = 86400000000;
 constexpr i32 LAST_DATE = 0x7FFFFFFF;
 constexpr i64 LAST_TIMESTAMP = 0x7FFFFFFFFFFFFFFF;
 
@@ -64,6 +65,13 @@ template <bool WIRE> DEVICE u32 read_date(const u8 *base, u32 pos, u32 len, u32 
     if (days == LAST_DATE || days == -LAST_DATE - 1) return INFINITE;
     value += EPOCH_DAYS;
     return days > LAST_DATE - EPOCH_DAYS ? OUT_OF_RANGE : OK;
+}
+
+// A day's end is a time of PostgreSQL's, but beyond the file's.
+template <bool WIRE> DEVICE u32 read_time(const u8 *base, u32 pos, u32 len, u64 &value) {
+    u32 code = read_int8<WIRE>(base, pos, len, value);
+    if (code != OK) return code;
+    return value < DAY_MICROS ? OK : value == DAY_MICROS ? OUT_OF_RANGE : MALFORMED;
 }
 
 template <bool WIRE> DEVICE u32 read_timestamp(const u8 *base, u32 pos, u32 len, u64 &value) {

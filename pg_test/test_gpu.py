@@ -111,11 +111,11 @@ def test_other_encodings(server, out):
 @pytest.mark.parametrize("scan", SCANS)
 @pytest.mark.parametrize("kind, literal, sqlstate", [
     ("numeric", "NaN", "22003"), ("numeric(10,2)", "NaN", "22003"), ("numeric", "Infinity", "22003"),
-    ("date", "infinity", "22008"), ("timestamptz", "-infinity", "22008"),
+    ("date", "infinity", "22008"), ("timestamptz", "-infinity", "22008"), ("time", "24:00:00", "22008"),
 ])
 def test_values_that_parquet_cannot_hold(db, out, scan, kind, literal, sqlstate):
     """The same error on either device: table, column, ctid."""
-    ordinary = "1.5" if "numeric" in kind else "2026-01-01"
+    ordinary = "1.5" if "numeric" in kind else "2026-01-01 12:34"
     db.execute(f"CREATE TABLE t AS SELECT i, '{ordinary}'::{kind} AS v FROM generate_series(1, 40000) i")
     db.execute(f"UPDATE t SET v = '{literal}' WHERE i = 20000")
     errors = []

@@ -78,6 +78,9 @@ fn decimal(attr: &Attr, odd: bool, chance: &mut Chance) -> Num {
     }
 }
 
+/// In microseconds.
+const DAY: i64 = 86_400_000_000;
+
 fn value(attr: &Attr, heap: bool, odds: Odds, longest: usize, chance: &mut Chance) -> Value {
     if chance.one_in(odds.null) {
         return Value::Null;
@@ -96,6 +99,8 @@ fn value(attr: &Attr, heap: bool, odds: Odds, longest: usize, chance: &mut Chanc
             Value::swapped(&chance.of(&[i32::MIN, i32::MAX, i32::MAX - 1, i32::MIN + 1]).to_le_bytes())
         }
         Op::Date => Value::swapped(&(chance.below(20_000) as i32 - 10_000).to_le_bytes()),
+        Op::Time if odd => Value::swapped(&chance.of(&[-1, DAY, DAY + 1]).to_le_bytes()),
+        Op::Time => Value::swapped(&((chance.next() >> 8) as i64 % DAY).to_le_bytes()),
         Op::Timestamp if odd => Value::swapped(&chance.of(&[i64::MIN, i64::MAX, i64::MAX - 1]).to_le_bytes()),
         Op::Timestamp => Value::swapped(&((chance.next() >> 8) as i64).to_le_bytes()),
         Op::Uuid => Value::as_is(&[word, chance.next().to_le_bytes()].concat()),
@@ -153,6 +158,7 @@ fn every_op(kind: u32, odds: Odds, chance: &mut Chance) -> Table {
         Int4,
         Int8,
         Date,
+        Time,
         Timestamp,
         Uuid,
         Decimal32,
@@ -173,7 +179,7 @@ fn every_op(kind: u32, odds: Odds, chance: &mut Chance) -> Table {
     for (number, op) in fields.enumerate() {
         let mut attr = attr(op, 0);
         attr.scale = if attr.precision == 0 { 0 } else { scales[number % scales.len()] };
-        if kind == COPY_BINARY && number == 12 {
+        if kind == COPY_BINARY && number == 13 {
             attr.strip = STRIP_VERSION;
         }
         if kind == HEAP && number % 4 == 1 {

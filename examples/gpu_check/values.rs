@@ -198,7 +198,7 @@ pub fn attr(op: Op, column: u32) -> Attr {
         Op::Skip | Op::Int4 | Op::Date => (4, 4),
         Op::Bool | Op::Char => (1, 1),
         Op::Int2 => (2, 2),
-        Op::Int8 | Op::Timestamp => (8, 8),
+        Op::Int8 | Op::Time | Op::Timestamp => (8, 8),
         Op::Uuid => (16, 1),
         Op::Name => (64, 1),
         Op::Decimal32 | Op::Decimal64 | Op::Decimal128 | Op::Bytes | Op::NumericText => (-1, 4),

@@ -1,6 +1,6 @@
 //! Flat columns: cells to lanes.
 
-use super::{boolean, date, native, timestamp};
+use super::{boolean, date, native, time, timestamp};
 use crate::types::{
     Cell, Kind, Lane, Physical, Reason, Repr, Shape, Shapes, ValueError, Values, Vector, decimal_physical,
 };
@@ -111,7 +111,7 @@ fn decode_plain(
         // An oid's 32 bits travel as they are: the file's type says that they are unsigned.
         Kind::Int4 | Kind::Oid => fixed(batch, values, |bytes| Ok(i32::from_le_bytes(bytes))),
         Kind::Int8 => fixed(batch, values, |bytes| Ok(i64::from_le_bytes(bytes))),
-        Kind::Time => fixed(batch, values, |bytes| Ok(i64::from_le_bytes(bytes))),
+        Kind::Time => fixed(batch, values, |bytes| time(i64::from_le_bytes(bytes))),
         Kind::Float4 => fixed(batch, values, |bytes| Ok(f32::from_le_bytes(bytes))),
         Kind::Float8 => fixed(batch, values, |bytes| Ok(f64::from_le_bytes(bytes))),
         Kind::Date => fixed(batch, values, |bytes| date(i32::from_le_bytes(bytes))),

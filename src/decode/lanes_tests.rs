@@ -50,7 +50,7 @@ fn fixed_widths_in_either_order() {
         (Kind::Int4, &7i32.to_be_bytes(), I32(vec![7])),
         (Kind::Oid, &u32::MAX.to_be_bytes(), I32(vec![-1])),
         (Kind::Int8, &i64::MIN.to_be_bytes(), I64(vec![i64::MIN])),
-        (Kind::Time, &86_400_000_000i64.to_be_bytes(), I64(vec![86_400_000_000])),
+        (Kind::Time, &86_399_999_999i64.to_be_bytes(), I64(vec![86_399_999_999])),
         (Kind::Float4, &1.5f32.to_be_bytes(), F32(vec![1.5])),
         (Kind::Float8, &(-0.25f64).to_be_bytes(), F64(vec![-0.25])),
     ];
@@ -84,6 +84,22 @@ fn dates_and_timestamps_count_from_1970() {
         assert_eq!(at(i64::MIN), Err(Reason::InfiniteTimestamp));
         assert_eq!(at(i64::MAX), Err(Reason::InfiniteTimestamp));
         assert_eq!(at(i64::MAX - 946_684_800_000_000 + 1), Err(Reason::OutOfRange));
+    }
+}
+
+#[test]
+fn a_day_ends_before_its_last_time() {
+    for repr in [Repr::Heap, Repr::Wire] {
+        let at = |micros: i64| {
+            let bytes = if repr == Repr::Heap { micros.to_le_bytes() } else { micros.to_be_bytes() };
+            one(&Kind::Time, repr, &bytes)
+        };
+        assert_eq!(at(0), Ok(Values::I64(vec![0])));
+        assert_eq!(at(86_400_000_000), Err(Reason::EndOfDay));
+        assert!(matches!(
+            (at(-1), at(86_400_000_001)),
+            (Err(Reason::Malformed(_)), Err(Reason::Malformed(_)))
+        ));
     }
 }
 

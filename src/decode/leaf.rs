@@ -1,7 +1,7 @@
 //! The values inside arrays and composites, in the form their send functions give them.
 
 use super::lanes::Decimal;
-use super::{WIDTH, boolean, date, timestamp};
+use super::{WIDTH, boolean, date, time, timestamp};
 use crate::types::arrow::arrow_type;
 use crate::types::{Field, Kind, Reason, Shapes};
 use crate::wire::numeric::WireNumeric;
@@ -81,11 +81,12 @@ impl Leaf {
             Leaf::Bool(values) => values.append(bytes.map_or(Ok(false), |bytes| boolean(sized(bytes)?))?),
             Leaf::Int2(values) => values.push(i16::from_be_bytes(fixed(bytes)?)),
             Leaf::Int4(values) => values.push(i32::from_be_bytes(fixed(bytes)?)),
-            Leaf::Int8(values) | Leaf::Time(values) => values.push(i64::from_be_bytes(fixed(bytes)?)),
+            Leaf::Int8(values) => values.push(i64::from_be_bytes(fixed(bytes)?)),
             Leaf::Oid(values) => values.push(u32::from_be_bytes(fixed(bytes)?)),
             Leaf::Float4(values) => values.push(f32::from_be_bytes(fixed(bytes)?)),
             Leaf::Float8(values) => values.push(f64::from_be_bytes(fixed(bytes)?)),
             Leaf::Date(values) => values.push(date(i32::from_be_bytes(fixed(bytes)?))?),
+            Leaf::Time(values) => values.push(time(i64::from_be_bytes(fixed(bytes)?))?),
             Leaf::Timestamp { values, .. } => values.push(timestamp(i64::from_be_bytes(fixed(bytes)?))?),
             Leaf::Decimal { values, decimal } => {
                 values.push(bytes.map_or(Ok(0), |bytes| decimal.unscaled::<true>(bytes))?);

@@ -19,6 +19,7 @@ use crate::types::Reason;
 /// Days, and microseconds, from 1970-01-01 to 2000-01-01.
 const EPOCH_DAYS: i32 = 10_957;
 const EPOCH_MICROS: i64 = 946_684_800_000_000;
+const DAY_MICROS: i64 = 86_400_000_000;
 
 const WIDTH: Reason = Reason::Malformed("value of the wrong width");
 
@@ -37,6 +38,17 @@ fn timestamp(micros: i64) -> Result<i64, Reason> {
     match micros {
         i64::MIN | i64::MAX => Err(Reason::InfiniteTimestamp),
         _ => micros.checked_add(EPOCH_MICROS).ok_or(Reason::OutOfRange),
+    }
+}
+
+/// A day's end is a time of PostgreSQL's (src/include/utils/date.h), but beyond Arrow's and Parquet's, whose readers
+/// make it 00:00 or nothing.
+#[inline]
+fn time(micros: i64) -> Result<i64, Reason> {
+    match micros {
+        0..DAY_MICROS => Ok(micros),
+        DAY_MICROS => Err(Reason::EndOfDay),
+        _ => Err(Reason::Malformed("time")),
     }
 }
 

@@ -185,6 +185,22 @@ fn a_misfit_outweighs_a_value_error_before_or_after_it() {
 }
 
 #[test]
+fn a_day_does_not_end_in_a_list_or_composite() {
+    let end = 86_400_000_000i64;
+    let known = shapes(&[Shape::list(1)]);
+    for (micros, found) in [(end - 1, None), (end, Some(Reason::EndOfDay))] {
+        let bytes = micros.to_be_bytes();
+        let in_list =
+            build(&list(0, field("time", Kind::Time)), &known, &[Some(array(&[(1, 1)], &[Some(&bytes)]))]);
+        let in_row =
+            build(&composite(vec![field("time", Kind::Time)]), &known, &[Some(record(&[Some(&bytes)]))]);
+        for made in [in_list, in_row] {
+            assert_eq!(made.err().map(|error| error.reason), found);
+        }
+    }
+}
+
+#[test]
 fn null_is_not_a_composite_of_nulls() {
     let column = composite(vec![field("integer", Kind::Int4), list(0, field("uuid", Kind::Uuid))]);
     let rows = [None, Some(record(&[None, None]))];

@@ -5,7 +5,7 @@
 //! to lay the columns out as `slot::layout` says.
 
 use super::lanes::Decimal;
-use super::{boolean, date, native, timestamp};
+use super::{boolean, date, native, time, timestamp};
 use crate::slot::input::Input;
 use crate::slot::layout::{
     ALIGN, Attr, BLOCK, Code, NO_COLUMN, Op, OutColumn, OutHeader, STATUSES, STRIP_VERSION, Status,
@@ -326,6 +326,7 @@ fn fixed_value(attr: &Attr, wire: bool, bytes: &[u8], out: &mut [u8; 16]) -> Res
         Op::Int4 => write(&native::<4>(bytes, wire)?),
         Op::Int8 => write(&native::<8>(bytes, wire)?),
         Op::Date => write(&date(i32::from_le_bytes(native(bytes, wire)?))?.to_le_bytes()),
+        Op::Time => write(&time(i64::from_le_bytes(native(bytes, wire)?))?.to_le_bytes()),
         Op::Timestamp => write(&timestamp(i64::from_le_bytes(native(bytes, wire)?))?.to_le_bytes()),
         Op::Uuid => write(&native::<16>(bytes, false)?),
         // `Input` has checked that the precision fits: so does the value.
@@ -342,7 +343,7 @@ fn code(reason: &Reason) -> Code {
         Reason::Misfit { .. } => Code::Misfit,
         Reason::NumericNan => Code::NumericNan,
         Reason::NumericInfinity | Reason::InfiniteDate | Reason::InfiniteTimestamp => Code::Infinite,
-        Reason::OutOfRange => Code::OutOfRange,
+        Reason::OutOfRange | Reason::EndOfDay => Code::OutOfRange,
         Reason::InvalidUtf8 | Reason::Malformed(_) => Code::Malformed,
     }
 }

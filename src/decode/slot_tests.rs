@@ -179,9 +179,10 @@ fn a_row_is_decoded_as_far_as_its_walk_goes() {
 }
 
 /// Columns, how they are sent, and what decode makes of them by batch and by slot.
-const COLUMNS: [(Kind, Send, Op); 7] = [
+const COLUMNS: [(Kind, Send, Op); 8] = [
     (Kind::Int2, Send::Swap2, Op::Int2),
     (Kind::Date, Send::Swap4, Op::Date),
+    (Kind::Time, Send::Swap8, Op::Time),
     (Kind::Timestamp, Send::Swap8, Op::Timestamp),
     (Kind::Float8, Send::Swap8, Op::Int8),
     (Kind::Decimal { precision: 9, scale: 2 }, Send::Numeric, Op::Decimal32),
@@ -193,6 +194,7 @@ fn cell_bytes(kind: &Kind, seed: u64) -> Vec<u8> {
     match kind {
         Kind::Int2 => (seed as i16).to_le_bytes().to_vec(),
         Kind::Date => (seed as i32 >> 8).to_le_bytes().to_vec(),
+        Kind::Time => (seed % 86_400_000_000).to_le_bytes().to_vec(),
         Kind::Timestamp => (seed as i64 >> 8).to_le_bytes().to_vec(),
         Kind::Float8 => seed.to_le_bytes().to_vec(),
         // dscale 2, weight 0, digits x.yy00.
@@ -207,10 +209,10 @@ proptest! {
     /// A slot's columns are the lanes that a batch of the same rows has.
     #[test]
     fn slots_are_decoded_as_batches_are(
-        rows in prop::collection::vec(prop::array::uniform7(prop::option::of(any::<u64>())), 0..80),
+        rows in prop::collection::vec(prop::array::uniform8(prop::option::of(any::<u64>())), 0..80),
         cut in 0usize..80,
     ) {
-        let (mut arena, mut cells) = (Vec::new(), vec![Vec::new(); 7]);
+        let (mut arena, mut cells) = (Vec::new(), vec![Vec::new(); 8]);
         for row in &rows {
             for ((seed, (kind, ..)), column) in row.iter().zip(&COLUMNS).zip(&mut cells) {
                 let value = seed.map(|seed| cell_bytes(kind, seed | 1 << 40));
@@ -222,9 +224,9 @@ proptest! {
         let source = RowSource { cells: &cells, arena: &arena, send: &send };
         let mut attrs: Vec<AttrSpec> =
             COLUMNS.iter().enumerate().map(|(column, (_, _, op))| attr(*op, 0, 0, column as u32)).collect();
-        attrs[6].attr.strip = STRIP_VERSION;
+        attrs[7].attr.strip = STRIP_VERSION;
         let (mut input, mut output) = (vec![0xEE; 1 << 16], vec![0xEE; 1 << 16]);
-        let mut writer = InputWriter::new(&mut input, COPY_BINARY, &attrs, 7, 1 << 16, WANT_COLUMNS).unwrap();
+        let mut writer = InputWriter::new(&mut input, COPY_BINARY, &attrs, 8, 1 << 16, WANT_COLUMNS).unwrap();
         prop_assert_eq!(writer.rows(source, 0..rows.len()).unwrap(), rows.len());
         writer.finish();
         decode_slot(&input, &mut output).unwrap();

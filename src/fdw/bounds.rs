@@ -42,7 +42,7 @@ impl FileMeta {
         // Statistics that make the decoder panic say nothing; whatever else is wrong shows when rows are read.
         let bounds = guarded(&self.id.path, || {
             Ok::<_, Infallible>(match &self.format {
-                Format::Parquet(metadata) => parquet_bounds(metadata, column),
+                Format::Parquet(metadata) => parquet_bounds(self, metadata, column),
                 Format::Ipc(meta) => Some(ipc_bounds(meta, column)),
             })
         });
@@ -74,7 +74,7 @@ pub fn leaf_of(metadata: &ArrowReaderMetadata, column: usize) -> Option<usize> {
     (descr.get_column_root_idx(leaf) == column).then_some(leaf)
 }
 
-fn parquet_bounds(metadata: &ArrowReaderMetadata, column: usize) -> Option<Bounds> {
+fn parquet_bounds(meta: &FileMeta, metadata: &ArrowReaderMetadata, column: usize) -> Option<Bounds> {
     let field = metadata.schema().fields().get(column)?;
     let descr = metadata.parquet_schema();
     let leaf = leaf_of(metadata, column)?;
@@ -87,7 +87,9 @@ fn parquet_bounds(metadata: &ArrowReaderMetadata, column: usize) -> Option<Bound
         .with_column_orders(file.column_orders().map(|orders| &orders[..]));
     let number = is_number(of.physical_type(), of.sort_order());
     let order = order_of(metadata, leaf);
+    let raw = is_raw(meta, field, column);
     let ordered = |statistics: &Statistics| match order {
+        _ if raw => false,
         None | Some(ColumnOrder::UNDEFINED) => number,
         Some(ColumnOrder::UNKNOWN) => false,
         Some(_) => number || !statistics.is_min_max_deprecated(),
@@ -113,6 +115,7 @@ pub fn page_bounds(
     let descr = metadata.parquet_schema();
     let of = descr.column(leaf);
     let ordered = match order_of(metadata, leaf) {
+        _ if is_raw(meta, field, column) => false,
         None | Some(ColumnOrder::UNDEFINED) => is_number(of.physical_type(), of.sort_order()),
         Some(ColumnOrder::UNKNOWN) => false,
         Some(_) => true,
@@ -132,6 +135,11 @@ pub fn page_bounds(
         })
     });
     bounds.ok()
+}
+
+/// Whether the column is read as bytes, whose order is not that of the values.
+fn is_raw(meta: &FileMeta, read_as: &Field, column: usize) -> bool {
+    meta.schema().field(column).data_type() != read_as.data_type()
 }
 
 /// Values of fixed length are not what they seem where some of their bytes are missing.

@@ -2,15 +2,18 @@
 
 use std::sync::Arc;
 
+use arrow::datatypes::SchemaRef;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
+use parquet::arrow::parquet_to_arrow_schema;
 use parquet::file::metadata::{
-    ColumnChunkMetaData, FileMetaData, ParquetMetaData, ParquetMetaDataBuilder, ParquetMetaDataReader,
-    RowGroupMetaData,
+    ColumnChunkMetaData, FileMetaData, ParquetMetaData, ParquetMetaDataBuilder, ParquetMetaDataOptions,
+    ParquetMetaDataReader, RowGroupMetaData,
 };
 
 use super::error::{LeftOut, ReadError, Result, guarded};
 use super::footer;
 use super::lenient::Footer;
+use super::raw;
 use super::source::Source;
 
 pub const PARQUET_MAGIC: &[u8] = b"PAR1";
@@ -18,12 +21,22 @@ pub const PARQUET_MAGIC: &[u8] = b"PAR1";
 /// The footer's length and the closing magic bytes.
 const PARQUET_TRAILER: u64 = 8;
 
-pub fn read_parquet(source: &Source) -> Result<(ArrowReaderMetadata, Vec<LeftOut>)> {
+/// A decoded footer.
+pub struct Parquet {
+    /// With the schema that the file is read with (see `raw`).
+    pub metadata: ArrowReaderMetadata,
+    /// As the file declares it.
+    pub schema: SchemaRef,
+}
+
+pub fn read_parquet(source: &Source) -> Result<(Parquet, Vec<LeftOut>)> {
     let path = source.path();
     let footer = read_footer(source)?;
     let encrypted = footer::check(&footer).map_err(|why| ReadError::damaged(path, why))?;
     match guarded(path, || decode(&footer)) {
-        Ok(metadata) if encrypted.is_empty() && has_all_columns(&metadata) => Ok((metadata, Vec::new())),
+        Ok(parquet) if encrypted.is_empty() && has_all_columns(&parquet.metadata) => {
+            Ok((parquet, Vec::new()))
+        }
         strict => match decode_leniently(path, &footer, &encrypted) {
             Ok(lenient) => Ok(lenient),
             Err(error) => Err(strict.err().unwrap_or(error)),
@@ -47,12 +60,16 @@ fn read_footer(source: &Source) -> Result<Vec<u8>> {
     source.read_at(begin, len as usize)
 }
 
-fn decode(footer: &[u8]) -> parquet::errors::Result<ArrowReaderMetadata> {
-    let metadata = as_it_is(ParquetMetaDataReader::decode_metadata(footer)?)?;
+fn decode(footer: &[u8]) -> parquet::errors::Result<Parquet> {
+    let declared = ParquetMetaDataReader::decode_schema(footer)?;
+    let options = ParquetMetaDataOptions::new().with_schema(raw::schema(&declared)?);
+    let metadata = ParquetMetaDataReader::decode_metadata_with_options(footer, Some(&options))?;
     // The schema that Arrow writers store beside Parquet's is not looked at: Parquet's says all that
     // PostgreSQL's types can use, and is the one that the data must follow.
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-    ArrowReaderMetadata::try_new(Arc::new(metadata), options)
+    let schema = Arc::new(parquet_to_arrow_schema(&declared, None)?);
+    let metadata = ArrowReaderMetadata::try_new(Arc::new(as_it_is(metadata)?), options)?;
+    Ok(Parquet { metadata, schema })
 }
 
 /// What old writers say, and readers do not go by: that a file has fewer rows than its row groups, and that a
@@ -87,11 +104,7 @@ fn has_all_columns(metadata: &ArrowReaderMetadata) -> bool {
 }
 
 /// Of a footer that the decoder refuses, or of whose columns not all can be read: the others.
-fn decode_leniently(
-    path: &str,
-    footer: &[u8],
-    encrypted: &[bool],
-) -> Result<(ArrowReaderMetadata, Vec<LeftOut>)> {
+fn decode_leniently(path: &str, footer: &[u8], encrypted: &[bool]) -> Result<(Parquet, Vec<LeftOut>)> {
     let malformed = |why| ReadError::damaged(path, why);
     let footer = Footer::parse(footer).map_err(malformed)?;
     let (mut kept, mut left_out) = (Vec::new(), Vec::new());
@@ -100,7 +113,7 @@ fn decode_leniently(
             _ if column.leaves.clone().any(|leaf| encrypted.get(leaf) == Some(&true)) => {
                 Some("it is encrypted".to_owned())
             }
-            Ok(metadata) if metadata.schema().fields().is_empty() => {
+            Ok(parquet) if parquet.schema.fields().is_empty() => {
                 Some("it is a group that has no columns".to_owned())
             }
             Ok(_) => None,
@@ -114,6 +127,6 @@ fn decode_leniently(
         guarded(path, || decode(&footer))
     };
     // Statistics that cannot be decoded say nothing.
-    let metadata = with(true).or_else(|_| with(false))?;
-    Ok((metadata, left_out))
+    let parquet = with(true).or_else(|_| with(false))?;
+    Ok((parquet, left_out))
 }

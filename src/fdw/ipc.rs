@@ -3,8 +3,7 @@
 //! The layout is told in Arrow's format documentation (Columnar.rst, "IPC File Format"). A message lists the
 //! buffers of all columns in the order of the schema; only those of the columns asked for are read.
 
-use std::collections::HashMap;
-use std::collections::VecDeque;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::convert::Infallible;
 use std::iter::Peekable;
 use std::ops::Range;
@@ -13,10 +12,11 @@ use arrow::array::RecordBatch;
 use arrow::buffer::Buffer;
 use arrow::datatypes::{DataType, SchemaRef, UnionMode};
 use arrow::ipc::reader::{FileDecoder, read_footer_length};
-use arrow::ipc::{self, Block, MetadataVersion, root_as_footer, root_as_message};
+use arrow::ipc::{self, Block, DictionaryKind, Feature, MetadataVersion, root_as_footer};
 
 use super::error::{LeftOut, ReadError, Result, guarded};
 use super::ipc_schema::IpcSchema;
+use super::message;
 use super::source::{Source, zeroed};
 
 pub struct IpcMeta {
@@ -84,10 +84,7 @@ impl IpcMeta {
     }
 
     fn parse_batch(&self, framed: &[u8], block: Block) -> std::result::Result<BatchMeta, String> {
-        let message = root_as_message(unframed(framed)?).map_err(|cause| cause.to_string())?;
-        if message.version() < MetadataVersion::V4 {
-            return Err("unsupported: its record batches are laid out as before Arrow 0.8".into());
-        }
+        let message = message::parse(framed)?;
         let batch = message.header_as_record_batch().ok_or("a block is not a record batch")?;
         let mut layout = Layout::new(&batch, message.version(), block.bodyLength());
         let (mut nulls, mut buffers) = (Vec::new(), Vec::new());
@@ -101,7 +98,7 @@ impl IpcMeta {
         }
         let pairs = message.custom_metadata().into_iter().flatten();
         let metadata = pairs.filter_map(|pair| Some((pair.key()?.to_owned(), pair.value()?.to_owned())));
-        let compressed = batch.compression().is_some();
+        let compressed = message::is_compressed(&message, &batch)?;
         Ok(BatchMeta { block, rows, nulls, metadata: metadata.collect(), buffers, compressed })
     }
 
@@ -122,6 +119,7 @@ impl IpcMeta {
         let decoder = FileDecoder::new(self.layout.clone(), MetadataVersion::V1);
         let mut decoder = decoder.with_projection(places);
         let read = guarded(source.path(), || self.schema.project(columns))?;
+        let mut known = HashSet::new();
         for block in &self.dictionaries {
             let (offset, len) = extent(source, block)?;
             let message = source.read_at(offset, block.metaDataLength() as usize)?;
@@ -130,10 +128,12 @@ impl IpcMeta {
             if read.fields_with_dict_id(id).is_empty() {
                 continue;
             }
-            let buffer = Buffer::from_vec(source.read_at(offset, len)?);
+            let bytes = source.read_at(offset, len)?;
             guarded(source.path(), || {
-                check_lengths(&buffer, dictionary_ranges(&buffer, block)?)?;
-                decoder.read_dictionary(block, &buffer).map_err(|cause| cause.to_string())
+                let (bytes, block) = message::with_codec(bytes, block)?;
+                let ranges = dictionary_ranges(&bytes, &block, &mut known)?;
+                check_lengths(&bytes, ranges)?;
+                decoder.read_dictionary(&block, &Buffer::from_vec(bytes)).map_err(|cause| cause.to_string())
             })?;
         }
         Ok(decoder)
@@ -177,12 +177,12 @@ impl IpcMeta {
             let at = offset + within.start as u64;
             source.read_into(&mut bytes[within], at)?;
         }
-        let buffer = Buffer::from_vec(bytes);
         guarded(source.path(), || {
             if batch.compressed {
-                check_lengths(&buffer.slice(head), ranges.cloned())?;
+                check_lengths(&bytes[head..], ranges.cloned())?;
             }
-            let read = decoder.read_record_batch(&batch.block, &buffer);
+            let (bytes, block) = message::with_codec(bytes, &batch.block)?;
+            let read = decoder.read_record_batch(&block, &Buffer::from_vec(bytes));
             read.map_err(|cause| cause.to_string())?.ok_or("a block is not a record batch".to_owned())
         })
     }
@@ -195,6 +195,7 @@ fn parse_footer(path: &str, bytes: &[u8]) -> Result<(IpcMeta, Vec<Block>)> {
     if schema.endianness() != ipc::Endianness::Little {
         return Err(ReadError::unsupported(path, "its values are big-endian"));
     }
+    check_schema(&schema).map_err(|why| ReadError::unsupported(path, &why))?;
     let columns = guarded(path, || Ok::<_, Infallible>(IpcSchema::new(schema)))?;
     let columns = columns.map_err(|why| ReadError::unsupported(path, &why))?;
     let dictionaries = footer.dictionaries().into_iter().flatten().copied().collect();
@@ -206,6 +207,25 @@ fn parse_footer(path: &str, bytes: &[u8]) -> Result<(IpcMeta, Vec<Block>)> {
     let (version, batches) = (footer.version(), Vec::new());
     let meta = IpcMeta { schema, left_out, layout, places, version, dictionaries, metadata, batches };
     Ok((meta, blocks.iter().copied().collect()))
+}
+
+/// What says that values lie in the buffers in a way that is not known.
+fn check_schema(schema: &ipc::Schema) -> std::result::Result<(), String> {
+    const KNOWN: [Feature; 3] = [Feature::UNUSED, Feature::DICTIONARY_REPLACEMENT, Feature::COMPRESSED_BODY];
+    if let Some(feature) = schema.features().into_iter().flatten().find(|feature| !KNOWN.contains(feature)) {
+        return Err(format!("its schema asks for the unknown feature {}", feature.0));
+    }
+    schema.fields().into_iter().flatten().try_for_each(|field| check_field(&field))
+}
+
+fn check_field(field: &ipc::Field) -> std::result::Result<(), String> {
+    if field.dictionary().is_some_and(|of| of.dictionaryKind() != DictionaryKind::DenseArray) {
+        return Err(format!(
+            "the dictionary of column \"{}\" is of an unknown kind",
+            field.name().unwrap_or("")
+        ));
+    }
+    field.children().into_iter().flatten().try_for_each(|child| check_field(&child))
 }
 
 /// Where a block lies in the file.
@@ -228,12 +248,6 @@ fn extent(source: &Source, block: &Block) -> Result<(u64, usize)> {
 fn read_message(source: &Source, block: &Block) -> Result<Vec<u8>> {
     let (offset, _) = extent(source, block)?;
     source.read_at(offset, block.metaDataLength() as usize)
-}
-
-/// A message without its continuation mark, which files of old writers lack, and length.
-fn unframed(framed: &[u8]) -> std::result::Result<&[u8], String> {
-    let prefix = if framed.starts_with(&[0xff; 4]) { 8 } else { 4 };
-    framed.get(prefix..).ok_or_else(|| "a message is too short".into())
 }
 
 /// Walks the lists of nodes and buffers of a record batch, column by column.
@@ -331,16 +345,21 @@ impl Layout {
 }
 
 fn dictionary_id(framed: &[u8]) -> LayoutResult<i64> {
-    let message = root_as_message(unframed(framed)?).map_err(|cause| cause.to_string())?;
+    let message = message::parse(framed)?;
     let dictionary = message.header_as_dictionary_batch().ok_or("a block is not a dictionary")?;
     Ok(dictionary.id())
 }
 
-fn dictionary_ranges(block_bytes: &[u8], block: &Block) -> LayoutResult<Vec<Range<u64>>> {
-    let message = root_as_message(unframed(block_bytes)?).map_err(|cause| cause.to_string())?;
-    let batch = message.header_as_dictionary_batch().and_then(|dictionary| dictionary.data());
-    let batch = batch.ok_or("a block is not a dictionary")?;
-    if batch.compression().is_none() {
+/// The compressed buffers of a dictionary; `known`: the dictionaries before it.
+fn dictionary_ranges(bytes: &[u8], block: &Block, known: &mut HashSet<i64>) -> LayoutResult<Vec<Range<u64>>> {
+    let message = message::parse(bytes)?;
+    let dictionary = message.header_as_dictionary_batch().ok_or("a block is not a dictionary")?;
+    // A file does not say which record batches come before the other one.
+    if !known.insert(dictionary.id()) && !dictionary.isDelta() {
+        return Err(format!("it has two dictionaries of the number {}", dictionary.id()));
+    }
+    let batch = dictionary.data().ok_or("a dictionary has no values")?;
+    if !message::is_compressed(&message, &batch)? {
         return Ok(Vec::new());
     }
     let head = block.metaDataLength() as u64;
@@ -371,3 +390,7 @@ fn check_lengths(body: &[u8], ranges: impl IntoIterator<Item = Range<u64>>) -> L
     }
     Ok(())
 }
+
+#[cfg(test)]
+#[path = "ipc_tests.rs"]
+mod tests;

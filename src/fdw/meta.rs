@@ -11,6 +11,7 @@ use super::ipc::IpcMeta;
 use super::source::{FileId, Source};
 
 pub enum Format {
+    /// With the schema that the file is read with (see `raw`).
     Parquet(ArrowReaderMetadata),
     Ipc(IpcMeta),
 }
@@ -20,6 +21,8 @@ pub struct FileMeta {
     pub format: Format,
     /// Columns that cannot be read. The schema is without them.
     pub left_out: Vec<LeftOut>,
+    /// As the file declares it.
+    schema: SchemaRef,
 }
 
 const IPC_MAGIC: &[u8] = b"ARROW1";
@@ -28,17 +31,17 @@ impl FileMeta {
     pub fn read(source: &Source) -> Result<FileMeta> {
         let path = source.path();
         let begin = source.read_at(0, source.id().size.min(IPC_MAGIC.len() as u64) as usize)?;
-        let (format, left_out) = if begin.starts_with(PARQUET_MAGIC) {
-            let (metadata, left_out) = read_parquet(source)?;
-            (Format::Parquet(metadata), left_out)
+        let (format, schema, left_out) = if begin.starts_with(PARQUET_MAGIC) {
+            let (parquet, left_out) = read_parquet(source)?;
+            (Format::Parquet(parquet.metadata), parquet.schema, left_out)
         } else if begin.starts_with(IPC_MAGIC) {
             let meta = IpcMeta::read(source)?;
-            let left_out = meta.left_out.clone();
-            (Format::Ipc(meta), left_out)
+            let (schema, left_out) = (meta.schema.clone(), meta.left_out.clone());
+            (Format::Ipc(meta), schema, left_out)
         } else {
             return Err(ReadError::new(path, Problem::UnknownFormat));
         };
-        let meta = FileMeta { id: source.id().clone(), format, left_out };
+        let meta = FileMeta { id: source.id().clone(), format, left_out, schema };
         if meta.is_summary() {
             return Err(ReadError::unsupported(
                 path,
@@ -62,10 +65,7 @@ impl FileMeta {
     }
 
     pub fn schema(&self) -> &SchemaRef {
-        match &self.format {
-            Format::Parquet(metadata) => metadata.schema(),
-            Format::Ipc(meta) => &meta.schema,
-        }
+        &self.schema
     }
 
     /// Row groups, or record batches.

@@ -4,6 +4,7 @@ use arrow::datatypes::{DataType, Field, IntervalUnit};
 use parquet::basic::{ConvertedType, LogicalType};
 
 use super::meta::{FileMeta, Format};
+use super::values::has_zone;
 use crate::encode::COLUMNS_KEY;
 
 impl FileMeta {
@@ -85,8 +86,8 @@ fn sql_type(field: &Field, annotated: Option<&str>) -> Option<String> {
         | DataType::Decimal256(precision, scale) => return Some(format!("numeric({precision},{scale})")),
         DataType::Date32 | DataType::Date64 => "date",
         DataType::Time32(_) | DataType::Time64(_) => "time without time zone",
-        DataType::Timestamp(_, None) => "timestamp without time zone",
-        DataType::Timestamp(_, Some(_)) => "timestamp with time zone",
+        DataType::Timestamp(_, zone) if has_zone(zone) => "timestamp with time zone",
+        DataType::Timestamp(..) => "timestamp without time zone",
         DataType::Duration(_)
         | DataType::Interval(IntervalUnit::YearMonth | IntervalUnit::DayTime | IntervalUnit::MonthDayNano) => {
             "interval"

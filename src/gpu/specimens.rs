@@ -73,12 +73,13 @@ pub struct Wish {
     pub trouble: usize,
 }
 
-const OPS: [Op; 14] = [
+const OPS: [Op; 15] = [
     Op::Bool,
     Op::Int2,
     Op::Int4,
     Op::Int8,
     Op::Date,
+    Op::Time,
     Op::Timestamp,
     Op::Uuid,
     Op::Decimal32,
@@ -111,7 +112,7 @@ fn heap_attr(op: Op, random: &mut Random) -> Attr {
         Op::Bool | Op::Char => (1, 1),
         Op::Int2 => (2, 2),
         Op::Int4 | Op::Date => (4, 4),
-        Op::Int8 | Op::Timestamp => (8, 8),
+        Op::Int8 | Op::Time | Op::Timestamp => (8, 8),
         Op::Uuid => (16, 1),
         Op::Name => (if random.percent(50) { 64 } else { random.below(70) as i16 + 1 }, 1),
         _ => (-1, 4),

@@ -14,6 +14,10 @@ pub fn value_error(place: Place, row: usize, column: Option<&str>, reason: &Reas
         Reason::InfiniteDate | Reason::InfiniteTimestamp => {
             (Code::ERRCODE_DATETIME_FIELD_OVERFLOW, POLICY_HINT)
         }
+        Reason::EndOfDay => (
+            Code::ERRCODE_DATETIME_FIELD_OVERFLOW,
+            "Export a query that casts the column to text, with export_query_parquet or export_query_arrow.",
+        ),
         Reason::OutOfRange => (Code::ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE, POLICY_HINT),
         Reason::InvalidUtf8 => (
             Code::ERRCODE_CHARACTER_NOT_IN_REPERTOIRE,

@@ -232,7 +232,7 @@ fn heap_attr(attr: &Attr, missing: &Range<usize>) -> Result<(), String> {
         Op::Bool | Op::Char => attr.len == 1,
         Op::Int2 => attr.len == 2,
         Op::Int4 | Op::Date => attr.len == 4,
-        Op::Int8 | Op::Timestamp => attr.len == 8,
+        Op::Int8 | Op::Time | Op::Timestamp => attr.len == 8,
         Op::Uuid => attr.len == 16,
         Op::Name => attr.len > 0,
         Op::Decimal32 | Op::Decimal64 | Op::Decimal128 | Op::Bytes | Op::NumericText => attr.len == -1,

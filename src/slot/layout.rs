@@ -135,7 +135,7 @@ pub enum Op {
     Int2 = 2,
     /// int4, oid, float4: four bytes as they are.
     Int4 = 3,
-    /// int8, float8, time.
+    /// int8, float8.
     Int8 = 4,
     /// Days from 2000-01-01 to 1970-01-01.
     Date = 5,
@@ -157,6 +157,8 @@ pub enum Op {
     /// numeric to its text, exactly as `wire::numeric_text` writes it. Not done on the device:
     /// `Code::Server` for every value.
     NumericText = 14,
+    /// Microseconds of a day that is not over.
+    Time = 15,
 }
 
 impl TryFrom<u8> for Op {
@@ -164,7 +166,7 @@ impl TryFrom<u8> for Op {
 
     fn try_from(op: u8) -> Result<Op, String> {
         use Op::*;
-        const OPS: [Op; 15] = [
+        const OPS: [Op; 16] = [
             Skip,
             Bool,
             Int2,
@@ -180,6 +182,7 @@ impl TryFrom<u8> for Op {
             Name,
             Char,
             NumericText,
+            Time,
         ];
         OPS.get(usize::from(op)).copied().ok_or_else(|| format!("operation {op}"))
     }
@@ -191,7 +194,7 @@ impl Op {
         Some(match self {
             Op::Skip | Op::Bool => 0,
             Op::Int2 | Op::Int4 | Op::Date | Op::Decimal32 => 4,
-            Op::Int8 | Op::Timestamp | Op::Decimal64 => 8,
+            Op::Int8 | Op::Time | Op::Timestamp | Op::Decimal64 => 8,
             Op::Uuid | Op::Decimal128 => 16,
             Op::Bytes | Op::Name | Op::Char | Op::NumericText => return None,
         })

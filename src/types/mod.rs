@@ -50,7 +50,7 @@ pub enum Kind {
     },
     /// Days since 2000-01-01 in the cell, since 1970-01-01 in the file.
     Date,
-    /// Microseconds since midnight.
+    /// Microseconds since midnight, of a day that is not over.
     Time,
     /// Microseconds since 2000-01-01 in the cell, since 1970-01-01 in the file.
     Timestamp,
@@ -272,6 +272,8 @@ pub enum Reason {
     NumericInfinity,
     InfiniteDate,
     InfiniteTimestamp,
+    /// time '24:00:00': the file's times are below 24 hours.
+    EndOfDay,
     /// Outside what the file's type can hold, such as a timestamp whose 1970-based value overflows.
     OutOfRange,
     InvalidUtf8,
@@ -287,6 +289,7 @@ impl fmt::Display for Reason {
             Reason::NumericInfinity => "numeric infinity has no decimal representation",
             Reason::InfiniteDate => "infinite date has no representation in the file",
             Reason::InfiniteTimestamp => "infinite timestamp has no representation in the file",
+            Reason::EndOfDay => "time 24:00:00 has no representation in the file",
             Reason::OutOfRange => "value is out of the file type's range",
             Reason::InvalidUtf8 => "text is not valid UTF-8",
             Reason::Malformed(what) => what,

@@ -5,9 +5,8 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, BooleanBuilder, Float32Builder, Int32Builder, ListBuilder, StringBuilder};
 use arrow::datatypes::{DataType, Field};
 use noodles_vcf::header::record::value::map::{format, info};
-use noodles_vcf::variant::record::samples::series::value::genotype::Phasing;
 use noodles_vcf::variant::record_buf::info::field::value::{Array as InfoArray, Value as InfoValue};
-use noodles_vcf::variant::record_buf::samples::sample::value::{Array, Genotype, Value};
+use noodles_vcf::variant::record_buf::samples::sample::value::{Array, Value};
 
 pub enum Column {
     Int(Int32Builder),
@@ -105,13 +104,18 @@ impl Column {
         }))
     }
 
-    pub fn append_sample(&mut self, value: Option<&Value>) -> Result<(), String> {
+    /// `written`: the value in the file, which tells of a genotype what the parsed one does not, as |0|1 is 0|1.
+    pub fn append_sample<'w>(
+        &mut self,
+        value: Option<&Value>,
+        written: impl Fn() -> &'w str,
+    ) -> Result<(), String> {
         self.append(value.map(|value| match value {
             Value::Integer(value) => Found::Int(*value),
             Value::Float(value) => Found::Float(*value),
             Value::Character(value) => Found::Text(value.to_string()),
             Value::String(value) => Found::Text(value.clone()),
-            Value::Genotype(value) => Found::Text(genotype(value)),
+            Value::Genotype(_) => Found::Text(written().to_owned()),
             Value::Array(Array::Integer(values)) => Found::Ints(values),
             Value::Array(Array::Float(values)) => Found::Floats(values),
             Value::Array(Array::Character(values)) => Found::Texts(texts(values)),
@@ -168,19 +172,4 @@ impl Column {
 
 fn texts(characters: &[Option<char>]) -> Vec<Option<String>> {
     characters.iter().map(|found| found.map(String::from)).collect()
-}
-
-/// As the format writes it: `0|1`, `./.`.
-fn genotype(found: &Genotype) -> String {
-    let mut text = String::new();
-    for (index, allele) in found.as_ref().iter().enumerate() {
-        if index > 0 {
-            text.push(if allele.phasing() == Phasing::Phased { '|' } else { '/' });
-        }
-        match allele.position() {
-            Some(position) => text.push_str(&position.to_string()),
-            None => text.push('.'),
-        }
-    }
-    text
 }

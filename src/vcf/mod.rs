@@ -9,6 +9,7 @@
 
 mod column;
 mod file;
+mod header;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use noodles_vcf as noodles;
+use noodles_vcf::Record;
+use noodles_vcf::variant::RecordBuf;
 
 pub use file::FileSink;
 use table::Table;
@@ -94,18 +97,28 @@ fn convert_text(
     sink: &mut dyn Sink,
 ) -> Result<u64, VcfError> {
     let mut reader = noodles::io::Reader::new(input);
-    let header = caught(None, || reader.read_header().map_err(|cause| of_io(None, cause)))?;
+    let header = caught(None, || header::read(reader.header_reader()).map_err(|cause| of_io(None, cause)))?;
+    let mut lines = reader.into_inner();
     let mut table = Table::new(&header, samples);
     sink.begin(table.schema()).map_err(of_sink)?;
     let (mut rows, mut number) = (0, 0);
-    let mut records = reader.record_bufs(&header);
+    let mut line = String::new();
+    let (mut record, mut written) = (RecordBuf::default(), Record::default());
     loop {
         number += 1;
         let at = Some(number);
+        line.clear();
         let found = caught(at, || {
-            let Some(record) = records.next() else { return Ok(None) };
-            let record = record.map_err(|cause| of_io(at, cause))?;
-            let appended = table.append(&record);
+            let read = lines.read_line(&mut line).and_then(|_| {
+                // The values, and the line as it is written.
+                let length =
+                    noodles::io::Reader::new(line.as_bytes()).read_record_buf(&header, &mut record)?;
+                noodles::io::Reader::new(line.as_bytes()).read_record(&mut written).map(|_| length)
+            });
+            if read.map_err(|cause| of_io(at, cause))? == 0 {
+                return Ok(None);
+            }
+            let appended = table.append(&record, &written);
             appended.map(Some).map_err(|cause| VcfError { record: at, cause: Cause::Invalid(cause) })
         });
         if found?.is_none() {

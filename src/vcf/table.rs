@@ -10,8 +10,8 @@ use arrow::buffer::OffsetBuffer;
 use arrow::compute::take;
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
 use arrow::error::ArrowError;
-use noodles_vcf::Header;
 use noodles_vcf::variant::RecordBuf;
+use noodles_vcf::{Header, Record};
 
 use super::Samples;
 use super::column::Column;
@@ -113,7 +113,8 @@ impl Table {
         }
     }
 
-    pub fn append(&mut self, record: &RecordBuf) -> Result<(), String> {
+    /// `written`: the same record, unparsed.
+    pub fn append(&mut self, record: &RecordBuf, written: &Record) -> Result<(), String> {
         self.chrom.append_text(Some(record.reference_sequence_name()))?;
         // A telomere has position 0, which the reader tells as none.
         self.pos.append_value(record.variant_start().map_or(0, |start| usize::from(start) as i64));
@@ -132,26 +133,32 @@ impl Table {
             let appended = column.append_info(value.and_then(Option::as_ref), value.is_some());
             appended.map_err(|cause| format!("INFO \"{name}\": {cause}"))?;
         }
-        self.append_samples(record)?;
+        self.append_samples(record, written)?;
         self.records += 1;
         Ok(())
     }
 
-    fn append_samples(&mut self, record: &RecordBuf) -> Result<(), String> {
+    fn append_samples(&mut self, record: &RecordBuf, written: &Record) -> Result<(), String> {
         let samples = record.samples();
         let keys = samples.keys().as_ref();
         if let Some(other) = keys.iter().find(|key| !self.formats.iter().any(|(name, _)| name == *key)) {
             return Err(format!("the header does not declare the FORMAT \"{other}\""));
         }
+        let written = written.samples();
+        let mut written = written.iter();
         for (index, name) in self.sample_names.iter().enumerate() {
             self.sample.append_text(Some(name))?;
             let sample = samples.get_index(index);
+            let written = written.next();
             for (name, column) in &mut self.formats {
                 let place = keys.get_index_of(name.as_str());
                 let value = place
                     .zip(sample.as_ref())
                     .and_then(|(place, sample)| sample.values().get(place)?.as_ref());
-                column.append_sample(value).map_err(|cause| format!("FORMAT \"{name}\": {cause}"))?;
+                let text = written.as_ref().map_or("", |sample| sample.as_ref());
+                let written = || text.split(':').nth(place.unwrap_or(0)).unwrap_or_default();
+                let appended = column.append_sample(value, written);
+                appended.map_err(|cause| format!("FORMAT \"{name}\": {cause}"))?;
             }
         }
         Ok(())

@@ -86,6 +86,57 @@ fn samples_as_a_column_are_those_of_the_rows() {
 }
 
 #[test]
+fn genotypes_are_as_they_are_written() {
+    for genotype in ["/0|1", "|0|1", "/0/1", "0|1", "|1", "/.", "0/1|2", "|0/1/2"] {
+        let text = FILE.replace("v4.3", "v4.4").replace("0|0:51,.", &format!("{genotype}:51,."));
+        let found = converted(&text.replace('\n', "\r\n"), Samples::Rows, 10).unwrap();
+        assert_eq!(column(&found, "format_GT"), [genotype, "./1", "1", ""]);
+    }
+    let last = FILE.replace("\tGT\t1\t.\n", "\tHQ:GT\t.:/1\t7:|.\r\n");
+    assert_eq!(
+        column(&converted(&last, Samples::Rows, 10).unwrap(), "format_GT"),
+        ["0|0", "./1", "/1", "|."]
+    );
+}
+
+#[test]
+fn numbers_of_later_versions_are_lists() {
+    let declared: String = [("LAD", "LR"), ("LEC", "LA"), ("LPL", "LG"), ("PSO", "P"), ("MOD", "M")]
+        .map(|(id, number)| format!("##FORMAT=<ID={id},Number={number},Type=Integer,Description=\"\">\n"))
+        .concat();
+    let text = format!(
+        "##fileformat=VCFv4.5\n{declared}#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\tFORMAT\tone\ttwo\n\
+        1\t5\t.\tA\tC,G,T\t.\t.\t.\tLAD:LEC:LPL:PSO:MOD\t7,8:1:3,2,1:.:5\t9,.,4:.:0,1,2,3,4,5:1,2:6,7\n"
+    );
+    let found = converted(&text, Samples::Rows, 10).unwrap();
+    let told = [
+        ("LAD", ["[7, 8]", "[9, , 4]"]),
+        ("LEC", ["[1]", ""]),
+        ("LPL", ["[3, 2, 1]", "[0, 1, 2, 3, 4, 5]"]),
+        ("PSO", ["", "[1, 2]"]),
+        ("MOD", ["[5]", "[6, 7]"]),
+    ];
+    for (id, values) in told {
+        assert_eq!(column(&found, &format!("format_{id}")), values, "{id}");
+    }
+}
+
+#[test]
+fn the_header_declares_and_no_list_of_reserved_names() {
+    for version in ["4.2", "4.3", "4.4", "4.5"] {
+        let text =
+            FILE.replace("4.3", version).replace("ID=HQ,Number=2,Type=Integer", "ID=HQ,Number=.,Type=String");
+        let found = converted(&text, Samples::Rows, 10).unwrap();
+        assert_eq!(column(&found, "format_HQ"), ["[51, ]", "", "", ""]);
+        let schema = found.schema.unwrap();
+        let DataType::List(item) = schema.field_with_name("format_HQ").unwrap().data_type() else {
+            panic!("a list")
+        };
+        assert_eq!(item.data_type(), &DataType::Utf8);
+    }
+}
+
+#[test]
 fn what_is_not_vcf_is_an_error_with_its_record() {
     let error =
         |text: &str| converted(text, Samples::Rows, 10).err().map(|error| (error.record, error.to_string()));

@@ -4,6 +4,8 @@
 //! both live until the column is filled again. Every value is the file's exactly or an error: nothing is
 //! rounded, cut or wrapped.
 
+use std::sync::Arc;
+
 use arrow::array::{Array, ArrayRef};
 use arrow::compute::take;
 use arrow::datatypes::{DataType, TimeUnit};
@@ -108,8 +110,8 @@ pub fn fits(data_type: &DataType, target: &Target) -> bool {
         }
         D::Date32 | D::Date64 => *target == Target::Date,
         D::Time32(_) | D::Time64(_) => matches!(target, Target::Time(_)),
-        D::Timestamp(_, None) => matches!(target, Target::Timestamp(_)),
-        D::Timestamp(_, Some(_)) => matches!(target, Target::TimestampTz(_)),
+        D::Timestamp(_, zone) if has_zone(zone) => matches!(target, Target::TimestampTz(_)),
+        D::Timestamp(..) => matches!(target, Target::Timestamp(_)),
         D::Interval(_) | D::Duration(_) => *target == Target::Interval,
         D::FixedSizeBinary(16) => matches!(target, Target::Uuid | Target::Bytea),
         D::FixedSizeBinary(_) => *target == Target::Bytea,
@@ -119,6 +121,11 @@ pub fn fits(data_type: &DataType, target: &Target) -> bool {
         D::Utf8 | D::LargeUtf8 | D::Utf8View => matches!(target, Target::Text(_) | Target::Bpchar(_)),
         _ => false,
     }
+}
+
+/// An empty name of a zone is none (Schema.fbs, Timestamp).
+pub fn has_zone(zone: &Option<Arc<str>>) -> bool {
+    zone.as_ref().is_some_and(|name| !name.is_empty())
 }
 
 /// The values of an array that `fits` the target.

@@ -57,6 +57,15 @@ fn dates_and_times_are_moved_and_checked() {
     assert_eq!(words(nanos, Target::Timestamp(6)), [Some(1)]);
     let odd: ArrayRef = Arc::new(TimestampNanosecondArray::from(vec![1]));
     assert!(converted(odd, Target::Timestamp(6)).is_err());
+    // 294276-12-31, whose microseconds since 1970 are too many.
+    let last: ArrayRef = Arc::new(TimestampSecondArray::from(vec![9_224_318_015_999]));
+    assert_eq!(words(last, Target::Timestamp(6)), [Some(9_223_371_331_199_000_000)]);
+    let past: ArrayRef = Arc::new(TimestampSecondArray::from(vec![9_224_318_016_000]));
+    assert!(converted(past, Target::Timestamp(6)).is_err());
+    for end in [i64::MIN, i64::MAX] {
+        let millis: ArrayRef = Arc::new(TimestampMillisecondArray::from(vec![end]));
+        assert_eq!(converted(millis, Target::Timestamp(6)).err().unwrap().reason, Reason::OutOfRange);
+    }
     let coarse: ArrayRef = Arc::new(TimestampMillisecondArray::from(vec![946_684_800_120]));
     assert_eq!(words(coarse.clone(), Target::Timestamp(2)), [Some(120_000)]);
     assert!(converted(coarse, Target::Timestamp(1)).is_err());
@@ -64,6 +73,88 @@ fn dates_and_times_are_moved_and_checked() {
     assert_eq!(words(time, Target::Time(6)), [Some(86_400_000_000)]);
     let late: ArrayRef = Arc::new(Time32SecondArray::from(vec![86_401]));
     assert!(converted(late, Target::Time(6)).is_err());
+}
+
+/// A column of 12 bytes, as of INT96 and INTERVAL.
+fn raw(values: &[[u32; 3]]) -> ArrayRef {
+    let bytes = values.iter().map(|parts| parts.map(u32::to_le_bytes).concat());
+    Arc::new(FixedSizeBinaryArray::try_from_iter(bytes).unwrap())
+}
+
+fn raw_values(array: ArrayRef, target: Target) -> Result<Words, Misfit> {
+    let mut out = Words::default();
+    convert(&array, &target, &mut out).map(|()| out)
+}
+
+#[test]
+fn int96_is_a_day_and_its_nanoseconds() {
+    let at = |nanos: i64, day: i32, digits| {
+        let parts = [nanos as u32, (nanos >> 32) as u32, day as u32];
+        raw_values(raw(&[parts]), Target::Timestamp(digits)).map(|out| out.words[0] as i64)
+    };
+    const OF_2000: i32 = 2_451_545;
+    const DAY: i64 = 86_400_000_000;
+    let last_day = (TIMESTAMP_END / DAY) as i32 - 1;
+    for (nanos, day, micros) in [
+        (0, OF_2000, 0),
+        (1000, OF_2000, 1),
+        (-1000, OF_2000, -1),
+        (DAY * 1000 - 1000, OF_2000 - 1, -1),
+        (0, 0, -i64::from(OF_2000) * DAY),
+        (DAY * 1000 - 1000, OF_2000 + last_day, TIMESTAMP_END - 1),
+    ] {
+        assert_eq!(at(nanos, day, 6), Ok(micros));
+    }
+    for (nanos, day) in [
+        (-1000, 0),
+        (0, -1),
+        (0, OF_2000 + last_day + 1),
+        (0, i32::MAX),
+        (0, i32::MIN),
+        (i64::MAX - 807, i32::MAX),
+    ] {
+        assert_eq!(at(nanos, day, 6).unwrap_err().reason, Reason::OutOfRange);
+    }
+    assert!(matches!(at(1, OF_2000, 6).unwrap_err().reason, Reason::Malformed(_)));
+    assert_eq!((at(120_000_000, OF_2000, 2), at(120_000_000, OF_2000, 1).is_err()), (Ok(120_000), true));
+}
+
+/// Microseconds from 2000 to 294277-01-01.
+const TIMESTAMP_END: i64 = 9_223_371_331_200_000_000;
+
+#[test]
+fn intervals_keep_every_part() {
+    let of = |array: ArrayRef| {
+        raw_values(array, Target::Interval).map(|out| {
+            // SAFETY: an interval just converted, whose column is still there.
+            let parts = unsafe { std::slice::from_raw_parts(out.words[0] as *const u32, 4) };
+            (i64::from(parts[0]) | i64::from(parts[1] as i32) << 32, parts[2] as i32, parts[3] as i32)
+        })
+    };
+    assert_eq!(of(raw(&[[14, 3, u32::MAX]])), Ok((4_294_967_295_000, 3, 14)));
+    let most = i32::MAX as u32;
+    assert_eq!(of(raw(&[[most, most, 0]])), Ok((0, i32::MAX, i32::MAX)));
+    for beyond in [[most + 1, 0, 0], [0, most + 1, 0]] {
+        assert_eq!(of(raw(&[beyond])).unwrap_err(), Misfit { row: 0, reason: Reason::OutOfRange });
+    }
+    assert_eq!(of(Arc::new(IntervalYearMonthArray::from(vec![-13]))), Ok((0, 0, -13)));
+    let value = IntervalDayTime::new(i32::MIN, i32::MIN);
+    let day_time: ArrayRef = Arc::new(IntervalDayTimeArray::from(vec![value]));
+    assert_eq!(of(day_time), Ok((i64::from(i32::MIN) * 1000, i32::MIN, 0)));
+    let nanos = |nanos| -> ArrayRef {
+        Arc::new(IntervalMonthDayNanoArray::from(vec![IntervalMonthDayNano::new(i32::MIN, -7, nanos)]))
+    };
+    assert_eq!(of(nanos(i64::MIN + 808)), Ok((-9_223_372_036_854_775, -7, i32::MIN)));
+    assert!(of(nanos(1)).is_err());
+}
+
+#[test]
+fn a_zone_has_a_name() {
+    let stamp = |zone: Option<&str>| DataType::Timestamp(TimeUnit::Second, zone.map(Into::into));
+    for (zone, zoned) in [(None, false), (Some(""), false), (Some("UTC"), true)] {
+        assert_eq!(fits(&stamp(zone), &Target::TimestampTz(6)), zoned);
+        assert_eq!(fits(&stamp(zone), &Target::Timestamp(6)), !zoned);
+    }
 }
 
 /// The value as the wire module reads it, which has its own tests: unscaled at `scale`, and its image.

@@ -5,6 +5,7 @@ use arrow::datatypes::*;
 
 use super::fixed::{Integer, try_map};
 use super::{Misfit, Words, micros, unexpected};
+use crate::fdw::raw;
 use crate::types::Reason;
 
 /// Days and microseconds from 1970-01-01 to 2000-01-01.
@@ -66,20 +67,65 @@ pub fn times(array: &ArrayRef, digits: u8, out: &mut Words) -> Result<(), Misfit
 }
 
 pub fn timestamps(array: &ArrayRef, digits: u8, out: &mut Words) -> Result<(), Misfit> {
-    let word = |count: i64, unit| {
-        let since_2000 = exact(count, unit, digits)?.checked_sub(EPOCH_MICROS);
-        match since_2000 {
-            Some(timestamp) if TIMESTAMPS.contains(&timestamp) => Ok(timestamp as u64),
-            _ => Err(Reason::OutOfRange),
+    // Microseconds since 1970 end before those since 2000 do.
+    let word = |count: i64, unit| match micros(unit) {
+        (times, 1) => {
+            stamp(exact(count.checked_sub(EPOCH_MICROS / times).ok_or(Reason::OutOfRange)?, unit, digits)?)
         }
+        _ => stamp(exact(count, unit, digits)? - EPOCH_MICROS),
     };
-    let DataType::Timestamp(unit, _) = array.data_type() else { return unexpected() };
+    let unit = match array.data_type() {
+        DataType::Timestamp(unit, _) => unit,
+        // Of a Parquet column of INT96.
+        DataType::FixedSizeBinary(raw::WIDTH) => {
+            return raw_values(array, out, |value| stamp(int96(value, digits)?));
+        }
+        _ => return unexpected(),
+    };
     match unit {
         TimeUnit::Second => try_map::<TimestampSecondType>(array, out, |value| word(value, *unit)),
         TimeUnit::Millisecond => try_map::<TimestampMillisecondType>(array, out, |value| word(value, *unit)),
         TimeUnit::Microsecond => try_map::<TimestampMicrosecondType>(array, out, |value| word(value, *unit)),
         TimeUnit::Nanosecond => try_map::<TimestampNanosecondType>(array, out, |value| word(value, *unit)),
     }
+}
+
+/// A count of microseconds since 2000.
+fn stamp(micros: i64) -> Result<u64, Reason> {
+    TIMESTAMPS.contains(&micros).then_some(micros as u64).ok_or(Reason::OutOfRange)
+}
+
+/// Words from values of 12 bytes.
+fn raw_values(
+    array: &ArrayRef,
+    out: &mut Words,
+    word: impl Fn([u32; 3]) -> Result<u64, Reason>,
+) -> Result<(), Misfit> {
+    for row in 0..array.len() {
+        out.words.push(match out.nulls[row] {
+            true => 0,
+            false => raw_value(array, row).and_then(&word).map_err(|reason| Misfit { row, reason })?,
+        });
+    }
+    Ok(())
+}
+
+fn raw_value(array: &ArrayRef, row: usize) -> Result<[u32; 3], Reason> {
+    let bytes = array.as_fixed_size_binary_opt().ok_or(super::UNEXPECTED)?.value(row);
+    let (parts, _) = bytes.as_chunks::<4>();
+    let parts: [[u8; 4]; 3] = parts.try_into().map_err(|_| super::UNEXPECTED)?;
+    Ok(parts.map(u32::from_le_bytes))
+}
+
+/// The Julian day of 2000-01-01.
+const JULIAN_EPOCH: i64 = 2_451_545;
+
+/// Microseconds since 2000 of a value of INT96: nanoseconds of a day, and the Julian day.
+fn int96([low, high, day]: [u32; 3], digits: u8) -> Result<i64, Reason> {
+    let nanos = (i64::from(high as i32) << 32) | i64::from(low);
+    let of_day = exact(nanos, TimeUnit::Nanosecond, digits)?;
+    let days = i64::from(day as i32) - JULIAN_EPOCH;
+    days.checked_mul(DAY_MICROS).and_then(|micros| micros.checked_add(of_day)).ok_or(Reason::OutOfRange)
 }
 
 /// datatype/timestamp.h, Interval.
@@ -127,6 +173,12 @@ fn interval(array: &ArrayRef, row: usize) -> Result<Interval, Reason> {
             let value = array.as_primitive::<IntervalMonthDayNanoType>().value(row);
             let time = exact(value.nanoseconds, TimeUnit::Nanosecond, 6)?;
             Ok(Interval { time, day: value.days, month: value.months })
+        }
+        // Of a Parquet column of INTERVAL: months, days and milliseconds without sign.
+        DataType::FixedSizeBinary(raw::WIDTH) => {
+            let [month, day, millis] = raw_value(array, row)?;
+            let signed = |part: u32| i32::try_from(part).map_err(|_| Reason::OutOfRange);
+            Ok(Interval { time: i64::from(millis) * 1000, day: signed(day)?, month: signed(month)? })
         }
         DataType::Duration(unit) => match unit {
             TimeUnit::Second => time(array.as_primitive::<DurationSecondType>().value(row), *unit),

@@ -20,6 +20,7 @@ pub fn all() -> Vec<Fault> {
     found.push((empty_pages(), Some(0)));
     numerics(&mut found);
     found.push((infinite_dates(), Some(9)));
+    found.push((ends_of_days(), Some(4)));
     found.push((more_statuses_than_listed(), Some(1500)));
     found.push((varlenas_that_are_never_stored(), Some(6)));
     found.push((versions_that_are_not_there(), Some(2)));
@@ -227,6 +228,13 @@ fn infinite_dates() -> Specimen {
     })
     .collect();
     table("dates at the ends of their range", &attrs, 2, &rows)
+}
+
+fn ends_of_days() -> Specimen {
+    const DAY: i64 = 86_400_000_000;
+    let rows = [0, DAY - 1, DAY, DAY + 1, -1, i64::MIN];
+    let rows = rows.map(|time: i64| vec![Datum::Fixed(time.to_le_bytes().to_vec())]);
+    table("times at the end of a day", &[attr(Op::Time, 8, 8, 0)], 1, &rows)
 }
 
 fn more_statuses_than_listed() -> Specimen {

@@ -105,6 +105,9 @@ pub fn wire_field(attr: &Attr, columns: usize, random: &mut Random) -> Vec<u8> {
     }
 }
 
+/// In microseconds.
+const DAY: i64 = 86_400_000_000;
+
 /// In network order.
 fn wire_value(op: Op, random: &mut Random) -> Vec<u8> {
     match op {
@@ -118,6 +121,10 @@ fn wire_value(op: Op, random: &mut Random) -> Vec<u8> {
             random.pick(&edges).to_be_bytes().to_vec()
         }
         Op::Int4 | Op::Date => random.bytes(4),
+        Op::Time if random.percent(10) => {
+            random.pick(&[i64::MIN, -1, 0, DAY - 1, DAY, DAY + 1]).to_be_bytes().to_vec()
+        }
+        Op::Time => (random.word() as i64).rem_euclid(DAY).to_be_bytes().to_vec(),
         Op::Timestamp if random.percent(10) => {
             let past = i64::MAX - 946_684_800_000_000;
             let edges = [i64::MIN, i64::MIN + 1, i64::MAX, i64::MAX - 1, past, past + 1];
