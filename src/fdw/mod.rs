@@ -24,6 +24,7 @@ mod read;
 mod schema;
 mod slices;
 mod source;
+mod trust;
 pub mod values;
 
 pub use bloom::{BloomFilter, Sought};

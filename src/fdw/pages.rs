@@ -122,13 +122,9 @@ impl FileMeta {
             return None;
         }
         let index = GroupIndex { columns: vec![(leaf, index)], offsets: vec![(leaf, offsets)] };
-        let bounds = page_bounds(self, &index, group, column)?;
         let rows: Vec<u64> = starts.windows(2).map(|page| page[1] - page[0]).collect();
-        let nulls = (0..rows.len()).map(|page| match index.columns[0].1.is_null_page(page) {
-            true => Some(rows[page]),
-            false => bounds.nulls[page].filter(|&nulls| nulls <= rows[page]),
-        });
-        Some(Pages { bounds: Bounds { nulls: nulls.collect(), ..bounds }, starts })
+        let bounds = page_bounds(self, &index, group, column, &rows)?;
+        Some(Pages { bounds, starts })
     }
 }
 

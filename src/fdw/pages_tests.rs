@@ -143,6 +143,27 @@ fn selected_rows_are_read() {
     }
 }
 
+/// A page index that calls pages of a REQUIRED column all NULL, as an old writer's does.
+#[test]
+fn null_pages_of_a_required_column() {
+    let written = Written::new("required");
+    let whole = fs::read(&written.0).unwrap();
+    let (source, meta) = written.open();
+    let pages = meta.pages(&source, 0, 2).unwrap();
+    assert_eq!(pages.bounds.nulls, [Some(0); 10]);
+    let Format::Parquet(metadata) = &meta.format else { panic!("not Parquet") };
+    let range = metadata.metadata().row_group(0).column(2).column_index_range().unwrap();
+    // A list of ten booleans (thrift-compact-protocol.md) is the index's first field.
+    let at = range.start as usize;
+    assert_eq!((whole[at], whole[at + 1] >> 4), (0x19, 10));
+    let mut contradicts = whole;
+    contradicts[at + 2..at + 12].fill(1);
+    fs::write(&written.0, contradicts).unwrap();
+    let (source, meta) = written.open();
+    assert!(meta.pages(&source, 0, 2).is_none());
+    assert_eq!(meta.bounds(2).unwrap().nulls, [Some(0); 2]);
+}
+
 /// Whatever the index's bytes are, there is no panic, and no page is anywhere but in the group.
 #[test]
 fn damage() {
