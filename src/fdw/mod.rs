@@ -14,6 +14,7 @@ mod error;
 mod files;
 pub mod filter;
 mod footer;
+mod indexed;
 mod ipc;
 mod meta;
 mod overlap;

@@ -1,13 +1,18 @@
 //! Page indexes of files that parquet's own writer makes, whole and damaged.
 
 use std::fs;
+use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::array::*;
 use arrow::datatypes::{DataType, Field, Int32Type, Schema};
 use parquet::arrow::ArrowWriter;
+use parquet::file::metadata::page_index::PageIndexBuilder;
+use parquet::file::metadata::{PageIndexPolicy, ParquetMetaDataReader, ParquetMetaDataWriter};
+use parquet::file::page_index::offset_index::PageLocation;
 use parquet::file::properties::WriterProperties;
+use parquet::file::writer::TrackedWrite;
 
 use super::super::read::Scanner;
 use super::*;
@@ -143,6 +148,74 @@ fn selected_rows_are_read() {
     }
 }
 
+/// Numbers of the rows that are read, as `read` checks them, whatever the index says.
+fn read_sorted(written: &Written, rows: Selected) -> Vec<u64> {
+    let (source, meta) = written.open();
+    let mut found = read(&mut Scanner::new(source, meta, vec![0, 2], 64).unwrap(), 0, Some(rows), 1);
+    found.sort_unstable();
+    found
+}
+
+/// Writes the file again with other page locations of `z` in the first row group.
+fn relocate(written: &Written, change: impl Fn(&mut [PageLocation])) {
+    let whole = fs::read(&written.0).unwrap();
+    let mut metadata = ParquetMetaDataReader::new()
+        .with_page_index_policy(PageIndexPolicy::Required)
+        .parse_and_finish(&bytes::Bytes::from(whole.clone()))
+        .unwrap();
+    let last = metadata.row_group(1).column(2).byte_range();
+    let mut indexes = PageIndexBuilder::new(2, 3);
+    for (group, leaf) in (0..2).flat_map(|group| (0..3).map(move |leaf| (group, leaf))) {
+        let found = metadata.page_index_for_row_group(group);
+        indexes.put_column_index(found.column_index(leaf).unwrap().clone(), group, leaf);
+        let mut offsets = found.offset_index(leaf).unwrap().clone();
+        if (group, leaf) == (0, 2) {
+            change(&mut offsets.page_locations);
+        }
+        indexes.put_offset_index(offsets, group, leaf);
+    }
+    metadata = metadata.into_builder().set_page_index(Some(Arc::new(indexes.build()))).build();
+    let mut out = Vec::new();
+    let mut tracked = TrackedWrite::new(&mut out);
+    tracked.write_all(&whole[..(last.0 + last.1) as usize]).unwrap();
+    ParquetMetaDataWriter::new_with_tracked(tracked, &metadata).finish().unwrap();
+    fs::write(&written.0, out).unwrap();
+}
+
+#[test]
+fn an_index_that_leads_wrong() {
+    let all: Vec<u64> = (0..ROWS).collect();
+    type Change = fn(&mut [PageLocation]);
+    let changes: [(Change, bool); 5] = [
+        (|_| {}, true),
+        // Sizes without headers, and a place that is none.
+        (|pages| pages.iter_mut().for_each(|page| page.compressed_page_size -= 20), false),
+        (|pages| pages[3].offset = -1, false),
+        // Pages of other rows, which shows when they are read; and one that begins where none does.
+        (|pages| pages[4].first_row_index += 50, true),
+        (
+            |pages| {
+                pages[4].offset += 8;
+                pages[3].compressed_page_size += 8;
+                pages[4].compressed_page_size -= 8;
+            },
+            true,
+        ),
+    ];
+    for (number, (change, is_sound)) in changes.into_iter().enumerate() {
+        let written = Written::new(&format!("relocated{number}"));
+        relocate(&written, change);
+        let (source, meta) = written.open();
+        assert_eq!(meta.pages(&source, 0, 2).is_some(), is_sound, "{number}");
+        let some = [(20, 30), (310, 330), (480, 490)];
+        let found = read_sorted(&written, selected(&some));
+        match number {
+            0 => assert_eq!(found, some.iter().flat_map(|&(start, end)| start..end).collect::<Vec<u64>>()),
+            _ => assert_eq!(found, all, "{number}"),
+        }
+    }
+}
+
 /// A page index that calls pages of a REQUIRED column all NULL, as an old writer's does.
 #[test]
 fn null_pages_of_a_required_column() {
@@ -162,6 +235,21 @@ fn null_pages_of_a_required_column() {
     let (source, meta) = written.open();
     assert!(meta.pages(&source, 0, 2).is_none());
     assert_eq!(meta.bounds(2).unwrap().nulls, [Some(0); 2]);
+}
+
+#[test]
+fn rows_that_were_not_read() {
+    let some = selected(&[(2, 4), (6, 9)]);
+    for (count, wanted) in [
+        (0, vec![(0, 10)]),
+        (1, vec![(0, 2), (3, 10)]),
+        (2, vec![(0, 2), (4, 10)]),
+        (3, vec![(0, 2), (4, 6), (7, 10)]),
+        (5, vec![(0, 2), (4, 6), (9, 10)]),
+    ] {
+        assert_eq!(some.without_first(count, 10), selected(&wanted), "{count}");
+    }
+    assert_eq!(selected(&[(0, 10)]).without_first(10, 10), Selected::default());
 }
 
 /// Whatever the index's bytes are, there is no panic, and no page is anywhere but in the group.

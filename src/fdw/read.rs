@@ -8,9 +8,11 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder, RowSelectionPolicy,
 };
+use parquet::file::reader::ChunkReader;
 
 use super::bloom::BloomFilter;
-use super::error::{ReadError, Result, guarded};
+use super::error::{Problem, ReadError, Result, guarded};
+use super::indexed::Indexed;
 use super::meta::{FileMeta, Format};
 use super::pages::{Pages, Selected, with_offsets};
 use super::slices::Slices;
@@ -32,6 +34,8 @@ pub struct Scanner {
     left: u64,
     /// Not all of its rows.
     selected: Option<Arc<Selected>>,
+    /// They are found by the page index.
+    is_indexed: bool,
 }
 
 enum Open {
@@ -61,8 +65,21 @@ impl Scanner {
             }
         }
         let open = Open::Nothing;
-        let (group, done, left, selected) = (0, 0, 0, None);
-        Ok(Scanner { meta, source, columns, batch_rows, decoder, slices, open, group, done, left, selected })
+        let (group, done, left, selected, is_indexed) = (0, 0, 0, None, false);
+        Ok(Scanner {
+            meta,
+            source,
+            columns,
+            batch_rows,
+            decoder,
+            slices,
+            open,
+            group,
+            done,
+            left,
+            selected,
+            is_indexed,
+        })
     }
 
     pub fn meta(&self) -> &Arc<FileMeta> {
@@ -82,44 +99,77 @@ impl Scanner {
     /// Opens a group, to read all of its rows or those that are selected, if the file lets them be found.
     pub fn open_group(&mut self, group: usize, selected: Option<Selected>) -> Result<()> {
         (self.group, self.done, self.left) = (group, 0, self.meta.group_rows(group));
-        self.selected = None;
+        (self.selected, self.is_indexed) = (None, false);
         match selected {
-            Some(selected) if self.start_selected(group, &selected)? => {
+            Some(selected) if self.start_selected(&selected) => {
                 self.left = selected.count();
-                self.selected = Some(Arc::new(selected));
+                (self.selected, self.is_indexed) = (Some(Arc::new(selected)), true);
                 Ok(())
             }
-            _ => self.start(group).map_err(|error| error.in_group(group)),
+            _ => self.start(group).map_err(|error| self.located(error)),
         }
     }
 
-    fn start_selected(&mut self, group: usize, selected: &Selected) -> Result<bool> {
-        let Format::Parquet(metadata) = &self.meta.format else { return Ok(false) };
-        let Some(one) = with_offsets(metadata, &self.source, group, &self.columns) else { return Ok(false) };
+    fn start_selected(&mut self, selected: &Selected) -> bool {
+        let Format::Parquet(metadata) = &self.meta.format else { return false };
+        let found = with_offsets(metadata, &self.source, self.group, &self.columns);
+        let Some((one, places)) = found else { return false };
         let rows = selected.of_rows(self.left);
         let reader = guarded(self.source.path(), || {
-            let builder = self.builder(one).with_row_groups(vec![0]).with_row_selection(rows);
+            let builder = self.builder(Indexed::new(self.source.clone(), places), one, &self.columns);
+            let builder = builder.with_row_groups(vec![0]).with_row_selection(rows);
             builder.with_row_selection_policy(RowSelectionPolicy::Selectors).build()
         });
-        self.open = Open::Parquet(Box::new(reader.map_err(|error| error.in_group(group))?));
-        Ok(true)
+        match reader {
+            Ok(reader) => self.open = Open::Parquet(Box::new(reader)),
+            Err(_) => return false,
+        }
+        true
     }
 
-    fn builder(&self, metadata: ArrowReaderMetadata) -> ParquetRecordBatchReaderBuilder<Source> {
-        let roots = ProjectionMask::roots(metadata.parquet_schema(), self.columns.iter().copied());
-        ParquetRecordBatchReaderBuilder::new_with_metadata(self.source.clone(), metadata)
+    /// Begins again without the page index, which has led wrong: with all rows that were not read yet, as those that
+    /// it selects may be others, too.
+    fn restart(&mut self) -> Result<()> {
+        let rows = self.meta.group_rows(self.group);
+        let read = self.selected.take().unwrap_or_default();
+        let rest = read.without_first(self.done, rows);
+        let Format::Parquet(metadata) = &self.meta.format else { return Err(self.short()) };
+        let reader = guarded(self.source.path(), || {
+            let builder = self.builder(self.source.clone(), metadata.clone(), &self.columns);
+            let builder = builder.with_row_groups(vec![self.group]).with_row_selection(rest.of_rows(rows));
+            builder.with_row_selection_policy(RowSelectionPolicy::Selectors).build()
+        })?;
+        self.open = Open::Parquet(Box::new(reader));
+        (self.done, self.left, self.is_indexed) = (0, rest.count(), false);
+        self.selected = Some(Arc::new(rest));
+        Ok(())
+    }
+
+    fn builder<T: ChunkReader + 'static>(
+        &self,
+        file: T,
+        metadata: ArrowReaderMetadata,
+        columns: &[usize],
+    ) -> ParquetRecordBatchReaderBuilder<T> {
+        let roots = ProjectionMask::roots(metadata.parquet_schema(), columns.iter().copied());
+        ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata)
             .with_projection(roots)
             .with_batch_size(self.batch_rows)
+    }
+
+    /// Of a whole row group.
+    fn reader(&self, metadata: &ArrowReaderMetadata, columns: &[usize]) -> Result<ParquetRecordBatchReader> {
+        guarded(self.source.path(), || {
+            let builder = self.builder(self.source.clone(), metadata.clone(), columns);
+            builder.with_row_groups(vec![self.group]).build()
+        })
     }
 
     fn start(&mut self, group: usize) -> Result<()> {
         self.open = match &self.meta.format {
             // Without columns there is nothing to read: the rows are only counted.
             _ if self.columns.is_empty() => Open::Nothing,
-            Format::Parquet(metadata) => {
-                let builder = self.builder(metadata.clone()).with_row_groups(vec![group]);
-                Open::Parquet(Box::new(guarded(self.source.path(), || builder.build())?))
-            }
+            Format::Parquet(metadata) => Open::Parquet(Box::new(self.reader(metadata, &self.columns)?)),
             Format::Ipc(_) if self.slices.is_some() => Open::Slices(0),
             Format::Ipc(ipc) => match &self.decoder {
                 Some(decoder) => Open::Ipc(ipc.read_batch(&self.source, decoder, group, &self.columns)?, 0),
@@ -132,7 +182,33 @@ impl Scanner {
     /// The next rows of the open group, their columns in the order of the file; `None` at its end. Rows
     /// without columns come as their number alone.
     pub fn next_batch(&mut self) -> Result<Option<Rows>> {
-        self.batch().map_err(|error| error.in_group(self.group))
+        let batch = match self.batch() {
+            Err(_) if self.is_indexed => self.restart().and_then(|()| self.batch()),
+            batch => batch,
+        };
+        batch.map_err(|error| self.located(error))
+    }
+
+    /// Says in which group the damage is, and in which column.
+    fn located(&self, error: ReadError) -> ReadError {
+        let column = match error.problem {
+            Problem::Damaged(_) => self.damaged_column(),
+            _ => None,
+        };
+        error.at(self.group, column)
+    }
+
+    /// The first column that cannot be read alone.
+    fn damaged_column(&self) -> Option<&str> {
+        let Format::Parquet(metadata) = &self.meta.format else { return None };
+        let is_damaged = |column: &&usize| match self.reader(metadata, &[**column]) {
+            Ok(mut reader) => {
+                guarded(self.source.path(), || reader.try_for_each(|batch| batch.map(drop))).is_err()
+            }
+            Err(_) => true,
+        };
+        let column = self.columns.iter().find(is_damaged)?;
+        metadata.schema().fields().get(*column).map(|field| field.name().as_str())
     }
 
     fn batch(&mut self) -> Result<Option<Rows>> {
