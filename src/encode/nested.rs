@@ -10,6 +10,7 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPrope
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::{ColumnDescPtr, Type, TypePtr};
 
+use super::checksums::with_checksums;
 use super::chunk::{EncodedChunk, PAGE_BYTES, PAGE_ROWS};
 use super::{Result, invalid};
 
@@ -89,7 +90,7 @@ impl NestedColumn {
                 };
                 let mut offset_index = offset_index.clone();
                 offset_index.page_locations.iter_mut().for_each(|page| page.offset -= start_offset);
-                Ok(EncodedChunk {
+                with_checksums(EncodedChunk {
                     dictionary: Vec::new(),
                     pages: bytes_of(&bytes, start, len)?,
                     metadata: super::footer::relocate(chunk, column.clone(), -start_offset)?,

@@ -14,8 +14,12 @@ use parquet::file::page_index::offset_index::PageLocation;
 use parquet::file::properties::WriterProperties;
 use parquet::file::writer::TrackedWrite;
 
+use super::super::error::Problem;
 use super::super::read::Scanner;
 use super::*;
+use crate::encode::footer::{CREATED_BY, MAGIC, write_footer};
+use crate::encode::{Codec, FileSchema, Options, RowGroupMeta, RowGroupWriter};
+use crate::types::{Kind, Lane, Shapes, Values};
 
 const ROWS: u64 = 1000;
 const PAGE: u64 = 100;
@@ -250,6 +254,49 @@ fn rows_that_were_not_read() {
         assert_eq!(some.without_first(count, 10), selected(&wanted), "{count}");
     }
     assert_eq!(selected(&[(0, 10)]).without_first(10, 10), Selected::default());
+}
+
+/// A bit of a page that has a checksum: the error says where.
+#[test]
+fn damaged_pages() {
+    let fields = [
+        crate::types::Field { name: "a".into(), pg_type: "int8".into(), nullable: false, kind: Kind::Int8 },
+        crate::types::Field { name: "b".into(), pg_type: "int8".into(), nullable: false, kind: Kind::Int8 },
+    ];
+    let schema = FileSchema::new(&fields, &Shapes::default()).unwrap();
+    let options = Options { codec: Codec::None, ..Options::default() };
+    let mut writer = RowGroupWriter::new(&schema, &fields, &Shapes::default(), &options).unwrap();
+    let lane = Lane { valid: Vec::new(), values: Values::I64((0..50_000).map(|i| i * i).collect()) };
+    (0..2).for_each(|column| writer.append(column, &lane, &[]).unwrap());
+    let encoded = writer.finish().unwrap();
+    let meta = RowGroupMeta::decode(&encoded.metadata_at(4).unwrap()).unwrap();
+    let mut file = MAGIC.to_vec();
+    encoded.buffers().for_each(|buffer| file.extend_from_slice(buffer));
+    let end = file.len();
+    let mut footer = Vec::new();
+    write_footer(&mut footer, end as u64, &schema, &[meta], Vec::new(), CREATED_BY).unwrap();
+    file.extend(footer);
+    file[end - 100] ^= 4;
+    let written = Written(std::env::temp_dir().join(format!("pg_strata_pages_crc_{}", std::process::id())));
+    fs::write(&written.0, file).unwrap();
+    for (rows, fails) in [(None, true), (Some((49_000, 49_010)), true), (Some((10, 20)), false)] {
+        let (source, meta) = written.open();
+        let mut scanner = Scanner::new(source, meta, vec![0, 1], 64).unwrap();
+        scanner.open_group(0, rows.map(|rows| selected(&[rows]))).unwrap();
+        let error = loop {
+            match scanner.next_batch() {
+                Ok(Some(_)) => {}
+                Ok(None) => break None,
+                Err(error) => break Some(error),
+            }
+        };
+        assert_eq!(error.is_some(), fails, "{rows:?}");
+        if let Some(error) = error {
+            let Problem::Damaged(why) = error.problem else { panic!("{error:?}") };
+            assert!(why.starts_with("In row group or record batch 0, column \"b\": "), "{why}");
+            assert!(why.contains("checksum"), "{why}");
+        }
+    }
 }
 
 /// Whatever the index's bytes are, there is no panic, and no page is anywhere but in the group.
