@@ -4,7 +4,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from .test_fdw import foreign
+from .support import export
+from .test_fdw import columns_of, foreign
 from .test_fdw_pruning import counted, on_and_off
 
 WRITER = b"parquet-cpp-arrow version 26.0.1"
@@ -98,3 +99,18 @@ def test_pages_that_cannot_be_null(db, out):
         for condition in ("id IS NOT NULL", "id > 1999", "id <> 5", "id = 5", "id BETWEEN 1500 AND 1600"):
             assert on_and_off(db, condition)
         assert counted(db, "SELECT * FROM f WHERE id IS NULL") == (0, 1) and on_and_off(db, "id IS NULL") is None
+
+
+@pytest.mark.parametrize("sql_type", ("float4", "float8"))
+def test_nan_of_our_own(db, out, sql_type):
+    """No bounds beside NaN, and none of pages: readers that know no NaN read the group."""
+    db.execute(f"CREATE TABLE s AS SELECT i AS id, CASE WHEN i % 7 = 0 THEN 'NaN'::{sql_type} ELSE i END AS nan, i::{sql_type} AS x, ARRAY['NaN', i]::{sql_type}[] AS a FROM generate_series(1, 50000) i")
+    export(db, "s", out / "s.parquet", workers=0)
+    chunks = {chunk.path_in_schema: chunk for chunk in map(pq.read_metadata(out / "s.parquet").row_group(0).column, range(4))}
+    assert {name: (chunk.statistics.has_min_max, chunk.has_column_index) for name, chunk in chunks.items()} == {
+        "id": (True, True), "nan": (False, False), "x": (True, True), "a.list.element": (False, False)}
+    foreign(db, "f", columns_of(db, "s"), file=out / "s.parquet")
+    for text in ("1000000", "NaN", "5", "Infinity"):
+        for operator in ("=", "<>", "<", "<=", ">", ">="):
+            on_and_off(db, f"nan {operator} '{text}'::{sql_type}")
+            on_and_off(db, f"x {operator} '{text}'::{sql_type}")

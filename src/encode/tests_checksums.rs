@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow::array::*;
 use arrow::datatypes::DataType;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::file::statistics::Statistics;
 
 use super::footer::{MAGIC, RowGroupMeta};
 use super::tests::{ALL_CODECS, columns, field, finish_file, read, read_metadata, write_file};
@@ -60,7 +61,7 @@ fn a_bit_of_any_page() {
     }
 }
 
-/// Lists of floats: as parquet writes them but for checksums.
+/// Lists of floats: as parquet writes them but for checksums, and for bounds beside NaN.
 fn lists(values: &[f64], rows: usize) -> Vec<u8> {
     let element = Box::new(field("x", Kind::Float8, true));
     let fields: [Field; 1] = [field("l", Kind::List { slot: 0, element }, true)];
@@ -86,4 +87,15 @@ fn lists(values: &[f64], rows: usize) -> Vec<u8> {
 fn nested_pages_too() {
     check_every_page(&lists(&[0.5, 1.5], 45_000), 4);
     check_every_page(&lists(&[1.5], 3), 2);
+}
+
+#[test]
+fn nothing_bounds_nested_nan() {
+    for (values, nans) in [(vec![1.0, f64::NAN], 2), (vec![1.0, 2.0], 0)] {
+        let metadata = read_metadata(&lists(&values, 2));
+        let Some(Statistics::Double(found)) = metadata.row_group(0).column(0).statistics() else { panic!() };
+        assert_eq!((found.nan_count_opt(), found.null_count_opt()), (Some(nans), Some(0)));
+        assert_eq!((found.min_opt().is_some(), found.max_opt().is_some()), (nans == 0, nans == 0));
+        assert_eq!(metadata.page_index_for_row_group(0).column_index(0).is_some(), nans == 0);
+    }
 }
