@@ -42,6 +42,8 @@ def export_encoded(connection, table, out, **options):
     assert encoded(connection) == (result.row_groups, 0, None)
     same_files(out / "gpu.parquet", out / "cpu.parquet")
     assert statistics(out / "gpu.parquet") == statistics(out / "cpu.parquet")
+    for file in oracle.data_files(out / "gpu.parquet"):
+        pq.ParquetFile(file, page_checksum_verification=True).read()
     return result, cpu
 
 

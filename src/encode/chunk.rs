@@ -245,7 +245,7 @@ impl ChunkWriter {
     pub fn put_page(&mut self, raw_len: usize, body: &[u8], rows: usize, encoding: Encoding) -> Result<()> {
         let start = self.pages.len();
         reserve(&mut self.pages, body.len() + 64)?;
-        put_data_page_header(&mut self.pages, raw_len, body.len(), rows, encoding)?;
+        put_data_page_header(&mut self.pages, raw_len, body, rows, encoding)?;
         self.raw_len += self.pages.len() - start + raw_len;
         self.pages.extend_from_slice(body);
         self.lengths.push(self.pages.len() - start);
@@ -263,7 +263,7 @@ impl ChunkWriter {
     /// pages.
     pub fn put_dictionary(&mut self, raw_len: usize, body: &[u8], entries: usize) -> Result<()> {
         reserve(&mut self.dictionary, body.len() + 64)?;
-        put_dictionary_page_header(&mut self.dictionary, raw_len, body.len(), entries)?;
+        put_dictionary_page_header(&mut self.dictionary, raw_len, body, entries)?;
         self.raw_len += self.dictionary.len() + raw_len;
         self.dictionary.extend_from_slice(body);
         self.count(PageType::DICTIONARY_PAGE, Encoding::PLAIN);

@@ -86,6 +86,7 @@ impl<T: Fixed> FixedColumn<T> {
     /// Closes the pending page. `last` tells that no other page follows.
     fn flush(&mut self, last: bool, scratch: &mut Scratch) -> Result<()> {
         let (bounds, nans) = T::bounds(&self.values, self.unsigned);
+        let bounds = bounds.filter(|_| nans == 0);
         let (rows, nulls) = (self.levels.rows(), self.levels.nulls());
         self.stats.push(PageStats { bounds, rows, nulls, nans });
         scratch.begin();
@@ -185,7 +186,9 @@ impl<T: Fixed> FixedColumn<T> {
     ) -> Result<Option<EncodedChunk>> {
         for page in &made.pages {
             let bounds = match page.bounds {
-                MadeBounds::Bits { min, max } => Some(Bounds { min: T::bound(min), max: T::bound(max) }),
+                MadeBounds::Bits { min, max } if page.nans == 0 => {
+                    Some(Bounds { min: T::bound(min), max: T::bound(max) })
+                }
                 _ => None,
             };
             self.stats.push(PageStats { bounds, rows: page.rows, nulls: page.nulls, nans: page.nans });

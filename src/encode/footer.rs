@@ -17,6 +17,9 @@ use super::{Result, invalid};
 /// What every Parquet file begins with.
 pub const MAGIC: &[u8; 4] = b"PAR1";
 
+/// Of a file: parquet.thrift, RowGroup, has 16 bits for a row group's number, from 0.
+pub const MAX_ROW_GROUPS: u64 = 1 << 15;
+
 /// In the form that readers of `created_by` parse: application, version, build.
 pub const CREATED_BY: &str = concat!("pg_strata version ", env!("CARGO_PKG_VERSION"), " (build dev)");
 
@@ -158,14 +161,15 @@ pub fn write_footer(
             }
         }
         let columns = (0..descr.num_columns()).map(|c| describe(schema, c, meta.row_group.column(c)));
-        let mut row_group = RowGroupMetaData::builder(descr.clone())
+        let Ok(number) = i16::try_from(ordinal) else {
+            return invalid(format!("{} row groups are too many for one file", row_groups.len()));
+        };
+        let row_group = RowGroupMetaData::builder(descr.clone())
             .set_num_rows(meta.row_group.num_rows())
             .set_total_byte_size(meta.row_group.total_byte_size())
             .set_file_offset(meta.offset() as i64)
-            .set_column_metadata(columns.collect::<Result<_>>()?);
-        if let Ok(ordinal) = i16::try_from(ordinal) {
-            row_group = row_group.set_ordinal(ordinal.into()); // parquet.thrift has 16 bits for it
-        }
+            .set_column_metadata(columns.collect::<Result<_>>()?)
+            .set_ordinal(number.into());
         builder = builder.add_row_group(row_group.build()?);
     }
     let metadata = builder.set_page_index(Some(Arc::new(indexes.build()))).build();

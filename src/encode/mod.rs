@@ -18,6 +18,7 @@ mod adopt;
 pub(crate) mod bits;
 mod byte_dict;
 mod bytes;
+mod checksums;
 mod chunk;
 mod codec;
 mod column;
@@ -41,6 +42,8 @@ mod thrift;
 mod bench;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_checksums;
 #[cfg(test)]
 mod tests_files;
 #[cfg(test)]

@@ -7,9 +7,11 @@ use arrow::datatypes::{DataType, Decimal128Type, Field as ArrowField, Schema};
 use parquet::arrow::arrow_writer::{ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves};
 use parquet::basic::Compression;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesPtr};
+use parquet::file::statistics::{Statistics, ValueStatistics};
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::{ColumnDescPtr, Type, TypePtr};
 
+use super::checksums::with_checksums;
 use super::chunk::{EncodedChunk, PAGE_BYTES, PAGE_ROWS};
 use super::{Result, invalid};
 
@@ -89,15 +91,38 @@ impl NestedColumn {
                 };
                 let mut offset_index = offset_index.clone();
                 offset_index.page_locations.iter_mut().for_each(|page| page.offset -= start_offset);
-                Ok(EncodedChunk {
+                let metadata = super::footer::relocate(chunk, column.clone(), -start_offset)?;
+                let bounds = without_bounds(metadata.statistics());
+                let chunk = EncodedChunk {
                     dictionary: Vec::new(),
                     pages: bytes_of(&bytes, start, len)?,
-                    metadata: super::footer::relocate(chunk, column.clone(), -start_offset)?,
-                    column_index: page_index.column_index(leaf).cloned(),
+                    column_index: page_index.column_index(leaf).filter(|_| bounds.is_none()).cloned(),
+                    metadata: match bounds {
+                        Some(statistics) => metadata.into_builder().set_statistics(statistics).build()?,
+                        None => metadata,
+                    },
                     offset_index,
-                })
+                };
+                with_checksums(chunk)
             })
             .collect()
+    }
+}
+
+/// The statistics of a chunk that has NaNs, without bounds: see `stats::PageStats`.
+fn without_bounds(statistics: Option<&Statistics>) -> Option<Statistics> {
+    let statistics = statistics?;
+    let nans = statistics.nan_count_opt().filter(|&nans| nans > 0);
+    let nulls = statistics.null_count_opt();
+    nans?;
+    match statistics {
+        Statistics::Float(_) => {
+            Some(ValueStatistics::<f32>::new(None, None, None, nulls, false).with_nan_count(nans).into())
+        }
+        Statistics::Double(_) => {
+            Some(ValueStatistics::<f64>::new(None, None, None, nulls, false).with_nan_count(nans).into())
+        }
+        _ => None,
     }
 }
 

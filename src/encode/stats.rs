@@ -32,7 +32,7 @@ pub struct Bounds<B> {
 /// What is known of one data page.
 #[derive(Clone, Debug)]
 pub struct PageStats<B> {
-    /// None when the page has no value that can be ordered: only NULLs and NaNs.
+    /// None where the page has no values, or a NaN: there are readers that leave it out of account beside bounds.
     pub bounds: Option<Bounds<B>>,
     pub rows: usize,
     pub nulls: usize,
@@ -52,8 +52,11 @@ impl<B: Clone> Bounds<B> {
     }
 }
 
-/// The bounds of a chunk from those of its pages.
+/// The bounds of a chunk from those of its pages; none where one has a NaN.
 pub fn chunk_bounds<B: Clone>(pages: &[PageStats<B>], cmp: impl Fn(&B, &B) -> Ordering) -> Option<Bounds<B>> {
+    if pages.iter().any(|page| page.nans > 0) {
+        return None;
+    }
     let mut known = pages.iter().filter_map(|p| p.bounds.as_ref());
     let mut chunk = known.next()?.clone();
     known.for_each(|bounds| chunk.widen(bounds, &cmp));

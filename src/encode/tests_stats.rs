@@ -82,15 +82,14 @@ fn is_nan(key: &Key) -> bool {
     matches!(key, Key::Float(f) if f.is_nan())
 }
 
-/// Checks the bounds against values of which some may be NaN.
+/// Checks the bounds against the values: beside a NaN there are none.
 fn contains(bounds: &Option<(Key, Key)>, values: &[Key], what: &str) {
-    let mut values = values.iter().filter(|v| !is_nan(v)).peekable();
     match bounds {
         Some((min, max)) => {
-            assert!(!is_nan(min) && !is_nan(max) && min <= max, "{what}");
-            assert!(values.all(|v| min <= v && v <= max), "{what}");
+            assert!(!values.iter().any(is_nan) && !is_nan(min) && !is_nan(max) && min <= max, "{what}");
+            assert!(values.iter().all(|v| min <= v && v <= max), "{what}");
         }
-        None => assert!(values.peek().is_none(), "{what} has values and no bounds"),
+        None => assert!(values.is_empty() || values.iter().any(is_nan), "{what} has values and no bounds"),
     }
 }
 
@@ -174,22 +173,27 @@ fn bounds_hold_for_every_kind() {
 }
 
 #[test]
-fn nan_is_never_a_bound() {
+fn nothing_bounds_nan() {
     let fields = [field("f", Kind::Float8, true), field("g", Kind::Float4, false)];
     let n = 50_000;
     let some = rows(Values::F64((0..n).map(|i| if i % 3 == 0 { f64::NAN } else { i as f64 }).collect()));
-    // The middle page has nothing else: no column index.
+    // The middle page has nothing else.
     let middle = rows(Values::F32((0..n).map(|i| if i / 20_000 == 1 { f32::NAN } else { 0.0 }).collect()));
-    let metadata = check_file(&fields, vec![vec![some.with_nulls(|i| i % 7 == 0), middle]]);
+    let no_nan = vec![rows(Values::F64(vec![1.0, 2.0])), rows(Values::F32(vec![-1.0, f32::INFINITY]))];
+    let all_nan = vec![rows(Values::F64(vec![f64::NAN; 9])), rows(Values::F32(vec![f32::NAN; 9]))];
+    let metadata = check_file(&fields, vec![vec![some.with_nulls(|i| i % 7 == 0), middle], no_nan, all_nan]);
     let orders = metadata.file_metadata().column_orders().unwrap();
     assert_eq!(orders[0], parquet::basic::ColumnOrder::TYPE_DEFINED_ORDER(parquet::basic::SortOrder::SIGNED));
-    let index = metadata.page_index_for_row_group(0);
-    assert!(index.column_index(0).is_some() && index.column_index(1).is_none());
-    let statistics = metadata.row_group(0).column(1).statistics().unwrap();
-    assert_eq!(statistics.nan_count_opt(), Some(20_000));
-    let all_nan = vec![vec![rows(Values::F64(vec![f64::NAN; 9])), rows(Values::F32(vec![f32::NAN; 9]))]];
-    let metadata = check_file(&fields, all_nan);
-    assert!(metadata.row_group(0).column(0).statistics().unwrap().min_bytes_opt().is_none());
+    let nans = |group: usize, column: usize| {
+        let statistics = metadata.row_group(group).column(column).statistics().unwrap();
+        assert_eq!(statistics.min_bytes_opt().is_some(), group == 1);
+        assert_eq!(statistics.max_bytes_opt().is_some(), group == 1);
+        assert_eq!(metadata.page_index_for_row_group(group).column_index(column).is_some(), group == 1);
+        statistics.nan_count_opt().unwrap()
+    };
+    let not_null = (0..n).filter(|i| i % 3 == 0 && i % 7 != 0).count() as u64;
+    assert_eq!([nans(0, 0), nans(1, 0), nans(2, 0)], [not_null, 0, 9]);
+    assert_eq!([nans(0, 1), nans(1, 1), nans(2, 1)], [20_000, 0, 9]);
 }
 
 #[test]

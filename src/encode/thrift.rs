@@ -21,15 +21,16 @@ fn encoding_id(encoding: Encoding) -> i32 {
     encoding as i32
 }
 
+/// `body`: as it lies in the file, compressed from `raw_len` bytes.
 pub fn put_data_page_header(
     out: &mut Vec<u8>,
     raw_len: usize,
-    compressed_len: usize,
+    body: &[u8],
     values: usize,
     encoding: Encoding,
 ) -> Result<()> {
-    put_sizes(out, DATA_PAGE, raw_len, compressed_len)?;
-    put_field(out, 5 - 3, STRUCT);
+    put_page(out, DATA_PAGE, raw_len, body)?;
+    put_field(out, 5 - 4, STRUCT);
     put_i32(out, 1, size(values)?);
     put_i32(out, 1, encoding_id(encoding));
     put_i32(out, 1, encoding_id(Encoding::RLE)); // definition levels
@@ -41,22 +42,23 @@ pub fn put_data_page_header(
 pub fn put_dictionary_page_header(
     out: &mut Vec<u8>,
     raw_len: usize,
-    compressed_len: usize,
+    body: &[u8],
     entries: usize,
 ) -> Result<()> {
-    put_sizes(out, DICTIONARY_PAGE, raw_len, compressed_len)?;
-    put_field(out, 7 - 3, STRUCT);
+    put_page(out, DICTIONARY_PAGE, raw_len, body)?;
+    put_field(out, 7 - 4, STRUCT);
     put_i32(out, 1, size(entries)?);
     put_i32(out, 1, encoding_id(Encoding::PLAIN));
     out.extend([STOP, STOP]);
     Ok(())
 }
 
-/// PageHeader's fields 1 to 3.
-fn put_sizes(out: &mut Vec<u8>, page_type: i32, raw_len: usize, compressed_len: usize) -> Result<()> {
+/// PageHeader's fields 1 to 4.
+fn put_page(out: &mut Vec<u8>, page_type: i32, raw_len: usize, body: &[u8]) -> Result<()> {
     put_i32(out, 1, page_type);
     put_i32(out, 1, size(raw_len)?);
-    put_i32(out, 1, size(compressed_len)?);
+    put_i32(out, 1, size(body.len())?);
+    put_i32(out, 1, crc32fast::hash(body) as i32);
     Ok(())
 }
 

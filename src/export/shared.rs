@@ -12,7 +12,8 @@ const ROWS: usize = RESERVED_WORDS + 2;
 const BLOCKS: usize = RESERVED_WORDS + 3;
 const FIRST_SHAPE: usize = RESERVED_WORDS + 4;
 
-/// A view of the words. `shapes` shape slots are followed by one tail for each file.
+/// A view of the words. `shapes` shape slots are followed by two words for each file: its end, and how many row
+/// groups or record batches it has.
 #[derive(Clone, Copy)]
 pub struct Shared<'a> {
     words: &'a [AtomicU64],
@@ -21,7 +22,7 @@ pub struct Shared<'a> {
 
 impl<'a> Shared<'a> {
     pub fn words(shapes: usize, files: usize) -> usize {
-        FIRST_SHAPE + shapes + files
+        FIRST_SHAPE + shapes + 2 * files
     }
 
     pub fn new(words: &'a [AtomicU64], shapes: usize) -> Shared<'a> {
@@ -70,6 +71,15 @@ impl<'a> Shared<'a> {
 
     /// Reserves `bytes` at the end of a file, for the caller alone.
     pub fn reserve(&self, file: usize, bytes: u64) -> u64 {
-        self.words[FIRST_SHAPE + self.shapes + file].fetch_add(bytes, Ordering::Relaxed)
+        self.of_file(file)[0].fetch_add(bytes, Ordering::Relaxed)
+    }
+
+    /// Counts a row group or record batch of a file; how many it had.
+    pub fn add_group(&self, file: usize) -> u64 {
+        self.of_file(file)[1].fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn of_file(&self, file: usize) -> &[AtomicU64] {
+        &self.words[FIRST_SHAPE + self.shapes + 2 * file..]
     }
 }

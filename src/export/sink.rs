@@ -4,6 +4,7 @@ use super::encoded;
 use super::message::{Part, Report};
 use super::shared::Shared;
 use crate::decode::{NestedBuilder, decode_lane};
+use crate::encode::footer::MAX_ROW_GROUPS;
 use crate::encode::ipc::{BatchWriter, BufferCodec};
 use crate::encode::{Codec, EncodeError, EncodedGroup, FileSchema, GroupWriter, Options, RowGroupWriter};
 use crate::pg::error::{Code, Error, Result, error, internal};
@@ -98,6 +99,10 @@ impl<'j> ChunkSink<'j> {
     }
 
     fn put_group(&mut self, group: EncodedGroup) -> Result<()> {
+        let before = self.shared.add_group(self.file);
+        if matches!(group, EncodedGroup::Parquet(_)) && before >= MAX_ROW_GROUPS {
+            return Err(too_many_groups());
+        }
         let offset = self.shared.reserve(self.file, group.len());
         let rows = group.rows() as u64;
         let metadata = group.metadata_at(offset).map_err(encode_error)?;
@@ -411,6 +416,13 @@ fn write(writer: &Option<Writer>, bytes: &[u8], offset: u64) -> Result<()> {
         Some(writer) => writer.write_at(bytes, offset),
         None => Ok(()),
     }
+}
+
+fn too_many_groups() -> Error {
+    let message = format!("a Parquet file has at most {MAX_ROW_GROUPS} row groups");
+    error(Code::ERRCODE_PROGRAM_LIMIT_EXCEEDED, message)
+        .set_detail("The format numbers them with 16 bits, and there are readers that open no file with more.")
+        .set_hint("Raise row_group_rows or row_group_bytes, or pass the path of a directory, which has a file for each process.")
 }
 
 pub fn encode_error(cause: EncodeError) -> Error {

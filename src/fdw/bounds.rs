@@ -1,7 +1,8 @@
 //! What a file states of the values in its row groups and record batches: least, greatest, and how many are
 //! NULL.
 //!
-//! Statistics only ever serve to leave out groups that have no matching row, so what is not certain is unknown.
+//! Statistics only ever serve to leave out groups that have no matching row, so what is not certain is unknown:
+//! `trust` says what is doubted.
 //! Left out of account are the old statistics of Parquet (`min`, `max`) where their order was not that of the
 //! values, and of Arrow files whatever pg2arrow may have rounded or cut: texts and fractions count in files of
 //! our own alone.
@@ -24,6 +25,7 @@ use parquet::file::statistics::Statistics;
 use super::error::guarded;
 use super::ipc::IpcMeta;
 use super::meta::{FileMeta, Format};
+use super::trust::{self, Doubts};
 use crate::encode::COLUMNS_KEY;
 
 /// One column's statistics, an element for each group; NULL where unknown.
@@ -46,8 +48,14 @@ impl FileMeta {
                 Format::Ipc(meta) => Some(ipc_bounds(meta, column)),
             })
         });
-        let bounds = bounds.ok().flatten()?;
-        Some(Bounds { mins: without_nan(bounds.mins), maxes: without_nan(bounds.maxes), ..bounds })
+        bounds.ok().flatten().map(Bounds::sound)
+    }
+}
+
+impl Bounds {
+    fn sound(self) -> Bounds {
+        let (mins, maxes) = trust::in_order(without_nan(self.mins), without_nan(self.maxes));
+        Bounds { mins, maxes, nulls: self.nulls }
     }
 }
 
@@ -88,53 +96,82 @@ fn parquet_bounds(meta: &FileMeta, metadata: &ArrowReaderMetadata, column: usize
     let number = is_number(of.physical_type(), of.sort_order());
     let order = order_of(metadata, leaf);
     let raw = is_raw(meta, field, column);
+    let doubts = doubts(metadata, leaf);
     let ordered = |statistics: &Statistics| match order {
-        _ if raw => false,
+        _ if raw || doubts.bounds => false,
         None | Some(ColumnOrder::UNDEFINED) => number,
         Some(ColumnOrder::UNKNOWN) => false,
         Some(_) => number || !statistics.is_min_max_deprecated(),
     };
     let unknown: BooleanArray =
         groups.iter().map(|group| Some(!group.column(leaf).statistics().is_some_and(ordered))).collect();
+    let nulls = groups.iter().map(|group| {
+        let statistics = group.column(leaf).statistics()?;
+        let is_bounded = statistics.min_bytes_opt().or(statistics.max_bytes_opt()).is_some();
+        doubts.nulls(statistics.null_count_opt(), u64::try_from(group.num_rows()).ok()?, is_bounded)
+    });
     Some(Bounds {
         mins: nullif(&converter.row_group_mins(groups).ok()?, &unknown).ok()?,
         maxes: nullif(&converter.row_group_maxes(groups).ok()?, &unknown).ok()?,
-        nulls: converter.row_group_null_counts(groups).ok()?.iter().collect(),
+        nulls: if is_required(metadata, leaf) { vec![Some(0); groups.len()] } else { nulls.collect() },
     })
 }
 
-/// Of the pages of a column in one row group; `None` where their order is not certain to be that of the values.
+/// Whether the schema says that there are no NULLs.
+fn is_required(metadata: &ArrowReaderMetadata, leaf: usize) -> bool {
+    metadata.parquet_schema().column(leaf).max_def_level() == 0
+}
+
+fn doubts(metadata: &ArrowReaderMetadata, leaf: usize) -> Doubts {
+    let created_by = metadata.metadata().file_metadata().created_by();
+    Doubts::about(created_by, &metadata.parquet_schema().column(leaf))
+}
+
+/// Of a column's pages in one row group, which have so many rows; `None` where the index contradicts itself, or the
+/// order of the bounds is not certain to be that of the values.
 pub fn page_bounds(
     meta: &FileMeta,
     index: &dyn PageIndexProvider,
     group: usize,
     column: usize,
+    rows: &[u64],
 ) -> Option<Bounds> {
     let Format::Parquet(metadata) = &meta.format else { return None };
     let (field, leaf) = (metadata.schema().field(column), leaf_of(metadata, column)?);
     let descr = metadata.parquet_schema();
     let of = descr.column(leaf);
+    let doubts = doubts(metadata, leaf);
     let ordered = match order_of(metadata, leaf) {
         _ if is_raw(meta, field, column) => false,
         None | Some(ColumnOrder::UNDEFINED) => is_number(of.physical_type(), of.sort_order()),
         Some(ColumnOrder::UNKNOWN) => false,
         Some(_) => true,
     };
-    if !ordered || index.column_index(group, leaf).is_none_or(|index| is_cut(index, of.type_length())) {
+    let stated = index.column_index(group, leaf)?;
+    if !ordered || doubts.bounds || is_cut(stated, of.type_length()) {
         return None;
     }
     let orders = metadata.metadata().file_metadata().column_orders();
     let bounds = guarded(&meta.id.path, || {
+        if !trust::is_consistent(stated, rows, is_required(metadata, leaf)) {
+            return Ok(None);
+        }
         let converter = StatisticsConverter::from_column_index(leaf, field, descr)?
             .with_missing_null_counts_as_zero(false)
             .with_column_orders(orders.map(|orders| &orders[..]));
-        Ok::<_, ParquetError>(Bounds {
-            mins: without_nan(converter.data_page_mins(index, &[group])?),
-            maxes: without_nan(converter.data_page_maxes(index, &[group])?),
-            nulls: converter.data_page_null_counts(index, &[group])?.iter().collect(),
-        })
+        let nulls = converter.data_page_null_counts(index, &[group])?;
+        let nulls = rows.iter().zip(&nulls).enumerate().map(|(page, (&rows, nulls))| match nulls {
+            _ if is_required(metadata, leaf) => Some(0),
+            _ if stated.is_null_page(page) => Some(rows),
+            nulls => doubts.nulls(nulls, rows, true),
+        });
+        Ok::<_, ParquetError>(Some(Bounds {
+            mins: converter.data_page_mins(index, &[group])?,
+            maxes: converter.data_page_maxes(index, &[group])?,
+            nulls: nulls.collect(),
+        }))
     });
-    bounds.ok()
+    bounds.ok().flatten().map(Bounds::sound)
 }
 
 /// Whether the column is read as bytes, whose order is not that of the values.
@@ -179,8 +216,11 @@ fn ipc_bounds(meta: &IpcMeta, column: usize) -> Bounds {
     let maxes = parse(data_type, stated.iter().map(|pair| pair.map(|(_, max)| max)));
     // A dictionary may have NULL among its values, and NULLs by themselves need not be counted.
     let counted = !matches!(data_type, DataType::Dictionary(..) | DataType::Null);
-    let nulls =
-        meta.batches.iter().map(|batch| batch.nulls.get(column).copied().filter(|_| counted)).collect();
+    let nulls = meta.batches.iter().map(|batch| {
+        let stated = batch.nulls.get(column).copied().filter(|_| counted);
+        Doubts::default().nulls(stated, batch.rows, batch.metadata.contains_key(&key))
+    });
+    let nulls = nulls.collect();
     Bounds { mins, maxes, nulls }
 }
 

@@ -54,10 +54,11 @@ impl ReadError {
         }
     }
 
-    /// Says in which row group or record batch, counted from 0, the damage is.
-    pub fn in_group(mut self, group: usize) -> ReadError {
+    /// Says in which row group or record batch, counted from 0, the damage is, and in which column.
+    pub fn at(mut self, group: usize, column: Option<&str>) -> ReadError {
         if let Problem::Damaged(why) = &mut self.problem {
-            *why = format!("In row group or record batch {group}: {why}");
+            let column = column.map(|name| format!(", column \"{name}\"")).unwrap_or_default();
+            *why = format!("In row group or record batch {group}{column}: {why}");
         }
         self
     }

@@ -15,6 +15,7 @@ mod error;
 mod files;
 pub mod filter;
 mod footer;
+mod indexed;
 mod ipc;
 mod ipc_schema;
 mod lenient;
@@ -32,6 +33,7 @@ mod schema;
 mod slices;
 mod source;
 mod thrift;
+mod trust;
 pub mod values;
 
 pub use bloom::{BloomFilter, Sought};

@@ -16,6 +16,7 @@ use parquet::file::page_index::offset_index::OffsetIndexMetaData;
 use super::bounds::{Bounds, leaf_of, page_bounds};
 use super::error::guarded;
 use super::footer;
+use super::indexed::Places;
 use super::meta::{FileMeta, Format};
 use super::page_header::PageHeader;
 use super::source::Source;
@@ -49,6 +50,7 @@ impl Selected {
     /// Adds rows behind the last ones.
     pub fn push(&mut self, rows: Range<u64>) {
         match self.0.last_mut() {
+            _ if rows.is_empty() => {}
             Some(last) if last.end == rows.start => last.end = rows.end,
             _ => self.0.push(rows),
         }
@@ -68,6 +70,22 @@ impl Selected {
             before -= count;
         }
         self.0.last().map_or(0, |rows| rows.end)
+    }
+
+    /// The other rows of a group, and all but the first so many of these.
+    pub fn without_first(&self, mut count: u64, rows: u64) -> Selected {
+        let (mut others, mut at) = (Selected::default(), 0);
+        for range in &self.0 {
+            let taken = count.min(range.end - range.start);
+            if taken == 0 {
+                break;
+            }
+            others.push(at..range.start);
+            at = range.start + taken;
+            count -= taken;
+        }
+        others.push(at..rows);
+        others
     }
 
     pub fn of_rows(&self, rows: u64) -> RowSelection {
@@ -112,7 +130,7 @@ impl FileMeta {
         let leaf = leaf_of(metadata, column)?;
         let chunk = metadata.metadata().row_groups().get(group)?.columns().get(leaf)?;
         let offsets = offset_index(source, chunk)?;
-        let starts = starts(&offsets, self.group_rows(group))?;
+        let starts = starts(&offsets, chunk, self.group_rows(group))?;
         // One page is what the row group's statistics tell of.
         if starts.len() <= 2 {
             return None;
@@ -123,27 +141,24 @@ impl FileMeta {
             return None;
         }
         let index = GroupIndex { columns: vec![(leaf, index)], offsets: vec![(leaf, offsets)] };
-        let bounds = page_bounds(self, &index, group, column)?;
         let rows: Vec<u64> = starts.windows(2).map(|page| page[1] - page[0]).collect();
-        let nulls = (0..rows.len()).map(|page| match index.columns[0].1.is_null_page(page) {
-            true => Some(rows[page]),
-            false => bounds.nulls[page].filter(|&nulls| nulls <= rows[page]),
-        });
-        Some(Pages { bounds: Bounds { nulls: nulls.collect(), ..bounds }, starts })
+        let bounds = page_bounds(self, &index, group, column, &rows)?;
+        Some(Pages { bounds, starts })
     }
 }
 
-/// Metadata of one row group alone, by which pages of the columns can be read without those before them; `None`
-/// where the file has no index for one of them.
+/// Metadata of one row group alone, by which pages of the columns can be read without those before them, and where
+/// those are; `None` where the file has no index for one of them.
 pub fn with_offsets(
     metadata: &ArrowReaderMetadata,
     source: &Source,
     group: usize,
     columns: &[usize],
-) -> Option<ArrowReaderMetadata> {
+) -> Option<(ArrowReaderMetadata, Places)> {
     let descr = metadata.parquet_schema();
     let row_group = metadata.metadata().row_groups().get(group)?;
     let mut index = GroupIndex::default();
+    let mut places = Places::new();
     for leaf in 0..descr.num_columns() {
         if columns.contains(&descr.get_column_root_idx(leaf)) {
             let chunk = row_group.columns().get(leaf)?;
@@ -152,7 +167,10 @@ pub fn with_offsets(
                 header.is_plausible().then_some(())?;
             }
             let offsets = offset_index(source, chunk)?;
-            starts(&offsets, u64::try_from(row_group.num_rows()).ok()?)?;
+            let starts = starts(&offsets, chunk, u64::try_from(row_group.num_rows()).ok()?)?;
+            let is_flat = descr.column(leaf).max_rep_level() == 0;
+            let pages = offsets.page_locations().iter().zip(starts.windows(2));
+            places.extend(pages.map(|(at, rows)| (at.offset as u64, is_flat.then(|| rows[1] - rows[0]))));
             index.offsets.push((leaf, offsets));
         }
     }
@@ -160,7 +178,8 @@ pub fn with_offsets(
     let one = ParquetMetaDataBuilder::new(file).add_row_group(row_group.clone());
     let one = one.set_page_index(Some(Arc::new(index))).build();
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-    guarded(source.path(), || ArrowReaderMetadata::try_new(Arc::new(one), options)).ok()
+    let one = guarded(source.path(), || ArrowReaderMetadata::try_new(Arc::new(one), options)).ok()?;
+    Some((one, places))
 }
 
 fn offset_index(source: &Source, chunk: &ColumnChunkMetaData) -> Option<OffsetIndexMetaData> {
@@ -175,11 +194,23 @@ fn read(source: &Source, range: Range<u64>) -> Option<Vec<u8>> {
 }
 
 /// The rows that pages begin with, and the number of rows; `None` where they are not what pages have.
-fn starts(offsets: &OffsetIndexMetaData, rows: u64) -> Option<Vec<u64>> {
+fn starts(offsets: &OffsetIndexMetaData, chunk: &ColumnChunkMetaData, rows: u64) -> Option<Vec<u64>> {
     let firsts = offsets.page_locations().iter().map(|page| u64::try_from(page.first_row_index).ok());
     let mut starts = firsts.collect::<Option<Vec<u64>>>()?;
     starts.push(rows);
-    (starts[0] == 0 && starts.is_sorted_by(|one, next| one < next)).then_some(starts)
+    let ascend = starts[0] == 0 && starts.is_sorted_by(|one, next| one < next);
+    (ascend && are_adjacent(offsets, chunk)).then_some(starts)
+}
+
+/// Whether each page ends where the next one begins, and the last one where the chunk does. Sizes without headers, or
+/// places that are none, are known of some writers.
+fn are_adjacent(offsets: &OffsetIndexMetaData, chunk: &ColumnChunkMetaData) -> bool {
+    let begin = chunk.dictionary_page_offset().unwrap_or(chunk.data_page_offset());
+    let pages = offsets.page_locations();
+    let ends = pages.iter().map(|page| page.offset.checked_add(page.compressed_page_size.into()));
+    let next = pages.iter().skip(1).map(|page| Some(page.offset));
+    ends.eq(next.chain([begin.checked_add(chunk.compressed_size())]))
+        && pages.iter().all(|page| page.offset >= begin.max(0) && page.compressed_page_size > 0)
 }
 
 #[cfg(test)]

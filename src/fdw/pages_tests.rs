@@ -1,16 +1,25 @@
 //! Page indexes of files that parquet's own writer makes, whole and damaged.
 
 use std::fs;
+use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::array::*;
 use arrow::datatypes::{DataType, Field, Int32Type, Schema};
 use parquet::arrow::ArrowWriter;
+use parquet::file::metadata::page_index::PageIndexBuilder;
+use parquet::file::metadata::{PageIndexPolicy, ParquetMetaDataReader, ParquetMetaDataWriter};
+use parquet::file::page_index::offset_index::PageLocation;
 use parquet::file::properties::WriterProperties;
+use parquet::file::writer::TrackedWrite;
 
+use super::super::error::Problem;
 use super::super::read::Scanner;
 use super::*;
+use crate::encode::footer::{CREATED_BY, MAGIC, write_footer};
+use crate::encode::{Codec, FileSchema, Options, RowGroupMeta, RowGroupWriter};
+use crate::types::{Kind, Lane, Shapes, Values};
 
 const ROWS: u64 = 1000;
 const PAGE: u64 = 100;
@@ -140,6 +149,153 @@ fn selected_rows_are_read() {
         read(&mut scanner, 0, Some(selected(&[(300, 400)])), z);
         let some = scanner.bytes_read() - before - all;
         assert!(some < all / 2, "{some} of {all}");
+    }
+}
+
+/// Numbers of the rows that are read, as `read` checks them, whatever the index says.
+fn read_sorted(written: &Written, rows: Selected) -> Vec<u64> {
+    let (source, meta) = written.open();
+    let mut found = read(&mut Scanner::new(source, meta, vec![0, 2], 64).unwrap(), 0, Some(rows), 1);
+    found.sort_unstable();
+    found
+}
+
+/// Writes the file again with other page locations of `z` in the first row group.
+fn relocate(written: &Written, change: impl Fn(&mut [PageLocation])) {
+    let whole = fs::read(&written.0).unwrap();
+    let mut metadata = ParquetMetaDataReader::new()
+        .with_page_index_policy(PageIndexPolicy::Required)
+        .parse_and_finish(&bytes::Bytes::from(whole.clone()))
+        .unwrap();
+    let last = metadata.row_group(1).column(2).byte_range();
+    let mut indexes = PageIndexBuilder::new(2, 3);
+    for (group, leaf) in (0..2).flat_map(|group| (0..3).map(move |leaf| (group, leaf))) {
+        let found = metadata.page_index_for_row_group(group);
+        indexes.put_column_index(found.column_index(leaf).unwrap().clone(), group, leaf);
+        let mut offsets = found.offset_index(leaf).unwrap().clone();
+        if (group, leaf) == (0, 2) {
+            change(&mut offsets.page_locations);
+        }
+        indexes.put_offset_index(offsets, group, leaf);
+    }
+    metadata = metadata.into_builder().set_page_index(Some(Arc::new(indexes.build()))).build();
+    let mut out = Vec::new();
+    let mut tracked = TrackedWrite::new(&mut out);
+    tracked.write_all(&whole[..(last.0 + last.1) as usize]).unwrap();
+    ParquetMetaDataWriter::new_with_tracked(tracked, &metadata).finish().unwrap();
+    fs::write(&written.0, out).unwrap();
+}
+
+#[test]
+fn an_index_that_leads_wrong() {
+    let all: Vec<u64> = (0..ROWS).collect();
+    type Change = fn(&mut [PageLocation]);
+    let changes: [(Change, bool); 5] = [
+        (|_| {}, true),
+        // Sizes without headers, and a place that is none.
+        (|pages| pages.iter_mut().for_each(|page| page.compressed_page_size -= 20), false),
+        (|pages| pages[3].offset = -1, false),
+        // Pages of other rows, which shows when they are read; and one that begins where none does.
+        (|pages| pages[4].first_row_index += 50, true),
+        (
+            |pages| {
+                pages[4].offset += 8;
+                pages[3].compressed_page_size += 8;
+                pages[4].compressed_page_size -= 8;
+            },
+            true,
+        ),
+    ];
+    for (number, (change, is_sound)) in changes.into_iter().enumerate() {
+        let written = Written::new(&format!("relocated{number}"));
+        relocate(&written, change);
+        let (source, meta) = written.open();
+        assert_eq!(meta.pages(&source, 0, 2).is_some(), is_sound, "{number}");
+        let some = [(20, 30), (310, 330), (480, 490)];
+        let found = read_sorted(&written, selected(&some));
+        match number {
+            0 => assert_eq!(found, some.iter().flat_map(|&(start, end)| start..end).collect::<Vec<u64>>()),
+            _ => assert_eq!(found, all, "{number}"),
+        }
+    }
+}
+
+/// A page index that calls pages of a REQUIRED column all NULL, as an old writer's does.
+#[test]
+fn null_pages_of_a_required_column() {
+    let written = Written::new("required");
+    let whole = fs::read(&written.0).unwrap();
+    let (source, meta) = written.open();
+    let pages = meta.pages(&source, 0, 2).unwrap();
+    assert_eq!(pages.bounds.nulls, [Some(0); 10]);
+    let Format::Parquet(metadata) = &meta.format else { panic!("not Parquet") };
+    let range = metadata.metadata().row_group(0).column(2).column_index_range().unwrap();
+    // A list of ten booleans (thrift-compact-protocol.md) is the index's first field.
+    let at = range.start as usize;
+    assert_eq!((whole[at], whole[at + 1] >> 4), (0x19, 10));
+    let mut contradicts = whole;
+    contradicts[at + 2..at + 12].fill(1);
+    fs::write(&written.0, contradicts).unwrap();
+    let (source, meta) = written.open();
+    assert!(meta.pages(&source, 0, 2).is_none());
+    assert_eq!(meta.bounds(2).unwrap().nulls, [Some(0); 2]);
+}
+
+#[test]
+fn rows_that_were_not_read() {
+    let some = selected(&[(2, 4), (6, 9)]);
+    for (count, wanted) in [
+        (0, vec![(0, 10)]),
+        (1, vec![(0, 2), (3, 10)]),
+        (2, vec![(0, 2), (4, 10)]),
+        (3, vec![(0, 2), (4, 6), (7, 10)]),
+        (5, vec![(0, 2), (4, 6), (9, 10)]),
+    ] {
+        assert_eq!(some.without_first(count, 10), selected(&wanted), "{count}");
+    }
+    assert_eq!(selected(&[(0, 10)]).without_first(10, 10), Selected::default());
+}
+
+/// A bit of a page that has a checksum: the error says where.
+#[test]
+fn damaged_pages() {
+    let fields = [
+        crate::types::Field { name: "a".into(), pg_type: "int8".into(), nullable: false, kind: Kind::Int8 },
+        crate::types::Field { name: "b".into(), pg_type: "int8".into(), nullable: false, kind: Kind::Int8 },
+    ];
+    let schema = FileSchema::new(&fields, &Shapes::default()).unwrap();
+    let options = Options { codec: Codec::None, ..Options::default() };
+    let mut writer = RowGroupWriter::new(&schema, &fields, &Shapes::default(), &options).unwrap();
+    let lane = Lane { valid: Vec::new(), values: Values::I64((0..50_000).map(|i| i * i).collect()) };
+    (0..2).for_each(|column| writer.append(column, &lane, &[]).unwrap());
+    let encoded = writer.finish().unwrap();
+    let meta = RowGroupMeta::decode(&encoded.metadata_at(4).unwrap()).unwrap();
+    let mut file = MAGIC.to_vec();
+    encoded.buffers().for_each(|buffer| file.extend_from_slice(buffer));
+    let end = file.len();
+    let mut footer = Vec::new();
+    write_footer(&mut footer, end as u64, &schema, &[meta], Vec::new(), CREATED_BY).unwrap();
+    file.extend(footer);
+    file[end - 100] ^= 4;
+    let written = Written(std::env::temp_dir().join(format!("pg_strata_pages_crc_{}", std::process::id())));
+    fs::write(&written.0, file).unwrap();
+    for (rows, fails) in [(None, true), (Some((49_000, 49_010)), true), (Some((10, 20)), false)] {
+        let (source, meta) = written.open();
+        let mut scanner = Scanner::new(source, meta, vec![0, 1], 64).unwrap();
+        scanner.open_group(0, rows.map(|rows| selected(&[rows]))).unwrap();
+        let error = loop {
+            match scanner.next_batch() {
+                Ok(Some(_)) => {}
+                Ok(None) => break None,
+                Err(error) => break Some(error),
+            }
+        };
+        assert_eq!(error.is_some(), fails, "{rows:?}");
+        if let Some(error) = error {
+            let Problem::Damaged(why) = error.problem else { panic!("{error:?}") };
+            assert!(why.starts_with("In row group or record batch 0, column \"b\": "), "{why}");
+            assert!(why.contains("checksum"), "{why}");
+        }
     }
 }
 

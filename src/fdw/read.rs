@@ -11,7 +11,8 @@ use parquet::arrow::arrow_reader::{
 use parquet::file::reader::ChunkReader;
 
 use super::bloom::BloomFilter;
-use super::error::{ReadError, Result, guarded};
+use super::error::{Problem, ReadError, Result, guarded};
+use super::indexed::Indexed;
 use super::meta::{FileMeta, Format};
 use super::old_pages::{fault_of, mended};
 use super::pages::{Pages, Selected, with_offsets};
@@ -34,6 +35,8 @@ pub struct Scanner {
     left: u64,
     /// Not all of its rows.
     selected: Option<Arc<Selected>>,
+    /// They are found by the page index.
+    is_indexed: bool,
 }
 
 enum Open {
@@ -63,8 +66,21 @@ impl Scanner {
             }
         }
         let open = Open::Nothing;
-        let (group, done, left, selected) = (0, 0, 0, None);
-        Ok(Scanner { meta, source, columns, batch_rows, decoder, slices, open, group, done, left, selected })
+        let (group, done, left, selected, is_indexed) = (0, 0, 0, None, false);
+        Ok(Scanner {
+            meta,
+            source,
+            columns,
+            batch_rows,
+            decoder,
+            slices,
+            open,
+            group,
+            done,
+            left,
+            selected,
+            is_indexed,
+        })
     }
 
     pub fn meta(&self) -> &Arc<FileMeta> {
@@ -84,31 +100,53 @@ impl Scanner {
     /// Opens a group, to read all of its rows or those that are selected, if the file lets them be found.
     pub fn open_group(&mut self, group: usize, selected: Option<Selected>) -> Result<()> {
         (self.group, self.done, self.left) = (group, 0, self.meta.group_rows(group));
-        self.selected = None;
+        (self.selected, self.is_indexed) = (None, false);
         match selected {
-            Some(selected) if self.start_selected(group, &selected)? => {
+            Some(selected) if self.start_selected(&selected) => {
                 self.left = selected.count();
-                self.selected = Some(Arc::new(selected));
+                (self.selected, self.is_indexed) = (Some(Arc::new(selected)), true);
                 Ok(())
             }
-            _ => self.start(group).map_err(|error| error.in_group(group)),
+            _ => self.start(group).map_err(|error| self.located(error)),
         }
     }
 
-    fn start_selected(&mut self, group: usize, selected: &Selected) -> Result<bool> {
-        let Format::Parquet(metadata) = &self.meta.format else { return Ok(false) };
+    fn start_selected(&mut self, selected: &Selected) -> bool {
+        let Format::Parquet(metadata) = &self.meta.format else { return false };
         if fault_of(metadata.metadata().file_metadata().created_by()).is_some() {
-            return Ok(false);
+            return false;
         }
-        let Some(one) = with_offsets(metadata, &self.source, group, &self.columns) else { return Ok(false) };
+        let found = with_offsets(metadata, &self.source, self.group, &self.columns);
+        let Some((one, places)) = found else { return false };
         let rows = selected.of_rows(self.left);
         let reader = guarded(self.source.path(), || {
-            let builder = self.builder(self.source.clone(), one, &self.columns);
+            let builder = self.builder(Indexed::new(self.source.clone(), places), one, &self.columns);
             let builder = builder.with_row_groups(vec![0]).with_row_selection(rows);
             builder.with_row_selection_policy(RowSelectionPolicy::Selectors).build()
         });
-        self.open = Open::Parquet(Box::new(reader.map_err(|error| error.in_group(group))?));
-        Ok(true)
+        match reader {
+            Ok(reader) => self.open = Open::Parquet(Box::new(reader)),
+            Err(_) => return false,
+        }
+        true
+    }
+
+    /// Begins again without the page index, which has led wrong: with all rows that were not read yet, as those that
+    /// it selects may be others, too.
+    fn restart(&mut self) -> Result<()> {
+        let rows = self.meta.group_rows(self.group);
+        let read = self.selected.take().unwrap_or_default();
+        let rest = read.without_first(self.done, rows);
+        let Format::Parquet(metadata) = &self.meta.format else { return Err(self.short()) };
+        let reader = guarded(self.source.path(), || {
+            let builder = self.builder(self.source.clone(), metadata.clone(), &self.columns);
+            let builder = builder.with_row_groups(vec![self.group]).with_row_selection(rest.of_rows(rows));
+            builder.with_row_selection_policy(RowSelectionPolicy::Selectors).build()
+        })?;
+        self.open = Open::Parquet(Box::new(reader));
+        (self.done, self.left, self.is_indexed) = (0, rest.count(), false);
+        self.selected = Some(Arc::new(rest));
+        Ok(())
     }
 
     fn builder<T: ChunkReader + 'static>(
@@ -152,7 +190,33 @@ impl Scanner {
     /// The next rows of the open group, their columns in the order of the file; `None` at its end. Rows
     /// without columns come as their number alone.
     pub fn next_batch(&mut self) -> Result<Option<Rows>> {
-        self.batch().map_err(|error| error.in_group(self.group))
+        let batch = match self.batch() {
+            Err(_) if self.is_indexed => self.restart().and_then(|()| self.batch()),
+            batch => batch,
+        };
+        batch.map_err(|error| self.located(error))
+    }
+
+    /// Says in which group the damage is, and in which column.
+    fn located(&self, error: ReadError) -> ReadError {
+        let column = match error.problem {
+            Problem::Damaged(_) => self.damaged_column(),
+            _ => None,
+        };
+        error.at(self.group, column)
+    }
+
+    /// The first column that cannot be read alone.
+    fn damaged_column(&self) -> Option<&str> {
+        let Format::Parquet(metadata) = &self.meta.format else { return None };
+        let is_damaged = |column: &&usize| match self.reader(metadata, &[**column]) {
+            Ok(mut reader) => {
+                guarded(self.source.path(), || reader.try_for_each(|batch| batch.map(drop))).is_err()
+            }
+            Err(_) => true,
+        };
+        let column = self.columns.iter().find(is_damaged)?;
+        metadata.schema().fields().get(*column).map(|field| field.name().as_str())
     }
 
     fn batch(&mut self) -> Result<Option<Rows>> {
