@@ -12,7 +12,8 @@ from .python import unpack_wheel
 
 PGRX = "0.18.1"
 TOOLS = TARGET / "tools"
-LIBCLANG = ("/usr/lib/llvm-*/lib/libclang*.so*", "/usr/lib/*/libclang*.so*", "/usr/lib64/libclang*.so*")
+# Not libclang-cpp, which is another library.
+LIBCLANG = [f"{directory}/libclang{version}.so*" for directory in ("/usr/lib/llvm-*/lib", "/usr/lib/*", "/usr/lib64") for version in ("", "-[0-9]*")]
 CLANG_HEADERS = ("/usr/lib/llvm-*/lib/clang/*/include/stddef.h", "/usr/lib*/clang/*/include/stddef.h")
 
 
