@@ -29,6 +29,10 @@ HEADER = """##fileformat=VCFv{version}
 #CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO"""
 
 
+# From 4.4 on a genotype may say of its first allele, too, whether it is phased.
+EXPLICIT = {"4.2": (), "4.3": (), "4.4": ("/0|1", "|0|1", "/1"), "4.5": ("/0|1", "|0|1", "/1")}
+
+
 def write(value):
     """A value as the format writes it; NULL is '.', and of lists each item."""
     if value is None:
@@ -59,7 +63,7 @@ def make(version, rows, samples, seed=1):
         keys = pick(["GT", "GQ"], ["GT", "PL", "VAF"], ["GQ"])
         told = [{"sample": name, "GT": None, "GQ": None, "PL": None, "VAF": None} for name in samples]
         for sample in told:
-            values = {"GT": pick("0/1", "0|1", "./.", "1", "2|2|1"), "GQ": pick(None, 7, -1), "PL": pick(None, [0, 10, None], [255]), "VAF": pick(None, number())}
+            values = {"GT": pick("0/1", "0|1", "./.", "1", "2|2|1", *EXPLICIT[version]), "GQ": pick(None, 7, -1), "PL": pick(None, [0, 10, None], [255]), "VAF": pick(None, number())}
             sample.update({key: values[key] for key in keys})
         if samples:
             fields += [":".join(keys)] + [":".join(write(sample[key]) for key in keys) for sample in told]
@@ -85,7 +89,7 @@ def bgzip(data):
     return b"".join(blocks)
 
 
-@pytest.mark.parametrize("version", ["4.2", "4.3"])
+@pytest.mark.parametrize("version", EXPLICIT)
 @pytest.mark.parametrize("samples", [[], ["one"], ["NA00001", "NA00002", "with space"]])
 @pytest.mark.parametrize("way", ["column", "rows"])
 @pytest.mark.parametrize("pack", [bytes, bgzip])
