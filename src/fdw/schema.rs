@@ -4,6 +4,7 @@ use arrow::datatypes::{DataType, Field, IntervalUnit};
 use parquet::basic::LogicalType;
 
 use super::meta::{FileMeta, Format};
+use super::values::is_writable;
 use crate::encode::COLUMNS_KEY;
 
 impl FileMeta {
@@ -64,6 +65,17 @@ impl FileMeta {
     }
 }
 
+/// Lists in lists, and how deep.
+pub fn list_depth(data_type: &DataType) -> usize {
+    match data_type {
+        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
+            1 + list_depth(item.data_type())
+        }
+        DataType::Dictionary(_, values) => list_depth(values),
+        _ => 0,
+    }
+}
+
 fn sql_type(field: &Field) -> Option<String> {
     let name = match field.data_type() {
         DataType::Null => "text",
@@ -94,9 +106,14 @@ fn sql_type(field: &Field) -> Option<String> {
         DataType::Dictionary(_, values) => return sql_type(&Field::new("", DataType::clone(values), true)),
         DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
             let element = sql_type(item)?;
-            // An array of arrays is an array of more dimensions.
-            return Some(format!("{}[]", element.trim_end_matches("[]")));
+            // An array of arrays is an array of more dimensions; it has six at most.
+            return Some(match element.as_str() {
+                "json" => element,
+                _ if list_depth(field.data_type()) > 6 => "json".into(),
+                _ => format!("{}[]", element.trim_end_matches("[]")),
+            });
         }
+        DataType::Struct(_) | DataType::Map(..) if is_writable(field.data_type()) => "json",
         _ => return None,
     };
     Some(name.to_owned())

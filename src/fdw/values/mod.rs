@@ -17,6 +17,7 @@ mod numeric;
 mod parts;
 mod text;
 mod time;
+mod written;
 
 #[cfg(test)]
 mod tests;
@@ -24,7 +25,9 @@ mod tests;
 pub use decimals::{Decimals, Sum};
 pub use numeric::{NumericLimit, image};
 pub use parts::Parts;
+pub use text::{HAS_NUL, TOO_LARGE};
 pub use time::{DAY_MICROS, EPOCH_DAYS, EPOCH_MICROS};
+pub use written::{is_writable, written};
 
 /// The PostgreSQL type of a column, as far as values of it are made here.
 #[derive(Clone, Debug, PartialEq)]
@@ -100,7 +103,8 @@ pub fn fits(data_type: &DataType, target: &Target) -> bool {
         D::Dictionary(_, values) => fits(values, target),
         D::Boolean => *target == Target::Bool,
         D::Int8 | D::Int16 | D::Int32 | D::Int64 | D::UInt8 | D::UInt16 | D::UInt32 | D::UInt64 => {
-            matches!(target, Target::Int2 | Target::Int4 | Target::Int8 | Target::Oid | Target::Numeric(_))
+            use Target as T;
+            matches!(target, T::Int2 | T::Int4 | T::Int8 | T::Oid | T::Float4 | T::Float8 | T::Numeric(_))
         }
         D::Float16 | D::Float32 | D::Float64 => matches!(target, Target::Float4 | Target::Float8),
         D::Decimal32(..) | D::Decimal64(..) | D::Decimal128(..) | D::Decimal256(..) => {
