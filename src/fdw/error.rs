@@ -25,23 +25,40 @@ pub enum Problem {
     UnknownFormat,
     /// The bytes are not what the format says.
     Damaged(String),
+    /// They may well be, but they are not read.
+    Unsupported(String),
     /// The file is not the one that the scan began with.
     Changed,
     OutOfMemory(usize),
 }
+
+/// How this crate's readers and the decoders mark what is no damage.
+const UNSUPPORTED: &[&str] = &["unsupported: ", "NYI: ", "Not yet implemented: "];
 
 impl ReadError {
     pub fn new(path: &str, problem: Problem) -> ReadError {
         ReadError { path: path.to_owned(), problem }
     }
 
+    /// What a reader found wrong with a file's bytes, unless it says that it does not read such files.
     pub fn damaged(path: &str, why: impl fmt::Display) -> ReadError {
-        ReadError::new(path, Problem::Damaged(why.to_string()))
+        let why = why.to_string();
+        ReadError::new(
+            path,
+            match UNSUPPORTED.iter().find_map(|mark| why.split_once(mark)) {
+                Some((before, after)) => Problem::Unsupported(format!("{before}{after}")),
+                None => Problem::Damaged(why),
+            },
+        )
+    }
+
+    pub fn unsupported(path: &str, why: &str) -> ReadError {
+        ReadError::new(path, Problem::Unsupported(why.to_owned()))
     }
 
     /// Says in which row group or record batch, counted from 0, the damage is.
     pub fn in_group(mut self, group: usize) -> ReadError {
-        if let Problem::Damaged(why) = &mut self.problem {
+        if let Problem::Damaged(why) | Problem::Unsupported(why) = &mut self.problem {
             *why = format!("In row group or record batch {group}: {why}");
         }
         self

@@ -173,7 +173,7 @@ fn parse_footer(bytes: &[u8]) -> std::result::Result<(IpcMeta, Vec<Block>), Stri
     let footer = root_as_footer(bytes).map_err(|cause| cause.to_string())?;
     let schema = footer.schema().ok_or("its footer has no schema")?;
     if schema.endianness() != ipc::Endianness::Little {
-        return Err("its values are big-endian".into());
+        return Err("unsupported: its values are big-endian".into());
     }
     let schema = Arc::new(try_fb_to_schema(schema).map_err(|cause| cause.to_string())?);
     let dictionaries = footer.dictionaries().into_iter().flatten().copied().collect();

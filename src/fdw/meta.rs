@@ -22,6 +22,7 @@ pub struct FileMeta {
 }
 
 const PARQUET_MAGIC: &[u8] = b"PAR1";
+const ENCRYPTED_MAGIC: &[u8] = b"PARE";
 const IPC_MAGIC: &[u8] = b"ARROW1";
 
 /// The footer's length and the closing magic bytes.
@@ -59,14 +60,31 @@ impl FileMeta {
             Format::Parquet(read_parquet(source)?)
         } else if begin.starts_with(IPC_MAGIC) {
             Format::Ipc(IpcMeta::read(source)?)
+        } else if begin.starts_with(ENCRYPTED_MAGIC) {
+            return Err(ReadError::unsupported(path, "it is an encrypted Parquet file"));
         } else {
             return Err(ReadError::new(path, Problem::UnknownFormat));
         };
         let meta = FileMeta { id: source.id().clone(), format };
+        if meta.is_summary() {
+            return Err(ReadError::unsupported(
+                path,
+                "it is the summary of a dataset, whose rows are in other files",
+            ));
+        }
         if (0..meta.groups()).any(|group| i64::try_from(meta.group_rows(group)).is_err()) {
             return Err(ReadError::damaged(path, "a number of rows is negative"));
         }
         Ok(meta)
+    }
+
+    /// Column chunks may lie in other files: those of a dataset's `_metadata` do.
+    fn is_summary(&self) -> bool {
+        let Format::Parquet(metadata) = &self.format else { return false };
+        let name = |path: &str| path.rsplit('/').next().unwrap_or(path).to_owned();
+        let own = name(&self.id.path);
+        let mut chunks = metadata.metadata().row_groups().iter().flat_map(|group| group.columns());
+        chunks.any(|chunk| chunk.file_path().is_some_and(|path| !path.is_empty() && name(path) != own))
     }
 
     pub fn schema(&self) -> &SchemaRef {
