@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import duckdb
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from .support import export as export_parquet
@@ -384,3 +385,67 @@ def test_types_that_are_not_read(db, out, warnings):
     with raises("HV004") as caught:
         db.execute("SELECT * FROM h")
     assert "bigint" in caught.value.diag.message_hint
+
+
+def test_keys_with_names_that_postgresql_does_not_take(db, out):
+    hive(out, "parquet", [("ctid=5", pa.table({"ctid": [1], "a": [2]}))])
+    import_schema(db, "f", dir=out)
+    assert described(db, "f") == [("ctid_1", "bigint", ["virtual=ctid"]), ("a", "bigint", None)]
+    assert pairs(db, "f") == [(5, 2)]
+
+
+# Files that are not read
+
+
+def big_endian(footer):
+    """The schema's field endianness made to lie where that of its columns does, which is any number but 0."""
+    footer = bytearray(footer)
+
+    def field(table, number):
+        """Where a field of a table lies, and where its place is told (flatbuffers, vtables)."""
+        told = table - int.from_bytes(footer[table:table + 4], "little", signed=True) + 4 + 2 * number
+        return table + int.from_bytes(footer[told:told + 2], "little"), told
+
+    at = field(int.from_bytes(footer[:4], "little"), 1)[0]
+    schema = at + int.from_bytes(footer[at:at + 4], "little")
+    (_, endianness), (_, columns) = field(schema, 0), field(schema, 1)
+    footer[endianness:endianness + 2] = footer[columns:columns + 2]
+    return bytes(footer)
+
+
+def unread(out):
+    """Files, and a word of what they are."""
+    table = pa.table({"a": [1]})
+    (out / "encrypted.parquet").write_bytes(b"PARE" + b"\0" * 40 + b"\x20\0\0\0PARE")
+    write(out / "part.parquet", table)
+    metadata = pq.read_metadata(out / "part.parquet")
+    metadata.set_file_path("part.parquet")
+    metadata.write_metadata_file(str(out / "summary"))
+    deep = pa.int64()
+    for _ in range(70):
+        deep = pa.struct([("x", deep)])
+    write(out / "deep.parquet", pa.table({"a": pa.nulls(1, deep)}))
+    write(out / "big.arrow", table)
+    whole = (out / "big.arrow").read_bytes()
+    begin = len(whole) - 10 - int.from_bytes(whole[-10:-6], "little")
+    (out / "big.arrow").write_bytes(whole[:begin] + big_endian(whole[begin:-10]) + whole[-10:])
+    (out / "old.feather").write_bytes(b"FEA1" + b"\0" * 40 + b"FEA1")
+    return {"encrypted.parquet": "encrypted", "summary": "summary", "deep.parquet": "groups", "big.arrow": "big-endian", "old.feather": "Feather"}
+
+
+def test_files_that_are_not_read(db, out):
+    """Named as what they are, and not damaged."""
+    for name, word in unread(out).items():
+        for query in (f"IMPORT FOREIGN SCHEMA f FROM SERVER arrow_fdw INTO {db.schema} OPTIONS (file '{out}/{name}')",
+                      f"SELECT * FROM read_parquet('{out}/{name}') AS t(a int8)"):
+            with raises("0A000") as caught:
+                db.execute(query)
+            assert word in caught.value.diag.message_detail and name in caught.value.diag.message_primary
+    write(out / "part.parquet", pa.table({"a": [2]}))
+    assert db.execute(f"SELECT * FROM read_parquet('{out}/part.parquet') AS t(a int8)").fetchall() == [(2,)]
+
+
+def test_urls_are_not_read(db):
+    for path in ("s3://bucket/t.parquet", "https://host/t.parquet"):
+        with raises("0A000"):
+            db.execute(f"SELECT * FROM read_parquet('{path}') AS t(a int8)")

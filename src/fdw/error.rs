@@ -35,6 +35,9 @@ pub enum Problem {
 /// How this crate's readers and the decoders mark what is no damage.
 const UNSUPPORTED: &[&str] = &["unsupported: ", "NYI: ", "Not yet implemented: "];
 
+/// What the verifier of Arrow's metadata says of it (flatbuffers, InvalidFlatbuffer::DepthLimitReached).
+const TOO_DEEP: &str = "table depth limit reached";
+
 impl ReadError {
     pub fn new(path: &str, problem: Problem) -> ReadError {
         ReadError { path: path.to_owned(), problem }
@@ -43,13 +46,13 @@ impl ReadError {
     /// What a reader found wrong with a file's bytes, unless it says that it does not read such files.
     pub fn damaged(path: &str, why: impl fmt::Display) -> ReadError {
         let why = why.to_string();
-        ReadError::new(
-            path,
-            match UNSUPPORTED.iter().find_map(|mark| why.split_once(mark)) {
-                Some((before, after)) => Problem::Unsupported(format!("{before}{after}")),
-                None => Problem::Damaged(why),
-            },
-        )
+        if let Some((before, after)) = UNSUPPORTED.iter().find_map(|mark| why.split_once(mark)) {
+            return ReadError::unsupported(path, &format!("{before}{after}"));
+        }
+        match why.contains(TOO_DEEP) {
+            true => ReadError::unsupported(path, "its schema has more types in types than can be read"),
+            false => ReadError::new(path, Problem::Damaged(why)),
+        }
     }
 
     pub fn unsupported(path: &str, why: &str) -> ReadError {

@@ -23,6 +23,7 @@ pub struct FileMeta {
 
 const PARQUET_MAGIC: &[u8] = b"PAR1";
 const ENCRYPTED_MAGIC: &[u8] = b"PARE";
+const FEATHER_MAGIC: &[u8] = b"FEA1";
 const IPC_MAGIC: &[u8] = b"ARROW1";
 
 /// The footer's length and the closing magic bytes.
@@ -62,6 +63,8 @@ impl FileMeta {
             Format::Ipc(IpcMeta::read(source)?)
         } else if begin.starts_with(ENCRYPTED_MAGIC) {
             return Err(ReadError::unsupported(path, "it is an encrypted Parquet file"));
+        } else if begin.starts_with(FEATHER_MAGIC) {
+            return Err(ReadError::unsupported(path, "it is a Feather file of version 1"));
         } else {
             return Err(ReadError::new(path, Problem::UnknownFormat));
         };

@@ -52,6 +52,8 @@ pub fn written(array: &ArrayRef, json: bool) -> Result<ArrayRef, Misfit> {
     Ok(Arc::new(texts.finish()))
 }
 
+pub const NULL_KEY: &str = "a key of a map is NULL";
+
 type Written = Result<(), Reason>;
 
 fn write(array: &ArrayRef, row: usize, uuid: bool, out: &mut String) -> Written {
@@ -124,7 +126,7 @@ fn write_map(entries: &StructArray, out: &mut String) -> Written {
             out.push(',');
         }
         if keys.is_null(row) {
-            return Err(Reason::Malformed("a key of a map is NULL"));
+            return Err(Reason::Malformed(NULL_KEY));
         }
         write_string(keys.value(row), out);
         out.push(':');

@@ -375,9 +375,9 @@ impl Cause {
             Cause::Misfit(Reason::Malformed(values::HAS_NUL)) => {
                 "No type of PostgreSQL's has such texts: leave the column, or the row, out of the query."
             }
-            Cause::Misfit(Reason::Malformed(values::TOO_LARGE)) => {
-                "Leave the column, or the row, out of the query."
-            }
+            Cause::Misfit(Reason::Malformed(
+                values::TOO_LARGE | values::NO_ENTRY | values::NO_MEMORY | values::NULL_KEY,
+            )) => "Leave the column, or the row, out of the query.",
             Cause::Misfit(Reason::Malformed(RAGGED)) => "Declare the column as json, jsonb or text.",
             _ => "Give the column a type that holds the file's values, or declare it as text.",
         }

@@ -82,17 +82,19 @@ pub fn validate(pairs: &Pairs, catalog: Oid) -> Result<()> {
 }
 
 fn check_column(pairs: &Pairs) -> Result<()> {
-    let sources = pairs.iter().filter(|(name, _)| name != "occurrence").count();
     if let Some(text) = get(pairs, "occurrence")
-        && (occurrence(text).is_none() || sources > usize::from(get(pairs, "field").is_some()))
+        && occurrence(text).is_none()
     {
         return Err(invalid(format!("invalid value for option \"occurrence\": \"{text}\""))
-            .set_hint("Give a number from 1, with option field or alone."));
+            .set_hint("Give a number from 1."));
     }
-    match sources {
+    let is_field = |name: &str| name == "field" || name == "occurrence";
+    match pairs.len() {
         0 | 1 => Ok(()),
-        _ => Err(invalid("conflicting options".into())
-            .set_hint("A column has one of field, virtual, virtual_metadata and virtual_metadata_split.")),
+        _ if pairs.iter().all(|(name, _)| is_field(name)) => Ok(()),
+        _ => Err(invalid("conflicting options".into()).set_hint(
+            "A column has one of field, virtual, virtual_metadata and virtual_metadata_split; with field it may have occurrence.",
+        )),
     }
 }
 
