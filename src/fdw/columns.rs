@@ -6,8 +6,8 @@ use arrow::datatypes::{DataType, Int64Type};
 use super::meta::FileMeta;
 
 impl FileMeta {
-    /// Which column has a name, or is the `occurrence`th, from 1, of those that have it. Without `occurrence` the
-    /// error says how many have it, if more than one has.
+    /// Which column has a name, or is the `occurrence`th, from 1, of those that have it. Without `occurrence`
+    /// the error says how many have it, if more than one has.
     pub fn find(&self, name: &str, occurrence: Option<usize>) -> Result<Option<usize>, usize> {
         let fields = self.schema().fields().iter().enumerate();
         let mut found = fields.filter(|(_, field)| field.name() == name).map(|(at, _)| at);

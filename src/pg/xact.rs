@@ -72,11 +72,11 @@ unsafe extern "C-unwind" fn at_xact_end(event: pg_sys::XactEvent::Type, _arg: *m
     }
 }
 
-/// Runs what may raise an error, which becomes the result: in a subtransaction of its own, so that nothing stays
-/// open. A cancel, a lack of memory and bugs are errors still. Not for parallel workers, which have none.
+/// Runs what may raise an error, which becomes the result: in a subtransaction of its own, so that nothing
+/// stays open. A cancel, a lack of memory and bugs are errors still. Not for parallel workers, which have none.
 pub fn attempt<T>(work: impl FnOnce() -> T) -> Result<T, (Code, String)> {
-    // SAFETY: as PL/pgSQL runs a block with handlers (pl_exec.c, exec_stmt_block): what the work allocates lives in
-    // the caller's context, and owner and context are the caller's again afterwards.
+    // SAFETY: as PL/pgSQL runs a block with handlers (pl_exec.c, exec_stmt_block): what the work allocates
+    // lives in the caller's context, and owner and context are the caller's again afterwards.
     unsafe {
         let (context, owner) = (pg_sys::CurrentMemoryContext, pg_sys::CurrentResourceOwner);
         pg_sys::BeginInternalSubTransaction(std::ptr::null());

@@ -1,8 +1,8 @@
 //! Any array as text: scalars as PostgreSQL writes them, nested values as JSON.
 //!
-//! In JSON, numbers are numbers with all their digits, what JSON has no number for (NaN, infinity) and all other
-//! scalars are strings, and a map is an object whose keys are its keys' texts. Times are ISO 8601's, of UTC where they
-//! have a time zone; bytes are hexadecimal. The values of text need not be in the ranges of PostgreSQL's types.
+//! In JSON, numbers are numbers with all their digits, what JSON has no number for (NaN, infinity) and all
+//! other scalars are strings, and a map is an object whose keys are its keys' texts. Times are ISO 8601's, of
+//! UTC where they have a time zone; bytes are hexadecimal. No value need be in the range of PostgreSQL's types.
 
 use std::fmt::{Display, LowerExp, Write};
 use std::sync::Arc;

@@ -14,8 +14,8 @@ pub const MOST_COLUMNS: usize = 1600;
 /// Every table has columns of these names.
 const SYSTEM: &[&str] = &["ctid", "xmin", "cmin", "xmax", "cmax", "tableoid"];
 
-/// Names that PostgreSQL takes as they are stay so; the others are cut to its length, or get a number. Columns whose
-/// names no option can say are left out.
+/// Names that PostgreSQL takes as they are stay so; the others are cut to its length, or get a number. Columns
+/// whose names no option can say are left out.
 pub fn name_all(columns: Vec<Declared>) -> Vec<(String, Declared)> {
     let mut taken = HashSet::new();
     let kept: Vec<bool> =

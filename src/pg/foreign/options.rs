@@ -93,7 +93,8 @@ fn check_column(pairs: &Pairs) -> Result<()> {
         0 | 1 => Ok(()),
         _ if pairs.iter().all(|(name, _)| is_field(name)) => Ok(()),
         _ => Err(invalid("conflicting options".into()).set_hint(
-            "A column has one of field, virtual, virtual_metadata and virtual_metadata_split; with field it may have occurrence.",
+            "A column has one of field, virtual, virtual_metadata and virtual_metadata_split. \
+             With field it may have occurrence.",
         )),
     }
 }
