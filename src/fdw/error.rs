@@ -59,6 +59,15 @@ impl ReadError {
         ReadError::new(path, Problem::Unsupported(why.to_owned()))
     }
 
+    /// What is wrong with the bytes, alone.
+    pub fn why(self) -> String {
+        match self.problem {
+            Problem::Damaged(why) | Problem::Unsupported(why) => why,
+            Problem::Io(what, cause) => format!("could not {what}: {cause}"),
+            other => format!("{other:?}"),
+        }
+    }
+
     /// Says in which row group or record batch, counted from 0, the damage is.
     pub fn in_group(mut self, group: usize) -> ReadError {
         if let Problem::Damaged(why) | Problem::Unsupported(why) = &mut self.problem {
@@ -66,6 +75,13 @@ impl ReadError {
         }
         self
     }
+}
+
+/// A column that a file has and that cannot be read, and why.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LeftOut {
+    pub name: String,
+    pub why: String,
 }
 
 /// Runs a reader on bytes that anybody may have written: a panic of the decoder's is damage to the file.
@@ -79,7 +95,7 @@ pub fn guarded<T, E: fmt::Display>(
     }
 }
 
-fn panic_message(panic: &(dyn Any + Send)) -> String {
+pub fn panic_message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("the decoder gave up").to_owned()
 }

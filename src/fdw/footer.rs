@@ -2,26 +2,63 @@
 //!
 //! The decoder trusts two things in a footer that anybody may have written: it reserves memory for as many
 //! children as a group claims, and follows groups in groups by recursion. Neither failure can be caught, so that
-//! both are checked here. The footer is a Thrift struct in the compact protocol (thrift-compact-protocol.md),
-//! whose field 2 lists the schema's elements depth first (parquet.thrift, FileMetaData).
+//! both are checked here. What it does not know of is looked for, too: columns that are encrypted. The footer is a Thrift struct in the compact protocol, whose field 2 lists the schema's elements
+//! depth first (parquet.thrift, FileMetaData).
 
-/// Groups in groups. Each takes some kilobytes of stack, of which a backend has two megabytes.
-const DEEPEST: usize = 64;
+use super::thrift::{Checked, DEEPEST, I32, LIST, MALFORMED, Reader, STRUCT};
 
-const MALFORMED: &str = "its metadata is not in Thrift's compact protocol";
-
-type Checked<T> = Result<T, &'static str>;
-
-/// Checks the bytes between the last row group and the footer's length.
-pub fn check(footer: &[u8]) -> Checked<()> {
+/// Checks the bytes between the last row group and the footer's length; which of Parquet's columns are encrypted in
+/// a row group, up to the last that is.
+pub fn check(footer: &[u8]) -> Checked<Vec<bool>> {
     const SCHEMA: i64 = 2;
-    let mut children = Vec::new();
-    let mut reader = Reader { rest: footer };
-    reader.fields(DEEPEST, &mut |reader, field, kind| match (field, kind) {
-        (SCHEMA, LIST) => reader.elements(&mut children),
+    const ROW_GROUPS: i64 = 4;
+    let (mut children, mut encrypted) = (Vec::new(), Vec::new());
+    Reader { rest: footer }.fields(DEEPEST, &mut |reader, field, kind| match (field, kind) {
+        (SCHEMA, LIST) => reader.structs(&mut |reader| {
+            children.push(children_of(reader)?);
+            Ok(())
+        }),
+        (ROW_GROUPS, LIST) => reader.structs(&mut |reader| look_at_group(reader, &mut encrypted)),
         _ => reader.skip(kind, DEEPEST),
     })?;
-    check_tree(&children)
+    check_tree(&children)?;
+    Ok(encrypted)
+}
+
+/// How many children a schema element claims.
+fn children_of(reader: &mut Reader) -> Checked<i64> {
+    const NUM_CHILDREN: i64 = 5;
+    let mut count = 0;
+    reader.fields(DEEPEST, &mut |reader, field, kind| match (field, kind) {
+        (NUM_CHILDREN, I32) => {
+            count = reader.zigzag()?;
+            Ok(())
+        }
+        _ => reader.skip(kind, DEEPEST),
+    })?;
+    Ok(count)
+}
+
+fn look_at_group(reader: &mut Reader, encrypted: &mut Vec<bool>) -> Checked<()> {
+    const COLUMNS: i64 = 1;
+    let mut columns = 0..;
+    reader.fields(DEEPEST, &mut |reader, field, kind| match (field, kind) {
+        (COLUMNS, LIST) => {
+            reader.structs(&mut |reader| look_at_chunk(reader, columns.next().unwrap_or(0), encrypted))
+        }
+        _ => reader.skip(kind, DEEPEST),
+    })
+}
+
+fn look_at_chunk(reader: &mut Reader, column: usize, encrypted: &mut Vec<bool>) -> Checked<()> {
+    const CRYPTO_METADATA: i64 = 8;
+    reader.fields(DEEPEST, &mut |reader, field, kind| {
+        if (field, kind) == (CRYPTO_METADATA, STRUCT) {
+            encrypted.resize(encrypted.len().max(column + 1), false);
+            encrypted[column] = true;
+        }
+        reader.skip(kind, DEEPEST)
+    })
 }
 
 /// Of a Bloom filter's header: how long it is, and how long the bits behind it (parquet.thrift,
@@ -68,147 +105,6 @@ fn check_tree(children: &[i64]) -> Checked<()> {
     Ok(())
 }
 
-const TRUE: u8 = 1;
-const FALSE: u8 = 2;
-const BYTE: u8 = 3;
-const I16: u8 = 4;
-const I32: u8 = 5;
-const I64: u8 = 6;
-const DOUBLE: u8 = 7;
-const BINARY: u8 = 8;
-const LIST: u8 = 9;
-const SET: u8 = 10;
-const MAP: u8 = 11;
-const STRUCT: u8 = 12;
-
-struct Reader<'a> {
-    rest: &'a [u8],
-}
-
-impl Reader<'_> {
-    fn byte(&mut self) -> Checked<u8> {
-        let (byte, rest) = self.rest.split_first().ok_or(MALFORMED)?;
-        self.rest = rest;
-        Ok(*byte)
-    }
-
-    fn advance(&mut self, bytes: u64) -> Checked<()> {
-        let bytes = usize::try_from(bytes).map_err(|_| MALFORMED)?;
-        self.rest = self.rest.get(bytes..).ok_or(MALFORMED)?;
-        Ok(())
-    }
-
-    fn varint(&mut self) -> Checked<u64> {
-        let mut value = 0;
-        for shift in (0..64).step_by(7) {
-            let byte = self.byte()?;
-            value |= u64::from(byte & 0x7f) << shift;
-            if byte & 0x80 == 0 {
-                return Ok(value);
-            }
-        }
-        Err(MALFORMED)
-    }
-
-    fn zigzag(&mut self) -> Checked<i64> {
-        let value = self.varint()?;
-        Ok((value >> 1) as i64 ^ -((value & 1) as i64))
-    }
-
-    /// A struct's fields, by number and type; `visit` reads the value.
-    fn fields(
-        &mut self,
-        depth: usize,
-        visit: &mut dyn FnMut(&mut Self, i64, u8) -> Checked<()>,
-    ) -> Checked<()> {
-        if depth == 0 {
-            return Err("its metadata has more structs in structs than can be read");
-        }
-        let mut field = 0;
-        loop {
-            let header = self.byte()?;
-            if header == 0 {
-                return Ok(());
-            }
-            field = match header >> 4 {
-                0 => self.zigzag()?,
-                delta => field + i64::from(delta),
-            };
-            visit(self, field, header & 0xf)?;
-        }
-    }
-
-    /// The type of a list's items, and how many there are.
-    fn list(&mut self) -> Checked<(u8, u64)> {
-        let header = self.byte()?;
-        let size = match header >> 4 {
-            15 => self.varint()?,
-            size => u64::from(size),
-        };
-        Ok((header & 0xf, size))
-    }
-
-    /// The numbers of children of a list of schema elements.
-    fn elements(&mut self, children: &mut Vec<i64>) -> Checked<()> {
-        const NUM_CHILDREN: i64 = 5;
-        let (kind, size) = self.list()?;
-        for _ in 0..size {
-            if kind != STRUCT {
-                return Err(MALFORMED);
-            }
-            let mut count = 0;
-            self.fields(DEEPEST, &mut |reader, field, kind| match (field, kind) {
-                (NUM_CHILDREN, I32) => {
-                    count = reader.zigzag()?;
-                    Ok(())
-                }
-                _ => reader.skip(kind, DEEPEST),
-            })?;
-            children.push(count);
-        }
-        Ok(())
-    }
-
-    fn skip(&mut self, kind: u8, depth: usize) -> Checked<()> {
-        match kind {
-            TRUE | FALSE => Ok(()),
-            BYTE => self.advance(1),
-            I16 | I32 | I64 => self.varint().map(|_| ()),
-            DOUBLE => self.advance(8),
-            BINARY => {
-                let len = self.varint()?;
-                self.advance(len)
-            }
-            LIST | SET => {
-                let (kind, size) = self.list()?;
-                (0..size).try_for_each(|_| self.skip_item(kind, depth))
-            }
-            MAP => {
-                let size = self.varint()?;
-                let kinds = if size > 0 { self.byte()? } else { 0 };
-                (0..size).try_for_each(|_| {
-                    self.skip_item(kinds >> 4, depth)?;
-                    self.skip_item(kinds & 0xf, depth)
-                })
-            }
-            STRUCT => {
-                let inner = depth.checked_sub(1).ok_or(MALFORMED)?;
-                self.fields(inner, &mut |reader, _, kind| reader.skip(kind, inner))
-            }
-            _ => Err(MALFORMED),
-        }
-    }
-
-    /// As `skip`, where a boolean has a byte of its own and lists in lists count as depth.
-    fn skip_item(&mut self, kind: u8, depth: usize) -> Checked<()> {
-        match kind {
-            TRUE | FALSE => self.advance(1),
-            LIST | SET | MAP => self.skip(kind, depth.checked_sub(1).ok_or(MALFORMED)?),
-            _ => self.skip(kind, depth),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -236,7 +132,7 @@ mod tests {
     #[test]
     fn trees() {
         for good in [&[2, 0, 0][..], &[1, 1, 0], &[0], &[2, 1, 0, 1, 0]] {
-            assert_eq!(check(&footer(good)), Ok(()), "{good:?}");
+            assert_eq!(check(&footer(good)), Ok(Vec::new()), "{good:?}");
         }
         for bad in [&[i64::from(i32::MAX), 0][..], &[2, 0], &[-1, 0], &[1, 5, 0]] {
             assert!(check(&footer(bad)).is_err(), "{bad:?}");
@@ -244,7 +140,7 @@ mod tests {
         let deep: Vec<i64> = (0..100).map(|at| i64::from(at < 99)).collect();
         assert!(check(&footer(&deep)).is_err());
         let wide: Vec<i64> = (0..1000).map(|at| if at == 0 { 999 } else { 0 }).collect();
-        assert_eq!(check(&footer(&wide)), Ok(()));
+        assert_eq!(check(&footer(&wide)), Ok(Vec::new()));
     }
 
     #[test]

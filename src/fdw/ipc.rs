@@ -5,22 +5,27 @@
 
 use std::collections::HashMap;
 use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::iter::Peekable;
 use std::ops::Range;
-use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::buffer::Buffer;
 use arrow::datatypes::{DataType, SchemaRef, UnionMode};
-use arrow::ipc::convert::try_fb_to_schema;
 use arrow::ipc::reader::{FileDecoder, read_footer_length};
 use arrow::ipc::{self, Block, MetadataVersion, root_as_footer, root_as_message};
 
-use super::error::{ReadError, Result, guarded};
+use super::error::{LeftOut, ReadError, Result, guarded};
+use super::ipc_schema::IpcSchema;
 use super::source::{Source, zeroed};
 
 pub struct IpcMeta {
+    /// The columns that can be read.
     pub schema: SchemaRef,
+    pub left_out: Vec<LeftOut>,
+    /// All columns, and which of them those are that can be read.
+    layout: SchemaRef,
+    places: Vec<usize>,
     version: MetadataVersion,
     dictionaries: Vec<Block>,
     /// Of the footer.
@@ -57,9 +62,7 @@ impl IpcMeta {
             return Err(ReadError::damaged(path, "its footer is longer than the file"));
         };
         let bytes = source.read_at(at, len)?;
-        let mut meta = guarded(path, || parse_footer(&bytes))?;
-        let blocks = std::mem::take(&mut meta.1);
-        let mut meta = meta.0;
+        let (mut meta, blocks) = parse_footer(path, &bytes)?;
         for block in blocks {
             let message = read_message(source, &block)?;
             meta.batches.push(guarded(path, || meta.parse_batch(&message, block))?);
@@ -82,14 +85,19 @@ impl IpcMeta {
 
     fn parse_batch(&self, framed: &[u8], block: Block) -> std::result::Result<BatchMeta, String> {
         let message = root_as_message(unframed(framed)?).map_err(|cause| cause.to_string())?;
+        if message.version() < MetadataVersion::V4 {
+            return Err("unsupported: its record batches are laid out as before Arrow 0.8".into());
+        }
         let batch = message.header_as_record_batch().ok_or("a block is not a record batch")?;
-        let mut layout = Layout::new(&batch, self.version, block.bodyLength());
+        let mut layout = Layout::new(&batch, message.version(), block.bodyLength());
         let (mut nulls, mut buffers) = (Vec::new(), Vec::new());
         let rows = u64::try_from(batch.length()).map_err(|_| "a number of rows is negative")?;
-        for field in self.schema.fields() {
+        for (place, field) in self.layout.fields().iter().enumerate() {
             let (count, ranges) = layout.column(field.data_type(), batch.length())?;
-            nulls.push(count);
-            buffers.push(ranges);
+            if self.places.binary_search(&place).is_ok() {
+                nulls.push(count);
+                buffers.push(ranges);
+            }
         }
         let pairs = message.custom_metadata().into_iter().flatten();
         let metadata = pairs.filter_map(|pair| Some((pair.key()?.to_owned(), pair.value()?.to_owned())));
@@ -105,12 +113,23 @@ impl IpcMeta {
         self.batches.iter().map(ranges).sum()
     }
 
-    /// A decoder for the columns, in ascending order, with the file's dictionaries.
+    /// A decoder for the columns, in ascending order, with their dictionaries.
     pub fn decoder(&self, source: &Source, columns: &[usize]) -> Result<FileDecoder> {
-        let decoder = FileDecoder::new(self.schema.clone(), self.version);
-        let mut decoder = decoder.with_projection(columns.to_vec());
+        let places: Vec<usize> =
+            columns.iter().filter_map(|&column| self.places.get(column).copied()).collect();
+        // Messages may be of another version than the footer says, which the decoder lets be for this one alone;
+        // it goes by what each message says of itself.
+        let decoder = FileDecoder::new(self.layout.clone(), MetadataVersion::V1);
+        let mut decoder = decoder.with_projection(places);
+        let read = guarded(source.path(), || self.schema.project(columns))?;
         for block in &self.dictionaries {
             let (offset, len) = extent(source, block)?;
+            let message = source.read_at(offset, block.metaDataLength() as usize)?;
+            let id = guarded(source.path(), || dictionary_id(&message))?;
+            #[expect(deprecated, reason = "the format's numbers of dictionaries have no other name")]
+            if read.fields_with_dict_id(id).is_empty() {
+                continue;
+            }
             let buffer = Buffer::from_vec(source.read_at(offset, len)?);
             guarded(source.path(), || {
                 check_lengths(&buffer, dictionary_ranges(&buffer, block)?)?;
@@ -169,20 +188,23 @@ impl IpcMeta {
     }
 }
 
-fn parse_footer(bytes: &[u8]) -> std::result::Result<(IpcMeta, Vec<Block>), String> {
-    let footer = root_as_footer(bytes).map_err(|cause| cause.to_string())?;
-    let schema = footer.schema().ok_or("its footer has no schema")?;
+fn parse_footer(path: &str, bytes: &[u8]) -> Result<(IpcMeta, Vec<Block>)> {
+    let footer = guarded(path, || root_as_footer(bytes))?;
+    let lacking = |what| ReadError::damaged(path, format!("its footer has no {what}"));
+    let schema = footer.schema().ok_or_else(|| lacking("schema"))?;
     if schema.endianness() != ipc::Endianness::Little {
-        return Err("unsupported: its values are big-endian".into());
+        return Err(ReadError::unsupported(path, "its values are big-endian"));
     }
-    let schema = Arc::new(try_fb_to_schema(schema).map_err(|cause| cause.to_string())?);
+    let columns = guarded(path, || Ok::<_, Infallible>(IpcSchema::new(schema)))?;
+    let columns = columns.map_err(|why| ReadError::unsupported(path, &why))?;
     let dictionaries = footer.dictionaries().into_iter().flatten().copied().collect();
-    let blocks = footer.recordBatches().ok_or("its footer lists no record batches")?;
+    let blocks = footer.recordBatches().ok_or_else(|| lacking("list of record batches"))?;
     let pairs = footer.custom_metadata().into_iter().flatten();
     let metadata =
         pairs.filter_map(|pair| Some((pair.key()?.to_owned(), pair.value()?.to_owned()))).collect();
-    let version = footer.version();
-    let meta = IpcMeta { schema, version, dictionaries, metadata, batches: Vec::new() };
+    let IpcSchema { schema, layout, places, left_out } = columns;
+    let (version, batches) = (footer.version(), Vec::new());
+    let meta = IpcMeta { schema, left_out, layout, places, version, dictionaries, metadata, batches };
     Ok((meta, blocks.iter().copied().collect()))
 }
 
@@ -306,6 +328,12 @@ impl Layout {
         }
         Err("a buffer does not lie in its record batch".into())
     }
+}
+
+fn dictionary_id(framed: &[u8]) -> LayoutResult<i64> {
+    let message = root_as_message(unframed(framed)?).map_err(|cause| cause.to_string())?;
+    let dictionary = message.header_as_dictionary_batch().ok_or("a block is not a dictionary")?;
+    Ok(dictionary.id())
 }
 
 fn dictionary_ranges(block_bytes: &[u8], block: &Block) -> LayoutResult<Vec<Range<u64>>> {

@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
-use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
-use parquet::file::metadata::ParquetMetaDataReader;
+use parquet::arrow::arrow_reader::ArrowReaderMetadata;
 
-use super::error::{Problem, ReadError, Result, guarded};
-use super::footer;
+use super::decode::{PARQUET_MAGIC, read_parquet};
+use super::error::{LeftOut, Problem, ReadError, Result};
 use super::ipc::IpcMeta;
 use super::source::{FileId, Source};
 
@@ -19,48 +18,25 @@ pub enum Format {
 pub struct FileMeta {
     pub id: Arc<FileId>,
     pub format: Format,
+    /// Columns that cannot be read. The schema is without them.
+    pub left_out: Vec<LeftOut>,
 }
 
-const PARQUET_MAGIC: &[u8] = b"PAR1";
 const ENCRYPTED_MAGIC: &[u8] = b"PARE";
 const FEATHER_MAGIC: &[u8] = b"FEA1";
 const IPC_MAGIC: &[u8] = b"ARROW1";
-
-/// The footer's length and the closing magic bytes.
-const PARQUET_TRAILER: u64 = 8;
-
-fn read_parquet(source: &Source) -> Result<ArrowReaderMetadata> {
-    let path = source.path();
-    let Some(end) = source.id().size.checked_sub(PARQUET_TRAILER) else {
-        return Err(ReadError::damaged(path, "it is too short for a Parquet file"));
-    };
-    let trailer = source.read_at(end, PARQUET_TRAILER as usize)?;
-    if !trailer.ends_with(PARQUET_MAGIC) {
-        return Err(ReadError::damaged(path, "it does not end as a Parquet file that is not encrypted does"));
-    }
-    let len = u32::from_le_bytes([trailer[0], trailer[1], trailer[2], trailer[3]]);
-    let Some(begin) = end.checked_sub(len.into()) else {
-        return Err(ReadError::damaged(path, "its footer is longer than the file"));
-    };
-    let footer = source.read_at(begin, len as usize)?;
-    footer::check(&footer).map_err(|why| ReadError::damaged(path, why))?;
-    guarded(path, || {
-        let metadata = ParquetMetaDataReader::decode_metadata(&footer)?;
-        // The schema that Arrow writers store beside Parquet's is not looked at: Parquet's says all that
-        // PostgreSQL's types can use, and is the one that the data must follow.
-        let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-        ArrowReaderMetadata::try_new(Arc::new(metadata), options)
-    })
-}
 
 impl FileMeta {
     pub fn read(source: &Source) -> Result<FileMeta> {
         let path = source.path();
         let begin = source.read_at(0, source.id().size.min(IPC_MAGIC.len() as u64) as usize)?;
-        let format = if begin.starts_with(PARQUET_MAGIC) {
-            Format::Parquet(read_parquet(source)?)
+        let (format, left_out) = if begin.starts_with(PARQUET_MAGIC) {
+            let (metadata, left_out) = read_parquet(source)?;
+            (Format::Parquet(metadata), left_out)
         } else if begin.starts_with(IPC_MAGIC) {
-            Format::Ipc(IpcMeta::read(source)?)
+            let meta = IpcMeta::read(source)?;
+            let left_out = meta.left_out.clone();
+            (Format::Ipc(meta), left_out)
         } else if begin.starts_with(ENCRYPTED_MAGIC) {
             return Err(ReadError::unsupported(path, "it is an encrypted Parquet file"));
         } else if begin.starts_with(FEATHER_MAGIC) {
@@ -68,15 +44,16 @@ impl FileMeta {
         } else {
             return Err(ReadError::new(path, Problem::UnknownFormat));
         };
-        let meta = FileMeta { id: source.id().clone(), format };
+        let meta = FileMeta { id: source.id().clone(), format, left_out };
         if meta.is_summary() {
             return Err(ReadError::unsupported(
                 path,
                 "it is the summary of a dataset, whose rows are in other files",
             ));
         }
-        if (0..meta.groups()).any(|group| i64::try_from(meta.group_rows(group)).is_err()) {
-            return Err(ReadError::damaged(path, "a number of rows is negative"));
+        let mut groups = (0..meta.groups()).map(|group| i64::try_from(meta.group_rows(group)).ok());
+        if groups.try_fold(0_i64, |rows, group| rows.checked_add(group?)).is_none() {
+            return Err(ReadError::damaged(path, "a number of rows is negative, or too large"));
         }
         Ok(meta)
     }

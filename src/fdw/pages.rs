@@ -17,6 +17,7 @@ use super::bounds::{Bounds, leaf_of, page_bounds};
 use super::error::guarded;
 use super::footer;
 use super::meta::{FileMeta, Format};
+use super::page_header::PageHeader;
 use super::source::Source;
 
 /// The pages of one column of a row group.
@@ -145,7 +146,12 @@ pub fn with_offsets(
     let mut index = GroupIndex::default();
     for leaf in 0..descr.num_columns() {
         if columns.contains(&descr.get_column_root_idx(leaf)) {
-            let offsets = offset_index(source, row_group.columns().get(leaf)?)?;
+            let chunk = row_group.columns().get(leaf)?;
+            if let Some(dictionary) = chunk.dictionary_page_offset() {
+                let header = PageHeader::read(source, u64::try_from(dictionary).ok()?)?;
+                header.is_plausible().then_some(())?;
+            }
+            let offsets = offset_index(source, chunk)?;
             starts(&offsets, u64::try_from(row_group.num_rows()).ok()?)?;
             index.offsets.push((leaf, offsets));
         }

@@ -8,10 +8,12 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder, RowSelectionPolicy,
 };
+use parquet::file::reader::ChunkReader;
 
 use super::bloom::BloomFilter;
 use super::error::{ReadError, Result, guarded};
 use super::meta::{FileMeta, Format};
+use super::old_pages::{fault_of, mended};
 use super::pages::{Pages, Selected, with_offsets};
 use super::slices::Slices;
 use super::source::Source;
@@ -95,31 +97,49 @@ impl Scanner {
 
     fn start_selected(&mut self, group: usize, selected: &Selected) -> Result<bool> {
         let Format::Parquet(metadata) = &self.meta.format else { return Ok(false) };
+        if fault_of(metadata.metadata().file_metadata().created_by()).is_some() {
+            return Ok(false);
+        }
         let Some(one) = with_offsets(metadata, &self.source, group, &self.columns) else { return Ok(false) };
         let rows = selected.of_rows(self.left);
         let reader = guarded(self.source.path(), || {
-            let builder = self.builder(one).with_row_groups(vec![0]).with_row_selection(rows);
+            let builder = self.builder(self.source.clone(), one, &self.columns);
+            let builder = builder.with_row_groups(vec![0]).with_row_selection(rows);
             builder.with_row_selection_policy(RowSelectionPolicy::Selectors).build()
         });
         self.open = Open::Parquet(Box::new(reader.map_err(|error| error.in_group(group))?));
         Ok(true)
     }
 
-    fn builder(&self, metadata: ArrowReaderMetadata) -> ParquetRecordBatchReaderBuilder<Source> {
-        let roots = ProjectionMask::roots(metadata.parquet_schema(), self.columns.iter().copied());
-        ParquetRecordBatchReaderBuilder::new_with_metadata(self.source.clone(), metadata)
+    fn builder<T: ChunkReader + 'static>(
+        &self,
+        file: T,
+        metadata: ArrowReaderMetadata,
+        columns: &[usize],
+    ) -> ParquetRecordBatchReaderBuilder<T> {
+        let roots = ProjectionMask::roots(metadata.parquet_schema(), columns.iter().copied());
+        ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata)
             .with_projection(roots)
             .with_batch_size(self.batch_rows)
+    }
+
+    /// Of a whole row group.
+    fn reader(&self, metadata: &ArrowReaderMetadata, columns: &[usize]) -> Result<ParquetRecordBatchReader> {
+        let path = self.source.path();
+        if let Some((one, file)) = mended(metadata, &self.source, self.group, columns)? {
+            return guarded(path, || self.builder(file, one, columns).with_row_groups(vec![0]).build());
+        }
+        guarded(path, || {
+            let builder = self.builder(self.source.clone(), metadata.clone(), columns);
+            builder.with_row_groups(vec![self.group]).build()
+        })
     }
 
     fn start(&mut self, group: usize) -> Result<()> {
         self.open = match &self.meta.format {
             // Without columns there is nothing to read: the rows are only counted.
             _ if self.columns.is_empty() => Open::Nothing,
-            Format::Parquet(metadata) => {
-                let builder = self.builder(metadata.clone()).with_row_groups(vec![group]);
-                Open::Parquet(Box::new(guarded(self.source.path(), || builder.build())?))
-            }
+            Format::Parquet(metadata) => Open::Parquet(Box::new(self.reader(metadata, &self.columns)?)),
             Format::Ipc(_) if self.slices.is_some() => Open::Slices(0),
             Format::Ipc(ipc) => match &self.decoder {
                 Some(decoder) => Open::Ipc(ipc.read_batch(&self.source, decoder, group, &self.columns)?, 0),

@@ -1,7 +1,7 @@
 //! A file's columns as SQL declares them, and its metadata.
 
 use arrow::datatypes::{DataType, Field, IntervalUnit};
-use parquet::basic::LogicalType;
+use parquet::basic::{ConvertedType, LogicalType};
 
 use super::meta::{FileMeta, Format};
 use super::values::is_writable;
@@ -48,20 +48,25 @@ impl FileMeta {
 
     /// The type that suits a column; `None` where PostgreSQL has none without a name.
     pub fn sql_type(&self, column: usize) -> Option<String> {
-        let field = self.schema().fields().get(column)?;
-        match self.logical_type(column) {
-            Some(LogicalType::Uuid) => Some("uuid".into()),
-            Some(LogicalType::Json) => Some("json".into()),
-            _ => sql_type(field),
-        }
+        sql_type(self.schema().fields().get(column)?, self.annotated(column))
     }
 
-    /// Of a Parquet column that is not nested.
-    fn logical_type(&self, column: usize) -> Option<LogicalType> {
+    /// The type that Parquet's annotation tells of a column's values, or of its lists' items, and Arrow's type
+    /// does not.
+    fn annotated(&self, column: usize) -> Option<&'static str> {
         let Format::Parquet(metadata) = &self.format else { return None };
-        let descr = metadata.parquet_schema();
-        let field = descr.root_schema().get_fields().get(column)?;
-        field.is_primitive().then(|| field.get_basic_info().logical_type_ref().cloned()).flatten()
+        let mut field = metadata.parquet_schema().root_schema().get_fields().get(column)?;
+        while field.is_group() {
+            let [only] = field.get_fields() else { return None };
+            field = only;
+        }
+        let info = field.get_basic_info();
+        match (info.logical_type_ref(), info.converted_type()) {
+            (Some(LogicalType::Uuid), _) => Some("uuid"),
+            (Some(LogicalType::Json), _) | (None, ConvertedType::JSON) => Some("json"),
+            (Some(LogicalType::Enum), _) | (None, ConvertedType::ENUM) => Some("text"),
+            _ => None,
+        }
     }
 }
 
@@ -76,7 +81,23 @@ pub fn list_depth(data_type: &DataType) -> usize {
     }
 }
 
-fn sql_type(field: &Field) -> Option<String> {
+/// Structs or maps, or lists of them.
+fn is_document(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Struct(_) | DataType::Map(..) => true,
+        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
+            is_document(item.data_type())
+        }
+        DataType::Dictionary(_, values) => is_document(values),
+        _ => false,
+    }
+}
+
+fn sql_type(field: &Field, annotated: Option<&str>) -> Option<String> {
+    // An array has six dimensions at most.
+    if is_document(field.data_type()) || list_depth(field.data_type()) > 6 {
+        return is_writable(field.data_type()).then(|| "json".into());
+    }
     let name = match field.data_type() {
         DataType::Null => "text",
         DataType::Boolean => "boolean",
@@ -103,18 +124,15 @@ fn sql_type(field: &Field) -> Option<String> {
             "bytea"
         }
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "text",
-        DataType::Dictionary(_, values) => return sql_type(&Field::new("", DataType::clone(values), true)),
-        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
-            let element = sql_type(item)?;
-            // An array of arrays is an array of more dimensions; it has six at most.
-            return Some(match element.as_str() {
-                "json" => element,
-                _ if list_depth(field.data_type()) > 6 => "json".into(),
-                _ => format!("{}[]", element.trim_end_matches("[]")),
-            });
+        DataType::Dictionary(_, values) => {
+            return sql_type(&Field::new("", DataType::clone(values), true), annotated);
         }
-        DataType::Struct(_) | DataType::Map(..) if is_writable(field.data_type()) => "json",
+        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
+            let element = sql_type(item, annotated)?;
+            // An array of arrays is an array of more dimensions.
+            return Some(format!("{}[]", element.trim_end_matches("[]")));
+        }
         _ => return None,
     };
-    Some(name.to_owned())
+    Some(annotated.unwrap_or(name).to_owned())
 }

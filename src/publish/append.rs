@@ -47,6 +47,12 @@ impl Append {
         if meta.version() != MetadataVersion::V5 || meta.has_dictionaries() {
             return Err(misfit(path, "It has dictionaries, or is in a format before Arrow 1.0.".into()));
         }
+        if let Some(column) = meta.left_out.first() {
+            return Err(misfit(
+                path,
+                format!("Its column \"{}\" is of a type that is not known.", column.name),
+            ));
+        }
         let blocks = meta.blocks();
         let start = |block: &Block| block.offset() as u64;
         let end = |block: &Block| start(block) + block.metaDataLength() as u64 + block.bodyLength() as u64;

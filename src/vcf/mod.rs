@@ -15,6 +15,7 @@ mod tests;
 
 use std::fmt;
 use std::io::{self, BufRead};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -93,15 +94,23 @@ fn convert_text(
     sink: &mut dyn Sink,
 ) -> Result<u64, VcfError> {
     let mut reader = noodles::io::Reader::new(input);
-    let header = reader.read_header().map_err(|cause| of_io(None, cause))?;
+    let header = caught(None, || reader.read_header().map_err(|cause| of_io(None, cause)))?;
     let mut table = Table::new(&header, samples);
     sink.begin(table.schema()).map_err(of_sink)?;
     let (mut rows, mut number) = (0, 0);
-    for record in reader.record_bufs(&header) {
+    let mut records = reader.record_bufs(&header);
+    loop {
         number += 1;
-        let record = record.map_err(|cause| of_io(Some(number), cause))?;
-        let invalid = |cause| VcfError { record: Some(number), cause: Cause::Invalid(cause) };
-        table.append(&record).map_err(invalid)?;
+        let at = Some(number);
+        let found = caught(at, || {
+            let Some(record) = records.next() else { return Ok(None) };
+            let record = record.map_err(|cause| of_io(at, cause))?;
+            let appended = table.append(&record);
+            appended.map(Some).map_err(|cause| VcfError { record: at, cause: Cause::Invalid(cause) })
+        });
+        if found?.is_none() {
+            break;
+        }
         if table.rows() >= batch_rows {
             rows += flush(&mut table, sink)?;
         }
@@ -113,6 +122,12 @@ fn convert_text(
         rows += flush(&mut table, sink)?;
     }
     Ok(rows)
+}
+
+/// Runs what reads bytes that anybody may have written: a panic there is damage to the file.
+fn caught<T>(record: Option<u64>, work: impl FnOnce() -> Result<T, VcfError>) -> Result<T, VcfError> {
+    let damaged = || VcfError { record, cause: Cause::Invalid("it cannot be taken apart".into()) };
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(damaged()))
 }
 
 fn flush(table: &mut Table, sink: &mut dyn Sink) -> Result<u64, VcfError> {

@@ -71,6 +71,14 @@ impl Column {
 
     fn in_schema(&self, meta: &FileMeta, field: &str, occurrence: Option<usize>) -> Result<FileColumn> {
         let path = &meta.id.path;
+        if let Some(left_out) = meta.left_out.iter().find(|column| column.name == *field) {
+            return Err(error(
+                Code::ERRCODE_FEATURE_NOT_SUPPORTED,
+                format!("column \"{field}\" of file \"{path}\" cannot be read"),
+            )
+            .set_detail(in_message(format!("What is the matter: {}.", left_out.why)))
+            .set_hint("The file's other columns can be read without it."));
+        }
         let at = match meta.find(field, occurrence) {
             Ok(Some(at)) => at,
             Ok(None) if self.may_be_missing => return self.of_text(path, None).map(FileColumn::Constant),

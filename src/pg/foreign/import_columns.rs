@@ -7,7 +7,7 @@ use arrow::datatypes::DataType;
 use super::column::Value;
 use super::import::{Declared, Origin};
 use super::{metadata, report};
-use crate::fdw::{DataFile, FileMeta, Keys, Pattern, Source, common_type, list_depth};
+use crate::fdw::{DataFile, FileMeta, Keys, LeftOut, Pattern, Source, common_type, list_depth};
 use crate::pg::error::{Result, warning};
 use crate::pg::{catalog, check_for_interrupts};
 
@@ -19,6 +19,8 @@ pub struct Columns {
     places: HashMap<(String, usize), usize>,
     /// Names that two columns of a file have.
     ambiguous: HashSet<String>,
+    /// That cannot be read in a file, by name.
+    left_out: Vec<LeftOut>,
     files: usize,
 }
 
@@ -92,12 +94,29 @@ impl Columns {
                 });
             }
         }
+        for column in &meta.left_out {
+            let is_known = is_new || self.places.contains_key(&(column.name.clone(), 1));
+            if is_known && !self.is_left_out(&column.name) {
+                self.left_out.push(column.clone());
+            }
+        }
+    }
+
+    fn is_left_out(&self, name: &str) -> bool {
+        self.left_out.iter().any(|column| column.name == name)
     }
 
     /// The columns that can be read, and the keys that no column has the name of.
     pub fn declare(&self, files: &[DataFile], keys: &[Key], may_be_missing: bool) -> Result<Vec<Declared>> {
         let mut columns = Vec::new();
-        for found in &self.found {
+        for column in &self.left_out {
+            warning(
+                "a column is left out",
+                format!("Column \"{}\" cannot be read: {}.", column.name, column.why),
+                "The other columns can be read without it.",
+            );
+        }
+        for found in self.found.iter().filter(|found| !self.is_left_out(&found.name)) {
             check_for_interrupts();
             let key = keys.iter().find(|key| found.occurrence == 1 && key.name == found.name);
             let (sql_type, source) = match key {
