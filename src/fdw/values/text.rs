@@ -10,7 +10,7 @@ use crate::types::Reason;
 
 /// A varlena's header of four bytes; longer values than a header can tell do not exist.
 const HEADER: usize = 4;
-const LONGEST: usize = (1 << 30) - 1 - HEADER;
+pub const LONGEST: usize = (1 << 30) - 1 - HEADER;
 pub const TOO_LARGE: &str = "a value of PostgreSQL is smaller than 1 GB";
 pub const HAS_NUL: &str = "text of PostgreSQL cannot have a NUL character";
 

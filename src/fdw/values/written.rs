@@ -8,9 +8,11 @@ use std::fmt::{Display, LowerExp, Write};
 use std::sync::Arc;
 
 use arrow::array::*;
+use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::*;
 
-use super::{Misfit, UNEXPECTED, without_dictionary};
+use super::text::{LONGEST, TOO_LARGE};
+use super::{Misfit, NO_MEMORY, UNEXPECTED, without_dictionary};
 use crate::types::Reason;
 
 /// Whether arrays of a type have a text. Of fields with one name JSON's readers keep one.
@@ -34,22 +36,24 @@ pub fn is_writable(data_type: &DataType) -> bool {
 pub fn written(array: &ArrayRef, json: bool) -> Result<ArrayRef, Misfit> {
     let array = without_dictionary(array)?;
     let nulls = array.logical_nulls();
-    let mut texts = LargeStringBuilder::new();
+    let (mut texts, mut offsets) = (Vec::new(), vec![0]);
     let mut text = String::new();
     for row in 0..array.len() {
-        if nulls.as_ref().is_some_and(|nulls| nulls.is_null(row)) {
-            texts.append_null();
-            continue;
-        }
         text.clear();
-        let done = match leaf(&array, row, false) {
-            Some(leaf) if !json => leaf.map(|(value, _)| text.push_str(&value)),
-            _ => write(&array, row, false, &mut text),
-        };
-        done.map_err(|reason| Misfit { row, reason })?;
-        texts.append_value(&text);
+        if nulls.as_ref().is_none_or(|nulls| nulls.is_valid(row)) {
+            let done = match leaf(&array, row, false) {
+                Some(leaf) if !json => leaf.map(|(value, _)| text.push_str(&value)),
+                _ => write(&array, row, false, &mut text),
+            };
+            done.map_err(|reason| Misfit { row, reason })?;
+        }
+        let room = texts.try_reserve(text.len());
+        room.map_err(|_| Misfit { row, reason: Reason::Malformed(NO_MEMORY) })?;
+        texts.extend_from_slice(text.as_bytes());
+        offsets.push(texts.len() as i64);
     }
-    Ok(Arc::new(texts.finish()))
+    let made = LargeStringArray::try_new(OffsetBuffer::new(offsets.into()), texts.into(), nulls);
+    made.map(|texts| Arc::new(texts) as ArrayRef).map_err(|_| Misfit { row: 0, reason: UNEXPECTED })
 }
 
 pub const NULL_KEY: &str = "a key of a map is NULL";
@@ -94,6 +98,9 @@ fn write_list(items: &ArrayRef, uuid: bool, out: &mut String) -> Written {
     for row in 0..items.len() {
         if row > 0 {
             out.push(',');
+        }
+        if out.len() > LONGEST {
+            return Err(Reason::Malformed(TOO_LARGE));
         }
         write(items, row, uuid, out)?;
     }
