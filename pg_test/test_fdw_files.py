@@ -282,7 +282,7 @@ def read_or_fail(connection):
         assert not connection.closed, "the server went down"
         diagnostic = error.diag
         assert str(connection.file) in diagnostic.message_primary, diagnostic.message_primary
-        assert diagnostic.sqlstate[:2] in ("HV", "22", "58", "53", "0A") and diagnostic.message_hint, diagnostic.sqlstate
+        assert diagnostic.sqlstate[:2] in ("HV", "0A", "22", "58", "53") and diagnostic.message_hint, diagnostic.sqlstate
         return False
 
 
