@@ -206,11 +206,13 @@ fn ipc_bounds(meta: &IpcMeta, column: usize) -> Bounds {
     let data_type = field.data_type();
     let ours = meta.schema.metadata().contains_key(COLUMNS_KEY);
     let key = format!("{KEY}{}", field.name());
+    // A name that two columns have does not say whose bounds they are.
+    let is_one = meta.schema.fields().iter().filter(|other| other.name() == field.name()).count() == 1;
     let stated: Vec<Option<(&str, &str)>> = meta
         .batches
         .iter()
         .map(|batch| batch.metadata.get(&key)?.split_once(','))
-        .map(|pair| pair.filter(|_| ours || is_whole(data_type)))
+        .map(|pair| pair.filter(|_| is_one && (ours || is_whole(data_type))))
         .collect();
     let mins = parse(data_type, stated.iter().map(|pair| pair.map(|(min, _)| min)));
     let maxes = parse(data_type, stated.iter().map(|pair| pair.map(|(_, max)| max)));

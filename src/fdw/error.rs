@@ -32,13 +32,27 @@ pub enum Problem {
     OutOfMemory(usize),
 }
 
+/// How this crate's readers and the decoders mark what is no damage.
+const UNSUPPORTED: &[&str] = &["unsupported: ", "NYI: ", "Not yet implemented: "];
+
+/// What the verifier of Arrow's metadata says of it (flatbuffers, InvalidFlatbuffer::DepthLimitReached).
+const TOO_DEEP: &str = "table depth limit reached";
+
 impl ReadError {
     pub fn new(path: &str, problem: Problem) -> ReadError {
         ReadError { path: path.to_owned(), problem }
     }
 
+    /// What a reader found wrong with a file's bytes, unless it says that it does not read such files.
     pub fn damaged(path: &str, why: impl fmt::Display) -> ReadError {
-        ReadError::new(path, Problem::Damaged(why.to_string()))
+        let why = why.to_string();
+        if let Some((before, after)) = UNSUPPORTED.iter().find_map(|mark| why.split_once(mark)) {
+            return ReadError::unsupported(path, &format!("{before}{after}"));
+        }
+        match why.contains(TOO_DEEP) {
+            true => ReadError::unsupported(path, "its schema has more types in types than can be read"),
+            false => ReadError::new(path, Problem::Damaged(why)),
+        }
     }
 
     pub fn unsupported(path: &str, why: &str) -> ReadError {
@@ -56,7 +70,7 @@ impl ReadError {
 
     /// Says in which row group or record batch, counted from 0, the damage is, and in which column.
     pub fn at(mut self, group: usize, column: Option<&str>) -> ReadError {
-        if let Problem::Damaged(why) = &mut self.problem {
+        if let Problem::Damaged(why) | Problem::Unsupported(why) = &mut self.problem {
             let column = column.map(|name| format!(", column \"{name}\"")).unwrap_or_default();
             *why = format!("In row group or record batch {group}{column}: {why}");
         }

@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 
 use super::error::{Problem, ReadError, Result};
-use super::pattern::{Keys, Pattern, hive_keys};
+use super::pattern::{Keys, Pattern, add_hive_keys};
 
 /// The files, as the table's options name them.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,10 +39,12 @@ impl FileSet {
         };
         let describe = |path: String| {
             let below = path.strip_prefix(root).unwrap_or(&path).trim_start_matches('/');
-            let mut keys = hive_keys(below);
-            if let Some(pattern) = pattern {
-                keys.extend(pattern.matches(below)?);
-            }
+            let mut keys = match pattern {
+                Some(pattern) => pattern.matches(below)?,
+                None => Keys::new(),
+            };
+            // Of the whole path, so that a file says the same by itself and among those of a directory.
+            add_hive_keys(&path, &mut keys);
             Some(DataFile { path, keys })
         };
         Ok(paths.into_iter().filter_map(describe).collect())
@@ -59,7 +61,7 @@ fn walk(directory: &Path, suffix: &str, found: &mut Vec<String>) -> Result<()> {
         let path = entry.path();
         let Ok(name) = entry.file_name().into_string() else {
             let name = entry.file_name().to_string_lossy().into_owned();
-            return Err(ReadError::damaged(&format!("{shown}/{name}"), "its name is not UTF-8"));
+            return Err(ReadError::unsupported(&format!("{shown}/{name}"), "its name is not UTF-8"));
         };
         if name.starts_with(['.', '_']) {
             continue;

@@ -129,7 +129,7 @@ fn check_tree(children: &[i64]) -> Checked<()> {
             open.pop();
         }
         if open.len() > DEEPEST {
-            return Err("its schema has more groups in groups than can be read");
+            return Err("unsupported: its schema has more groups in groups than can be read");
         }
     }
     Ok(())

@@ -25,6 +25,8 @@ pub struct FileMeta {
     schema: SchemaRef,
 }
 
+const ENCRYPTED_MAGIC: &[u8] = b"PARE";
+const FEATHER_MAGIC: &[u8] = b"FEA1";
 const IPC_MAGIC: &[u8] = b"ARROW1";
 
 impl FileMeta {
@@ -38,6 +40,10 @@ impl FileMeta {
             let meta = IpcMeta::read(source)?;
             let (schema, left_out) = (meta.schema.clone(), meta.left_out.clone());
             (Format::Ipc(meta), schema, left_out)
+        } else if begin.starts_with(ENCRYPTED_MAGIC) {
+            return Err(ReadError::unsupported(path, "it is an encrypted Parquet file"));
+        } else if begin.starts_with(FEATHER_MAGIC) {
+            return Err(ReadError::unsupported(path, "it is a Feather file of version 1"));
         } else {
             return Err(ReadError::new(path, Problem::UnknownFormat));
         };

@@ -14,7 +14,7 @@ enum Piece {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pattern(Vec<Piece>);
 
-/// The keys of one path and the text that each stands for there; `None`: NULL.
+/// The keys of one path, each once, and the text that it stands for there; `None`: NULL.
 pub type Keys = Vec<(String, Option<String>)>;
 
 impl Pattern {
@@ -122,12 +122,17 @@ fn matches(pieces: &[Piece], text: &str, keys: &mut Keys) -> bool {
 /// What Hive writes for NULL.
 const HIVE_NULL: &str = "__HIVE_DEFAULT_PARTITION__";
 
-/// The keys that the directories of a path tell: `year=1993/mode=AIR/part-0.parquet`.
-pub fn hive_keys(path: &str) -> Keys {
+/// Adds the keys that the directories of a path tell, `year=1993/mode=AIR/part-0.parquet`, unless they are known.
+/// DuckDB takes `null`, in whatever case, for NULL too.
+pub fn add_hive_keys(path: &str, keys: &mut Keys) {
     let directories = path.rsplit_once('/').map_or("", |(directories, _)| directories);
-    let pairs = directories.split('/').filter_map(|part| part.split_once('='));
-    let value = |value: &str| (value != HIVE_NULL).then(|| percent_decoded(value));
-    pairs.filter(|(key, _)| !key.is_empty()).map(|(key, text)| (percent_decoded(key), value(text))).collect()
+    for (key, text) in directories.split('/').filter_map(|part| part.split_once('=')) {
+        let key = percent_decoded(key);
+        if !key.is_empty() && keys.iter().all(|(known, _)| *known != key) {
+            let is_null = text == HIVE_NULL || text.eq_ignore_ascii_case("null");
+            keys.push((key, (!is_null).then(|| percent_decoded(text))));
+        }
+    }
 }
 
 /// Hive escapes what a path cannot hold as % and two digits. What is not such an escape stays as it is.
@@ -196,12 +201,22 @@ mod tests {
 
     #[test]
     fn hive_directories() {
-        let found = hive_keys("x/year=1993/mode=REG%20AIR/n=__HIVE_DEFAULT_PARTITION__/a=b.parquet");
-        let value = |text: &str| Some(text.to_string());
+        let keys = |path: &str, mut keys: Keys| {
+            add_hive_keys(path, &mut keys);
+            keys
+        };
+        let pair = |key: &str, value: Option<&str>| (key.to_string(), value.map(str::to_string));
         assert_eq!(
-            found,
-            [("year".into(), value("1993")), ("mode".into(), value("REG AIR")), ("n".into(), None)]
+            keys("x/year=1993/mode=REG%20AIR/n=__HIVE_DEFAULT_PARTITION__/a=b.parquet", Keys::new()),
+            [pair("year", Some("1993")), pair("mode", Some("REG AIR")), pair("n", None)]
         );
+        assert_eq!(
+            keys("a=null/b=Null/c=/d=nul/x", Keys::new()).iter().filter(|(_, value)| value.is_none()).count(),
+            2
+        );
+        // Each once: the first directory's, and none that the pattern has.
+        let known = pair("p", Some("1"));
+        assert_eq!(keys("p=2/q=3/q=4/x", vec![known.clone()]), [known, pair("q", Some("3"))]);
         assert_eq!(percent_decoded("100%é%zz%41"), "100%é%zzA");
     }
 }

@@ -5,6 +5,7 @@ use parquet::basic::{ConvertedType, LogicalType};
 
 use super::meta::{FileMeta, Format};
 use super::values::has_zone;
+use super::values::is_writable;
 use crate::encode::COLUMNS_KEY;
 
 impl FileMeta {
@@ -70,7 +71,34 @@ impl FileMeta {
     }
 }
 
+/// Lists in lists, and how deep.
+pub fn list_depth(data_type: &DataType) -> usize {
+    match data_type {
+        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
+            1 + list_depth(item.data_type())
+        }
+        DataType::Dictionary(_, values) => list_depth(values),
+        _ => 0,
+    }
+}
+
+/// Structs or maps, or lists of them.
+fn is_document(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Struct(_) | DataType::Map(..) => true,
+        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
+            is_document(item.data_type())
+        }
+        DataType::Dictionary(_, values) => is_document(values),
+        _ => false,
+    }
+}
+
 fn sql_type(field: &Field, annotated: Option<&str>) -> Option<String> {
+    // An array has six dimensions at most.
+    if is_document(field.data_type()) || list_depth(field.data_type()) > 6 {
+        return is_writable(field.data_type()).then(|| "json".into());
+    }
     let name = match field.data_type() {
         DataType::Null => "text",
         DataType::Boolean => "boolean",
@@ -97,7 +125,7 @@ fn sql_type(field: &Field, annotated: Option<&str>) -> Option<String> {
             "bytea"
         }
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "text",
-        DataType::Dictionary(_, values) if !values.is_nested() => {
+        DataType::Dictionary(_, values) => {
             return sql_type(&Field::new("", DataType::clone(values), true), annotated);
         }
         DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {

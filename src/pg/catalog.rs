@@ -2,11 +2,11 @@
 
 use std::ffi::{CStr, CString};
 
-use pgrx::pg_sys;
-use pgrx::pg_sys::Oid;
+use pgrx::pg_sys::{self, Oid};
 
 use super::encoding::{from_utf8, name_to_utf8};
 use super::error::{Code, Result, error};
+use super::xact::attempt;
 
 /// A relation, open and locked. Dropping it keeps the lock until the transaction ends, as COPY does.
 pub struct Table {
@@ -375,9 +375,15 @@ pub fn type_name(type_oid: Oid, typmod: i32) -> String {
     unsafe { name_to_utf8(pg_sys::format_type_extended(type_oid, typmod, flags.into())) }
 }
 
-/// The type that a text names, with its modifier; `None` where there is none of that name.
+/// The type that a text of anybody's names, with its modifier; `None` where there is none of that name. The error
+/// is PostgreSQL's about a text that names no type at all.
+pub fn find_type(text: &str) -> std::result::Result<Option<(Oid, i32)>, String> {
+    attempt(|| type_of_name(text)).map_err(|(_, message)| message)
+}
+
+/// The same of a name that is one; PostgreSQL's own error for others.
 #[cfg(feature = "pg15")]
-pub fn find_type(text: &str) -> Option<(Oid, i32)> {
+pub fn type_of_name(text: &str) -> Option<(Oid, i32)> {
     let text = CString::new(from_utf8(text)).ok()?;
     let (mut type_oid, mut typmod) = (pg_sys::InvalidOid, -1);
     // SAFETY: a C string; a name that is not known gives no type.
@@ -386,7 +392,7 @@ pub fn find_type(text: &str) -> Option<(Oid, i32)> {
 }
 
 #[cfg(not(feature = "pg15"))]
-pub fn find_type(text: &str) -> Option<(Oid, i32)> {
+pub fn type_of_name(text: &str) -> Option<(Oid, i32)> {
     let text = CString::new(from_utf8(text)).ok()?;
     let (mut type_oid, mut typmod) = (pg_sys::InvalidOid, -1);
     let mut errors =
@@ -396,6 +402,40 @@ pub fn find_type(text: &str) -> Option<(Oid, i32)> {
         pg_sys::parseTypeString(text.as_ptr(), &mut type_oid, &mut typmod, (&raw mut errors).cast())
     };
     (found && type_oid != pg_sys::InvalidOid).then_some((type_oid, typmod))
+}
+
+/// The first two characters of a SQLSTATE.
+pub fn error_class(code: Code) -> [u8; 2] {
+    let character = |shift: i32| (code as i32 >> shift & 0x3f) as u8 + b'0';
+    [character(0), character(6)]
+}
+
+/// Whether a column of the type can have values made of texts: a pseudo-type has none, and some types' input
+/// functions take no text, as pg_node_tree's. Only a call tells.
+pub fn has_input(type_oid: Oid) -> bool {
+    let (base, typmod) = base_type(type_oid, -1);
+    // SAFETY: a syscache look-up of a type that exists.
+    if unsafe { pg_sys::get_typtype(base) } as u8 == b'p' {
+        return false;
+    }
+    match type_class(base) {
+        TypeClass::Array(element) => has_input(element),
+        TypeClass::Composite(fields) => fields.iter().all(|(_, type_oid, _)| has_input(*type_oid)),
+        TypeClass::Enum => true,
+        TypeClass::Base => takes_text(base, typmod),
+    }
+}
+
+fn takes_text(base: Oid, typmod: i32) -> bool {
+    let tried = attempt(|| {
+        let (mut function, mut parameter) = (pg_sys::InvalidOid, pg_sys::InvalidOid);
+        // SAFETY: a type's own input function, called with a C string.
+        unsafe {
+            pg_sys::getTypeInputInfo(base, &mut function, &mut parameter);
+            pg_sys::OidInputFunctionCall(function, c"".as_ptr().cast_mut(), parameter, typmod);
+        }
+    });
+    !matches!(tried, Err((Code::ERRCODE_FEATURE_NOT_SUPPORTED, _)))
 }
 
 /// Whether a collation orders texts by their bytes.

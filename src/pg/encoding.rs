@@ -7,6 +7,7 @@ use pgrx::pg_sys;
 use pgrx::pg_sys::panic::ErrorReportable;
 
 use super::error::{Code, Error, Result, error};
+use super::xact::attempt;
 
 const UTF8: i32 = pg_sys::pg_enc::PG_UTF8 as i32;
 
@@ -60,6 +61,14 @@ pub fn from_utf8(text: &str) -> Vec<u8> {
         let converted = pg_sys::pg_any_to_server(text.as_ptr().cast(), text.len() as i32, UTF8);
         CStr::from_ptr(converted).to_bytes().to_vec()
     }
+}
+
+/// Text for the database; `None` where its encoding lacks a character.
+pub fn try_from_utf8(text: &str) -> Option<Vec<u8>> {
+    if text.is_ascii() || takes_utf8() {
+        return Some(text.as_bytes().to_vec());
+    }
+    attempt(|| from_utf8(text)).ok()
 }
 
 /// Text for an error's message or detail. pgrx hands these on as UTF-8, which another encoding may take

@@ -1,11 +1,16 @@
 //! Clean-up that must happen however a transaction ends: FATAL runs no Rust destructors, but it does
-//! abort the transaction, and that calls us back.
+//! abort the transaction, and that calls us back. And what may fail without the transaction.
 
 use std::cell::RefCell;
+use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::Once;
 
-use pgrx::pg_sys;
+use pgrx::pg_sys::panic::CaughtError;
+use pgrx::{PgTryBuilder, pg_sys};
+
+use super::catalog::error_class;
+use super::error::Code;
 
 thread_local! {
     /// Temporary files and directories that this process made and has not published. Main thread only.
@@ -71,4 +76,34 @@ unsafe extern "C-unwind" fn at_xact_end(event: pg_sys::XactEvent::Type, _arg: *m
     if event == pg_sys::XactEvent::XACT_EVENT_ABORT {
         PENDING.with_borrow_mut(|pending| pending.drain(..).for_each(|path| remove(&path)));
     }
+}
+
+/// Runs what may raise an error, which becomes the result: in a subtransaction of its own, so that nothing
+/// stays open. A cancel, a lack of memory and bugs are errors still. Not for parallel workers, which have none.
+pub fn attempt<T>(work: impl FnOnce() -> T) -> Result<T, (Code, String)> {
+    // SAFETY: as PL/pgSQL runs a block with handlers (pl_exec.c, exec_stmt_block): what the work allocates
+    // lives in the caller's context, and owner and context are the caller's again afterwards.
+    unsafe {
+        let (context, owner) = (pg_sys::CurrentMemoryContext, pg_sys::CurrentResourceOwner);
+        pg_sys::BeginInternalSubTransaction(std::ptr::null());
+        pg_sys::MemoryContextSwitchTo(context);
+        let result = PgTryBuilder::new(AssertUnwindSafe(|| Ok(work()))).catch_others(Err).execute();
+        match &result {
+            Ok(_) => pg_sys::ReleaseCurrentSubTransaction(),
+            Err(_) => pg_sys::RollbackAndReleaseCurrentSubTransaction(),
+        }
+        pg_sys::MemoryContextSwitchTo(context);
+        pg_sys::CurrentResourceOwner = owner;
+        result.map_err(|cause| match cause {
+            CaughtError::PostgresError(report) if !is_urgent(report.sql_error_code()) => {
+                (report.sql_error_code(), report.message().to_owned())
+            }
+            other => other.rethrow(),
+        })
+    }
+}
+
+/// Not about what was tried: classes 53, insufficient resources, 57, operator intervention, and XX.
+fn is_urgent(code: Code) -> bool {
+    matches!(error_class(code), [b'5', b'3' | b'7'] | [b'X', b'X'])
 }

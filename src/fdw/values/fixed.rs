@@ -86,7 +86,7 @@ pub fn try_map<A: ArrowPrimitiveType>(
     Ok(())
 }
 
-/// A narrower float takes only what it holds exactly.
+/// A narrower float takes only what it holds exactly, of integers too.
 pub fn floats(array: &ArrayRef, out: &mut Words, single: bool) -> Result<(), Misfit> {
     let word = |value: f64| match single {
         false => Ok(value.to_bits()),
@@ -98,8 +98,30 @@ pub fn floats(array: &ArrayRef, out: &mut Words, single: bool) -> Result<(), Mis
         DataType::Float32 if single => try_map::<Float32Type>(array, out, |value| Ok(single_word(value))),
         DataType::Float32 => try_map::<Float32Type>(array, out, |value| word(f64::from(value))),
         DataType::Float64 => try_map::<Float64Type>(array, out, word),
+        DataType::Int8 => whole::<Int8Type>(array, out, word),
+        DataType::Int16 => whole::<Int16Type>(array, out, word),
+        DataType::Int32 => whole::<Int32Type>(array, out, word),
+        DataType::Int64 => whole::<Int64Type>(array, out, word),
+        DataType::UInt8 => whole::<UInt8Type>(array, out, word),
+        DataType::UInt16 => whole::<UInt16Type>(array, out, word),
+        DataType::UInt32 => whole::<UInt32Type>(array, out, word),
+        DataType::UInt64 => whole::<UInt64Type>(array, out, word),
         _ => unexpected(),
     }
+}
+
+fn whole<A: ArrowPrimitiveType>(
+    array: &ArrayRef,
+    out: &mut Words,
+    word: impl Fn(f64) -> Result<u64, Reason>,
+) -> Result<(), Misfit>
+where
+    A::Native: Into<i128>,
+{
+    try_map::<A>(array, out, |value| {
+        let value: i128 = value.into();
+        if value as f64 as i128 == value { word(value as f64) } else { Err(Reason::OutOfRange) }
+    })
 }
 
 fn single_word(value: f32) -> u64 {

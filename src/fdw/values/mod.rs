@@ -19,6 +19,7 @@ mod numeric;
 mod parts;
 mod text;
 mod time;
+mod written;
 
 #[cfg(test)]
 mod tests;
@@ -26,7 +27,9 @@ mod tests;
 pub use decimals::{Decimals, Sum};
 pub use numeric::{NumericLimit, image};
 pub use parts::Parts;
+pub use text::{HAS_NUL, TOO_LARGE};
 pub use time::{DAY_MICROS, EPOCH_DAYS, EPOCH_MICROS};
+pub use written::{NULL_KEY, is_writable, written};
 
 /// The PostgreSQL type of a column, as far as values of it are made here.
 #[derive(Clone, Debug, PartialEq)]
@@ -80,9 +83,7 @@ impl Words {
     /// Room for values of `bytes` bytes in all, aligned.
     fn arena(&mut self, bytes: usize) -> Result<*mut u8, Misfit> {
         let more = bytes.div_ceil(8).saturating_sub(self.arena.len());
-        self.arena
-            .try_reserve(more)
-            .map_err(|_| Misfit { row: 0, reason: Reason::Malformed("there is no memory for the values") })?;
+        self.arena.try_reserve(more).map_err(|_| Misfit { row: 0, reason: Reason::Malformed(NO_MEMORY) })?;
         self.arena.resize(self.arena.len() + more, 0);
         Ok(self.arena.as_mut_ptr().cast())
     }
@@ -102,7 +103,8 @@ pub fn fits(data_type: &DataType, target: &Target) -> bool {
         D::Dictionary(_, values) => fits(values, target),
         D::Boolean => *target == Target::Bool,
         D::Int8 | D::Int16 | D::Int32 | D::Int64 | D::UInt8 | D::UInt16 | D::UInt32 | D::UInt64 => {
-            matches!(target, Target::Int2 | Target::Int4 | Target::Int8 | Target::Oid | Target::Numeric(_))
+            use Target as T;
+            matches!(target, T::Int2 | T::Int4 | T::Int8 | T::Oid | T::Float4 | T::Float8 | T::Numeric(_))
         }
         D::Float16 | D::Float32 | D::Float64 => matches!(target, Target::Float4 | Target::Float8),
         D::Decimal32(..) | D::Decimal64(..) | D::Decimal128(..) | D::Decimal256(..) => {
@@ -168,8 +170,11 @@ pub fn without_dictionary(array: &ArrayRef) -> Result<ArrayRef, Misfit> {
     use arrow::array::AsArray;
     let Some(dictionary) = array.as_any_dictionary_opt() else { return Ok(array.clone()) };
     take(dictionary.values(), dictionary.keys(), None)
-        .map_err(|_| Misfit { row: 0, reason: Reason::Malformed("a key is not in its dictionary") })
+        .map_err(|_| Misfit { row: 0, reason: Reason::Malformed(NO_ENTRY) })
 }
+
+pub const NO_ENTRY: &str = "a key is not in its dictionary";
+pub const NO_MEMORY: &str = "there is no memory for the values";
 
 /// A unit of time in the parts of a second: how many microseconds one is, or how many make one.
 fn micros(unit: TimeUnit) -> (i64, i64) {

@@ -10,7 +10,9 @@ use crate::types::Reason;
 
 /// A varlena's header of four bytes; longer values than a header can tell do not exist.
 const HEADER: usize = 4;
-const LONGEST: usize = (1 << 30) - 1 - HEADER;
+pub const LONGEST: usize = (1 << 30) - 1 - HEADER;
+pub const TOO_LARGE: &str = "a value of PostgreSQL is smaller than 1 GB";
+pub const HAS_NUL: &str = "text of PostgreSQL cannot have a NUL character";
 
 /// Calls with the array's values as bytes, whatever kind of text or bytes it is.
 fn with_bytes<R>(array: &ArrayRef, work: impl FnOnce(&dyn Fn(usize) -> *const [u8]) -> R) -> Option<R> {
@@ -59,7 +61,7 @@ pub fn texts(array: &ArrayRef, most: Option<usize>, padded: bool, out: &mut Word
             return Err(Reason::InvalidUtf8);
         }
         if bytes.contains(&0) {
-            return Err(Reason::Malformed("text of PostgreSQL cannot have a NUL character"));
+            return Err(Reason::Malformed(HAS_NUL));
         }
         match most {
             None => Ok(Cow::Borrowed(bytes)),
@@ -105,7 +107,7 @@ fn append(
                 false => check(value(row)).map_err(|reason| Misfit { row, reason })?,
             };
             if bytes.len() > LONGEST {
-                return Err(Misfit { row, reason: Reason::OutOfRange });
+                return Err(Misfit { row, reason: Reason::Malformed(TOO_LARGE) });
             }
             total += (HEADER + bytes.len()).next_multiple_of(HEADER);
             values.push(bytes);

@@ -14,8 +14,8 @@ use pgrx::pg_sys::panic::CaughtError;
 use pgrx::pg_sys::{self, Datum, Oid};
 
 use super::condition::Known;
-use super::nested::{ListOf, RowOf};
-use crate::fdw::values::{self, Decimals, NumericLimit, Target, Words, fits};
+use super::nested::{ListOf, RAGGED, RowOf};
+use crate::fdw::values::{self, Decimals, NumericLimit, Target, Words, fits, is_writable};
 use crate::fdw::{Bounds, Misfit};
 use crate::pg::catalog;
 use crate::pg::encoding;
@@ -34,6 +34,8 @@ enum How {
     Parsed(Parser),
     List(Box<ListOf>),
     Row(Box<RowOf>),
+    /// The values' text, or JSON, becomes those of the column.
+    Written(Box<How>, bool),
 }
 
 /// A domain's constraints, looked up once; `known` is PostgreSQL's memory of them.
@@ -164,19 +166,14 @@ impl Value {
     pub fn fill(&mut self, array: &ArrayRef) -> Filled {
         let spread;
         let array = match (&self.how, array.data_type()) {
-            (How::Plain(_), _) => array,
+            (How::Plain(_) | How::Written(..), _) => array,
             (_, DataType::Dictionary(..)) => {
                 spread = values::without_dictionary(array)?;
                 &spread
             }
             _ => array,
         };
-        match &mut self.how {
-            How::Plain(target) => values::convert(array, target, &mut self.words)?,
-            How::Parsed(parser) => parser.fill(array, &mut self.words)?,
-            How::List(list) => list.fill(array, &mut self.words)?,
-            How::Row(row) => row.fill(array, &mut self.words)?,
-        }
+        self.how.fill(array, &mut self.words)?;
         match &mut self.domain {
             Some(domain) => domain.check(&self.words),
             None => Ok(()),
@@ -191,19 +188,42 @@ impl How {
         {
             return Some(How::Plain(target));
         }
-        match data_type {
+        let own = match data_type {
             DataType::Null => Some(How::Plain(Target::Text(None))),
             DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => {
                 Some(How::Parsed(Parser::new(base, typmod)))
             }
-            DataType::Dictionary(_, of) if matches!(**of, DataType::Utf8 | DataType::LargeUtf8) => {
-                Some(How::Parsed(Parser::new(base, typmod)))
-            }
+            DataType::Dictionary(_, of) => return How::new(base, typmod, of),
             DataType::List(_) | DataType::LargeList(_) | DataType::FixedSizeList(..) => {
                 ListOf::new(base, typmod, data_type).map(|list| How::List(Box::new(list)))
             }
             DataType::Struct(fields) => RowOf::new(base, fields).map(|row| How::Row(Box::new(row))),
             _ => None,
+        };
+        own.or_else(|| How::written(base, typmod, data_type))
+    }
+
+    /// Text and JSON hold the values of all types. Bytes may be text themselves.
+    fn written(base: Oid, typmod: i32, data_type: &DataType) -> Option<How> {
+        let json = match base {
+            _ if matches!(data_type, DataType::Binary | DataType::LargeBinary | DataType::BinaryView) => {
+                return None;
+            }
+            pg_sys::JSONOID | pg_sys::JSONBOID => true,
+            pg_sys::TEXTOID | pg_sys::VARCHAROID | pg_sys::BPCHAROID => false,
+            _ => return None,
+        };
+        let of_text = How::new(base, typmod, &DataType::LargeUtf8)?;
+        is_writable(data_type).then(|| How::Written(Box::new(of_text), json))
+    }
+
+    fn fill(&mut self, array: &ArrayRef, out: &mut Words) -> Filled {
+        match self {
+            How::Plain(target) => Ok(values::convert(array, target, out)?),
+            How::Parsed(parser) => parser.fill(array, out),
+            How::List(list) => list.fill(array, out),
+            How::Row(row) => row.fill(array, out),
+            How::Written(of_text, json) => of_text.fill(&values::written(array, *json)?, out),
         }
     }
 }
@@ -256,9 +276,7 @@ fn caught(row: &AtomicUsize, work: impl FnOnce() -> Filled) -> Filled {
 
 /// Class 22, data exceptions, and 23, constraints. Others, such as a cancel, are not about a value.
 fn is_about_data(code: Code) -> bool {
-    let class = code as i32 & 0xfff;
-    let of = |a: u8, b: u8| i32::from(a - b'0') | i32::from(b - b'0') << 6;
-    class == of(b'2', b'2') || class == of(b'2', b'3')
+    matches!(catalog::error_class(code), [b'2', b'2' | b'3'])
 }
 
 impl Domain {
@@ -302,7 +320,7 @@ impl Parser {
                 }
                 let text = text_at(array, index).ok_or_else(|| misfit(index, "the column's type changed"))?;
                 if text.contains('\0') {
-                    return Err(misfit(index, "text of PostgreSQL cannot have a NUL character"));
+                    return Err(misfit(index, values::HAS_NUL));
                 }
                 buffer.clear();
                 buffer.extend_from_slice(&encoding::from_utf8(text));
@@ -331,6 +349,7 @@ fn text_at(array: &ArrayRef, row: usize) -> Option<&str> {
 impl Failure {
     /// `row` counts from 1 in the file.
     pub fn report(self, file: &str, column: &str, row: u64, type_name: &str) -> Error {
+        let hint = self.cause.hint();
         let (code, why) = match self.cause {
             Cause::Misfit(Reason::OutOfRange) => {
                 (Code::ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE, Reason::OutOfRange.to_string())
@@ -344,8 +363,23 @@ impl Failure {
         let message = format!(
             "value of column \"{column}\" in file \"{file}\", row {row}, is not a value of type {type_name}"
         );
-        error(code, message)
-            .set_detail(why)
-            .set_hint("Give the foreign table's column a type that holds the file's values.")
+        error(code, message).set_detail(why).set_hint(hint)
+    }
+}
+
+impl Cause {
+    /// Text holds the numbers and times of all types, and the lists.
+    fn hint(&self) -> &'static str {
+        match self {
+            Cause::Misfit(Reason::InvalidUtf8) => "Declare the column as bytea.",
+            Cause::Misfit(Reason::Malformed(values::HAS_NUL)) => {
+                "No type of PostgreSQL's has such texts: leave the column, or the row, out of the query."
+            }
+            Cause::Misfit(Reason::Malformed(
+                values::TOO_LARGE | values::NO_ENTRY | values::NO_MEMORY | values::NULL_KEY,
+            )) => "Leave the column, or the row, out of the query.",
+            Cause::Misfit(Reason::Malformed(RAGGED)) => "Declare the column as json, jsonb or text.",
+            _ => "Give the column a type that holds the file's values, or declare it as text.",
+        }
     }
 }

@@ -36,9 +36,20 @@ impl Column {
     }
 
     /// Which column of a file it is.
-    pub fn place(&self, meta: &FileMeta) -> Option<usize> {
+    pub fn place(&self, meta: &FileMeta, keys: &Keys) -> Option<usize> {
         match &self.source {
-            ColumnSource::Field(field) => meta.schema().fields().find(field).map(|(at, _)| at),
+            _ if self.key(keys).is_some() => None,
+            ColumnSource::Named(name) => meta.find(name, None).ok().flatten(),
+            ColumnSource::Field(field, occurrence) => meta.find(field, *occurrence).ok().flatten(),
+            _ => None,
+        }
+    }
+
+    /// The key of a file's path that tells its values, if one does.
+    pub fn key(&self, keys: &Keys) -> Option<&str> {
+        match &self.source {
+            ColumnSource::Virtual(key) => Some(key),
+            ColumnSource::Named(name) => keys.iter().any(|(key, _)| key == name).then_some(name),
             _ => None,
         }
     }
@@ -47,47 +58,86 @@ impl Column {
     pub fn in_file(&self, meta: &FileMeta, keys: &Keys) -> Result<FileColumn> {
         let path = &meta.id.path;
         match &self.source {
-            ColumnSource::Field(field) => self.in_schema(meta, field),
-            ColumnSource::Virtual(_) => self.of_path(path, keys).map(FileColumn::Constant),
+            ColumnSource::Named(key) if self.key(keys).is_some() => {
+                self.of_path(path, keys, key).map(FileColumn::Constant)
+            }
+            ColumnSource::Named(field) => self.in_schema(meta, field, None),
+            ColumnSource::Field(field, occurrence) => self.in_schema(meta, field, *occurrence),
+            ColumnSource::Virtual(key) => self.of_path(path, keys, key).map(FileColumn::Constant),
             ColumnSource::Metadata(key) => self.of_text(path, meta.metadata(key)).map(FileColumn::Constant),
             ColumnSource::MetadataSplit(key) => self.of_group(meta, key, 0).map(FileColumn::Constant),
         }
     }
 
-    fn in_schema(&self, meta: &FileMeta, field: &str) -> Result<FileColumn> {
+    fn in_schema(&self, meta: &FileMeta, field: &str, occurrence: Option<usize>) -> Result<FileColumn> {
         let path = &meta.id.path;
-        let Some((at, found)) = meta.schema().fields().find(field) else {
-            if let Some(left_out) = meta.left_out.iter().find(|column| column.name == *field) {
+        if let Some(left_out) = meta.left_out.iter().find(|column| column.name == *field) {
+            return Err(error(
+                Code::ERRCODE_FEATURE_NOT_SUPPORTED,
+                format!("column \"{field}\" of file \"{path}\" cannot be read"),
+            )
+            .set_detail(in_message(format!("What is the matter: {}.", left_out.why)))
+            .set_hint("The file's other columns can be read without it."));
+        }
+        let at = match meta.find(field, occurrence) {
+            Ok(Some(at)) => at,
+            Ok(None) if self.may_be_missing => return self.of_text(path, None).map(FileColumn::Constant),
+            Ok(None) => return Err(self.missing(meta, field)),
+            Err(count) => {
                 return Err(error(
-                    Code::ERRCODE_FEATURE_NOT_SUPPORTED,
-                    format!("column \"{field}\" of file \"{path}\" cannot be read"),
+                    Code::ERRCODE_AMBIGUOUS_COLUMN,
+                    format!("file \"{path}\" has {count} columns \"{field}\""),
                 )
-                .set_detail(in_message(format!("What is the matter: {}.", left_out.why)))
-                .set_hint("The file's other columns can be read without it."));
+                .set_hint(
+                    "The option occurrence of a foreign table's column says which of them it is, from 1.",
+                ));
             }
-            if self.may_be_missing {
-                return self.of_text(path, None).map(FileColumn::Constant);
+        };
+        let data_type = meta.schema().field(at).data_type();
+        match Value::new(self.type_oid, self.typmod, data_type) {
+            Some(value) => Ok(FileColumn::Read(at, value)),
+            None => Err(self.unreadable(meta, at)),
+        }
+    }
+
+    fn missing(&self, meta: &FileMeta, field: &str) -> Error {
+        let names: Vec<&str> = meta.schema().fields().iter().map(|field| field.name().as_str()).collect();
+        error(
+            Code::ERRCODE_FDW_COLUMN_NAME_NOT_FOUND,
+            format!("file \"{}\" has no column \"{field}\"", meta.id.path),
+        )
+        .set_detail(in_message(format!("Its columns are: {}.", names.join(", "))))
+        .set_hint(
+            "Names are compared case included; the column options field and occurrence name another one. With the \
+             table option missing_columns 'null' a column that may be NULL need not be in every file.",
+        )
+    }
+
+    fn unreadable(&self, meta: &FileMeta, at: usize) -> Error {
+        let field = meta.schema().field(at);
+        let suits = |name: &&str| {
+            catalog::type_of_name(name)
+                .is_some_and(|(of, typmod)| Value::new(of, typmod, field.data_type()).is_some())
+        };
+        let own = meta.sql_type(at);
+        let mut types: Vec<&str> = own.as_deref().into_iter().chain(["text"]).filter(suits).collect();
+        types.dedup();
+        let (code, hint) = match types.first() {
+            Some(_) => {
+                (Code::ERRCODE_FDW_INVALID_DATA_TYPE, format!("Declare it as {}.", types.join(" or ")))
             }
-            let names: Vec<&str> = meta.schema().fields().iter().map(|field| field.name().as_str()).collect();
-            return Err(error(
-                Code::ERRCODE_FDW_COLUMN_NAME_NOT_FOUND,
-                format!("file \"{path}\" has no column \"{field}\""),
-            )
-            .set_detail(in_message(format!("Its columns are: {}.", names.join(", "))))
-            .set_hint(
-                "Names are compared case included; the column option field names another one. With the table option \
-                 missing_columns 'null' a column that may be NULL need not be in every file.",
-            ));
+            None => (
+                Code::ERRCODE_FEATURE_NOT_SUPPORTED,
+                "Values of this type are not read: leave the column out of the query.".into(),
+            ),
         };
-        let Some(value) = Value::new(self.type_oid, self.typmod, found.data_type()) else {
-            return Err(error(
-                Code::ERRCODE_FDW_INVALID_DATA_TYPE,
-                format!("column \"{field}\" of file \"{path}\" cannot be read as type {}", self.type_name()),
-            )
-            .set_detail(in_message(format!("It is of the Arrow type {}.", found.data_type())))
-            .set_hint("Declare the column as IMPORT FOREIGN SCHEMA does."));
-        };
-        Ok(FileColumn::Read(at, value))
+        let (name, path) = (field.name(), &meta.id.path);
+        error(
+            code,
+            format!("column \"{name}\" of file \"{path}\" cannot be read as type {}", self.type_name()),
+        )
+        .set_detail(in_message(format!("It is of the Arrow type {}.", field.data_type())))
+        .set_hint(hint)
     }
 
     /// The value in a group's rows of a key whose value is a list; NULL behind the list's end.
@@ -95,16 +145,19 @@ impl Column {
         self.of_text(&meta.id.path, meta.metadata(key).and_then(|list| list.split(',').nth(group)))
     }
 
-    /// A virtual column's value in the rows of a file.
-    pub fn of_path(&self, path: &str, keys: &Keys) -> Result<Value> {
-        let ColumnSource::Virtual(key) = &self.source else { return self.of_text(path, None) };
+    /// The value of a key in the rows of a file.
+    pub fn of_path(&self, path: &str, keys: &Keys, key: &str) -> Result<Value> {
         match keys.iter().find(|(known, _)| known == key) {
             Some((_, text)) => self.of_text(path, text.as_deref()),
+            None if self.may_be_missing => self.of_text(path, None),
             None => Err(error(
                 Code::ERRCODE_FDW_COLUMN_NAME_NOT_FOUND,
                 format!("the path of file \"{path}\" has no key \"{key}\""),
             )
-            .set_hint("Keys come from the table's option pattern, and from directories named key=value.")),
+            .set_hint(
+                "Keys come from the table's option pattern, and from directories named key=value. With the table \
+                 option missing_columns 'null' a column that may be NULL need not be in every path.",
+            )),
         }
     }
 

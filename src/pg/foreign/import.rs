@@ -1,6 +1,5 @@
 //! IMPORT FOREIGN SCHEMA: the foreign table that suits a set of files, its virtual columns included.
 
-use std::collections::HashSet;
 use std::ffi::CStr;
 
 use pgrx::pg_guard;
@@ -8,12 +7,30 @@ use pgrx::pg_sys::panic::ErrorReportable;
 use pgrx::pg_sys::{self, Oid};
 
 use super::access::check_file_role;
-use super::column::Value;
-use super::{metadata, options, report};
-use crate::fdw::{DataFile, FileMeta, Pattern, Source};
+use super::import_columns::{Columns, Key, virtual_keys};
+use super::import_names::{MOST_COLUMNS, name_all};
+use super::options::{self, TableOptions};
+use super::{metadata, report};
+use crate::fdw::{DataFile, Source};
+use crate::pg::check_for_interrupts;
 use crate::pg::encoding::{from_utf8, name_to_utf8};
 use crate::pg::error::{Code, Result, error, warning};
-use crate::pg::{catalog, check_for_interrupts};
+
+/// A column of the foreign table.
+pub struct Declared {
+    /// The file's, or the key of the files' paths.
+    pub name: String,
+    pub sql_type: String,
+    pub source: Origin,
+}
+
+pub enum Origin {
+    /// Of the columns of the name, the one that counts so; `None` where there is one.
+    File(Option<usize>),
+    Path,
+    /// The paths of some files, and the columns of the others.
+    Either,
+}
 
 #[pg_guard]
 pub unsafe extern "C-unwind" fn import(
@@ -39,25 +56,12 @@ fn create_table(table: &str, server: &str, pairs: &[(String, String)]) -> Result
     options::validate(pairs, pg_sys::ForeignTableRelationId)?;
     let options = options::table_options(pairs)?;
     let files = options.files.list(options.pattern.as_ref()).map_err(report)?;
-    let Some(first) = files.first() else {
+    if files.is_empty() {
         return Err(error(Code::ERRCODE_FDW_SCHEMA_NOT_FOUND, "there are no files to import a schema from")
-            .set_hint("Check dir, suffix and pattern."));
-    };
-    // Where columns may be missing, those that only some files have are columns too.
-    let looked_at = if options.missing_as_null { &files[..] } else { std::slice::from_ref(first) };
-    let mut names = HashSet::new();
-    let mut columns = Vec::new();
-    for file in looked_at {
-        check_for_interrupts();
-        let meta = metadata(&Source::open(&file.path).map_err(report)?)?;
-        columns.extend(file_columns(&meta, &mut names));
+            .set_hint("Check the options that name files, and suffix and pattern."));
     }
-    for (key, is_number) in virtual_keys(&files, options.pattern.as_ref()) {
-        if !names.contains(&key) {
-            let sql_type = if is_number { "bigint" } else { "text" };
-            columns.push(format!("{} {sql_type} OPTIONS (virtual {})", quoted(&key), literal(&key)));
-        }
-    }
+    let columns: Vec<String> =
+        name_all(columns(&files, &options)?).iter().map(|(name, column)| column.definition(name)).collect();
     let options: Vec<String> =
         pairs.iter().map(|(name, value)| format!("{} {}", quoted(name), literal(value))).collect();
     Ok(format!(
@@ -69,56 +73,55 @@ fn create_table(table: &str, server: &str, pairs: &[(String, String)]) -> Result
     ))
 }
 
-/// Those whose names are new: as the export's table had them, where its types exist; as the file has them
-/// otherwise.
-fn file_columns(meta: &FileMeta, names: &mut HashSet<String>) -> Vec<String> {
-    let declared = meta.declared_types();
-    let mut columns = Vec::new();
-    for (at, field) in meta.schema().fields().iter().enumerate() {
-        if !names.insert(field.name().clone()) {
-            continue;
-        }
-        let declared = declared.iter().find(|(name, _)| name == field.name());
-        let original = declared.and_then(|(_, text)| {
-            let (type_oid, typmod) = catalog::find_type(text)?;
-            Value::new(type_oid, typmod, field.data_type())?;
-            Some(catalog::type_name(type_oid, typmod))
-        });
-        match original.or_else(|| meta.sql_type(at)) {
-            Some(sql_type) => columns.push(format!("{} {sql_type}", quoted(field.name()))),
-            None => warning(
-                "a column is left out",
-                format!("Column \"{}\" is of the Arrow type {}.", field.name(), field.data_type()),
-                "Create a composite type for it, and add the column to the foreign table.",
-            ),
-        }
+/// Those of the first file, or of all where columns may be missing, with types for all files; then the keys of
+/// the paths.
+fn columns(files: &[DataFile], options: &TableOptions) -> Result<Vec<Declared>> {
+    let mut found = Columns::default();
+    for (at, file) in files.iter().enumerate() {
+        check_for_interrupts();
+        let meta = metadata(&Source::open(&file.path).map_err(report)?)?;
+        found.add(&meta, &file.keys, at == 0 || options.missing_as_null);
     }
-    for column in meta.left_out.iter().filter(|column| names.insert(column.name.clone())) {
+    let keys = virtual_keys(files, options.pattern.as_ref());
+    let mut columns = found.declare(files, &keys, options.missing_as_null)?;
+    let is_column = |key: &&Key| columns.iter().any(|column| column.name == key.name);
+    let keys: Vec<Declared> = keys.iter().filter(|key| !is_column(key)).map(Key::declared).collect();
+    let room = MOST_COLUMNS.saturating_sub(keys.len());
+    if let Some(first) = columns.get(room) {
         warning(
-            "a column is left out",
-            format!("Column \"{}\" cannot be read: {}.", column.name, column.why),
-            "The other columns can be read without it.",
+            "columns are left out",
+            format!(
+                "A table has at most {MOST_COLUMNS} columns: \"{}\" and those after it are too many.",
+                first.name
+            ),
+            "Declare another foreign table for them.",
         );
     }
-    columns
+    columns.truncate(room);
+    columns.extend(keys);
+    Ok(columns)
 }
 
-/// The keys that the files' paths tell, and whether all of their values are numbers.
-fn virtual_keys(files: &[DataFile], pattern: Option<&Pattern>) -> Vec<(String, bool)> {
-    let mut found: Vec<(String, bool)> = Vec::new();
-    for (key, value) in files.iter().flat_map(|file| &file.keys) {
-        let is_number = value.as_ref().is_none_or(|value| value.parse::<i64>().is_ok());
-        match found.iter_mut().find(|(known, _)| known == key) {
-            Some((_, numbers)) => *numbers &= is_number,
-            None => found.push((key.clone(), is_number)),
+impl Declared {
+    /// As CREATE FOREIGN TABLE takes it, under a name of the table's.
+    fn definition(&self, name: &str) -> String {
+        let option = |name: &str, value: &str| format!("{name} {}", literal(value));
+        let mut options = Vec::new();
+        match self.source {
+            Origin::Path => options.push(option("virtual", &self.name)),
+            Origin::Either if name != self.name => options.push(option("virtual", &self.name)),
+            Origin::File(_) if name != self.name => options.push(option("field", &self.name)),
+            _ => {}
         }
-    }
-    for (key, is_number) in pattern.into_iter().flat_map(Pattern::keys) {
-        if let Some((_, numbers)) = found.iter_mut().find(|(known, _)| known == key) {
-            *numbers = is_number;
+        if let Origin::File(Some(occurrence)) = self.source {
+            options.push(option("occurrence", &occurrence.to_string()));
         }
+        let options = match options.is_empty() {
+            true => String::new(),
+            false => format!(" OPTIONS ({})", options.join(", ")),
+        };
+        format!("{} {}{options}", quoted(name), self.sql_type)
     }
-    found
 }
 
 fn quoted(name: &str) -> String {

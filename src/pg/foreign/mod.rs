@@ -10,6 +10,7 @@
 //! batch.rs     a batch -> the rows that match -> tuples, or aggregates' states
 //! column.rs    a column's Arrow array -> Datums; nested.rs lists and structs
 //! condition.rs the query's conditions against the groups' statistics and filters, and against rows
+//! import.rs    files -> the foreign table that suits them
 //! parallel.rs  the list of files and the claims in shared memory
 //! ```
 //!
@@ -38,6 +39,8 @@ mod condition;
 mod explain;
 mod file_column;
 mod import;
+mod import_columns;
+mod import_names;
 mod nested;
 mod open_file;
 pub mod options;
@@ -126,7 +129,7 @@ pub fn report(found: ReadError) -> Error {
         Problem::Io(what, cause) => {
             let (code, hint) = match cause.raw_os_error() {
                 Some(libc::ENOENT | libc::ENOTDIR) => {
-                    (Code::ERRCODE_UNDEFINED_FILE, "The path is one on the server; check the foreign table's options.")
+                    (Code::ERRCODE_UNDEFINED_FILE, "The path is one on the server; check it there.")
                 }
                 Some(libc::EACCES | libc::EPERM) => (
                     Code::ERRCODE_INSUFFICIENT_PRIVILEGE,
@@ -140,7 +143,7 @@ pub fn report(found: ReadError) -> Error {
             error(code, format!("could not {what} \"{path}\": {}", os_message(&cause))).set_hint(hint)
         }
         Problem::NotAFile => error(Code::ERRCODE_WRONG_OBJECT_TYPE, format!("\"{path}\" is not a regular file"))
-            .set_hint("Name files with file or files, and directories with dir."),
+            .set_hint("Name files with the options file or files, and directories with dir."),
         Problem::UnknownFormat => error(
             Code::ERRCODE_FDW_ERROR,
             format!("file \"{path}\" is neither a Parquet nor an Arrow IPC file"),

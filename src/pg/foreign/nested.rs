@@ -6,8 +6,11 @@ use arrow::datatypes::{DataType, Fields};
 use pgrx::pg_sys::{self, Datum, Oid};
 
 use super::column::{Failure, Filled, Value, misfit};
+use crate::fdw::list_depth;
 use crate::fdw::values::Words;
 use crate::pg::catalog::{self, TypeClass};
+
+pub const RAGGED: &str = "an array of PostgreSQL has inner arrays of one length, none of them NULL";
 
 /// Arrays of one type of elements.
 pub struct ListOf {
@@ -62,13 +65,19 @@ impl Level {
 impl ListOf {
     pub fn new(base: Oid, typmod: i32, data_type: &DataType) -> Option<ListOf> {
         let TypeClass::Array(element_type) = catalog::type_class(base) else { return None };
+        // Where the elements are arrays, of a domain, no more than one level of two is theirs for certain.
+        let of_arrays =
+            matches!(catalog::type_class(catalog::base_type(element_type, -1).0), TypeClass::Array(_));
         let (mut depth, mut inner) = (0, data_type);
         while let DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) = inner
         {
             depth += 1;
             inner = item.data_type();
+            if of_arrays {
+                break;
+            }
         }
-        if depth > pg_sys::MAXDIM as usize {
+        if depth > pg_sys::MAXDIM as usize || of_arrays && list_depth(inner) != 1 {
             return None;
         }
         let element = Value::new(element_type, typmod, inner)?;
@@ -105,10 +114,7 @@ impl ListOf {
             let mut lengths = range.clone().map(|item| level.starts[item + 1] - level.starts[item]);
             let length = lengths.next().unwrap_or(0);
             if lengths.any(|other| other != length) || range.clone().any(|item| level.nulls[item]) {
-                return Err(misfit(
-                    row,
-                    "an array of PostgreSQL has inner arrays of one length, none of them NULL",
-                ));
+                return Err(misfit(row, RAGGED));
             }
             range = level.starts[range.start]..level.starts[range.end];
             dimensions.push(length as i32);
@@ -157,7 +163,8 @@ impl RowOf {
                 fields.push(None);
                 continue;
             }
-            let (index, field) = of.find(&attribute.name)?;
+            let mut named = of.iter().enumerate().filter(|(_, field)| *field.name() == attribute.name);
+            let (Some((index, field)), None) = (named.next(), named.next()) else { return None };
             let value = Value::new(attribute.type_oid, attribute.typmod, field.data_type())?;
             fields.push(Some((index, value)));
         }

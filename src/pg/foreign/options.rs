@@ -23,8 +23,10 @@ pub struct TableOptions {
 /// Where a column's values come from.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ColumnSource {
-    /// A column of the file.
-    Field(String),
+    /// A key of the file's path, or the file's column where that has none of the name.
+    Named(String),
+    /// A column of the file; of those that have the name, the one that counts so, from 1.
+    Field(String, Option<usize>),
     /// A key of the file's path.
     Virtual(String),
     /// A key of the file's metadata.
@@ -35,7 +37,7 @@ pub enum ColumnSource {
 
 const SERVER: &[&str] = &["read_as"];
 const TABLE: &[&str] = &["file", "files", "dir", "suffix", "pattern", "missing_columns", "parallel_workers"];
-const COLUMN: &[&str] = &["field", "virtual", "virtual_metadata", "virtual_metadata_split"];
+const COLUMN: &[&str] = &["field", "occurrence", "virtual", "virtual_metadata", "virtual_metadata_split"];
 
 /// Names and values.
 type Pairs = [(String, String)];
@@ -73,11 +75,32 @@ pub fn validate(pairs: &Pairs, catalog: Oid) -> Result<()> {
         check_file_role(pg_sys::InvalidOid)?;
         table_options(pairs)?;
     }
-    if catalog == pg_sys::AttributeRelationId && pairs.len() > 1 {
-        return Err(invalid("conflicting options".into())
-            .set_hint(format!("A column has one of {}.", COLUMN.join(", "))));
+    if catalog == pg_sys::AttributeRelationId {
+        check_column(pairs)?;
     }
     Ok(())
+}
+
+fn check_column(pairs: &Pairs) -> Result<()> {
+    if let Some(text) = get(pairs, "occurrence")
+        && occurrence(text).is_none()
+    {
+        return Err(invalid(format!("invalid value for option \"occurrence\": \"{text}\""))
+            .set_hint("Give a number from 1."));
+    }
+    let is_field = |name: &str| name == "field" || name == "occurrence";
+    match pairs.len() {
+        0 | 1 => Ok(()),
+        _ if pairs.iter().all(|(name, _)| is_field(name)) => Ok(()),
+        _ => Err(invalid("conflicting options".into()).set_hint(
+            "A column has one of field, virtual, virtual_metadata and virtual_metadata_split. \
+             With field it may have occurrence.",
+        )),
+    }
+}
+
+fn occurrence(text: &str) -> Option<usize> {
+    text.parse().ok().filter(|&number| number > 0)
 }
 
 /// The options of a table, or of IMPORT FOREIGN SCHEMA.
@@ -154,6 +177,10 @@ pub fn owner_who_reads(table: Oid) -> Result<Option<(Oid, String)>> {
 }
 
 fn absolute(path: &str, option: &str) -> Result<String> {
+    if path.contains("://") {
+        return Err(error(Code::ERRCODE_FEATURE_NOT_SUPPORTED, format!("\"{path}\" is a URL"))
+            .set_hint("Files are read on the server alone: copy them there, and give the absolute path."));
+    }
     match path.starts_with('/') {
         true => Ok(path.to_owned()),
         false => Err(error(
@@ -181,7 +208,10 @@ pub fn of_column(table: Oid, number: i16, name: &str) -> Result<ColumnSource> {
     } else if let Some(key) = get(&pairs, "virtual_metadata_split") {
         ColumnSource::MetadataSplit(key.to_owned())
     } else {
-        ColumnSource::Field(get(&pairs, "field").unwrap_or(name).to_owned())
+        match (get(&pairs, "field"), get(&pairs, "occurrence").and_then(occurrence)) {
+            (None, None) => ColumnSource::Named(name.to_owned()),
+            (field, occurrence) => ColumnSource::Field(field.unwrap_or(name).to_owned(), occurrence),
+        }
     })
 }
 

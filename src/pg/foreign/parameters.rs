@@ -12,7 +12,7 @@ use pgrx::pg_sys::{self, Oid};
 use super::options::{self, ColumnSource};
 use super::plan::{Estimate, equals, path};
 use super::{members, metadata, report};
-use crate::fdw::{Source, share_of_groups};
+use crate::fdw::{Keys, Source, share_of_groups};
 use crate::pg::error::Result;
 use crate::pg::{catalog, check_for_interrupts, guc};
 
@@ -76,24 +76,31 @@ fn share_of(table: Oid, number: i16) -> Result<f64> {
     for file in options.files.list(options.pattern.as_ref()).map_err(report)? {
         check_for_interrupts();
         let meta = metadata(&Source::open(&file.path).map_err(report)?)?;
-        match &source {
-            ColumnSource::Virtual(key) => {
+        let found = match &source {
+            ColumnSource::Virtual(key) | ColumnSource::Named(key) if has_key(&file.keys, key) => {
                 let value = file.keys.into_iter().find(|(known, _)| known == key);
                 *by_key.entry(value.and_then(|(_, value)| value)).or_default() += meta.groups();
+                continue;
             }
-            ColumnSource::Field(field) => {
-                let found = meta.schema().fields().find(field);
-                match found.and_then(|(at, _)| meta.bounds(at)) {
-                    Some(of_file) => bounds.push(of_file),
-                    None => return Ok(1.0),
-                }
-            }
-            ColumnSource::Metadata(_) | ColumnSource::MetadataSplit(_) => return Ok(1.0),
+            ColumnSource::Named(field) => meta.find(field, None),
+            ColumnSource::Field(field, occurrence) => meta.find(field, *occurrence),
+            _ => return Ok(1.0),
+        };
+        match found.ok().flatten().and_then(|at| meta.bounds(at)) {
+            Some(of_file) => bounds.push(of_file),
+            None => return Ok(1.0),
         }
     }
-    if let ColumnSource::Virtual(_) = source {
-        let all = by_key.values().sum::<usize>().max(1) as f64;
-        return Ok(by_key.values().map(|&groups| (groups as f64 / all).powi(2)).sum());
+    if by_key.is_empty() {
+        return Ok(share_of_groups(&bounds).unwrap_or(1.0));
     }
-    Ok(share_of_groups(&bounds).unwrap_or(1.0))
+    if !bounds.is_empty() {
+        return Ok(1.0);
+    }
+    let all = by_key.values().sum::<usize>().max(1) as f64;
+    Ok(by_key.values().map(|&groups| (groups as f64 / all).powi(2)).sum())
+}
+
+fn has_key(keys: &Keys, key: &str) -> bool {
+    keys.iter().any(|(known, _)| known == key)
 }

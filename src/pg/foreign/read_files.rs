@@ -5,7 +5,6 @@ use pgrx::pg_sys;
 use super::access::check_file_role;
 use super::file_column::Column;
 use super::options::{self, ColumnSource};
-use super::report;
 use super::scan::Scan;
 use crate::pg::catalog;
 use crate::pg::error::Result;
@@ -18,8 +17,6 @@ pub unsafe fn read_files(path: &str, call: pg_sys::FunctionCallInfo) -> Result<(
     check_file_role(pg_sys::InvalidOid)?;
     let option = if std::path::Path::new(path).is_dir() { "dir" } else { "file" };
     let options = options::table_options(&[(option.to_owned(), path.to_owned())])?;
-    let files = options.files.list(None).map_err(report)?;
-    let is_key = |name: &String| files.iter().flat_map(|file| &file.keys).any(|(key, _)| key == name);
     // SAFETY: as the caller says; what is declared is the result's descriptor then.
     unsafe {
         pg_sys::InitMaterializedSRF(call, pg_sys::MAT_SRF_USE_EXPECTED_DESC);
@@ -29,10 +26,7 @@ pub unsafe fn read_files(path: &str, call: pg_sys::FunctionCallInfo) -> Result<(
         let columns = attributes.map(|(index, of)| Column {
             index,
             number: of.number,
-            source: match is_key(&of.name) {
-                true => ColumnSource::Virtual(of.name.clone()),
-                false => ColumnSource::Field(of.name.clone()),
-            },
+            source: ColumnSource::Named(of.name.clone()),
             name: of.name,
             type_oid: of.type_oid,
             typmod: of.typmod,

@@ -10,7 +10,7 @@ use super::column::Value;
 use super::condition::{Conditions, Evidence, Subject};
 use super::file_column::Column;
 use super::open_file::OpenFile;
-use super::options::{self, ColumnSource, TableOptions};
+use super::options::{self, TableOptions};
 use super::parallel::Claims;
 use super::slot::{Cells, clear, store};
 use super::{metadata, report};
@@ -182,15 +182,16 @@ impl Scan {
     /// Whether rows of a file may match, as far as its path tells.
     fn path_may_match(&mut self, path: &str, keys: &Keys) -> Result<bool> {
         let about = self.conditions.columns();
-        let is_virtual = |&at: &usize| matches!(self.columns[at].source, ColumnSource::Virtual(_));
-        let about: Vec<usize> = about.into_iter().filter(is_virtual).collect();
+        let of_key = |at: usize| self.columns[at].key(keys).map(|key| (at, key));
+        let about: Vec<(usize, &str)> = about.into_iter().filter_map(of_key).collect();
         if about.is_empty() || !self.is_pruning {
             return Ok(true);
         }
         // SAFETY: the scan's own context; there is no batch that needs it.
         unsafe {
             in_context(self.contexts.batch, || {
-                let values = about.iter().map(|&at| Ok((at, self.columns[at].of_path(path, keys)?)));
+                let values =
+                    about.iter().map(|&(at, key)| Ok((at, self.columns[at].of_path(path, keys, key)?)));
                 let values: Vec<(usize, Value)> = values.collect::<Result<_>>()?;
                 let known = |at| values.iter().find(|(of, _)| *of == at).map(|(_, value)| value.known());
                 Ok(self.conditions.may_match(Evidence::of(&known)))
@@ -351,7 +352,8 @@ impl Scan {
                 return Ok((unit.id.path.clone(), self.claims.read(at), unit.id.size));
             }
             let meta = metadata(&Source::open(&unit.id.path).map_err(report)?)?;
-            let columns: Vec<usize> = self.columns.iter().filter_map(|column| column.place(&meta)).collect();
+            let places = self.columns.iter().filter_map(|column| column.place(&meta, &unit.keys));
+            let columns: Vec<usize> = places.collect();
             Ok((unit.id.path.clone(), meta.column_bytes(&columns), meta.id.size))
         };
         self.units.as_deref().unwrap_or_default().iter().enumerate().map(describe).collect()
