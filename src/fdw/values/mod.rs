@@ -14,6 +14,7 @@ use super::error::Misfit;
 use crate::types::Reason;
 
 mod decimals;
+mod declared;
 mod fixed;
 mod numeric;
 mod parts;

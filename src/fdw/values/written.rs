@@ -11,6 +11,7 @@ use arrow::array::*;
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::*;
 
+use super::declared::with_texts;
 use super::text::{LONGEST, TOO_LARGE};
 use super::{Misfit, NO_MEMORY, UNEXPECTED, without_dictionary};
 use crate::types::Reason;
@@ -32,9 +33,9 @@ pub fn is_writable(data_type: &DataType) -> bool {
     }
 }
 
-/// The texts of an array's values, or, for `json`, JSON of all of them.
-pub fn written(array: &ArrayRef, json: bool) -> Result<ArrayRef, Misfit> {
-    let array = without_dictionary(array)?;
+/// The texts of an array's values, or, for `json`, JSON of all of them. `declared` is the type that the file gives them.
+pub fn written(array: &ArrayRef, declared: &DataType, json: bool) -> Result<ArrayRef, Misfit> {
+    let array = with_texts(&without_dictionary(array)?, declared)?;
     let nulls = array.logical_nulls();
     let (mut texts, mut offsets) = (Vec::new(), vec![0]);
     let mut text = String::new();
@@ -124,7 +125,7 @@ fn write_struct(fields: &Fields, of: &StructArray, row: usize, out: &mut String)
 
 fn write_map(entries: &StructArray, out: &mut String) -> Written {
     let [keys, values] = entries.columns() else { return Err(UNEXPECTED) };
-    let keys = written(keys, false).map_err(|misfit| misfit.reason)?;
+    let keys = written(keys, keys.data_type(), false).map_err(|misfit| misfit.reason)?;
     let keys = keys.as_string::<i64>();
     let fields = entries.fields();
     out.push('{');
@@ -258,15 +259,15 @@ fn temporal(array: &ArrayRef, row: usize) -> Result<String, Reason> {
         }
         D::Duration(_) => Ok(interval(0, 0, nanos(array, row).ok_or(UNEXPECTED)?)),
         D::Interval(IntervalUnit::YearMonth) => {
-            Ok(interval(array.as_primitive::<IntervalYearMonthType>().value(row), 0, 0))
+            Ok(interval(array.as_primitive::<IntervalYearMonthType>().value(row).into(), 0, 0))
         }
         D::Interval(IntervalUnit::DayTime) => {
             let value = array.as_primitive::<IntervalDayTimeType>().value(row);
-            Ok(interval(0, value.days, i128::from(value.milliseconds) * (SECOND / 1000)))
+            Ok(interval(0, value.days.into(), i128::from(value.milliseconds) * (SECOND / 1000)))
         }
         D::Interval(IntervalUnit::MonthDayNano) => {
             let value = array.as_primitive::<IntervalMonthDayNanoType>().value(row);
-            Ok(interval(value.months, value.days, value.nanoseconds.into()))
+            Ok(interval(value.months.into(), value.days.into(), value.nanoseconds.into()))
         }
         _ => Err(UNEXPECTED),
     }
@@ -292,7 +293,7 @@ fn nanos(array: &ArrayRef, row: usize) -> Option<i128> {
     Some(i128::from(value) * (SECOND / per_second))
 }
 
-fn timestamp(nanos: i128, zone: &str) -> String {
+pub fn timestamp(nanos: i128, zone: &str) -> String {
     let time = format!(" {}{zone}", time_of_day(nanos.rem_euclid(DAY)));
     date(nanos.div_euclid(DAY) as i64, &time)
 }
@@ -326,7 +327,7 @@ fn fraction(nanos: i128) -> String {
 }
 
 /// ISO 8601's form with designators.
-fn interval(months: i32, days: i32, nanos: i128) -> String {
+pub fn interval(months: i64, days: i64, nanos: i128) -> String {
     let sign = if nanos < 0 { "-" } else { "" };
     format!("P{months}M{days}DT{sign}{}{}S", nanos.unsigned_abs() / SECOND.unsigned_abs(), fraction(nanos))
 }
@@ -337,7 +338,7 @@ mod tests {
 
     fn texts(array: ArrayRef, json: bool) -> Vec<String> {
         assert!(is_writable(array.data_type()));
-        let written = written(&array, json).unwrap();
+        let written = written(&array, array.data_type(), json).unwrap();
         written.as_string::<i64>().iter().map(|text| text.unwrap_or("NULL").to_owned()).collect()
     }
 
@@ -377,7 +378,7 @@ mod tests {
         let span: ArrayRef = Arc::new(DurationMillisecondArray::from(vec![-1_500]));
         assert_eq!(texts(span, false), ["P0M0DT-1.5S"]);
         let before: ArrayRef = Arc::new(Time64NanosecondArray::from(vec![-1]));
-        assert!(written(&before, false).is_err());
+        assert!(written(&before, before.data_type(), false).is_err());
     }
 
     #[test]

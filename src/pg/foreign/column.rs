@@ -35,7 +35,11 @@ enum How {
     List(Box<ListOf>),
     Row(Box<RowOf>),
     /// The values' text, or JSON, becomes those of the column.
-    Written(Box<How>, bool),
+    Written {
+        of_text: Box<How>,
+        declared: DataType,
+        json: bool,
+    },
 }
 
 /// A domain's constraints, looked up once; `known` is PostgreSQL's memory of them.
@@ -166,7 +170,7 @@ impl Value {
     pub fn fill(&mut self, array: &ArrayRef) -> Filled {
         let spread;
         let array = match (&self.how, array.data_type()) {
-            (How::Plain(_) | How::Written(..), _) => array,
+            (How::Plain(_) | How::Written { .. }, _) => array,
             (_, DataType::Dictionary(..)) => {
                 spread = values::without_dictionary(array)?;
                 &spread
@@ -214,7 +218,8 @@ impl How {
             _ => return None,
         };
         let of_text = How::new(base, typmod, &DataType::LargeUtf8)?;
-        is_writable(data_type).then(|| How::Written(Box::new(of_text), json))
+        let declared = data_type.clone();
+        is_writable(data_type).then(|| How::Written { of_text: Box::new(of_text), declared, json })
     }
 
     fn fill(&mut self, array: &ArrayRef, out: &mut Words) -> Filled {
@@ -223,7 +228,9 @@ impl How {
             How::Parsed(parser) => parser.fill(array, out),
             How::List(list) => list.fill(array, out),
             How::Row(row) => row.fill(array, out),
-            How::Written(of_text, json) => of_text.fill(&values::written(array, *json)?, out),
+            How::Written { of_text, declared, json } => {
+                of_text.fill(&values::written(array, declared, *json)?, out)
+            }
         }
     }
 }
