@@ -412,3 +412,18 @@ def test_archive(db, out, kind):
     db.execute(f"{PARALLEL}; SET max_parallel_workers_per_gather = 2; SET enable_partitionwise_aggregate = on")
     assert db.execute("SELECT count(*), sum(id) FROM events").fetchone() == (7000, sum(range(1, 7001)))
     db.execute("ANALYZE events")
+
+
+def test_a_directory_that_lies_in_itself(db, out):
+    """A link to a directory above has no end; one to a directory elsewhere is as good as that."""
+    for part in ("a=1", "a=2"):
+        (out / "d" / part).mkdir(parents=True)
+    (out / "elsewhere").mkdir()
+    write(out / "d" / "a=1" / "x.parquet", pa.table({"x": [1]}))
+    write(out / "elsewhere" / "y.parquet", pa.table({"x": [2]}))
+    (out / "d" / "a=3").symlink_to(out / "elsewhere")
+    query = f"SELECT x, a FROM read_parquet('{out}/d') AS t(x int8, a int8) ORDER BY x"
+    assert db.execute(query).fetchall() == [(1, 1), (2, 3)]
+    (out / "d" / "a=2" / "b=1").symlink_to(out / "d")
+    with raises("0A000"):
+        db.execute(query)

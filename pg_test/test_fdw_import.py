@@ -449,3 +449,28 @@ def test_urls_are_not_read(db):
     for path in ("s3://bucket/t.parquet", "https://host/t.parquet"):
         with raises("0A000"):
             db.execute(f"SELECT * FROM read_parquet('{path}') AS t(a int8)")
+
+
+def test_types_of_others_in_metadata(db, out, role, again, warnings):
+    """What a file says may not make whoever reads it run the code of somebody else than a superuser's."""
+    db.execute(f"GRANT CREATE ON SCHEMA {db.schema} TO {role}; SET ROLE {role}")
+    db.execute("CREATE FUNCTION trap(int) RETURNS bool LANGUAGE plpgsql AS $$ BEGIN RAISE 'trapped'; END $$")
+    db.execute("CREATE DOMAIN theirs AS int CHECK (VALUE IS NULL OR trap(VALUE)); CREATE TYPE pair AS (a int, b theirs); CREATE TYPE mood AS ENUM ('sad')")
+    db.execute("RESET ROLE; CREATE DOMAIN ours AS int CHECK (VALUE > 0)")
+    db.execute("CREATE TABLE t (a int, b int[], d text, e ours); INSERT INTO t VALUES (1, '{2}', 'sad', 3)")
+    path = out / "t.parquet"
+    export_parquet(db, "t", path)
+    table = pq.read_table(path)
+    said = {"integer": "theirs", "integer[]": "theirs[]", "text": "mood"}
+    metadata = {key: value for key, value in table.schema.metadata.items()}
+    text = next(value for key, value in metadata.items() if b"columns" in key)
+    for true, false in said.items():
+        text = text.replace(f'"{true}"'.encode(), f'"{db.schema}.{false}"'.encode())
+    assert b"theirs[]" in text
+    key = next(key for key in metadata if b"columns" in key)
+    pq.write_table(table.replace_schema_metadata({**metadata, key: text}), path)
+    import_schema(db, "f", file=path)
+    assert [kind for _, kind, _ in described(db, "f")] == ["integer", "integer[]", "text", "ours"]
+    assert db.execute("SELECT * FROM f").fetchall() == [(1, [2], "sad", 3)]
+    assert [message for message, _ in warnings].count("a type in a file's metadata is somebody else's") == 3
+    db.execute("DROP TABLE t; DROP FOREIGN TABLE f")

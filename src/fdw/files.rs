@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::error::{Problem, ReadError, Result};
@@ -32,7 +33,7 @@ impl FileSet {
             FileSet::Named(paths) => (paths.clone(), ""),
             FileSet::Directory { path, suffix } => {
                 let mut found = Vec::new();
-                walk(Path::new(path), suffix.as_deref().unwrap_or(""), &mut found)?;
+                walk(Path::new(path), suffix.as_deref().unwrap_or(""), &mut Vec::new(), &mut found)?;
                 found.sort();
                 (found, path.as_str())
             }
@@ -52,10 +53,17 @@ impl FileSet {
 }
 
 /// Files whose names begin with a dot or an underscore are not data, by old custom: temporary files, the
-/// `_SUCCESS` of an export. Subdirectories are entered when they are Hive's, `key=value`.
-fn walk(directory: &Path, suffix: &str, found: &mut Vec<String>) -> Result<()> {
+/// `_SUCCESS` of an export. Subdirectories are entered when they are Hive's, `key=value`. `above`: the directories that
+/// this one lies in, by device and inode; a link that leads back to one of them would have no end.
+fn walk(directory: &Path, suffix: &str, above: &mut Vec<(u64, u64)>, found: &mut Vec<String>) -> Result<()> {
     let shown = directory.to_string_lossy().into_owned();
     let failed = |cause: io::Error| ReadError::new(&shown, Problem::Io("read directory", cause));
+    let status = fs::metadata(directory).map_err(failed)?;
+    let this = (status.dev(), status.ino());
+    if above.contains(&this) {
+        return Err(ReadError::unsupported(&shown, "it is a link to a directory that it lies in"));
+    }
+    above.push(this);
     for entry in fs::read_dir(directory).map_err(failed)? {
         let entry = entry.map_err(failed)?;
         let path = entry.path();
@@ -69,10 +77,11 @@ fn walk(directory: &Path, suffix: &str, found: &mut Vec<String>) -> Result<()> {
         // Through symbolic links, one that leads nowhere aside: there is no file.
         let Ok(status) = fs::metadata(&path) else { continue };
         if status.is_dir() && name.contains('=') {
-            walk(&path, suffix, found)?;
+            walk(&path, suffix, above, found)?;
         } else if status.is_file() && name.ends_with(suffix) {
             found.push(format!("{}/{name}", shown.trim_end_matches('/')));
         }
     }
+    above.pop();
     Ok(())
 }

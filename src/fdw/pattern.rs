@@ -67,8 +67,8 @@ impl Pattern {
             true => path,
             false => path.rsplit('/').next().unwrap_or(path),
         };
-        let mut keys = Keys::new();
-        matches(&self.0, path, &mut keys).then_some(keys)
+        let (mut keys, mut failed) = (Keys::new(), HashSet::new());
+        matches(&self.0, path, &mut keys, &mut failed).then_some(keys)
     }
 }
 
@@ -104,19 +104,29 @@ impl Piece {
     }
 }
 
-fn matches(pieces: &[Piece], text: &str, keys: &mut Keys) -> bool {
+/// `failed`: how many pieces were found not to match how many bytes at the end, which are not tried again, or the time
+/// would grow as a power of the pieces.
+fn matches(pieces: &[Piece], text: &str, keys: &mut Keys, failed: &mut HashSet<(usize, usize)>) -> bool {
     let Some((piece, rest)) = pieces.split_first() else { return text.is_empty() };
-    piece.lengths(text).into_iter().any(|len| {
+    let place = (pieces.len(), text.len());
+    if failed.contains(&place) {
+        return false;
+    }
+    let matched = piece.lengths(text).into_iter().any(|len| {
         let before = keys.len();
         if let Some(key) = piece.key() {
             keys.push((key.to_owned(), Some(text[..len].to_owned())));
         }
-        let matched = matches(rest, &text[len..], keys);
+        let matched = matches(rest, &text[len..], keys, failed);
         if !matched {
             keys.truncate(before);
         }
         matched
-    })
+    });
+    if !matched {
+        failed.insert(place);
+    }
+    matched
 }
 
 /// What Hive writes for NULL.
@@ -158,6 +168,8 @@ fn percent_decoded(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
 
     fn keys(pattern: &str, path: &str) -> Option<Vec<(String, String)>> {
@@ -189,6 +201,15 @@ mod tests {
         assert_eq!(keys("@{a}", "-7"), pairs(&[("a", "-7")]));
         assert_eq!(keys("${a}/@{b}.x", "é/5.x"), pairs(&[("a", "é"), ("b", "5")]));
         assert_eq!(keys("${a}/@{b}.x", "q/é/5.x"), None);
+    }
+
+    #[test]
+    fn many_keys_over_many_separators() {
+        let keys_of =
+            |count: usize| (0..count).map(|key| format!("${{k{key}}}")).collect::<Vec<_>>().join("-");
+        let dashes = "-".repeat(250);
+        assert_eq!(keys(&format!("{}.parquet", keys_of(12)), &dashes), None);
+        assert_eq!(keys(&keys_of(12), &dashes).map(|found| found.len()), Some(12));
     }
 
     #[test]

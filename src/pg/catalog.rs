@@ -368,6 +368,31 @@ pub fn attribute_name(table: Oid, number: i16) -> Option<String> {
     }
 }
 
+/// Whether all code that values of a type run is PostgreSQL's, a superuser's or the current user's: by the owners of the
+/// type and of all that it is made of. A domain's constraints run as whoever reads the value.
+pub fn is_trusted(type_oid: Oid) -> bool {
+    // SAFETY: syscache look-ups; the row is copied from before it is released.
+    let (owner, below) = unsafe {
+        let key = pg_sys::SysCacheIdentifier::TYPEOID as i32;
+        let row = pg_sys::SearchSysCache1(key, type_oid.into());
+        if row.is_null() {
+            return false;
+        }
+        let form = &*pg_sys::GETSTRUCT(row).cast::<pg_sys::FormData_pg_type>();
+        let found = (form.typowner, [form.typbasetype, form.typelem]);
+        pg_sys::ReleaseSysCache(row);
+        found
+    };
+    // SAFETY: look-ups of roles.
+    let is_known = unsafe { owner == pg_sys::GetUserId() || pg_sys::superuser_arg(owner) };
+    let fields = match type_class(type_oid) {
+        TypeClass::Composite(fields) => fields.into_iter().map(|(_, field, _)| field).collect(),
+        _ => Vec::new(),
+    };
+    let mut made_of = below.into_iter().filter(|&of| of != pg_sys::InvalidOid).chain(fields);
+    is_known && made_of.all(is_trusted)
+}
+
 /// The type as SQL writes it, with its modifier: `numeric(10,2)`.
 pub fn type_name(type_oid: Oid, typmod: i32) -> String {
     let flags = (pg_sys::FORMAT_TYPE_TYPEMOD_GIVEN) as u16;

@@ -70,7 +70,7 @@ impl Target {
                 .set_hint("Give the absolute path of a file on the server."));
         };
         // Symbolic links and ".." are seen through before the path is compared with the allowed ones.
-        let parent = parent.canonicalize().map_err(|cause| file_error("access directory", parent, &cause))?;
+        let parent = parent.canonicalize().map_err(|cause| unreachable_directory(parent, &cause))?;
         let target = Target { path: parent.join(name), overwrite, is_file, extension };
         target.check_allowed()?;
         target.check_existing()?;
@@ -88,14 +88,7 @@ impl Target {
         if let Some(allowed) = guc::export_directories()
             && !allowed.iter().any(inside)
         {
-            return Err(error(
-                Code::ERRCODE_INSUFFICIENT_PRIVILEGE,
-                format!("path \"{}\" is outside pg_strata.export_directories", self.path.display()),
-            )
-            .set_hint(in_message(match allowed.is_empty() {
-                true => "The setting names no directory; a superuser can change it.".to_owned(),
-                false => format!("Export below one of: {}.", allowed.join(", ")),
-            })));
+            return Err(outside(&self.path, &allowed));
         }
         if !is_superuser() && self.parent().starts_with(data_directory()) {
             return Err(error(
@@ -184,4 +177,23 @@ fn check_settings() -> Result<()> {
     Err(error(Code::ERRCODE_INSUFFICIENT_PRIVILEGE, message)
         .set_detail("The session set the parameter before pg_strata was loaded, which only superusers may do.")
         .set_hint("Connect again without setting it. With pg_strata in shared_preload_libraries such a connection is refused."))
+}
+
+/// Where exports are confined, nobody learns which directories there are elsewhere.
+fn unreachable_directory(parent: &Path, cause: &io::Error) -> Error {
+    match guc::export_directories() {
+        Some(allowed) if !allowed.iter().any(|dir| parent.starts_with(dir)) => outside(parent, &allowed),
+        _ => file_error("access directory", parent, cause),
+    }
+}
+
+fn outside(path: &Path, allowed: &[String]) -> Error {
+    error(
+        Code::ERRCODE_INSUFFICIENT_PRIVILEGE,
+        format!("path \"{}\" is outside pg_strata.export_directories", path.display()),
+    )
+    .set_hint(in_message(match allowed.is_empty() {
+        true => "The setting names no directory; a superuser can change it.".to_owned(),
+        false => format!("Export below one of: {}.", allowed.join(", ")),
+    }))
 }

@@ -214,6 +214,17 @@ impl Found {
             return None;
         }
         match catalog::find_type(text) {
+            Ok(Some((type_oid, _))) if !catalog::is_trusted(type_oid) => {
+                warning(
+                    "a type in a file's metadata is somebody else's",
+                    format!(
+                        "Column \"{}\" of file \"{}\" is said to be of type \"{text}\", which runs its owner's code.",
+                        self.name, first.path
+                    ),
+                    "The column is declared by the type of its values; declare it as that type if you trust its owner.",
+                );
+                None
+            }
             Ok(Some((type_oid, typmod))) => (catalog::has_input(type_oid)
                 && self.is_readable(type_oid, typmod))
             .then(|| catalog::type_name(type_oid, typmod)),
