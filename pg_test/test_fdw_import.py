@@ -462,7 +462,7 @@ def test_types_of_others_in_metadata(db, out, role, again, warnings):
     export_parquet(db, "t", path)
     table = pq.read_table(path)
     said = {"integer": "theirs", "integer[]": "theirs[]", "text": "mood"}
-    metadata = {key: value for key, value in table.schema.metadata.items()}
+    metadata = pq.read_metadata(path).metadata
     text = next(value for key, value in metadata.items() if b"columns" in key)
     for true, false in said.items():
         text = text.replace(f'"{true}"'.encode(), f'"{db.schema}.{false}"'.encode())

@@ -1,5 +1,7 @@
 //! What a file's path says of its rows: `f_@{year}_${mode}.arrow`, or directories named `year=1993`.
 
+use std::collections::HashSet;
+
 /// One piece of a pattern.
 #[derive(Clone, Debug, PartialEq)]
 enum Piece {
@@ -168,8 +170,6 @@ fn percent_decoded(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashSet;
-
     use super::*;
 
     fn keys(pattern: &str, path: &str) -> Option<Vec<(String, String)>> {
