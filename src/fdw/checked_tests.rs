@@ -130,12 +130,12 @@ fn columns() -> Vec<(ArrayRef, u64, u64, &'static [Encoding])> {
     const BOTH: &[Encoding] = &[Encoding::DELTA_LENGTH_BYTE_ARRAY, Encoding::DELTA_BYTE_ARRAY];
     let text = |row: usize| format!("text {} {}", row / 50, "x".repeat(row % 40));
     let texts = StringArray::from_iter_values((0..ROWS).map(text));
-    let nulls = StringArray::from_iter((0..ROWS).map(|row| (row % 3 != 0).then(|| text(row))));
+    let nulls = StringArray::from_iter((0..ROWS).map(|row| (!row.is_multiple_of(3)).then(|| text(row))));
     let mut lists = ListBuilder::new(StringBuilder::new());
-    let items = |row: usize| if row % 7 == 0 { 0 } else { row % 3 };
+    let items = |row: usize| if row.is_multiple_of(7) { 0 } else { row % 3 };
     for row in 0..ROWS {
         (0..items(row)).for_each(|item| lists.values().append_option((item > 0).then(|| text(row))));
-        lists.append(row % 7 != 0);
+        lists.append(!row.is_multiple_of(7));
     }
     let levels = (0..ROWS).map(|row| items(row).max(1) as u64).sum();
     let lengths = (0..ROWS).map(|row| items(row).saturating_sub(1) as u64).sum();
@@ -271,7 +271,7 @@ fn sparse_rows_of_small_pages() {
         }
         (found, scanner.bytes_read())
     };
-    let (_, all) = read(&[0..rows as u64]);
+    let (_, all) = read(std::slice::from_ref(&(0..rows as u64)));
     let sparse: Vec<Range<u64>> = (0..rows as u64).step_by(20).map(|row| row..row + 1).collect();
     let (found, some) = read(&sparse);
     assert_eq!(found, (0..rows).step_by(20).map(text).collect::<Vec<String>>());
