@@ -248,6 +248,38 @@ def test_a_dictionary_that_claims_too_much(db, out, selected):
     assert values(db, "count(b)") == [(20_000,)]
 
 
+@pytest.mark.parametrize("version", ("1.0", "2.0"))
+@pytest.mark.parametrize("encoding", ("DELTA_LENGTH_BYTE_ARRAY", "DELTA_BYTE_ARRAY"))
+def test_lengths_that_claim_too_much(db, out, encoding, version):
+    """Room for so many is not to be had, which would end the server."""
+    table = pa.table({"a": pa.array([f"text {number}" if number % 3 else None for number in range(300)])})
+
+    def claiming(claim):
+        def change(footer, body):
+            chunk, = chunks(footer)
+            (at, header, end), = page_headers(body, chunk)
+            before = b"\x80\x01\x04" + footers.varint(200)  # blocks of 128 in four parts
+            page = bytes(body[end:end + header[3][1]])
+            assert page.count(before) == (2 if encoding == "DELTA_BYTE_ARRAY" else 1)
+            page = page.replace(before, before[:3] + footers.varint(claim), 1)
+            header[2] = header[3] = (I32, len(page))
+            written = footers.encode(STRUCT, header) + page
+            chunk[6] = chunk[7] = (I64, len(written))
+            return body[:at] + written
+        return change
+    options = dict(use_dictionary=False, column_encoding={"a": encoding}, compression="none", data_page_version=version)
+    rewritten(out / "t.parquet", table, claiming(200), **options)
+    imported(db, out / "t.parquet")
+    assert values(db) == list(zip(*table.to_pydict().values()))
+    for claim in (301, 2**40, 2**62, 2**64 - 1):
+        rewritten(out / "t.parquet", table, claiming(claim), **options)
+        with raises("HV000") as caught:
+            values(db)
+        assert "column \"a\": " in caught.value.diag.message_detail
+        assert "lengths" in caught.value.diag.message_detail
+        assert db.execute("SELECT 1").fetchone() == (1,)
+
+
 # Columns that cannot be read
 
 

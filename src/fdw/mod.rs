@@ -10,6 +10,7 @@
 mod bloom;
 mod bounds;
 mod cache;
+mod checked;
 mod columns;
 mod decode;
 mod error;

@@ -7,7 +7,7 @@
 //!
 //! Where a chunk really ends, and which headers are false, tells a walk over its pages.
 
-use std::io::Read;
+use std::io::{BufReader, Read};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -18,7 +18,7 @@ use parquet::file::reader::{ChunkReader, Length};
 
 use super::error::{Result, guarded};
 use super::page_header::PageHeader;
-use super::source::{At, HeaderReader, Source};
+use super::source::{At, HEADER_ROOM, Source};
 
 /// What a writer did wrong.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -121,11 +121,11 @@ impl Length for Mended {
 }
 
 impl ChunkReader for Mended {
-    type T = HeaderReader<MendedAt>;
+    type T = BufReader<MendedAt>;
 
     fn get_read(&self, start: u64) -> parquet::errors::Result<Self::T> {
         let at = MendedAt { from: At::new(&self.source, start), offset: start, file: self.clone() };
-        Ok(HeaderReader::new(at))
+        Ok(BufReader::with_capacity(HEADER_ROOM, at))
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> parquet::errors::Result<Bytes> {

@@ -18,7 +18,6 @@ use super::error::guarded;
 use super::footer;
 use super::indexed::Places;
 use super::meta::{FileMeta, Format};
-use super::page_header::PageHeader;
 use super::source::Source;
 
 /// The pages of one column of a row group.
@@ -88,9 +87,11 @@ impl Selected {
         others
     }
 
-    pub fn of_rows(&self, rows: u64) -> RowSelection {
+    /// Rows that are left out at the end cost nothing. There are so many of them that the decoder never takes the
+    /// selection for a dense one, of which it would read the pages between, too.
+    pub fn selection(&self) -> RowSelection {
         let ranges = self.0.iter().map(|rows| rows.start as usize..rows.end as usize);
-        RowSelection::from_consecutive_ranges(ranges, rows as usize)
+        RowSelection::from_consecutive_ranges(ranges, usize::MAX)
     }
 }
 
@@ -162,10 +163,6 @@ pub fn with_offsets(
     for leaf in 0..descr.num_columns() {
         if columns.contains(&descr.get_column_root_idx(leaf)) {
             let chunk = row_group.columns().get(leaf)?;
-            if let Some(dictionary) = chunk.dictionary_page_offset() {
-                let header = PageHeader::read(source, u64::try_from(dictionary).ok()?)?;
-                header.is_plausible().then_some(())?;
-            }
             let offsets = offset_index(source, chunk)?;
             let starts = starts(&offsets, chunk, u64::try_from(row_group.num_rows()).ok()?)?;
             let is_flat = descr.column(leaf).max_rep_level() == 0;

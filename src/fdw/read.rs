@@ -4,13 +4,10 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::ipc::reader::FileDecoder;
-use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{
-    ArrowReaderMetadata, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder, RowSelectionPolicy,
-};
-use parquet::file::reader::ChunkReader;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReader};
 
 use super::bloom::BloomFilter;
+use super::checked;
 use super::error::{Problem, ReadError, Result, guarded};
 use super::indexed::Indexed;
 use super::meta::{FileMeta, Format};
@@ -118,11 +115,9 @@ impl Scanner {
         }
         let found = with_offsets(metadata, &self.source, self.group, &self.columns);
         let Some((one, places)) = found else { return false };
-        let rows = selected.of_rows(self.left);
+        let file = Indexed::new(self.source.clone(), places);
         let reader = guarded(self.source.path(), || {
-            let builder = self.builder(Indexed::new(self.source.clone(), places), one, &self.columns);
-            let builder = builder.with_row_groups(vec![0]).with_row_selection(rows);
-            builder.with_row_selection_policy(RowSelectionPolicy::Selectors).build()
+            checked::reader(file, &one, 0, &self.columns, self.batch_rows, Some(selected.selection()))
         });
         match reader {
             Ok(reader) => self.open = Open::Parquet(Box::new(reader)),
@@ -139,9 +134,8 @@ impl Scanner {
         let rest = read.without_first(self.done, rows);
         let Format::Parquet(metadata) = &self.meta.format else { return Err(self.short()) };
         let reader = guarded(self.source.path(), || {
-            let builder = self.builder(self.source.clone(), metadata.clone(), &self.columns);
-            let builder = builder.with_row_groups(vec![self.group]).with_row_selection(rest.of_rows(rows));
-            builder.with_row_selection_policy(RowSelectionPolicy::Selectors).build()
+            let (file, rows) = (self.source.clone(), Some(rest.selection()));
+            checked::reader(file, metadata, self.group, &self.columns, self.batch_rows, rows)
         })?;
         self.open = Open::Parquet(Box::new(reader));
         (self.done, self.left, self.is_indexed) = (0, rest.count(), false);
@@ -149,27 +143,14 @@ impl Scanner {
         Ok(())
     }
 
-    fn builder<T: ChunkReader + 'static>(
-        &self,
-        file: T,
-        metadata: ArrowReaderMetadata,
-        columns: &[usize],
-    ) -> ParquetRecordBatchReaderBuilder<T> {
-        let roots = ProjectionMask::roots(metadata.parquet_schema(), columns.iter().copied());
-        ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata)
-            .with_projection(roots)
-            .with_batch_size(self.batch_rows)
-    }
-
     /// Of a whole row group.
     fn reader(&self, metadata: &ArrowReaderMetadata, columns: &[usize]) -> Result<ParquetRecordBatchReader> {
         let path = self.source.path();
         if let Some((one, file)) = mended(metadata, &self.source, self.group, columns)? {
-            return guarded(path, || self.builder(file, one, columns).with_row_groups(vec![0]).build());
+            return guarded(path, || checked::reader(file, &one, 0, columns, self.batch_rows, None));
         }
         guarded(path, || {
-            let builder = self.builder(self.source.clone(), metadata.clone(), columns);
-            builder.with_row_groups(vec![self.group]).build()
+            checked::reader(self.source.clone(), metadata, self.group, columns, self.batch_rows, None)
         })
     }
 

@@ -1,7 +1,7 @@
 //! An open file, read at offsets.
 
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufReader, Read};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,7 +12,6 @@ use parquet::file::reader::{ChunkReader, Length};
 use serde::{Deserialize, Serialize};
 
 use super::error::{Problem, ReadError, Result};
-use super::page_header::PageHeader;
 
 /// Which file a path led to. A file that was replaced, or written to, has another identity.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -118,41 +117,18 @@ impl Length for Source {
 }
 
 /// What is read so are the headers of pages: more than they take would be read for nothing.
-const HEADER_ROOM: usize = 512;
+pub const HEADER_ROOM: usize = 512;
 
 impl ChunkReader for Source {
-    type T = HeaderReader<At>;
+    type T = BufReader<At>;
 
     fn get_read(&self, start: u64) -> parquet::errors::Result<Self::T> {
-        Ok(HeaderReader::new(At::new(self, start)))
+        Ok(BufReader::with_capacity(HEADER_ROOM, At::new(self, start)))
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> parquet::errors::Result<Bytes> {
         let bytes = self.read_at(start, length);
         bytes.map(Bytes::from).map_err(|error| ParquetError::General(error.why()))
-    }
-}
-
-/// Reads a page's header, and looks at it first; one that cannot be taken apart is the decoder's.
-pub struct HeaderReader<R> {
-    bytes: BufReader<R>,
-    looked: bool,
-}
-
-impl<R: Read> HeaderReader<R> {
-    pub fn new(from: R) -> HeaderReader<R> {
-        HeaderReader { bytes: BufReader::with_capacity(HEADER_ROOM, from), looked: false }
-    }
-}
-
-impl<R: Read> Read for HeaderReader<R> {
-    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        if !std::mem::replace(&mut self.looked, true)
-            && PageHeader::parse(self.bytes.fill_buf()?).is_ok_and(|header| !header.is_plausible())
-        {
-            return Err(io::Error::other("a dictionary claims more values than it has room for"));
-        }
-        self.bytes.read(bytes)
     }
 }
 
