@@ -1,5 +1,6 @@
 """Each mistake has its SQLSTATE and a hint, is found before anything is written, and leaves nothing behind."""
 
+import os
 import shutil
 
 import psycopg
@@ -75,6 +76,16 @@ def test_longest_names(table, out, name):
     with raises("42602"):
         export(table, "t", out / f"n{name}")
     shutil.rmtree(out / name) if (out / name).is_dir() else (out / name).unlink()
+
+
+@pytest.mark.parametrize("name", ["t.parquet", "t"])
+def test_target_is_a_pipe(table, out, name):
+    """Nobody waits for its other end."""
+    os.mkfifo(out / name)
+    with raises("42809") as caught:
+        export(table, "t", out / name, overwrite=True)
+    assert "regular file" in caught.value.diag.message_primary
+    (out / name).unlink()
 
 
 def test_target_is_a_link_to_a_directory(table, out):

@@ -116,3 +116,15 @@ def test_rows_of_the_same_statement_stay_out_and_those_before_are_in(db, out):
                "BEGIN PERFORM export_table_parquet('t', 'relative'); EXCEPTION WHEN invalid_name THEN NULL; END; "
                f"INSERT INTO t VALUES (-3, 0); PERFORM export_table_parquet('t', '{out}/v.parquet'); END $$")
     assert [oracle.read_pyarrow(out / name).num_rows for name in ("u.parquet", "v.parquet")] == [1002, 1003]
+
+
+def test_a_table_that_is_dropped_meanwhile(db, again, out):
+    db.execute(PLAIN)
+    holder, exporter = again(), again()
+    holder.execute("BEGIN; DROP TABLE t")
+    call = Background(lambda: export(exporter, "t", out / "t.parquet"))
+    eventually(waiting(db, exporter))
+    holder.execute("COMMIT")
+    with raises("42P01") as caught:
+        call.result()
+    assert '"t"' in caught.value.diag.message_primary and list(out.iterdir()) == []

@@ -91,8 +91,16 @@ pub fn guarded<T, E: fmt::Display>(
     work: impl FnOnce() -> std::result::Result<T, E>,
 ) -> Result<T> {
     match catch_unwind(AssertUnwindSafe(work)) {
-        Ok(result) => result.map_err(|cause| ReadError::damaged(path, cause)),
+        Ok(result) => result.map_err(|cause| refused(path, cause.to_string())),
         Err(panic) => Err(ReadError::damaged(path, panic_message(panic.as_ref()))),
+    }
+}
+
+/// What the decoder says of texts whose lengths add up to more than it counts is no damage.
+fn refused(path: &str, why: String) -> ReadError {
+    match why.contains("index overflow decoding byte array") {
+        true => ReadError::unsupported(path, "texts of more than 2 GB lie in one batch of its rows"),
+        false => ReadError::damaged(path, why),
     }
 }
 

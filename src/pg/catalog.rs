@@ -35,10 +35,18 @@ pub struct Attribute {
 
 impl Table {
     pub fn open(table: Oid) -> Result<Table> {
-        Table::find(table).ok_or_else(|| {
-            let message = format!("relation with OID {} does not exist", table.to_u32());
-            error(Code::ERRCODE_UNDEFINED_TABLE, message)
-                .set_hint("Pass the table's name, as in 'schema.table'.")
+        // Before the wait for the lock, after which the name may be gone.
+        let name = relation_name(table);
+        Table::find(table).ok_or_else(|| match name {
+            Some(name) => {
+                error(Code::ERRCODE_UNDEFINED_TABLE, format!("relation \"{name}\" does not exist any more"))
+                    .set_hint("It was dropped while the call waited for its lock.")
+            }
+            None => {
+                let message = format!("relation with OID {} does not exist", table.to_u32());
+                error(Code::ERRCODE_UNDEFINED_TABLE, message)
+                    .set_hint("Pass the table's name, as in 'schema.table'.")
+            }
         })
     }
 
@@ -226,6 +234,14 @@ mod raw {
                 find_all_inheritors(parent, pg_sys::AccessShareLock as i32, std::ptr::null_mut())
             })
         }
+    }
+}
+
+fn relation_name(table: Oid) -> Option<String> {
+    // SAFETY: a syscache look-up; the result is a C string or NULL.
+    unsafe {
+        let name = pg_sys::get_rel_name(table);
+        (!name.is_null()).then(|| name_to_utf8(name))
     }
 }
 

@@ -4,7 +4,7 @@ use std::ffi::CStr;
 use std::fs::{self, File, Permissions};
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::Path;
 
 /// Where Linux keeps the lists (acl(5)).
@@ -28,7 +28,9 @@ impl Attributes {
             Err(cause) => return Err(cause),
         };
         let bits = if found.is_dir() { 0o7777 } else { 0o777 };
-        let lists = match File::open(path) {
+        // Without waiting for a pipe's other end, should there be one by now.
+        let opened = File::options().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOFOLLOW).open(path);
+        let lists = match opened {
             Ok(file) => LISTS.into_iter().filter_map(|name| Some((name, list(&file, name)?))).collect(),
             // What the server may not read has to do without its list.
             Err(_) => Vec::new(),

@@ -109,6 +109,11 @@ impl Target {
         if !self.is_file && found.is_symlink() {
             return Err(self.wrong_kind("a symbolic link").set_hint("Pass the path that the link leads to."));
         }
+        if !found.is_file() && !found.is_dir() && !found.is_symlink() {
+            return Err(self
+                .wrong_kind("neither a regular file nor a directory")
+                .set_hint("Choose another name."));
+        }
         if found.is_dir() == self.is_file {
             let is = if self.is_file { "a directory" } else { "a file" };
             return Err(self.wrong_kind(is).set_hint("Choose another name."));

@@ -358,9 +358,10 @@ impl Failure {
     pub fn report(self, file: &str, column: &str, row: u64, type_name: &str) -> Error {
         let hint = self.cause.hint();
         let (code, why) = match self.cause {
-            Cause::Misfit(Reason::OutOfRange) => {
-                (Code::ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE, Reason::OutOfRange.to_string())
-            }
+            Cause::Misfit(Reason::OutOfRange) => (
+                Code::ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE,
+                format!("The file's value is outside the range of type {type_name}."),
+            ),
             Cause::Misfit(Reason::InvalidUtf8) => {
                 (Code::ERRCODE_CHARACTER_NOT_IN_REPERTOIRE, Reason::InvalidUtf8.to_string())
             }
