@@ -1,9 +1,11 @@
 """Exports that wait for a lock see what its holder has committed, as SELECT does; older snapshots are refused."""
 
+import pyarrow as pa
 import pytest
 
 from . import oracle
 from .support import SCANS, Background, eventually, export, raises
+from .test_fdw import foreign, write
 
 PLAIN = "CREATE TABLE t AS SELECT i AS a, i * 1.5 AS b FROM generate_series(1, 1000) i"
 PARTITIONED = """CREATE TABLE t (a int, b numeric) PARTITION BY RANGE (a);
@@ -128,3 +130,23 @@ def test_a_table_that_is_dropped_meanwhile(db, again, out):
     with raises("42P01") as caught:
         call.result()
     assert '"t"' in caught.value.diag.message_primary and list(out.iterdir()) == []
+
+
+@pytest.mark.parametrize("change, expected", [("ALTER FOREIGN TABLE f OPTIONS (SET file '{out}/new.parquet')", [(2,)]),
+                                              ("ALTER FOREIGN TABLE f ALTER a OPTIONS (field 'b')", [(7,)])])
+def test_a_foreign_table_that_is_changed_meanwhile(db, again, out, change, expected):
+    """A query, prepared or not, that waited for the change reads what the table is then."""
+    write(out / "old.parquet", pa.table({"a": [1], "b": [7]}))
+    write(out / "new.parquet", pa.table({"a": [2], "b": [8]}))
+    foreign(db, "f", "a int8", file=out / "old.parquet")
+    plain, prepared = again(), again()
+    prepared.execute("SET plan_cache_mode = force_generic_plan; PREPARE q AS SELECT a FROM f")
+    assert prepared.execute("EXECUTE q").fetchall() == [(1,)]
+    db.execute("BEGIN")
+    db.execute(change.format(out=out))
+    calls = [Background(lambda: plain.execute("SELECT a FROM f").fetchall()), Background(lambda: prepared.execute("EXECUTE q").fetchall())]
+    other = again()
+    for connection in (plain, prepared):
+        eventually(waiting(other, connection))
+    db.execute("COMMIT")
+    assert [call.result() for call in calls] == [expected, expected]
