@@ -10,6 +10,7 @@ pub mod foreign;
 pub mod guc;
 pub mod heap;
 pub mod parallel;
+pub mod pg_type;
 pub mod progress;
 pub mod query;
 pub mod render;

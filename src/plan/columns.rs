@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::pg::catalog::{self, Attribute, TypeClass};
+use crate::pg::catalog::Attribute;
 use crate::pg::error::{Code, Result, error};
+use crate::pg::pg_type::{self, TypeClass};
 use crate::pg::render::{Call, Storage};
 use crate::types::{Field, Kind, Shapes};
 
@@ -37,19 +38,19 @@ pub struct Column {
 
 impl Column {
     fn new(attribute: &Attribute, slots: &mut usize) -> Column {
-        let (base, typmod) = catalog::base_type(attribute.type_oid, attribute.typmod);
+        let (base, typmod) = pg_type::base_type(attribute.type_oid, attribute.typmod);
         let (kind, stored) = kind_of(base, typmod, slots);
-        let send = matches!(stored, Stored::Nested).then(|| catalog::send_function(base));
+        let send = matches!(stored, Stored::Nested).then(|| pg_type::send_function(base));
         Column {
             field: Field {
                 name: attribute.name.clone(),
-                pg_type: catalog::type_name(attribute.type_oid, attribute.typmod),
+                pg_type: pg_type::type_name(attribute.type_oid, attribute.typmod),
                 nullable: !attribute.not_null,
                 kind,
             },
             stored,
             base_type: base.to_u32(),
-            output_function: catalog::output_function(base).to_u32(),
+            output_function: pg_type::output_function(base).to_u32(),
             send_function: send.map_or(0, |oid| oid.to_u32()),
             is_virtual: attribute.is_virtual,
         }
@@ -58,7 +59,7 @@ impl Column {
     /// As `new`, with the values as COPY BINARY sends them rather than as the file needs them.
     fn for_stream(attribute: &Attribute) -> Column {
         let mut column = Column::new(attribute, &mut 0);
-        column.send_function = catalog::send_function(attribute.type_oid).to_u32();
+        column.send_function = pg_type::send_function(attribute.type_oid).to_u32();
         if !matches!(column.stored, Stored::Direct | Stored::Name) {
             column.stored = Stored::Sent;
         }
@@ -180,7 +181,7 @@ fn kind_of(base: pgrx::pg_sys::Oid, typmod: i32, slots: &mut usize) -> (Kind, St
         return (Kind::Text, Stored::Char);
     }
     let before = *slots;
-    match catalog::type_class(base) {
+    match pg_type::type_class(base) {
         TypeClass::Enum => (Kind::Text, Stored::Text { cached: true }),
         TypeClass::Base => (Kind::Text, Stored::Text { cached: false }),
         class => match nested_kind(class, typmod, slots) {
@@ -218,13 +219,13 @@ fn nested_kind(class: TypeClass, typmod: i32, slots: &mut usize) -> Option<Kind>
 /// A field whose send function's bytes decode can read; `None` for a type that only its output function
 /// makes sense of, which makes the whole column text.
 fn nested_field(name: &str, type_oid: pgrx::pg_sys::Oid, typmod: i32, slots: &mut usize) -> Option<Field> {
-    let (base, typmod) = catalog::base_type(type_oid, typmod);
+    let (base, typmod) = pg_type::base_type(type_oid, typmod);
     let kind = match scalar_kind(base, typmod, slots) {
         Some(kind) => kind,
-        None => nested_kind(catalog::type_class(base), typmod, slots)?,
+        None => nested_kind(pg_type::type_class(base), typmod, slots)?,
     };
     // decode tells jsonb from json by this name: jsonb_send begins with a version byte.
-    let pg_type = catalog::type_name(if kind == Kind::Json { base } else { type_oid }, typmod);
+    let pg_type = pg_type::type_name(if kind == Kind::Json { base } else { type_oid }, typmod);
     Some(Field { name: name.to_owned(), pg_type, nullable: true, kind })
 }
 

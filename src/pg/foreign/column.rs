@@ -20,6 +20,7 @@ use crate::fdw::{Bounds, Misfit};
 use crate::pg::catalog;
 use crate::pg::encoding;
 use crate::pg::error::{Code, Error, error};
+use crate::pg::pg_type;
 use crate::types::Reason;
 
 /// Values of one PostgreSQL type from arrays of one Arrow type.
@@ -101,7 +102,7 @@ pub fn misfit(row: usize, why: &'static str) -> Failure {
 impl Value {
     /// `None` where arrays of this type have no values of that one.
     pub fn new(type_oid: Oid, typmod: i32, data_type: &DataType) -> Option<Value> {
-        let (base, typmod) = catalog::base_type(type_oid, typmod);
+        let (base, typmod) = pg_type::base_type(type_oid, typmod);
         let how = How::new(base, typmod, data_type)?;
         // SAFETY: the current context is the scan's.
         let context = unsafe { pg_sys::CurrentMemoryContext };

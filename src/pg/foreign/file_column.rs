@@ -5,9 +5,9 @@ use pgrx::pg_sys::Oid;
 use super::column::Value;
 use super::options::ColumnSource;
 use crate::fdw::{FileMeta, Keys};
-use crate::pg::catalog;
 use crate::pg::encoding::in_message;
 use crate::pg::error::{Code, Error, Result, error};
+use crate::pg::pg_type;
 
 /// A column that the query refers to.
 pub struct Column {
@@ -32,7 +32,7 @@ pub enum FileColumn {
 
 impl Column {
     pub fn type_name(&self) -> String {
-        catalog::type_name(self.type_oid, self.typmod)
+        pg_type::type_name(self.type_oid, self.typmod)
     }
 
     /// Which column of a file it is.
@@ -116,7 +116,7 @@ impl Column {
     fn unreadable(&self, meta: &FileMeta, at: usize) -> Error {
         let field = meta.schema().field(at);
         let suits = |name: &&str| {
-            catalog::type_of_name(name)
+            pg_type::type_of_name(name)
                 .is_some_and(|(of, typmod)| Value::new(of, typmod, field.data_type()).is_some())
         };
         let own = meta.sql_type(at);

@@ -9,7 +9,7 @@ use super::import::{Declared, Origin};
 use super::{metadata, report};
 use crate::fdw::{DataFile, FileMeta, Keys, LeftOut, Pattern, Source, common_type, list_depth};
 use crate::pg::error::{Result, warning};
-use crate::pg::{catalog, check_for_interrupts};
+use crate::pg::{check_for_interrupts, pg_type};
 
 /// The columns that are found, file by file.
 #[derive(Default)]
@@ -194,7 +194,7 @@ impl Found {
         }
         let Some(common) = self.common_type(files)? else { return Ok(None) };
         let chosen = [common, "text".into()].into_iter().find(|name| {
-            let found = catalog::type_of_name(name);
+            let found = pg_type::type_of_name(name);
             found.is_some_and(|(type_oid, typmod)| self.is_readable(type_oid, typmod))
         });
         if let Some(chosen) = &chosen {
@@ -213,8 +213,8 @@ impl Found {
         if self.kinds.iter().any(|kind| kind.declared.as_ref() != Some(text)) {
             return None;
         }
-        match catalog::find_type(text) {
-            Ok(Some((type_oid, _))) if !catalog::is_trusted(type_oid) => {
+        match pg_type::find_type(text) {
+            Ok(Some((type_oid, _))) if !pg_type::is_trusted(type_oid) => {
                 warning(
                     "a type in a file's metadata is somebody else's",
                     format!(
@@ -225,9 +225,9 @@ impl Found {
                 );
                 None
             }
-            Ok(Some((type_oid, typmod))) => (catalog::has_input(type_oid)
+            Ok(Some((type_oid, typmod))) => (pg_type::has_input(type_oid)
                 && self.is_readable(type_oid, typmod))
-            .then(|| catalog::type_name(type_oid, typmod)),
+            .then(|| pg_type::type_name(type_oid, typmod)),
             Ok(None) => None,
             Err(why) => {
                 warning(

@@ -8,7 +8,8 @@ use pgrx::pg_sys::{self, Datum, Oid};
 use super::column::{Failure, Filled, Value, misfit};
 use crate::fdw::list_depth;
 use crate::fdw::values::Words;
-use crate::pg::catalog::{self, TypeClass};
+use crate::pg::catalog;
+use crate::pg::pg_type::{self, TypeClass};
 
 pub const RAGGED: &str = "an array of PostgreSQL has inner arrays of one length, none of them NULL";
 
@@ -64,10 +65,10 @@ impl Level {
 
 impl ListOf {
     pub fn new(base: Oid, typmod: i32, data_type: &DataType) -> Option<ListOf> {
-        let TypeClass::Array(element_type) = catalog::type_class(base) else { return None };
+        let TypeClass::Array(element_type) = pg_type::type_class(base) else { return None };
         // Where the elements are arrays, of a domain, no more than one level of two is theirs for certain.
         let of_arrays =
-            matches!(catalog::type_class(catalog::base_type(element_type, -1).0), TypeClass::Array(_));
+            matches!(pg_type::type_class(pg_type::base_type(element_type, -1).0), TypeClass::Array(_));
         let (mut depth, mut inner) = (0, data_type);
         while let DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) = inner
         {
@@ -152,7 +153,7 @@ fn owner(levels: &[Level], item: usize) -> usize {
 
 impl RowOf {
     pub fn new(base: Oid, of: &Fields) -> Option<RowOf> {
-        let TypeClass::Composite(_) = catalog::type_class(base) else { return None };
+        let TypeClass::Composite(_) = pg_type::type_class(base) else { return None };
         // SAFETY: a composite type; the copy lives in the current context, the scan's.
         let descriptor = unsafe { pg_sys::lookup_rowtype_tupdesc_copy(base, -1) };
         // SAFETY: the descriptor was just made.

@@ -10,7 +10,7 @@ use super::task::Task;
 use super::{members, metadata, options, parameters, report, upper};
 use crate::fdw::Source;
 use crate::pg::error::Result;
-use crate::pg::{catalog, check_for_interrupts, guc};
+use crate::pg::{check_for_interrupts, guc, pg_type};
 
 /// What the files say of themselves, kept between the callbacks for one relation.
 pub struct Estimate {
@@ -235,7 +235,7 @@ unsafe fn subject(rel: *mut pg_sys::RelOptInfo, exprs: *mut pg_sys::List) -> Sub
         let vars = members::<pg_sys::Var>(pg_sys::pull_var_clause(exprs.cast(), ALL_VARS)).into_iter();
         let own = vars.filter(|&var| (*var).varno as u32 == (*rel).relid && (*var).varattno > 0);
         let column =
-            |var: *mut pg_sys::Var| ((*var).varattno, catalog::base_type((*var).vartype, (*var).vartypmod).0);
+            |var: *mut pg_sys::Var| ((*var).varattno, pg_type::base_type((*var).vartype, (*var).vartypmod).0);
         Subject { relation: (*rel).relid, columns: own.map(column).collect(), parent: std::ptr::null_mut() }
     }
 }

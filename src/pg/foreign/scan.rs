@@ -16,7 +16,7 @@ use super::slot::{Cells, clear, store};
 use super::{metadata, report};
 use crate::fdw::{FileId, Keys, Rows, Source};
 use crate::pg::error::{Result, internal};
-use crate::pg::{catalog, check_for_interrupts, guc};
+use crate::pg::{catalog, check_for_interrupts, guc, pg_type};
 
 /// A file of the scan and where its groups come among those of all files.
 pub struct Unit {
@@ -121,7 +121,7 @@ impl Scan {
         let columns = self
             .columns
             .iter()
-            .map(|column| (number(column), catalog::base_type(column.type_oid, column.typmod).0));
+            .map(|column| (number(column), pg_type::base_type(column.type_oid, column.typmod).0));
         let columns = columns.collect();
         // SAFETY: the plan outlives the scan.
         unsafe {
