@@ -68,7 +68,7 @@ def test_any_bit_of_ours(db, out, codec):
     export(db, "t", out / "t.parquet", compression=codec, row_group_rows=21000, workers=0)
     path, damaged = out / "t.parquet", out / "damaged.parquet"
     whole, places = path.read_bytes(), list(bodies(path))
-    assert len(places) > 20
+    assert len(places) > 16  # of 8 columns in two row groups, and dictionaries
     read = f"SELECT count(*) FROM (SELECT i, j, few, x, n, f, a FROM read_parquet('{damaged}') AS t({columns_of(db, 't')}) OFFSET 0) s"
     for number, (column, group, begin, end) in enumerate(places):
         at = begin + (end - begin) * number // len(places)
