@@ -19,6 +19,7 @@ use parquet::file::reader::{ChunkReader, Length};
 use super::error::{Result, guarded};
 use super::page_header::PageHeader;
 use super::source::{At, HEADER_ROOM, Source};
+use super::trust::writer_of;
 
 /// What a writer did wrong.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -28,10 +29,7 @@ pub enum Fault {
 }
 
 pub fn fault_of(created_by: Option<&str>) -> Option<Fault> {
-    let (writer, version) = created_by?.split_once(" version ").unwrap_or((created_by?, "0"));
-    let mut numbers = version.split(|c: char| !c.is_ascii_digit()).map(|text| text.parse().unwrap_or(0));
-    let mut number = || numbers.next().unwrap_or(0_u32);
-    match (writer.trim(), [number(), number(), number()]) {
+    match writer_of(created_by?) {
         ("parquet-mr", version) if version < [1, 2, 9] => Some(Fault::ShortChunks),
         ("parquet-cpp", version) if version < [2, 0, 0] => Some(Fault::CompressedPages),
         _ => None,

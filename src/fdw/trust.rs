@@ -66,7 +66,7 @@ fn is_decimal(column: &ColumnDescriptor) -> bool {
 }
 
 /// Application and version. What is no version is the oldest one.
-fn writer_of(created_by: &str) -> (&str, [u32; 3]) {
+pub fn writer_of(created_by: &str) -> (&str, [u32; 3]) {
     let (application, rest) = created_by.split_once(" version ").unwrap_or((created_by, ""));
     let mut numbers = rest.split(|c: char| !c.is_ascii_digit()).map(|digits| digits.parse().unwrap_or(0));
     (application.trim(), std::array::from_fn(|_| numbers.next().unwrap_or(0)))

@@ -52,7 +52,7 @@ impl Target {
         overwrite: bool,
     ) -> Result<Target> {
         let given = Path::new(path);
-        if path.contains("://") {
+        if !given.is_absolute() && path.contains("://") {
             let message = format!("cannot export to URL \"{path}\"");
             return Err(error(Code::ERRCODE_FEATURE_NOT_SUPPORTED, message).set_hint(
                 "Give the absolute path of a file on the server; object stores are not supported.",
