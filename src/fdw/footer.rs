@@ -78,36 +78,6 @@ pub fn bloom_header(bytes: &[u8]) -> Checked<(usize, usize)> {
     Ok((bytes.len() - reader.rest.len(), bits))
 }
 
-/// Of a data page's header: how long it is, how long the body behind it, and how many values that has, NULL and others
-/// (parquet.thrift, PageHeader).
-pub fn page_header(bytes: &[u8]) -> Checked<(usize, usize, u64)> {
-    const COMPRESSED_PAGE_SIZE: i64 = 3;
-    const DATA_PAGE_HEADER: i64 = 5;
-    const DATA_PAGE_HEADER_V2: i64 = 8;
-    const NUM_VALUES: i64 = 1;
-    let (mut body, mut values) = (None, None);
-    let mut reader = Reader { rest: bytes };
-    reader.fields(DEEPEST, &mut |reader, field, kind| match (field, kind) {
-        (COMPRESSED_PAGE_SIZE, I32) => {
-            body = Some(reader.zigzag()?);
-            Ok(())
-        }
-        (DATA_PAGE_HEADER | DATA_PAGE_HEADER_V2, STRUCT) => {
-            reader.fields(DEEPEST, &mut |reader, field, kind| match (field, kind) {
-                (NUM_VALUES, I32) => {
-                    values = Some(reader.zigzag()?);
-                    Ok(())
-                }
-                _ => reader.skip(kind, DEEPEST),
-            })
-        }
-        _ => reader.skip(kind, DEEPEST),
-    })?;
-    let body = body.and_then(|body| usize::try_from(body).ok()).ok_or(MALFORMED)?;
-    let values = values.and_then(|values| u64::try_from(values).ok()).ok_or(MALFORMED)?;
-    Ok((bytes.len() - reader.rest.len(), body, values))
-}
-
 /// Checks that a struct has all the items that its lists claim, for which the decoder reserves memory.
 pub fn check_lists(bytes: &[u8]) -> Checked<()> {
     Reader { rest: bytes }.skip(STRUCT, DEEPEST)

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use parquet::errors::ParquetError;
 use parquet::file::reader::{ChunkReader, Length};
 
-use super::footer::page_header;
+use super::page_header::PageHeader;
 use super::source::Source;
 
 /// The pages of the index by their places, with the number of values that they have, where it tells that.
@@ -49,9 +49,11 @@ impl ChunkReader for Indexed {
     }
 }
 
-/// Whether the bytes are one whole page.
+/// Whether the bytes are one whole data page.
 fn is_page(bytes: &[u8], values: Option<u64>) -> bool {
-    page_header(bytes).is_ok_and(|(header, body, found)| {
-        header.checked_add(body) == Some(bytes.len()) && values.is_none_or(|values| values == found)
-    })
+    let Ok(page) = PageHeader::parse(bytes) else { return false };
+    let body = usize::try_from(page.body).ok();
+    let ends = body.and_then(|body| page.length.checked_add(body)) == Some(bytes.len());
+    let found = page.values.and_then(|values| u64::try_from(values).ok());
+    ends && found.is_some_and(|found| values.is_none_or(|values| values == found))
 }

@@ -94,7 +94,7 @@ fn walk(source: &Source, chunk: &ColumnChunkMetaData) -> Option<(i64, Vec<(u64, 
         let page = PageHeader::read(source, at)?;
         bytes.extend(page.not_compressed.map(|(within, byte)| (at + within as u64, byte)));
         at = at.checked_add(page.length as u64)?.checked_add(u64::try_from(page.body).ok()?)?;
-        values = values.checked_add(page.values)?;
+        values = values.checked_add(page.values.unwrap_or(0))?;
     }
     Some((i64::try_from(at - start).ok()?, bytes))
 }

@@ -8,8 +8,8 @@ pub struct PageHeader {
     pub length: usize,
     /// Bytes behind the header.
     pub body: i64,
-    /// Of a data page.
-    pub values: i64,
+    /// Of a data page, NULL and others.
+    pub values: Option<i64>,
     /// Where a data page says that it is not compressed, and the byte that says that it is.
     pub not_compressed: Option<(usize, u8)>,
 }
@@ -45,7 +45,7 @@ impl PageHeader {
         const NUM_VALUES: i64 = 1;
         const IS_COMPRESSED: i64 = 7;
         reader.fields(DEEPEST, &mut |reader, field, kind| match (field, kind) {
-            (NUM_VALUES, I32) => reader.zigzag().map(|values| self.values = values),
+            (NUM_VALUES, I32) => reader.zigzag().map(|values| self.values = Some(values)),
             // The value is in the field's type, in the byte that was just read.
             (IS_COMPRESSED, FALSE) => {
                 let at = (bytes.len() - reader.rest.len()).checked_sub(1).ok_or(MALFORMED)?;
