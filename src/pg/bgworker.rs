@@ -7,6 +7,8 @@ use std::time::Duration;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
+use super::wait_event::Event;
+
 /// `bgw_name` and `bgw_type`: what pg_stat_activity and `ps` show.
 pub const NAME: &CStr = c"pg_strata gpu service";
 const MAIN: &CStr = c"pg_strata_gpu_service_main";
@@ -111,7 +113,7 @@ pub fn wait(descriptor: Option<c_int>, time: Duration) {
             events as i32,
             descriptor.unwrap_or(-1),
             time.as_millis() as _,
-            pg_sys::PG_WAIT_EXTENSION,
+            Event::GpuService.number(),
         );
         pg_sys::ResetLatch(pg_sys::MyLatch);
     }

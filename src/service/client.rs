@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::pg::bgworker::{self, Started};
 use crate::pg::guc;
-use crate::pg::session::pause;
+use crate::pg::session::{now_micros, pause};
 use crate::slot::beacon::{self, Beacon, State};
 use crate::slot::pool::Pool;
 
@@ -50,7 +50,8 @@ pub fn find(effort: Effort) -> Result<Beacon, Unavailable> {
             Some((beacon, true)) => match beacon.state {
                 State::Ready => return Ok(beacon),
                 State::Failed => return Err(unavailable(beacon.reason)),
-                state if effort == Effort::Look => {
+                State::Silent if effort == Effort::Start => return Err(unavailable(beacon.reason)),
+                state if effort == Effort::Look || effort == Effort::Start && is_overdue(&beacon) => {
                     return Err(unavailable(format!("the GPU service is {}", state.name())));
                 }
                 _ => {}
@@ -102,6 +103,11 @@ fn is_hopeless(known: Option<&(Beacon, bool)>) -> bool {
             && beacon.postmaster == bgworker::postmaster()
             && beacon.settings == settings_mark()
     })
+}
+
+/// Whoever waits for it longer has waited in vain.
+fn is_overdue(beacon: &Beacon) -> bool {
+    beacon.since > 0 && now_micros() - beacon.since > PATIENCE.as_micros() as i64
 }
 
 /// Tells one configuration from another.
