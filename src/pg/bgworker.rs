@@ -145,9 +145,10 @@ pub fn backend_exists(pid: i32) -> bool {
     unsafe { !pg_sys::BackendPidGetProc(pid).is_null() }
 }
 
-pub fn postmaster() -> i32 {
+/// When the server was started: in a container its process has the same id each time.
+pub fn server_start() -> i64 {
     // SAFETY: set once, before any process is forked.
-    unsafe { pg_sys::PostmasterPid }
+    unsafe { pg_sys::PgStartTime }
 }
 
 /// In a process that the service has forked: gives up the server's shared memory, so that no fault here can

@@ -100,7 +100,7 @@ pub fn look() -> Result<Option<(Beacon, bool)>, Unavailable> {
 fn is_hopeless(known: Option<&(Beacon, bool)>) -> bool {
     known.is_some_and(|(beacon, _)| {
         beacon.state == State::Absent
-            && beacon.postmaster == bgworker::postmaster()
+            && beacon.server_start == bgworker::server_start()
             && beacon.settings == settings_mark()
     })
 }

@@ -98,7 +98,7 @@ impl Service {
         let settings = guc::gpu_settings();
         self.beacon = Beacon {
             pid: std::process::id() as i32,
-            postmaster: bgworker::postmaster(),
+            server_start: bgworker::server_start(),
             settings: client::settings_mark(),
             ..Beacon::default()
         };

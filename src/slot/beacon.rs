@@ -66,8 +66,8 @@ pub struct Beacon {
     pub engine: i32,
     /// What the service was started under: another start under the same cannot do better.
     pub settings: String,
-    /// The server's process.
-    pub postmaster: i32,
+    /// When the server was started, as it counts time.
+    pub server_start: i64,
 }
 
 /// The file, locked by this process.
