@@ -10,7 +10,7 @@ import pytest
 from . import oracle
 from .lab import places
 from .gpu_server import REAL, GpuServer, all_free, beacon, notices, ready, runs, wait_until_writing
-from .support import SCANS, Background, entries, eventually, export
+from .support import SCANS, Background, entries, eventually, export, raises
 from .test_gpu_service import ROWS, make_table
 from .test_interrupts import PROMPT, workers_of
 
@@ -99,6 +99,7 @@ def test_stopped_engine(server, db, truth, out, scan, workers, device):
     """The export ends on the CPU and says so; the service replaces the engine, and the next export has a GPU again."""
     call = running(server, out / "t.parquet", scan, workers, device)
     engine = stop(server)
+    eventually(lambda: len(workers_of(db, call.pid)) == workers)
     for pid in [call.pid, *workers_of(db, call.pid)]:
         eventually(lambda: waits_for_gpu(db, pid) or call.ended, explain=lambda: waits(db, pid))
     result = call.result()
@@ -176,7 +177,9 @@ def test_while_no_engine_answers(server, db, out):
     try:
         heard = notices(db)
         assert export(db, "big", out / "t.parquet", device="auto").device == "cpu"
-        assert heard == []
+        with raises("55000") as caught:
+            export(db, "big", out / "t.parquet", device="gpu", overwrite=True)
+        assert reason.removeprefix("the") in caught.value.diag.message_detail and heard == []
         found = db.execute("SELECT extract(epoch FROM time) * 1000000, message FROM gpu_status()").fetchall()
         assert found[0][0] == since and found[0][1].startswith("not answering") and reason in found[0][1]
         assert any(f"decoded on the CPU: {reason}" in message for _, message in found)

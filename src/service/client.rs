@@ -13,6 +13,8 @@ use crate::slot::pool::Pool;
 
 /// The driver starts, memory is pinned and kernels are compiled: seconds, where there are many devices.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// An engine that does not answer is killed, and another started; one that cannot be killed stays.
+const REPLACED_WITHIN: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// Why there is no service to use.
@@ -50,8 +52,10 @@ pub fn find(effort: Effort) -> Result<Beacon, Unavailable> {
             Some((beacon, true)) => match beacon.state {
                 State::Ready => return Ok(beacon),
                 State::Failed => return Err(unavailable(beacon.reason)),
-                State::Silent if effort == Effort::Start => return Err(unavailable(beacon.reason)),
-                state if effort == Effort::Look || effort == Effort::Start && is_overdue(&beacon) => {
+                State::Silent if effort == Effort::Start || lasts(&beacon, REPLACED_WITHIN) => {
+                    return Err(unavailable(beacon.reason));
+                }
+                state if effort == Effort::Look || effort == Effort::Start && lasts(&beacon, PATIENCE) => {
                     return Err(unavailable(format!("the GPU service is {}", state.name())));
                 }
                 _ => {}
@@ -105,9 +109,9 @@ fn is_hopeless(known: Option<&(Beacon, bool)>) -> bool {
     })
 }
 
-/// Whoever waits for it longer has waited in vain.
-fn is_overdue(beacon: &Beacon) -> bool {
-    beacon.since > 0 && now_micros() - beacon.since > PATIENCE.as_micros() as i64
+/// Whoever waits for the state to change has waited in vain for so long.
+fn lasts(beacon: &Beacon, time: Duration) -> bool {
+    beacon.since > 0 && now_micros() - beacon.since > time.as_micros() as i64
 }
 
 /// Tells one configuration from another.
