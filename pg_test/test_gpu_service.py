@@ -15,6 +15,7 @@ from .lab import places
 from .gpu_server import REAL, GpuServer, all_free, beacon, export_both, free_slots, kill_engine, notices, ready, runs, set_devices, status, wait_until_writing
 from .support import SCANS, Background, entries, eventually, export, raises
 from .test_interrupts import PROMPT, workers_of
+from .test_stale import Contained
 
 ROWS = 900_000
 fakes_only = pytest.mark.skipif(REAL, reason="of fake devices")
@@ -327,3 +328,22 @@ def test_dead_exporters_slots_are_freed(new_server, out):
             with pytest.raises(psycopg.Error):
                 call.result()
         eventually(lambda: all_free(connection))
+
+
+class ContainedGpu(Contained, GpuServer):
+    """In a container the server has the same process id after each start."""
+
+
+@fakes_only
+def test_a_server_that_starts_again_in_its_container(installation, out):
+    """What was hopeless for the server before is tried again."""
+    with ContainedGpu(installation, "gpu-contained", **{"pg_strata.gpu_fake_devices": "0"}) as server:
+        for start in (1, 2):
+            with server.connect() as connection:
+                connection.execute("CREATE EXTENSION IF NOT EXISTS pg_strata; CREATE TABLE IF NOT EXISTS small AS SELECT 1 AS a")
+                for _ in range(2):
+                    assert export(connection, "small", out / "t.parquet", overwrite=True).device == "cpu"
+            assert server.log().count("GPU service absent") == start
+            server.stop()
+            if start == 1:
+                server.start()

@@ -165,3 +165,27 @@ def test_export_directories_that_name_none_allow_none(secret, out, scan, value):
     with raises("42501"):
         export(secret, "t", out / "t.parquet", scan=scan)
     secret.execute("RESET pg_strata.export_directories")
+
+
+def test_explain_of_a_view_tells_nothing_of_hidden_rows(secret, out, role, scan):
+    """Names of files, and how many groups a condition leaves out, are for those who may read the server's files."""
+    if scan != "heap":
+        pytest.skip("nothing is exported by a scan of its own here")
+    export(secret, "t", out / "hidden-name.parquet", row_group_rows=100)
+    secret.execute(f"""CREATE FOREIGN TABLE f (id int, owner text, salary numeric) SERVER arrow_fdw OPTIONS (file '{out}/hidden-name.parquet');
+        CREATE VIEW v WITH (security_barrier) AS SELECT * FROM f WHERE owner = 'o1'; GRANT SELECT ON v TO {role}""")
+
+    def told():
+        queries = ("SELECT * FROM v WHERE id = 250", "SELECT count(*) FROM v WHERE id < 50")
+        return [secret.execute(f"EXPLAIN (ANALYZE {analyze}, COSTS OFF, VERBOSE, FORMAT {form}) {query}").fetchall()
+                for analyze in ("ON", "OFF") for form in ("TEXT", "JSON") for query in queries]
+
+    assert all("hidden-name" in str(plan) for plan in told())
+    assert sum("skipped" in str(plan) for plan in told()) == 4
+    secret.execute(f"SET ROLE {role}")
+    assert secret.execute("SELECT count(*) FROM v").fetchone() == (100,)
+    for plan in told():
+        assert "referenced" in str(plan)
+        assert not any(word in str(plan) for word in ("hidden-name", "skipped", "loaded", "file0", "read:")), plan
+    secret.execute(f"RESET ROLE; GRANT pg_read_server_files TO {role}; SET ROLE {role}")
+    assert all("hidden-name" in str(plan) for plan in told())

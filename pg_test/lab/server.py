@@ -31,6 +31,8 @@ class Server:
         self.place = home() / "clusters" / f"{name}-{postgres.major}"
         self.settings = {**SETTINGS, **settings}
         self.environment = {}
+        # What runs the server in a namespace of its own, say; it has to make itself the server's user.
+        self.prefix = []
         self.sockets = None
         self.process = None
 
@@ -73,14 +75,14 @@ class Server:
         if user := server_user():
             os.chown(self.sockets, user.pw_uid, user.pw_gid)
         options = {**self.settings, "unix_socket_directories": self.sockets}
-        command = [self.postgres.program("postgres"), "-D", self.data]
+        command = [*self.prefix, self.postgres.program("postgres"), "-D", self.data]
         for name, value in options.items():
             command += ["-c", f"{name}={value}"]
         # As careful people set it for their services: it must not change any error.
         environment = {**os.environ, "RUST_BACKTRACE": "1", **self.environment}
         with open(self.logfile, "ab") as log:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                            cwd="/", env=environment, start_new_session=True, **as_server())
+                                            cwd="/", env=environment, start_new_session=True, **({} if self.prefix else as_server()))
         self.wait()
 
     def wait(self, seconds=60):

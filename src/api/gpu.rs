@@ -36,6 +36,7 @@ fn gpu_devices() -> Result<
 > {
     let given = |text: String| Some(text).filter(|text| !text.is_empty());
     let rate = |bytes: u64| (bytes > 0).then(|| (bytes as f64 / 1e8).round() / 10.0);
+    let (devices, state) = status::devices()?;
     let row = move |DeviceRecord { info, queued, .. }: DeviceRecord| {
         (
             info.ordinal as i32,
@@ -48,10 +49,10 @@ fn gpu_devices() -> Result<
             rate(info.h2d),
             rate(info.d2h),
             queued as i32,
-            "ready".to_owned(),
+            state.to_owned(),
         )
     };
-    Ok(TableIterator::new(status::devices()?.into_iter().map(row)))
+    Ok(TableIterator::new(devices.into_iter().map(row)))
 }
 
 /// Whether the service runs and why not, then what it and exports have said of late.

@@ -44,7 +44,7 @@ pub fn dump(table: Oid, path: Option<&str>, workers: Option<usize>, overwrite: b
     job.chunks = Chunks::new(job.source.blocks(), density, CHUNK_BLOCKS, u64::MAX, workers + 1);
     job.output = Output::Stream { write: staged.is_some() };
     // Chunks end where they may; a second file takes them in order.
-    let unordered = staged.as_ref().map(|staged| staged.sibling("unordered")).transpose()?;
+    let unordered = staged.as_ref().map(|staged| staged.sibling()).transpose()?;
     job.files = unordered.iter().map(|file| file.path().to_owned()).collect();
     let passed = pass::run(&job, workers, 0, &progress)?;
     let report = passed.report.ok_or_else(|| internal("a stream has no shapes to misfit"))?;

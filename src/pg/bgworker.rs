@@ -7,6 +7,8 @@ use std::time::Duration;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
+use super::wait_event::Event;
+
 /// `bgw_name` and `bgw_type`: what pg_stat_activity and `ps` show.
 pub const NAME: &CStr = c"pg_strata gpu service";
 const MAIN: &CStr = c"pg_strata_gpu_service_main";
@@ -111,7 +113,7 @@ pub fn wait(descriptor: Option<c_int>, time: Duration) {
             events as i32,
             descriptor.unwrap_or(-1),
             time.as_millis() as _,
-            pg_sys::PG_WAIT_EXTENSION,
+            Event::GpuService.number(),
         );
         pg_sys::ResetLatch(pg_sys::MyLatch);
     }
@@ -143,9 +145,10 @@ pub fn backend_exists(pid: i32) -> bool {
     unsafe { !pg_sys::BackendPidGetProc(pid).is_null() }
 }
 
-pub fn postmaster() -> i32 {
+/// When the server was started: in a container its process has the same id each time.
+pub fn server_start() -> i64 {
     // SAFETY: set once, before any process is forked.
-    unsafe { pg_sys::PostmasterPid }
+    unsafe { pg_sys::PgStartTime }
 }
 
 /// In a process that the service has forked: gives up the server's shared memory, so that no fault here can

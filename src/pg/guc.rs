@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::ffi::{CStr, CString};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use pgrx::pg_sys;
 use pgrx::pg_sys::panic::ErrorReportable;
@@ -42,6 +43,7 @@ static POLICY: GucSetting<Policy> = GucSetting::<Policy>::new(Policy::Optimal);
 static NVRTC_LIBRARY: Text = Text::new(Some(c""));
 static NVCOMP_LIBRARY: Text = Text::new(Some(c""));
 static LOG_DECISIONS: GucSetting<bool> = GucSetting::<bool>::new(false);
+static TIMEOUT_SECONDS: GucSetting<i32> = GucSetting::<i32>::new(30);
 static MIN_TABLE_KB: GucSetting<i32> = GucSetting::<i32>::new(512 << 10);
 static ARROW_FDW_PRUNING: GucSetting<bool> = GucSetting::<bool>::new(true);
 static ARROW_FDW_PUSHDOWN: GucSetting<bool> = GucSetting::<bool>::new(true);
@@ -168,6 +170,14 @@ fn register_service() {
         &MEMORY_LIMIT_MB,
         0,
         GucFlags::UNIT_MB,
+    );
+    int(
+        c"pg_strata.gpu_timeout",
+        c"Time after which GPUs that have not answered are given up; 0 for never.",
+        c"What they were to do is done on the CPU, and the GPU service replaces its engine.",
+        &TIMEOUT_SECONDS,
+        0,
+        GucFlags::UNIT_S,
     );
     let text = |name, short, long, setting| {
         GucRegistry::define_string_guc(name, short, long, setting, GucContext::Sighup, GucFlags::default());
@@ -303,6 +313,11 @@ pub fn log_gpu_decisions() -> bool {
 /// Bytes.
 pub fn gpu_min_table_size() -> u64 {
     (MIN_TABLE_KB.get().max(0) as u64) << 10
+}
+
+/// How long a slot may be with a GPU; `None`: as long as it takes.
+pub fn gpu_timeout() -> Option<Duration> {
+    u64::try_from(TIMEOUT_SECONDS.get()).ok().filter(|seconds| *seconds > 0).map(Duration::from_secs)
 }
 
 /// What the GPU service runs by.

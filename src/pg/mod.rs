@@ -17,6 +17,7 @@ pub mod render;
 pub mod session;
 pub mod snapshot;
 pub mod virtual_columns;
+pub mod wait_event;
 pub mod xact;
 
 /// Acts on a pending cancel or terminate. Cheap enough to be called for every page.

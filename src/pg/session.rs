@@ -109,3 +109,13 @@ pub fn pause(time: Duration) {
 pub fn now_micros() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_micros() as i64)
 }
+
+/// Bits that nobody guesses and no two processes share.
+pub fn random() -> u64 {
+    let mut bits = [0; 8];
+    // SAFETY: as much room as is said. Where the system has no such bits, those of the time have to do.
+    match unsafe { pg_sys::pg_strong_random(bits.as_mut_ptr().cast(), bits.len()) } {
+        true => u64::from_ne_bytes(bits),
+        false => now_micros() as u64 ^ u64::from(std::process::id()) << 40,
+    }
+}

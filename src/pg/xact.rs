@@ -74,7 +74,8 @@ pub fn ignore_cancels() {
 #[pgrx::pg_guard]
 unsafe extern "C-unwind" fn at_xact_end(event: pg_sys::XactEvent::Type, _arg: *mut std::ffi::c_void) {
     if event == pg_sys::XactEvent::XACT_EVENT_ABORT {
-        PENDING.with_borrow_mut(|pending| pending.drain(..).for_each(|path| remove(&path)));
+        // The last first: a file's lock goes after the file.
+        PENDING.with_borrow_mut(|pending| pending.drain(..).rev().for_each(|path| remove(&path)));
     }
 }
 

@@ -4,9 +4,8 @@
 //! footer that lists all of them; then it is renamed over the old one, as every export is. What two appends to one
 //! file would lose, a lock on it prevents.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::ops::Range;
-use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -142,12 +141,15 @@ fn locked(path: &str) -> Result<Source> {
 
 /// The lock goes with the descriptor, whatever becomes of the process.
 fn lock(file: &File, path: &str) -> Result<()> {
-    // SAFETY: an open descriptor.
-    if unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } == 0 {
-        return Ok(());
+    match file.try_lock() {
+        Ok(()) => Ok(()),
+        Err(TryLockError::WouldBlock) => {
+            Err(error(Code::ERRCODE_LOCK_NOT_AVAILABLE, format!("another export appends to \"{path}\""))
+                .set_hint("Wait for it to end."))
+        }
+        // Without a lock, one of two appends could be lost.
+        Err(TryLockError::Error(cause)) => Err(file_error("lock file", Path::new(path), &cause)),
     }
-    Err(error(Code::ERRCODE_LOCK_NOT_AVAILABLE, format!("another export appends to \"{path}\""))
-        .set_hint("Wait for it to end."))
 }
 
 fn seed(kind: &Kind, found: &DataType, shapes: &mut Shapes) {

@@ -1,7 +1,7 @@
 //! Files appear whole or not at all: written under a temporary name beside the target, synced, renamed.
 //!
 //! The leader alone creates, publishes and removes; workers only write into files that exist. A
-//! temporary name carries the leader's process id, so that what a crash of the server left behind is
+//! temporary name has a lock file beside it, so that what a crash of the server left behind is
 //! recognised and removed by the next export to the same target.
 
 mod append;
@@ -9,6 +9,7 @@ mod attributes;
 mod manifest;
 mod staged;
 mod target;
+mod temporary;
 mod writer;
 
 pub use append::Append;

@@ -1,29 +1,28 @@
 //! Temporary files beside the target, until they are the target. The leader's alone.
 
 use std::ffi::CString;
-use std::fs::{self, File, OpenOptions, Permissions};
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::attributes::Attributes;
 use super::manifest::{Manifest, foreign_entry, remove_export};
+use super::temporary::{Temporary, create, create_directory, remove_stale};
 use super::{SUCCESS, Target};
 use crate::pg::check_for_interrupts;
 use crate::pg::encoding::in_message;
 use crate::pg::error::{Error, Result, file_error, os_message, warning};
-use crate::pg::xact::{TempPath, ignore_cancels};
+use crate::pg::xact::ignore_cancels;
 
 impl Target {
     /// Creates the temporary files: one, or `count` parts in a directory.
     pub fn stage(self, count: usize) -> Result<Staged> {
-        self.remove_stale();
+        remove_stale(self.parent(), &self.temporary_prefix());
         let failed = |cause| file_error("examine", &self.path, &cause);
         let replaced = Attributes::of(&self.path).map_err(failed)?;
-        let name = format!("{}{}", self.temporary_prefix(), std::process::id());
-        let temporary = self.parent().join(name);
-        let root = TempPath::new(temporary.clone());
+        let root = self.temporary()?;
+        let temporary = root.path().to_owned();
         let files = if self.is_file {
             vec![temporary]
         } else {
@@ -41,45 +40,16 @@ impl Target {
         Ok(Staged { target: self, root, files, replaced, kept })
     }
 
-    /// Removes what exports to this target left when the server crashed under them.
-    fn remove_stale(&self) {
-        let prefix = self.temporary_prefix();
-        for entry in fs::read_dir(self.parent()).into_iter().flatten().flatten() {
-            let stale = entry.file_name().to_string_lossy().strip_prefix(&prefix).is_some_and(|rest| {
-                let pid = rest.split('.').next().unwrap_or(rest);
-                // SAFETY: signal 0 only asks whether the process exists.
-                pid.parse::<i32>()
-                    .is_ok_and(|pid| unsafe { libc::kill(pid, 0) } != 0 && errno() == libc::ESRCH)
-            });
-            if stale {
-                let _ = remove_export(&entry.path());
-            }
-        }
+    fn temporary(&self) -> Result<Temporary> {
+        Temporary::reserve(self.parent(), &self.temporary_prefix())
+            .map_err(|cause| file_error("create file", &self.path, &cause))
     }
-}
-
-fn errno() -> i32 {
-    io::Error::last_os_error().raw_os_error().unwrap_or(0)
-}
-
-/// Readable by all and writable by the server, as COPY's files are, whatever the server's umask; or by the server alone.
-fn create(path: &Path, private: bool) -> io::Result<File> {
-    let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)?;
-    if !private {
-        file.set_permissions(Permissions::from_mode(0o644))?;
-    }
-    Ok(file)
-}
-
-fn create_directory(path: &Path, private: bool) -> io::Result<()> {
-    fs::create_dir(path)?;
-    fs::set_permissions(path, Permissions::from_mode(if private { 0o700 } else { 0o755 }))
 }
 
 /// Temporary files, removed on drop, and by the transaction's abort where nothing is dropped.
 pub struct Staged {
     target: Target,
-    root: TempPath,
+    root: Temporary,
     pub files: Vec<PathBuf>,
     /// Of what the export replaces.
     replaced: Option<Attributes>,
@@ -89,12 +59,10 @@ pub struct Staged {
 
 impl Staged {
     /// Another temporary file beside the target, removed when it is dropped.
-    pub fn sibling(&self, purpose: &str) -> Result<TempPath> {
-        let mut name = self.root.path().as_os_str().to_owned();
-        name.push(format!(".{purpose}"));
-        let path = TempPath::new(name.into());
-        create(path.path(), true).map_err(|cause| file_error("create file", path.path(), &cause))?;
-        Ok(path)
+    pub fn sibling(&self) -> Result<Temporary> {
+        let sibling = self.target.temporary()?;
+        create(sibling.path(), true).map_err(|cause| file_error("create file", sibling.path(), &cause))?;
+        Ok(sibling)
     }
 
     /// Empties the files for another pass.
@@ -143,8 +111,7 @@ impl Staged {
             // A directory can only be renamed over an empty one.
             fs::rename(root.path(), &target.path).map_err(fail)?;
             root.keep();
-        } else {
-            publish_new(root.path(), &target.path).map_err(fail)?;
+        } else if publish_new(root.path(), &target.path).map_err(fail)? {
             root.keep();
         }
         if let Err(cause) = sync_directory(target.parent()) {
@@ -157,12 +124,13 @@ impl Staged {
 
 /// Puts a directory in the place of another, which is then looked at once more: only what an export wrote is removed,
 /// anything else goes back to its place.
-fn exchange(target: &Target, root: TempPath) -> Result<()> {
+fn exchange(target: &Target, root: Temporary) -> Result<()> {
     let fail = |cause: io::Error| file_error("publish", &target.path, &cause);
     let old = root.path().to_owned();
+    root.will_be_exchanged().map_err(fail)?;
     rename(&old, &target.path, libc::RENAME_EXCHANGE).map_err(fail)?;
-    // What has that name now is not ours to remove.
-    root.keep();
+    // What has that name now is not ours to remove, nor another export's yet.
+    let _lock = root.keep();
     if let Some(refused) = refusal(target, &old) {
         let moved = |failed: Error| {
             failed.set_detail(in_message(format!("What was there before is \"{}\" now.", old.display())))
@@ -207,17 +175,15 @@ fn not_synced(directory: &Path, cause: &io::Error) {
     );
 }
 
-/// Renames a file unless the target exists, which another session may have made meanwhile.
-fn publish_new(from: &Path, to: &Path) -> io::Result<()> {
+/// Renames a file unless the target exists, which another session may have made meanwhile. False where it has both
+/// names now.
+fn publish_new(from: &Path, to: &Path) -> io::Result<bool> {
     match rename(from, to, libc::RENAME_NOREPLACE) {
         Err(cause) if matches!(cause.raw_os_error(), Some(libc::EINVAL | libc::ENOSYS)) => {
             // The file system cannot: a hard link cannot replace a file either.
-            fs::hard_link(from, to)?;
-            // The second name goes with the next export to the same target, if it cannot go now.
-            let _ = fs::remove_file(from);
-            Ok(())
+            fs::hard_link(from, to).map(|()| false)
         }
-        result => result,
+        result => result.map(|()| true),
     }
 }
 

@@ -16,6 +16,8 @@ use super::tally::Tally;
 use super::{BATCH_PAGES, Place, Reader, Sink};
 use crate::pg::check_for_interrupts;
 use crate::pg::error::Result;
+use crate::pg::guc;
+use crate::pg::wait_event::{Event, during};
 use crate::plan::{Job, Output, ScanKind};
 use crate::slot::Tid;
 use crate::slot::fill::{AttrSpec, InputWriter};
@@ -29,8 +31,8 @@ use crate::wire::tuple;
 const UNDER_WAY: usize = 2;
 /// A wait ends this often to look for interrupts.
 const WAIT: Duration = Duration::from_millis(10);
-/// A slot that has not come back by now will not.
-const LOST_AFTER: Duration = Duration::from_secs(60);
+/// Where the service does not replace an engine that does not answer, exporters give both up this much later.
+const SERVICE_TIME: Duration = Duration::from_secs(10);
 
 pub struct Device {
     pool: Option<Pool>,
@@ -206,7 +208,8 @@ impl Device {
     /// Waits for a slot.
     pub fn land(&mut self, flight: &mut Flight) -> Landed {
         loop {
-            match flight.slot.wait(if self.tally.lost { Duration::ZERO } else { WAIT }) {
+            let time = if self.tally.lost { Duration::ZERO } else { WAIT };
+            match during(Event::Gpu, || flight.slot.wait(time)) {
                 State::Done => return Landed::Done,
                 State::Failed => {
                     self.lose_if_dead();
@@ -218,8 +221,9 @@ impl Device {
                 }
                 _ => self.lose_if_dead(),
             }
-            if !self.tally.lost && flight.since.elapsed() > LOST_AFTER {
-                self.lose(format!("a slot did not come back within {} seconds", LOST_AFTER.as_secs()));
+            let limit = guc::gpu_timeout().map(|limit| limit + SERVICE_TIME);
+            if let Some(limit) = limit.filter(|limit| !self.tally.lost && flight.since.elapsed() > *limit) {
+                self.lose(format!("a slot did not come back within {} seconds", limit.as_secs()));
             }
             if self.tally.lost {
                 return Landed::Undone;

@@ -15,6 +15,7 @@ use super::program::{self, Way};
 use super::{Reader, Rows, Sink};
 use crate::pg::check_for_interrupts;
 use crate::pg::error::{Result, internal};
+use crate::pg::wait_event::{Event, during};
 use crate::plan::{Job, Stored};
 use crate::slot::encode::{Answer, DESCRIBE, MORE, Order, Request, Wish, encoding, write_request};
 use crate::slot::input::Input;
@@ -272,7 +273,7 @@ impl super::device::Device {
             return false;
         }
         check_for_interrupts();
-        std::thread::sleep(Duration::from_millis(1));
+        during(Event::Gpu, || std::thread::sleep(Duration::from_millis(1)));
         self.lose_if_dead();
         true
     }

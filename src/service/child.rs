@@ -88,16 +88,20 @@ impl Child {
         self.ended
     }
 
-    /// Asks it to end, then makes it.
+    /// Asks it to end, then makes it. A process that waits in the driver may outlast even that; then it is left behind.
     pub fn stop(&mut self) {
-        let deadline = Instant::now() + GRACE;
+        let began = Instant::now();
         self.signal(libc::SIGTERM);
-        while self.ended().is_none() {
-            if Instant::now() > deadline {
-                self.signal(libc::SIGKILL);
+        while self.ended().is_none() && began.elapsed() < 2 * GRACE {
+            if began.elapsed() > GRACE {
+                self.kill();
             }
             std::thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    pub fn kill(&self) {
+        self.signal(libc::SIGKILL);
     }
 
     fn signal(&self, signal: i32) {

@@ -7,12 +7,14 @@ use std::time::{Duration, Instant};
 
 use crate::pg::bgworker::{self, Started};
 use crate::pg::guc;
-use crate::pg::session::pause;
+use crate::pg::session::{now_micros, pause};
 use crate::slot::beacon::{self, Beacon, State};
 use crate::slot::pool::Pool;
 
 /// The driver starts, memory is pinned and kernels are compiled: seconds, where there are many devices.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// An engine that does not answer is killed, and another started; one that cannot be killed stays.
+const REPLACED_WITHIN: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// Why there is no service to use.
@@ -50,7 +52,10 @@ pub fn find(effort: Effort) -> Result<Beacon, Unavailable> {
             Some((beacon, true)) => match beacon.state {
                 State::Ready => return Ok(beacon),
                 State::Failed => return Err(unavailable(beacon.reason)),
-                state if effort == Effort::Look => {
+                State::Silent if effort == Effort::Start || lasts(&beacon, REPLACED_WITHIN) => {
+                    return Err(unavailable(beacon.reason));
+                }
+                state if effort == Effort::Look || effort == Effort::Start && lasts(&beacon, PATIENCE) => {
                     return Err(unavailable(format!("the GPU service is {}", state.name())));
                 }
                 _ => {}
@@ -99,9 +104,14 @@ pub fn look() -> Result<Option<(Beacon, bool)>, Unavailable> {
 fn is_hopeless(known: Option<&(Beacon, bool)>) -> bool {
     known.is_some_and(|(beacon, _)| {
         beacon.state == State::Absent
-            && beacon.postmaster == bgworker::postmaster()
+            && beacon.server_start == bgworker::server_start()
             && beacon.settings == settings_mark()
     })
+}
+
+/// Whoever waits for the state to change has waited in vain for so long.
+fn lasts(beacon: &Beacon, time: Duration) -> bool {
+    beacon.since > 0 && now_micros() - beacon.since > time.as_micros() as i64
 }
 
 /// Tells one configuration from another.

@@ -8,13 +8,20 @@ use crate::slot::beacon::State;
 use crate::slot::board::{DeviceRecord, LogLine as Line};
 use crate::slot::pool::Pool;
 
-/// The devices, after starting the service where need be. None, and a notice that says why, without one.
-pub fn devices() -> Result<Vec<DeviceRecord>> {
+/// The devices and their state, after starting the service where need be. None, and a notice that says why, without one.
+pub fn devices() -> Result<(Vec<DeviceRecord>, &'static str)> {
+    if let Ok(Some((beacon, true))) = client::look()
+        && beacon.state == State::Silent
+        && let Ok(pool) = Pool::attach(beacon.pid, beacon.fd, beacon.generation)
+    {
+        notice("GPUs do not answer", format!("{}.", beacon.reason));
+        return Ok((pool.devices(), beacon.state.name()));
+    }
     match client::attach(Effort::Insist) {
-        Ok((_, pool)) => Ok(pool.devices()),
+        Ok((beacon, pool)) => Ok((pool.devices(), beacon.state.name())),
         Err(unavailable) => {
             notice("no GPU can be used", format!("{}.", unavailable.reason));
-            Ok(Vec::new())
+            Ok((Vec::new(), ""))
         }
     }
 }
@@ -59,6 +66,7 @@ pub fn lines() -> Result<Vec<Line>> {
         told.extend(pool.log_lines());
     }
     told.sort_by_key(|line| line.micros);
-    told.insert(0, now(state));
+    let micros = if alive && beacon.since > 0 { beacon.since } else { now_micros() };
+    told.insert(0, Line { micros, ..now(state) });
     Ok(told)
 }

@@ -8,8 +8,10 @@ use super::{client, engine};
 use crate::pg::bgworker;
 use crate::pg::error::log;
 use crate::pg::guc::{self, Gpu, GpuSettings};
+use crate::pg::session::now_micros;
 use crate::slot::beacon::{self, Beacon, Held, State};
 use crate::slot::pool::{Config, Pool};
+use crate::slot::watch::Watch;
 
 /// Dead exporters' slots are looked for this often.
 const REAP_EVERY: Duration = Duration::from_secs(1);
@@ -19,6 +21,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 const TRIES: u32 = 5;
 /// One that ran as long as this is not one of them.
 const STEADY: Duration = Duration::from_secs(60);
+/// An engine that has not come up by now will not.
+const START_TIME: Duration = Duration::from_secs(300);
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 
 /// What follows when a stretch of work ends.
@@ -34,6 +38,8 @@ enum End {
     /// There is no device.
     Absent(String),
     Died(String),
+    /// It does not answer.
+    Silent(String),
 }
 
 /// The service. A normal end is for good: PostgreSQL starts it again after an error alone.
@@ -73,6 +79,9 @@ impl Service {
         if (self.beacon.state, self.beacon.reason.as_str()) != (state, reason) && !reason.is_empty() {
             log(&format!("pg_strata: GPU service {}: {reason}", state.name()));
         }
+        if self.beacon.since == 0 || self.beacon.state != state {
+            self.beacon.since = now_micros();
+        }
         (self.beacon.state, self.beacon.reason) = (state, reason.to_owned());
         if let Err(cause) = self.held.write(&self.beacon) {
             log(&format!("pg_strata: could not write \"{}\": {cause}", beacon::PATH));
@@ -89,7 +98,7 @@ impl Service {
         let settings = guc::gpu_settings();
         self.beacon = Beacon {
             pid: std::process::id() as i32,
-            postmaster: bgworker::postmaster(),
+            server_start: bgworker::server_start(),
             settings: client::settings_mark(),
             ..Beacon::default()
         };
@@ -100,7 +109,9 @@ impl Service {
         self.say(State::Starting, "");
         match self.probe(&settings) {
             End::Absent(reason) => return self.absent(&reason),
-            End::Died(reason) => return self.absent(&format!("the NVIDIA driver's start failed: {reason}")),
+            End::Died(reason) | End::Silent(reason) => {
+                return self.absent(&format!("the NVIDIA driver's start failed: {reason}"));
+            }
             End::Asked(next) if bgworker::stop_requested() => return next,
             End::Asked(_) => {}
         }
@@ -145,16 +156,19 @@ impl Service {
         let mut tries = 0;
         loop {
             let began = Instant::now();
-            let reason = match self.run_engine(pool, settings) {
+            let end = self.run_engine(pool, settings);
+            let limit = guc::gpu_timeout().unwrap_or_default();
+            tries = if began.elapsed() > STEADY + limit { 1 } else { tries + 1 };
+            match end {
                 End::Asked(next) => return next,
                 End::Absent(reason) => return self.absent(&reason),
-                End::Died(reason) => reason,
-            };
-            tries = if began.elapsed() > STEADY { 1 } else { tries + 1 };
-            if tries > TRIES {
-                return self.wait_failed(&format!("the engine died {TRIES} times: {reason}"));
+                End::Died(reason) | End::Silent(reason) if tries > TRIES => {
+                    return self.wait_failed(&format!("the engine died {TRIES} times: {reason}"));
+                }
+                End::Died(reason) => self.say(State::Restarting, &format!("the engine died: {reason}")),
+                // Said already; so it stays until the next one answers.
+                End::Silent(_) => {}
             }
-            self.say(State::Restarting, &format!("the engine died: {reason}"));
             let until = Instant::now() + FIRST_PAUSE * 2u32.pow(tries - 1);
             while let Some(left) = until.checked_duration_since(Instant::now()) {
                 bgworker::wait(None, left);
@@ -193,7 +207,14 @@ impl Service {
         self.beacon.engine = engine.pid;
         self.beacon.generation = pool.generation();
         let end = self.watch(&mut engine, pool, settings);
+        if let End::Silent(reason) = &end {
+            self.give_up(&mut engine, pool, reason);
+        }
         engine.stop();
+        if engine.ended().is_none() {
+            // Its devices may still write to its slots: the next service makes a pool of its own.
+            return End::Asked(Next::Stop);
+        }
         // Exporters that wait learn from the new generation that nobody works for them.
         pool.new_generation();
         pool.fail_running();
@@ -201,8 +222,20 @@ impl Service {
         end
     }
 
+    /// Ends an engine that does not answer, and waits until it has ended: one that is in the driver may take its time.
+    fn give_up(&mut self, engine: &mut Child, pool: &Pool, reason: &str) {
+        self.say(State::Silent, reason);
+        pool.log("service", reason);
+        pool.give_up(reason);
+        engine.kill();
+        while engine.ended().is_none() && !bgworker::stop_requested() {
+            bgworker::wait(None, LOOK_EVERY);
+        }
+    }
+
     fn watch(&mut self, engine: &mut Child, pool: &Pool, settings: &GpuSettings) -> End {
-        let mut reaped = Instant::now();
+        let (began, mut reaped) = (Instant::now(), Instant::now());
+        let mut owed = Watch::default();
         let mut changed = false;
         let mut last_words = String::new();
         loop {
@@ -231,6 +264,8 @@ impl Service {
             if starting && pool.is_ready() {
                 self.was_ready = true;
                 self.say(State::Ready, "");
+            } else if starting && began.elapsed() > START_TIME {
+                return silent(engine, "start", START_TIME);
             }
             if bgworker::reload_if_requested() {
                 changed = *settings != guc::gpu_settings() || guc::gpu() == Gpu::Off;
@@ -241,9 +276,21 @@ impl Service {
             if reaped.elapsed() >= REAP_EVERY {
                 pool.reap_dead_owners(bgworker::backend_exists);
                 reaped = Instant::now();
+                let owed = owed.look(pool);
+                if let Some(limit) = guc::gpu_timeout().filter(|limit| owed >= *limit) {
+                    return silent(engine, "answer", limit);
+                }
             }
         }
     }
+}
+
+fn silent(engine: &Child, what: &str, limit: Duration) -> End {
+    End::Silent(format!(
+        "the GPU engine, process {}, did not {what} within {} seconds",
+        engine.pid,
+        limit.as_secs()
+    ))
 }
 
 /// As many slots as the memory that can be had has room for.

@@ -26,6 +26,8 @@ pub enum State {
     Ready,
     /// The engine died, and another is about to start.
     Restarting,
+    /// The engine does not answer, and none has taken its place.
+    Silent,
     /// No engine is running, and none will until the configuration is reloaded.
     Failed,
     /// There is nothing to run on.
@@ -40,6 +42,7 @@ impl State {
             State::Starting => "starting",
             State::Ready => "ready",
             State::Restarting => "restarting",
+            State::Silent => "not answering",
             State::Failed => "failed",
             State::Absent => "absent",
             State::Stopped => "stopped",
@@ -48,6 +51,7 @@ impl State {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Beacon {
     /// The service's, and of the pool's file there.
     pub pid: i32,
@@ -56,12 +60,14 @@ pub struct Beacon {
     pub state: State,
     /// Of a state that is not `Ready`.
     pub reason: String,
+    /// When that began, in microseconds since 1970.
+    pub since: i64,
     /// The engine's.
     pub engine: i32,
     /// What the service was started under: another start under the same cannot do better.
     pub settings: String,
-    /// The server's process.
-    pub postmaster: i32,
+    /// When the server was started, as it counts time.
+    pub server_start: i64,
 }
 
 /// The file, locked by this process.

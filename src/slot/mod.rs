@@ -19,6 +19,7 @@ mod memory;
 pub mod output;
 pub mod pool;
 pub mod rates;
+pub mod watch;
 
 /// A batch is decoded once it holds this many bytes, so that what is read twice is still in the cache.
 pub const TARGET_BYTES: usize = 256 << 10;

@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::board::{Board, DeviceInfo, DeviceRecord, LogLine};
+use super::board::{Board, DeviceInfo, DeviceRecord, LogLine, Message};
 use super::control::{Control, NO_DEVICE, Word};
 use super::memory::{self, Mapping};
 use super::rates::{Rates, Speed};
@@ -71,6 +71,8 @@ struct Shared {
     generation: Apart<AtomicU64>,
     status: Apart<AtomicU32>,
     engine: AtomicI32,
+    /// Why the engine was given up, until there is another.
+    why: Message,
     /// Rung when a slot is submitted: the engine waits for it.
     doorbell: Apart<AtomicU32>,
     tickets: Apart<AtomicU64>,
@@ -172,7 +174,7 @@ impl Mapped {
 /// A pool, mapped into this process.
 #[derive(Clone, Debug)]
 pub struct Pool {
-    mapped: Arc<Mapped>,
+    pub(super) mapped: Arc<Mapped>,
     /// The maker's.
     descriptor: Option<Arc<OwnedFd>>,
 }
@@ -342,11 +344,13 @@ impl Pool {
     /// Why no slot will come back any more, if so: the engine that this process counted on has gone.
     pub fn gone(&self) -> Option<String> {
         let shared = self.shared();
+        let why =
+            |unless: &str| Some(shared.why.read()).filter(|why| !why.is_empty()).or(Some(unless.into()));
         if self.generation() != self.mapped.generation.load(Ordering::Relaxed) {
-            return Some("the GPU engine has ended".into());
+            return why("the GPU engine has ended");
         }
         if shared.status.0.load(Ordering::Acquire) == CLOSED {
-            return Some("the GPU engine is ending".into());
+            return why("the GPU engine is ending");
         }
         let engine = shared.engine.load(Ordering::Relaxed);
         // SAFETY: signal 0 only asks whether there is such a process.
@@ -362,6 +366,7 @@ impl Pool {
     pub fn set_ready(&self, devices: &[DeviceInfo]) {
         let shared = self.shared();
         shared.board.set_devices(devices);
+        shared.why.write("");
         shared.engine.store(std::process::id() as i32, Ordering::Relaxed);
         shared.status.0.store(READY, Ordering::Release);
     }
@@ -416,35 +421,10 @@ impl Pool {
         self.mapped.generation.store(new, Ordering::Relaxed);
     }
 
-    /// Fails what the engine had and what it was to get. Only when its process has been waited for: until
-    /// then its devices may still write to the slots.
-    pub fn fail_running(&self) {
-        for control in self.mapped.controls() {
-            let word = control.load();
-            let taken = match word.state() {
-                // Its owner may give it up meanwhile.
-                State::Ready => control.change(word, word.with(State::Running)),
-                State::Running | State::Abandoned => true,
-                _ => false,
-            };
-            if taken {
-                control.fail("the GPU engine has ended");
-            }
-        }
-    }
-
-    /// Frees the slots of processes that are no longer alive; how many.
-    pub fn reap_dead_owners(&self, alive: impl Fn(i32) -> bool) -> usize {
-        let mut freed = 0;
-        for control in self.mapped.controls() {
-            let word = control.load();
-            let owned = !matches!(word.state(), State::Free | State::Abandoned);
-            if owned && !alive(word.owner()) {
-                control.release(word.owner());
-                freed += 1;
-            }
-        }
-        freed
+    /// The engine does not answer: exporters wait for it no longer. Its slots stay its own until it has ended.
+    pub fn give_up(&self, why: &str) {
+        self.shared().why.write(why);
+        self.close();
     }
 }
 

@@ -1,4 +1,5 @@
 use super::*;
+use crate::slot::watch::Watch;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 const CONFIG: Config = Config { slots: 4, input_bytes: 8192, output_bytes: 4096 };
@@ -253,6 +254,41 @@ fn an_engine_dies_with_slots_running() {
     assert_eq!((slot.wait(LONGEST_WAIT), &slot.input()[..3]), (State::Failed, &b"abc"[..]));
     drop(slot);
     assert!(pool.is_idle());
+}
+
+#[test]
+fn an_engine_that_does_not_answer_is_given_up() {
+    let pool = pool(CONFIG);
+    let exporter = Pool::attach(own_pid(), pool.descriptor(), pool.generation()).unwrap();
+    let mut watch = Watch::default();
+    let look = |watch: &mut Watch| {
+        std::thread::sleep(LONGEST_WAIT);
+        watch.look(&pool)
+    };
+    let mut slot = exporter.claim(0).unwrap();
+    assert_eq!((look(&mut watch), look(&mut watch)), (Duration::ZERO, Duration::ZERO), "it is being filled");
+    slot.submit();
+    assert_eq!(watch.look(&pool), Duration::ZERO, "seen for the first time");
+    let ready = look(&mut watch);
+    let running = take_one(&pool).unwrap();
+    let taken = look(&mut watch);
+    assert!(!ready.is_zero() && taken > ready);
+    drop(slot);
+    assert!(look(&mut watch) > taken, "given up by its owner, and with the engine still");
+    running.complete(0);
+    let mut other = exporter.claim(0).unwrap();
+    other.submit();
+    assert_eq!(look(&mut watch), Duration::ZERO, "another submission");
+
+    pool.give_up("no answer");
+    assert_eq!(exporter.gone().as_deref(), Some("no answer"));
+    assert!(exporter.claim(0).is_none());
+    assert_eq!(other.state(), State::Ready, "it is not failed before the engine has ended");
+    pool.new_generation();
+    pool.fail_running();
+    assert_eq!((other.state(), exporter.gone().as_deref()), (State::Failed, Some("no answer")));
+    pool.set_ready(&[]);
+    assert_eq!(exporter.gone().as_deref(), Some("the GPU engine has ended"));
 }
 
 #[test]

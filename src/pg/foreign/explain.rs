@@ -7,6 +7,7 @@ use pgrx::pg_guard;
 use pgrx::pg_sys;
 use pgrx::pg_sys::panic::ErrorReportable;
 
+use super::access::check_file_role;
 use super::{callbacks, members};
 use crate::pg::encoding::{from_utf8, name_to_utf8};
 
@@ -18,6 +19,9 @@ pub unsafe extern "C-unwind" fn explain(
     // SAFETY: called by EXPLAIN between `begin` and `end`.
     unsafe {
         let scan = callbacks::of(node);
+        // Names of files are what the server's owner calls them, and how many groups a condition leaves out tells of rows
+        // that a view may hide.
+        let may_see_files = check_file_role(pg_sys::InvalidOid).is_ok();
         let names: Vec<&str> = scan.columns.iter().map(|column| column.name.as_str()).collect();
         if !names.is_empty() {
             property("referenced", &names.join(", "), state);
@@ -39,11 +43,14 @@ pub unsafe extern "C-unwind" fn explain(
         }
         if scan.is_pruning && !scan.conditions.clauses.is_empty() {
             let mut hint = texts(&scan.conditions.clauses, node, state).join(" AND ");
-            if (*state).analyze {
+            if (*state).analyze && may_see_files {
                 let counts = scan.claims.counts();
                 hint += &format!("  [loaded: {}, skipped: {}]", counts.loaded, counts.skipped);
             }
             property("Stats-Hint", &hint, state);
+        }
+        if !may_see_files {
+            return;
         }
         let files = scan.files_read((*state).analyze).unwrap_or_report();
         for (number, (path, read, size)) in files.into_iter().enumerate() {

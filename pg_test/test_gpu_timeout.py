@@ -1,0 +1,203 @@
+"""An engine that does not answer: no export waits for it without end, and pg_stat_activity says what it waits for."""
+
+import json
+import os
+import signal
+import time
+
+import pytest
+
+from . import oracle
+from .lab import places
+from .gpu_server import REAL, GpuServer, all_free, beacon, notices, ready, runs, wait_until_writing
+from .support import SCANS, Background, entries, eventually, export, raises
+from .test_gpu_service import ROWS, make_table
+from .test_interrupts import PROMPT, workers_of
+
+pytestmark = pytest.mark.skipif(REAL, reason="of fake devices")
+LIMIT = 4
+
+
+@pytest.fixture(scope="module")
+def server(installation):
+    with GpuServer(installation, "gpu-timeout", **{"pg_strata.gpu_timeout": f"{LIMIT}s"}) as server:
+        with server.connect() as connection:
+            make_table(connection)
+        yield server
+
+
+@pytest.fixture(scope="module")
+def truth(server):
+    directory = places.fresh(places.home() / "out" / "timeout-truth", 0o755)
+    with server.connect() as connection:
+        assert export(connection, "big", directory / "t.parquet", device="cpu", workers=2).rows == ROWS
+    return oracle.read_pyarrow(directory / "t.parquet")
+
+
+@pytest.fixture
+def db(server):
+    with server.connect() as connection:
+        connection.execute("SELECT * FROM gpu_devices()")
+        wait_for_engine(server, connection)
+        yield connection
+
+
+@pytest.fixture
+def patient(db):
+    """Without a limit."""
+    set_limit(db, "0")
+    yield db
+    set_limit(db, f"{LIMIT}s")
+
+
+def wait_for_engine(server, db, before=None):
+    """Another one than before. After some of them the service gives up until a reload."""
+    def there():
+        if beacon(server)["state"] == "failed":
+            db.execute("SELECT pg_reload_conf()")
+        return ready(server) and beacon(server)["engine"] != before
+
+    eventually(there, 20)
+
+
+def set_limit(db, value):
+    db.execute(f"ALTER SYSTEM SET pg_strata.gpu_timeout = '{value}'")
+    db.execute("SELECT pg_reload_conf()")
+    eventually(lambda: db.execute("SHOW pg_strata.gpu_timeout").fetchone() == (value,))
+
+
+def running(server, path, scan, workers, device):
+    """An export that has begun to write."""
+    connection = server.connect()
+    heard = notices(connection)
+    call = Background(lambda: export(connection, "big", path, scan=scan, workers=workers, device=device, row_group_rows=50_000))
+    call.pid, call.connection, call.heard = connection.info.backend_pid, connection, heard
+    wait_until_writing(path.parent, call)
+    return call
+
+
+def stop(server):
+    engine = beacon(server)["engine"]
+    os.kill(engine, signal.SIGSTOP)
+    return engine
+
+
+def waits(db, pid):
+    """What a process waits for."""
+    return db.execute("SELECT wait_event_type, wait_event FROM pg_stat_activity WHERE pid = %s", (pid,)).fetchone()
+
+
+def waits_for_gpu(db, pid):
+    name = "PgStrataGpu" if db.info.server_version >= 170000 else "Extension"
+    return waits(db, pid) == ("Extension", name)
+
+
+@pytest.mark.parametrize("scan", SCANS)
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("device", ["auto", "gpu"])
+def test_stopped_engine(server, db, truth, out, scan, workers, device):
+    """The export ends on the CPU and says so; the service replaces the engine, and the next export has a GPU again."""
+    call = running(server, out / "t.parquet", scan, workers, device)
+    engine = stop(server)
+    eventually(lambda: len(workers_of(db, call.pid)) == workers)
+    for pid in [call.pid, *workers_of(db, call.pid)]:
+        eventually(lambda: waits_for_gpu(db, pid) or call.ended, explain=lambda: waits(db, pid))
+    result = call.result()
+    assert (result.rows, result.device) == (ROWS, "gpu+cpu")
+    assert oracle.read_pyarrow(out / "t.parquet").equals(truth)
+    words = f"the GPU engine, process {engine}, did not answer within {LIMIT} seconds"
+    (severity, message, detail), = call.heard
+    assert severity == "WARNING" and "GPU service failed" in message and words in detail, call.heard
+    eventually(lambda: any(words in message for message, in db.execute("SELECT message FROM gpu_status()")))
+    wait_for_engine(server, db, engine)
+    assert not runs(engine)
+    assert all_free(db)
+    again = export(db, "big", out / "again.parquet", scan=scan, workers=workers, device="gpu", row_group_rows=50_000)
+    assert again.device == "gpu"
+    assert oracle.read_pyarrow(out / "again.parquet").equals(truth)
+
+
+def test_engine_that_goes_on(server, patient, truth, out):
+    """Without a limit it may take its time."""
+    call = running(server, out / "t.parquet", "heap", 2, "gpu")
+    engine = stop(server)
+    eventually(lambda: waits_for_gpu(patient, call.pid))
+    time.sleep(LIMIT + 2)
+    assert not call.ended and waits_for_gpu(patient, call.pid)
+    os.kill(engine, signal.SIGCONT)
+    assert call.result().device == "gpu" and call.heard == []
+    assert oracle.read_pyarrow(out / "t.parquet").equals(truth)
+    assert beacon(server)["engine"] == engine
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("way", ["pg_cancel_backend", "pg_terminate_backend"])
+def test_cancel_while_the_engine_does_not_answer(server, patient, out, workers, way):
+    call = running(server, out / "t.parquet", "heap", workers, "gpu")
+    engine = stop(server)
+    try:
+        eventually(lambda: waits_for_gpu(patient, call.pid))
+        asked = time.monotonic()
+        patient.execute(f"SELECT {way}(%s)", (call.pid,))
+        call.join(20)
+        assert call.ended and call.ended - asked < PROMPT
+        assert call.error.sqlstate in ("57014", "57P01", None), call.error
+        eventually(lambda: entries(out) == [])
+    finally:
+        os.kill(engine, signal.SIGCONT)
+    eventually(lambda: all_free(patient))
+    assert export(patient, "big", out / "t.parquet", device="gpu").device == "gpu"
+
+
+def test_a_service_that_does_not_answer_either(server, db, truth, out):
+    """Then the exporters give both up by themselves, some seconds later."""
+    call = running(server, out / "t.parquet", "heap", 0, "auto")
+    service, engine = beacon(server)["pid"], beacon(server)["engine"]
+    os.kill(service, signal.SIGSTOP)
+    os.kill(engine, signal.SIGSTOP)
+    try:
+        result = call.result()
+        assert (result.rows, result.device) == (ROWS, "gpu+cpu")
+        assert "did not come back" in call.heard[0][2], call.heard
+        assert oracle.read_pyarrow(out / "t.parquet").equals(truth)
+    finally:
+        os.kill(engine, signal.SIGCONT)
+        os.kill(service, signal.SIGCONT)
+    eventually(lambda: ready(server) and all_free(db))
+
+
+def test_while_no_engine_answers(server, db, out):
+    """'auto' is the CPU's at once, gpu_status() says since when, gpu_devices() which. As where an engine does not even die."""
+    path = server.data / "pg_dynshmem" / "pg_strata.gpu"
+    before = path.read_bytes()
+    since, reason = 1_700_000_000_000_000, "the GPU engine, process 1, did not answer within 4 seconds"
+    said = {**json.loads(before), "state": "silent", "since": since, "reason": reason}
+    with open(path, "r+b") as file:
+        file.write(json.dumps(said).encode().ljust(len(before)))
+    try:
+        heard = notices(db)
+        assert export(db, "big", out / "t.parquet", device="auto").device == "cpu"
+        with raises("55000") as caught:
+            export(db, "big", out / "t.parquet", device="gpu", overwrite=True)
+        assert reason.removeprefix("the") in caught.value.diag.message_detail and heard == []
+        found = db.execute("SELECT extract(epoch FROM time) * 1000000, message FROM gpu_status()").fetchall()
+        assert found[0][0] == since and found[0][1].startswith("not answering") and reason in found[0][1]
+        assert any(f"decoded on the CPU: {reason}" in message for _, message in found)
+        assert db.execute("SELECT DISTINCT state FROM gpu_devices()").fetchall() == [("not answering",)]
+        assert reason in heard[0][2]
+    finally:
+        with open(path, "r+b") as file:
+            file.write(before)
+    assert export(db, "big", out / "t.parquet", device="auto", overwrite=True).device == "gpu"
+
+
+def test_server_that_is_stopped_with_a_stopped_engine(installation):
+    with GpuServer(installation, "gpu-stopped") as server:
+        with server.connect() as connection:
+            connection.execute("CREATE EXTENSION pg_strata")
+            connection.execute("SELECT * FROM gpu_devices()")
+        eventually(lambda: ready(server))
+        found, _ = beacon(server), stop(server)
+        server.process.send_signal(signal.SIGINT)
+        server.process.wait(20)
+        eventually(lambda: not runs(found["pid"]) and not runs(found["engine"]))

@@ -1,0 +1,44 @@
+//! What `pg_stat_activity` shows of a process that waits: names of ours from PostgreSQL 17 on, `Extension` before.
+
+use pgrx::pg_sys;
+
+/// What is waited for.
+#[derive(Clone, Copy, Debug)]
+pub enum Event {
+    /// A slot that a GPU has, or a free one.
+    Gpu,
+    /// The GPU service's start; in the service itself, something to do.
+    GpuService,
+}
+
+impl Event {
+    #[cfg(any(feature = "pg15", feature = "pg16"))]
+    pub fn number(self) -> u32 {
+        pg_sys::PG_WAIT_EXTENSION
+    }
+
+    #[cfg(not(any(feature = "pg15", feature = "pg16")))]
+    pub fn number(self) -> u32 {
+        static NUMBERS: [std::sync::OnceLock<u32>; 2] = [const { std::sync::OnceLock::new() }; 2];
+        let name = match self {
+            Event::Gpu => c"PgStrataGpu",
+            Event::GpuService => c"PgStrataGpuService",
+        };
+        // SAFETY: a C string, in a process that has the server's shared memory; a name that is known has its number.
+        *NUMBERS[self as usize].get_or_init(|| unsafe { pg_sys::WaitEventExtensionNew(name.as_ptr()) })
+    }
+}
+
+/// Shows the event while `wait` runs, which must not raise.
+pub fn during<T>(event: Event, wait: impl FnOnce() -> T) -> T {
+    show(event.number());
+    let outcome = wait();
+    show(0);
+    outcome
+}
+
+/// As pgstat_report_wait_start does, which is inline.
+fn show(event: u32) {
+    // SAFETY: this process's own word, which others only read; it is there from the process's start to its end.
+    unsafe { pg_sys::my_wait_event_info.write_volatile(event) }
+}
