@@ -101,12 +101,12 @@ fn precision_may_grow_after_row_groups_were_written() {
 
     shapes.merge(0, Shape::numeric(10, 3));
     let rescaled = FileSchema::new(&fields, &shapes).unwrap();
-    let refused = write_footer(&mut Vec::new(), 4, &rescaled, &[meta()], Vec::new(), CREATED_BY);
+    let refused = write_footer(&mut Vec::new(), 4, &rescaled, &[meta()][..], Vec::new(), CREATED_BY);
     assert!(matches!(refused, Err(EncodeError::Invalid(_))));
 
     shapes.merge(0, Shape::numeric(30, 2));
     let wide = FileSchema::new(&fields, &shapes).unwrap();
-    let refused = write_footer(&mut Vec::new(), 4, &wide, &[meta()], Vec::new(), CREATED_BY);
+    let refused = write_footer(&mut Vec::new(), 4, &wide, &[meta()][..], Vec::new(), CREATED_BY);
     assert!(matches!(refused, Err(EncodeError::Invalid(_))));
 }
 

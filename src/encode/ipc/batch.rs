@@ -297,6 +297,14 @@ impl BatchMeta {
         serde_json::from_slice(bytes).map_err(json)
     }
 
+    /// Raises the digits of each slot to those of this record batch.
+    pub fn add_digits(&self, all: &mut BTreeMap<usize, u16>) {
+        for &(slot, digits) in &self.digits {
+            let known = all.entry(slot).or_default();
+            *known = digits.max(*known);
+        }
+    }
+
     pub fn block(&self) -> Block {
         Block::new(self.offset, self.header_len, self.body_len)
     }
@@ -306,23 +314,22 @@ fn json(e: serde_json::Error) -> EncodeError {
     EncodeError::Invalid(e.to_string())
 }
 
-/// `shapes` with each numeric's digits as few as the record batches' values need.
-pub fn exact_shapes(fields: &[Field], shapes: &Shapes, batches: &[BatchMeta]) -> Shapes {
+/// `shapes` with each numeric's digits as few as the record batches' values need, which have so many by slot.
+pub fn exact_shapes(fields: &[Field], shapes: &Shapes, digits: &BTreeMap<usize, u16>) -> Shapes {
     let mut exact = shapes.clone();
-    fields.iter().for_each(|field| narrow(&field.kind, shapes, batches, &mut exact));
+    fields.iter().for_each(|field| narrow(&field.kind, shapes, digits, &mut exact));
     exact
 }
 
-fn narrow(kind: &Kind, shapes: &Shapes, batches: &[BatchMeta], exact: &mut Shapes) {
+fn narrow(kind: &Kind, shapes: &Shapes, digits: &BTreeMap<usize, u16>, exact: &mut Shapes) {
     match kind {
         _ if kind.nested_as_text(shapes) => {}
-        Kind::List { element, .. } => narrow(&element.kind, shapes, batches, exact),
+        Kind::List { element, .. } => narrow(&element.kind, shapes, digits, exact),
         Kind::Struct { fields } => {
-            fields.iter().for_each(|field| narrow(&field.kind, shapes, batches, exact));
+            fields.iter().for_each(|field| narrow(&field.kind, shapes, digits, exact));
         }
         Kind::Numeric { slot } if shapes.get(*slot).decimal().is_some() => {
-            let of_slot = batches.iter().flat_map(|batch| &batch.digits).filter(|(of, _)| of == slot);
-            let digits = of_slot.map(|(_, digits)| *digits).max().unwrap_or(0);
+            let digits = digits.get(slot).copied().unwrap_or(0);
             let mut shape = shapes.get(*slot);
             shape.whole = digits.saturating_sub(shape.scale);
             exact.set(*slot, shape);
