@@ -28,3 +28,11 @@ pub fn in_steps(bytes: &[u8], mut each: impl FnMut(&[u8])) {
         each(step);
     }
 }
+
+/// Makes `bytes` of a length that it has room for, with zeros.
+pub fn extend_to(bytes: &mut Vec<u8>, len: usize) {
+    while bytes.len() < len {
+        check();
+        bytes.resize(len.min(bytes.len() + STEP_BYTES), 0);
+    }
+}

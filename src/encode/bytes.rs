@@ -149,7 +149,11 @@ impl BytesColumn {
                 total += cell.len() + 4;
                 continue;
             }
-            let (rows, taken, bytes) = self.fit(valid, cells, arena);
+            let (mut rows, mut taken, mut bytes) = self.fit(valid, cells, arena);
+            if let Some(last) = cells[..taken].last().filter(|cell| cell.len() >= WHOLE) {
+                // The one that closes the page has its own.
+                (rows, taken, bytes) = (rows - 1, taken - 1, bytes - last.len());
+            }
             if valid.is_empty() {
                 self.levels.push_all(rows);
             } else {
@@ -177,7 +181,7 @@ impl BytesColumn {
         self.levels.put(&mut head);
         self.levels.clear();
         head.extend_from_slice(&(value.len() as u32).to_le_bytes());
-        let bounds = Some(byte_bounds(value, value, self.utf8));
+        let bounds = byte_bounds(value, value, self.utf8);
         self.stats.push(PageStats { bounds, rows: 1, nulls: 0, nans: 0 });
         self.unencoded.push(value.len() as i64);
         let page = scratch.compress_both(&head, value)?;
@@ -189,16 +193,13 @@ impl BytesColumn {
     }
 
     /// How much of the rows the pending page takes: rows, values and their bytes. A page closes with the
-    /// value that brings it to `PAGE_BYTES`, and before one that has its own.
+    /// value that brings it to `PAGE_BYTES`.
     fn fit(&self, valid: &[u8], cells: &[Cell], arena: &[u8]) -> (usize, usize, usize) {
         let max_rows = PAGE_ROWS - self.levels.rows();
         let room = PAGE_BYTES - self.plain_len();
         let (mut taken, mut bytes) = (0, 0);
         if valid.is_empty() {
             for cell in &cells[..max_rows.min(cells.len())] {
-                if cell.len() >= WHOLE {
-                    break;
-                }
                 taken += 1;
                 bytes += cell.of(arena).len();
                 if bytes + 4 * taken >= room {
@@ -209,9 +210,6 @@ impl BytesColumn {
         }
         let mut rows = 0;
         for &valid in &valid[..max_rows.min(valid.len())] {
-            if valid != 0 && cells[taken].len() >= WHOLE {
-                break;
-            }
             rows += 1;
             if valid != 0 {
                 bytes += cells[taken].of(arena).len();
@@ -307,7 +305,7 @@ impl BytesColumn {
         } else {
             extremes(self.cells.iter().map(|&cell| (cell, &self.bytes[..])))
         };
-        let bounds = found.map(|(min, max)| byte_bounds(min, max, self.utf8));
+        let bounds = found.and_then(|(min, max)| byte_bounds(min, max, self.utf8));
         let (rows, nulls) = (self.levels.rows(), self.levels.nulls());
         self.stats.push(PageStats { bounds, rows, nulls, nans: 0 });
         self.unencoded.push(self.page_bytes as i64);

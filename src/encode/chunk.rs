@@ -177,8 +177,9 @@ impl Scratch {
 
     /// Compresses a page of two parts that no other encoding is tried for, and gives its bytes away.
     pub fn compress_both(&mut self, head: &[u8], body: &[u8]) -> Result<Vec<u8>> {
-        self.compressor.compress_both(head, body, &mut self.page)?;
-        Ok(std::mem::take(&mut self.page))
+        let mut page = Vec::new();
+        self.compressor.append(head, body, &mut page)?;
+        Ok(page)
     }
 
     /// What `decide` has kept: the page's length before the codec, and its bytes.

@@ -9,7 +9,7 @@ use zstd::zstd_safe::{CCtx, CParameter, InBuffer, OutBuffer, ResetDirective, get
 use super::bits::put_varint;
 use super::codec::Codec;
 use super::lz4::Joiner;
-use super::{EncodeError, Result};
+use super::{EncodeError, Result, invalid};
 use crate::interrupts::{STEP_BYTES, check};
 
 /// Snappy's blocks are compressed each by itself.
@@ -39,7 +39,12 @@ pub enum Compressor {
     Gzip(u32),
     Brotli(u32),
     Lz4Raw(Joiner),
-    Zstd { context: CCtx<'static>, step: usize },
+    /// In LZ4's frame format, which Arrow has.
+    Lz4Frame,
+    Zstd {
+        context: CCtx<'static>,
+        step: usize,
+    },
 }
 
 impl Compressor {
@@ -75,21 +80,12 @@ impl Compressor {
 
     /// Replaces `out` by the compressed `raw`.
     pub fn compress(&mut self, raw: &[u8], out: &mut Vec<u8>) -> Result<()> {
-        match self {
-            Compressor::Zstd { context, step } if raw.len() <= *step => {
-                check();
-                out.clear();
-                room(out, zstd::zstd_safe::compress_bound(raw.len()))?;
-                context.compress2(out, raw).map_err(zstd_error)?;
-                Ok(())
-            }
-            _ => self.compress_both(&[], raw, out),
-        }
+        out.clear();
+        self.append(&[], raw, out)
     }
 
-    /// Replaces `out` by `head` and `body`, compressed as one.
-    pub fn compress_both(&mut self, head: &[u8], body: &[u8], out: &mut Vec<u8>) -> Result<()> {
-        out.clear();
+    /// Appends `head` and `body`, compressed as one.
+    pub fn append(&mut self, head: &[u8], body: &[u8], out: &mut Vec<u8>) -> Result<()> {
         let len = head.len() + body.len();
         match self {
             Compressor::None => {
@@ -105,16 +101,23 @@ impl Compressor {
             }
             Compressor::Gzip(level) => {
                 let level = flate2::Compression::new(*level);
-                let mut encoder = flate2::write::GzEncoder::new(Growing(out), level);
+                let mut encoder = flate2::write::GzEncoder::new(Growing::new(out), level);
                 in_steps(head, body, GZIP_STEP, |step, _| Ok(encoder.write_all(step)?))?;
                 encoder.finish()?;
                 Ok(())
             }
-            Compressor::Brotli(level) => compress_brotli(*level, head, body, out),
+            Compressor::Brotli(level) => append_brotli(*level, head, body, out),
             Compressor::Lz4Raw(joiner) => {
+                joiner.begin(out);
                 in_steps(head, body, LZ4_STEP, |step, last| joiner.append(step, last, out))
             }
-            Compressor::Zstd { context, step } => compress_zstd(context, *step, head, body, out),
+            Compressor::Lz4Frame => {
+                let mut encoder = lz4_flex::frame::FrameEncoder::new(Growing::new(out));
+                in_steps(head, body, LZ4_STEP, |step, _| Ok(encoder.write_all(step)?))?;
+                encoder.finish().map_err(other)?;
+                Ok(())
+            }
+            Compressor::Zstd { context, step } => append_zstd(context, *step, head, body, out),
         }
     }
 }
@@ -146,21 +149,24 @@ fn in_steps(
 }
 
 /// Appends the blocks of `step`, of which all but the last of a page are whole: those that the encoder would make of
-/// the page at once.
+/// the page at once. It writes their length before them, where the page's is, which is put back.
 fn append_snappy(encoder: &mut snap::raw::Encoder, step: &[u8], out: &mut Vec<u8>) -> Result<()> {
-    let start = out.len();
+    let mut length = Vec::new();
+    put_varint(&mut length, step.len() as u64);
+    let Some(start) = out.len().checked_sub(length.len()) else {
+        return invalid("a page without its length");
+    };
+    length.copy_from_slice(&out[start..]);
     let most = snap::raw::max_compress_len(step.len());
     room(out, most)?;
     out.resize(start + most, 0);
     let len = encoder.compress(step, &mut out[start..]).map_err(other)?;
+    out[start..][..length.len()].copy_from_slice(&length);
     out.truncate(start + len);
-    let mut length = Vec::new();
-    put_varint(&mut length, step.len() as u64);
-    out.drain(start..start + length.len());
     Ok(())
 }
 
-fn compress_brotli(level: u32, head: &[u8], body: &[u8], out: &mut Vec<u8>) -> Result<()> {
+fn append_brotli(level: u32, head: &[u8], body: &[u8], out: &mut Vec<u8>) -> Result<()> {
     let mut params = brotli::enc::BrotliEncoderParams { quality: level as i32, ..Default::default() };
     params.lgwin = BROTLI_WINDOW;
     let mut size = BROTLI_STEP;
@@ -168,13 +174,17 @@ fn compress_brotli(level: u32, head: &[u8], body: &[u8], out: &mut Vec<u8>) -> R
         params.lgblock = BROTLI_SLOW_BLOCK;
         size = 1 << BROTLI_SLOW_BLOCK;
     }
-    let mut encoder = brotli::CompressorWriter::with_params(Growing(out), 4096, &params);
+    let mut encoder = brotli::CompressorWriter::with_params(Growing::new(out), 4096, &params);
     in_steps(head, body, size, |step, _| Ok(encoder.write_all(step)?))?;
     encoder.flush()?;
-    Ok(())
+    // Writes the end, and does not tell of an error.
+    match encoder.into_inner().failed {
+        Some(bytes) => Err(EncodeError::OutOfMemory(bytes)),
+        None => Ok(()),
+    }
 }
 
-fn compress_zstd(
+fn append_zstd(
     context: &mut CCtx<'static>,
     size: usize,
     head: &[u8],
@@ -189,7 +199,8 @@ fn compress_zstd(
         let mut input = InBuffer::around(step);
         let end = if last { ZSTD_EndDirective::ZSTD_e_end } else { ZSTD_EndDirective::ZSTD_e_continue };
         loop {
-            room(out, CCtx::out_size())?;
+            // With so much of it, what comes at once is compressed without another copy.
+            room(out, zstd::zstd_safe::compress_bound(step.len()))?;
             let at = out.len();
             let mut output = OutBuffer::around_pos(out, at);
             let left = context.compress_stream2(&mut output, &mut input, end).map_err(zstd_error)?;
@@ -203,12 +214,25 @@ fn compress_zstd(
 }
 
 /// An output that grows, or fails where `Vec` would abort the process.
-struct Growing<'a>(&'a mut Vec<u8>);
+struct Growing<'a> {
+    out: &'a mut Vec<u8>,
+    /// Bytes that there was no room for.
+    failed: Option<usize>,
+}
+
+impl<'a> Growing<'a> {
+    fn new(out: &'a mut Vec<u8>) -> Growing<'a> {
+        Growing { out, failed: None }
+    }
+}
 
 impl Write for Growing<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        room(self.0, bytes.len()).map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
-        self.0.extend_from_slice(bytes);
+        if room(self.out, bytes.len()).is_err() {
+            self.failed = Some(bytes.len());
+            return Err(io::ErrorKind::OutOfMemory.into());
+        }
+        self.out.extend_from_slice(bytes);
         Ok(bytes.len())
     }
 
@@ -218,7 +242,7 @@ impl Write for Growing<'_> {
 }
 
 /// Room for `more` bytes. It grows by a quarter: the system moves a large buffer without copying it.
-pub(super) fn room(out: &mut Vec<u8>, more: usize) -> Result<()> {
+pub fn room(out: &mut Vec<u8>, more: usize) -> Result<()> {
     if out.capacity() - out.len() >= more {
         return Ok(());
     }
@@ -230,7 +254,7 @@ fn zstd_error(code: usize) -> EncodeError {
     EncodeError::Io(io::Error::other(get_error_name(code)))
 }
 
-pub(super) fn other(e: impl std::error::Error + Send + Sync + 'static) -> EncodeError {
+pub fn other(e: impl std::error::Error + Send + Sync + 'static) -> EncodeError {
     EncodeError::Io(io::Error::other(e))
 }
 

@@ -20,6 +20,7 @@ const MORE: usize = 15;
 pub struct Joiner {
     table: CompressTable,
     block: Vec<u8>,
+    begun_at: usize,
     /// Where the literals begin, at the output's end, whose sequence is not complete.
     literals_at: usize,
 }
@@ -27,15 +28,25 @@ pub struct Joiner {
 impl Joiner {
     pub fn new() -> Joiner {
         // Pages are mostly larger than the 64 KiB that the small table is limited to.
-        Joiner { table: CompressTable::large(), block: Vec::new(), literals_at: 0 }
+        Joiner { table: CompressTable::large(), block: Vec::new(), begun_at: 0, literals_at: 0 }
     }
 
-    /// Appends the next of the blocks that become one; an empty `out` begins it.
+    /// The next block begins at the end of `out`.
+    pub fn begin(&mut self, out: &[u8]) {
+        (self.begun_at, self.literals_at) = (out.len(), out.len());
+    }
+
+    /// Appends the next of the blocks that become one.
     pub fn append(&mut self, raw: &[u8], last: bool, out: &mut Vec<u8>) -> Result<()> {
-        if out.is_empty() {
-            self.literals_at = 0;
-        }
         let most = get_maximum_output_size(raw.len());
+        if last && out.len() == self.begun_at {
+            room(out, most)?;
+            out.resize(self.begun_at + most, 0);
+            let only = &mut out[self.begun_at..];
+            let len = compress_into_with_table(raw, only, &mut self.table).map_err(other)?;
+            out.truncate(self.begun_at + len);
+            return Ok(());
+        }
         if self.block.len() < most {
             let more = most - self.block.len();
             reserve(&mut self.block, more)?;
