@@ -1,7 +1,9 @@
-"""python -m pg_test.bench.cancel [exports]: how long an export goes on after pg_cancel_backend.
+"""python -m pg_test.bench.cancel [exports [words...]]: how long an export goes on after pg_cancel_backend.
 
-Prints the distribution over exports of a table of a million rows, cancelled at random moments, with
-0 and 2 workers and with each scan.
+Exports are cancelled at random moments: every function, with each codec and level, of a million ordinary rows, of texts
+of 300 MB, of rows of 1,500 columns, and of arrays. Printed are the median and the longest time until the error is there,
+and the longest less the time for which the backend waited for a core, which is what a busy machine adds. The words, if
+there are any, choose the cases whose line has them all.
 """
 
 import random
@@ -9,49 +11,98 @@ import statistics
 import sys
 import threading
 import time
+from pathlib import Path
 
 import psycopg
 
 from ..lab import places, postgres
 from ..lab.server import Server
 
-TABLE = """CREATE TABLE t AS SELECT i, i * 1.25 AS n, md5(i::text) AS s, now() + i * interval '1 s' AS ts
-           FROM generate_series(1, 1000000) i"""
+PARQUET = ("none", "snappy", "lz4_raw", "gzip:1", "gzip:9", "brotli:1", "brotli:11", "zstd:1", "zstd:9", "zstd:11", "zstd:19", "zstd:22")
+ARROW = ("none", "lz4", "zstd:1", "zstd:9", "zstd:19", "zstd:22")
+COLUMNS = 1500
+TABLES = {
+    "rows": ["CREATE TABLE rows AS SELECT i, i * 1.25 AS n, md5(i::text) AS s, now() + i * interval '1 s' AS ts FROM generate_series(1, 1000000) i"],
+    "texts": ["CREATE UNLOGGED TABLE texts (a text)", "ALTER TABLE texts ALTER a SET STORAGE EXTERNAL",
+              "INSERT INTO texts SELECT string_agg(md5(i::text), '') FROM generate_series(1, 9400000) i", "INSERT INTO texts SELECT a FROM texts"],
+    "wide": [f"CREATE TABLE wide ({', '.join(f'c{n} int4' for n in range(COLUMNS))})",
+             f"INSERT INTO wide SELECT {', '.join(f'i * {n}' for n in range(COLUMNS))} FROM generate_series(1, 20000) i"],
+    "arrays": ["CREATE TABLE arrays AS SELECT ARRAY[md5(i::text), md5((-i)::text), i::text] AS a FROM generate_series(1, 500000) i"],
+}
 
 
-def cancelled(server, directory, after, options):
-    """Milliseconds from the cancel to the error; None when the export was quicker."""
+def cases():
+    """What is printed of each, and the call."""
+    for table in TABLES:
+        for scan in ("heap", "copy_binary"):
+            for workers in (0, 2):
+                for codec in PARQUET:
+                    yield (f"parquet {table} {scan} {codec} workers {workers}",
+                           f"export_table_parquet('{table}', '{{0}}/t.parquet', overwrite => true, scan => '{scan}', compression => '{codec}', workers => {workers})")
+                for codec in ARROW:
+                    yield (f"arrow {table} {scan} {codec} workers {workers}",
+                           f"export_table_arrow('{table}', '{{0}}/t.arrow', overwrite => true, scan => '{scan}', compression => '{codec}', workers => {workers})")
+        for codec in PARQUET:
+            yield (f"query parquet {table} {codec}", f"export_query_parquet('SELECT * FROM {table}', '{{0}}/t.parquet', overwrite => true, compression => '{codec}')")
+        for codec in ARROW:
+            yield (f"query arrow {table} {codec}", f"export_query_arrow('SELECT * FROM {table}', '{{0}}/t.arrow', overwrite => true, compression => '{codec}')")
+        for workers in (0, 2):
+            yield f"dump {table} workers {workers}", f"copy_binary_dump('{table}', '{{0}}/t.copy', overwrite => true, workers => {workers})"
+
+
+def waited(pid):
+    """Milliseconds for which a process waited for a core."""
+    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e6
+
+
+def cancelled(server, call, after):
+    """Milliseconds from the cancel to the error, and of them those without a core; None when the export was quicker."""
     with server.connect() as connection, server.connect() as other:
-        pid, moment = connection.info.backend_pid, []
+        connection.execute("LOAD 'pg_strata'")
+        pid, before = connection.info.backend_pid, []
 
         def cancel():
             time.sleep(after)
-            moment.append(time.perf_counter())
+            before.extend([time.perf_counter(), waited(pid)])
             other.execute("SELECT pg_cancel_backend(%s)", (pid,))
 
         thread = threading.Thread(target=cancel)
         thread.start()
         try:
-            connection.execute(f"SELECT export_table_parquet('t', '{directory}/t.parquet', overwrite => true, {options})")
+            connection.execute(f"SELECT {call}")
             return None
         except psycopg.errors.QueryCanceled:
-            return (time.perf_counter() - moment[0]) * 1000
+            return (time.perf_counter() - before[0]) * 1000, waited(pid) - before[1]
         finally:
             thread.join()
 
 
-def main(exports=40):
+def main(exports="20", *words):
     chance = random.Random(1)
     with Server(postgres.chosen(), "cancel") as server:
         directory = places.fresh(places.TARGET / "cancel", 0o777)
+        chosen = [case for case in cases() if all(word in case[0].split() for word in words)]
         with server.connect() as connection:
             connection.execute("CREATE EXTENSION pg_strata")
-            connection.execute(TABLE)
-        for options in ("workers => 0", "workers => 2", "workers => 0, scan => 'copy_binary'", "workers => 2, scan => 'copy_binary'"):
-            times = [cancelled(server, directory, chance.uniform(0.02, 0.25), options) for _ in range(exports)]
-            times = sorted(one for one in times if one is not None)
-            print(f"{options:<40} {len(times)} cancelled: median {statistics.median(times):.0f} ms, longest {times[-1]:.0f} ms")
+            for table, statements in TABLES.items():
+                if any(table in name.split() for name, _ in chosen):
+                    for statement in statements:
+                        connection.execute(statement)
+        for name, call in chosen:
+            call, longest = call.format(directory), 2.0
+            times = []
+            for _ in range(int(exports)):
+                found = cancelled(server, call, chance.uniform(0.02, longest))
+                # A slow export is cancelled later and later, to see its end too.
+                longest = max(0.1, longest / 2) if found is None else min(8, longest * 1.3)
+                times += [found] if found else []
+            if not times:
+                print(f"{name:<44} none was cancelled", flush=True)
+                continue
+            walls = [wall for wall, _ in times]
+            print(f"{name:<44} {len(times):>3} cancelled: median {statistics.median(walls):.0f} ms, longest {max(walls):.0f} ms, "
+                  f"with a core {max(wall - waiting for wall, waiting in times):.0f} ms", flush=True)
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    main(*sys.argv[1:])

@@ -2,6 +2,7 @@
 
 use super::lanes::Decimal;
 use super::{WIDTH, boolean, date, time, timestamp};
+use crate::interrupts::{STEP_BYTES, check, in_steps};
 use crate::types::arrow::arrow_type;
 use crate::types::{Field, Kind, Reason, Shapes};
 use crate::wire::numeric::WireNumeric;
@@ -154,7 +155,6 @@ fn fixed<const N: usize>(bytes: Option<&[u8]>) -> Result<[u8; N], Reason> {
 }
 
 fn push_text(values: &mut Strings, form: Form, bytes: &[u8]) -> Result<(), Reason> {
-    let utf8 = |bytes| std::str::from_utf8(bytes).map(str::as_bytes).map_err(|_| Reason::InvalidUtf8);
     match (form, bytes) {
         (Form::Plain, text) => values.push(utf8(text)?),
         (Form::Jsonb, [1, text @ ..]) => values.push(utf8(text)?),
@@ -172,6 +172,21 @@ fn push_text(values: &mut Strings, form: Form, bytes: &[u8]) -> Result<(), Reaso
     }
 }
 
+/// The bytes, if they are UTF-8: looked at in steps, each from the character that the one before left unfinished.
+fn utf8(bytes: &[u8]) -> Result<&[u8], Reason> {
+    let mut at = 0;
+    while at < bytes.len() {
+        check();
+        let end = bytes.len().min(at + STEP_BYTES);
+        at = match std::str::from_utf8(&bytes[at..end]) {
+            Ok(_) => end,
+            Err(cut) if cut.error_len().is_none() && end < bytes.len() => at + cut.valid_up_to(),
+            Err(_) => return Err(Reason::InvalidUtf8),
+        };
+    }
+    Ok(bytes)
+}
+
 /// Byte strings end to end, and where each ends after a leading 0.
 pub(super) struct Strings {
     ends: Vec<i32>,
@@ -185,7 +200,7 @@ impl Strings {
 
     fn push(&mut self, bytes: &[u8]) -> Result<(), Reason> {
         let end = i32::try_from(self.bytes.len() + bytes.len()).map_err(|_| Reason::OutOfRange)?;
-        self.bytes.extend_from_slice(bytes);
+        in_steps(bytes, |step| self.bytes.extend_from_slice(step));
         self.ends.push(end);
         Ok(())
     }

@@ -9,12 +9,14 @@ use super::adopt::{MadeBounds, MadeChunk};
 use super::byte_dict::BytesDict;
 use super::chunk::{ChunkWriter, EncodedChunk, Levels, PAGE_BYTES, PAGE_ROWS, Scratch};
 use super::column::{Mode, dictionary_growth, keeps_paying, totals};
+use super::compress::room;
 use super::delta::put_delta_length;
 use super::fixed_column::put_indices;
 use super::stats::{
     PageStats, byte_bounds, byte_bounds_of, chunk_bounds, column_index, definition_histogram, extremes,
 };
 use super::{Result, reserve};
+use crate::interrupts::in_steps;
 use crate::types::Cell;
 
 /// Part of the distinct values among a sample's above which a dictionary is hopeless. Higher than for
@@ -23,6 +25,10 @@ const DISTINCT_QUARTERS: usize = 3;
 
 /// Bytes that are copied at once.
 const WIDE: usize = 32;
+
+/// A value of so many bytes has a page of its own, encoded from where the value lies: too large for any dictionary,
+/// it gains nothing from another encoding, and each copy of it counts.
+const WHOLE: usize = 4 * PAGE_BYTES;
 
 /// The encoder of one column of byte strings.
 pub struct BytesColumn {
@@ -55,6 +61,9 @@ pub fn append_values(
     arena: &[u8],
     mut tell: impl FnMut(Cell),
 ) -> Result<()> {
+    if bytes >= WHOLE {
+        return append_large(out, cells, bytes, arena, tell);
+    }
     reserve(out, bytes + WIDE)?;
     let mut at = out.len();
     out.resize(at + bytes + WIDE, 0);
@@ -70,6 +79,22 @@ pub fn append_values(
         at += value.len();
     }
     out.truncate(at);
+    Ok(())
+}
+
+/// Value by value, and the large ones in steps.
+fn append_large(
+    out: &mut Vec<u8>,
+    cells: &[Cell],
+    bytes: usize,
+    arena: &[u8],
+    mut tell: impl FnMut(Cell),
+) -> Result<()> {
+    room(out, bytes)?;
+    for &cell in cells {
+        tell(Cell::new(out.len(), cell.len()));
+        in_steps(cell.of(arena), |step| out.extend_from_slice(step));
+    }
     Ok(())
 }
 
@@ -116,7 +141,19 @@ impl BytesColumn {
     ) -> Result<usize> {
         let mut total = 0;
         while !cells.is_empty() || !valid.is_empty() {
-            let (rows, taken, bytes) = self.fit(valid, cells, arena);
+            if let Some(cell) = cells.first().filter(|cell| cell.len() >= WHOLE)
+                && valid.first().is_none_or(|&valid| valid != 0)
+            {
+                self.put_whole(cell.of(arena), scratch)?;
+                (cells, valid) = (&cells[1..], valid.get(1..).unwrap_or_default());
+                total += cell.len() + 4;
+                continue;
+            }
+            let (mut rows, mut taken, mut bytes) = self.fit(valid, cells, arena);
+            if let Some(last) = cells[..taken].last().filter(|cell| cell.len() >= WHOLE) {
+                // The one that closes the page has its own.
+                (rows, taken, bytes) = (rows - 1, taken - 1, bytes - last.len());
+            }
             if valid.is_empty() {
                 self.levels.push_all(rows);
             } else {
@@ -132,6 +169,23 @@ impl BytesColumn {
             }
         }
         Ok(total)
+    }
+
+    /// Writes a large value as a page, behind the pending one.
+    fn put_whole(&mut self, value: &[u8], scratch: &mut Scratch) -> Result<()> {
+        if self.levels.rows() > 0 {
+            self.flush(false, scratch)?;
+        }
+        self.levels.push_all(1);
+        let mut head = Vec::new();
+        self.levels.put(&mut head);
+        self.levels.clear();
+        head.extend_from_slice(&(value.len() as u32).to_le_bytes());
+        let bounds = byte_bounds(value, value, self.utf8);
+        self.stats.push(PageStats { bounds, rows: 1, nulls: 0, nans: 0 });
+        self.unencoded.push(value.len() as i64);
+        let page = scratch.compress_both(&head, value)?;
+        self.chunk.put_whole(head.len() + value.len(), page, Encoding::PLAIN)
     }
 
     fn plain_len(&self) -> usize {
@@ -251,7 +305,7 @@ impl BytesColumn {
         } else {
             extremes(self.cells.iter().map(|&cell| (cell, &self.bytes[..])))
         };
-        let bounds = found.map(|(min, max)| byte_bounds(min, max, self.utf8));
+        let bounds = found.and_then(|(min, max)| byte_bounds(min, max, self.utf8));
         let (rows, nulls) = (self.levels.rows(), self.levels.nulls());
         self.stats.push(PageStats { bounds, rows, nulls, nans: 0 });
         self.unencoded.push(self.page_bytes as i64);

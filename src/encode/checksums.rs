@@ -1,7 +1,9 @@
-//! Checksums for the pages of parquet's own writer, which writes none.
+//! Checksums for the pages of parquet's own writer, which writes none; and the compression by slow codecs, which it
+//! does not do in steps.
 
 use super::bits::put_zigzag;
-use super::chunk::EncodedChunk;
+use super::chunk::{EncodedChunk, Scratch};
+use super::thrift::{checksum, size as size_of_body};
 use super::{EncodeError, Result, invalid, reserve};
 
 /// In Thrift's compact protocol: an I32 whose number is the one after the last field's.
@@ -10,38 +12,43 @@ const NEXT_I32: u8 = 0x15;
 /// Bytes that a checksum takes, at most.
 const ROOM: usize = 6;
 
-/// The chunk with the checksum of each page in its header. The dictionary, if there is one, lies before the pages.
-pub fn with_checksums(mut chunk: EncodedChunk) -> Result<EncodedChunk> {
+/// The pages of a chunk, as parquet's writer left them in `raw`, each with its checksum in its header; compressed
+/// here when there is a `scratch` to do it with. The dictionary, if there is one, lies before the others.
+pub fn with_checksums(
+    mut chunk: EncodedChunk,
+    raw: &[u8],
+    mut scratch: Option<&mut Scratch>,
+) -> Result<EncodedChunk> {
     let locations = &mut chunk.offset_index.page_locations;
     let mut out = Vec::new();
-    reserve(&mut out, chunk.pages.len() + (locations.len() + 1) * ROOM)?;
-    let first = locations.first().map_or(chunk.pages.len(), |page| page.offset as usize);
-    let (dictionary, mut pages) = chunk.pages.split_at_checked(first).ok_or_else(outside)?;
+    reserve(&mut out, if scratch.is_none() { raw.len() + (locations.len() + 1) * ROOM } else { 0 })?;
+    let first = locations.first().map_or(raw.len(), |page| page.offset as usize);
+    let (dictionary, mut pages) = raw.split_at_checked(first).ok_or_else(outside)?;
+    let mut added = 0;
     if !dictionary.is_empty() {
-        put_page(&mut out, dictionary)?;
+        added += put_page(&mut out, dictionary, scratch.as_deref_mut())?;
     }
     let begin = out.len();
     for location in locations.iter_mut() {
         let size = location.compressed_page_size as usize;
         let (page, rest) = pages.split_at_checked(size).ok_or_else(outside)?;
         let start = out.len();
-        put_page(&mut out, page)?;
+        added += put_page(&mut out, page, scratch.as_deref_mut())?;
         location.offset = start as i64;
         location.compressed_page_size = (out.len() - start) as i32;
         pages = rest;
     }
-    let added = (out.len() - chunk.pages.len()) as i64;
     let metadata = &chunk.metadata;
-    let sizes = (metadata.compressed_size() + added, metadata.uncompressed_size() + added);
-    let data_page = metadata.data_page_offset() + (begin - first) as i64;
+    let uncompressed = metadata.uncompressed_size() + added;
+    let data_page = metadata.data_page_offset() + (begin as i64 - first as i64);
     chunk.metadata = chunk
         .metadata
         .into_builder()
-        .set_total_compressed_size(sizes.0)
-        .set_total_uncompressed_size(sizes.1)
+        .set_total_compressed_size(out.len() as i64)
+        .set_total_uncompressed_size(uncompressed)
         .set_data_page_offset(data_page)
         .build()?;
-    chunk.pages = out;
+    chunk.pages = vec![out];
     Ok(chunk)
 }
 
@@ -50,15 +57,15 @@ fn outside() -> EncodeError {
 }
 
 /// Appends a page, its checksum as field 4 between the body's size and the header of the page's type
-/// (parquet.thrift, PageHeader).
-fn put_page(out: &mut Vec<u8>, page: &[u8]) -> Result<()> {
-    let mut at = 0;
-    let mut size = 0;
+/// (parquet.thrift, PageHeader). How many bytes longer the header is.
+fn put_page(out: &mut Vec<u8>, page: &[u8], scratch: Option<&mut Scratch>) -> Result<i64> {
+    let (mut at, mut size_at, mut size) = (0, 0, 0);
     for _field in 1..=3 {
         if page.get(at) != Some(&NEXT_I32) {
             return invalid("parquet wrote a page header in another form");
         }
-        (size, at) = zigzag(page, at + 1)?;
+        size_at = at + 1;
+        (size, at) = zigzag(page, size_at)?;
     }
     let begin = usize::try_from(size).ok().and_then(|size| page.len().checked_sub(size));
     let (Some(begin), Some(&next)) = (begin.filter(|begin| at < *begin), page.get(at)) else {
@@ -67,12 +74,21 @@ fn put_page(out: &mut Vec<u8>, page: &[u8]) -> Result<()> {
     if next >> 4 < 2 {
         return invalid("parquet wrote a page with a checksum");
     }
-    out.extend_from_slice(&page[..at]);
+    let body = match scratch {
+        Some(scratch) => scratch.compress(&page[begin..])?,
+        None => &page[begin..],
+    };
+    let start = out.len();
+    reserve(out, begin + body.len() + 2 * ROOM)?;
+    out.extend_from_slice(&page[..size_at]);
+    put_zigzag(out, size_of_body(body.len())?.into());
     out.push(NEXT_I32);
-    put_zigzag(out, (crc32fast::hash(&page[begin..]) as i32).into());
+    put_zigzag(out, (checksum(body) as i32).into());
     out.push(next - (1 << 4));
-    out.extend_from_slice(&page[at + 1..]);
-    Ok(())
+    out.extend_from_slice(&page[at + 1..begin]);
+    let header = out.len() - start;
+    out.extend_from_slice(body);
+    Ok(header as i64 - begin as i64)
 }
 
 /// A number, and where it ends.

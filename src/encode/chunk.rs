@@ -9,7 +9,7 @@ use parquet::file::page_index::offset_index::OffsetIndexMetaData;
 use parquet::schema::types::ColumnDescPtr;
 
 use super::bits::{put_hybrid_flags, put_rle_run};
-use super::codec::Compressor;
+use super::compress::Compressor;
 use super::thrift::{put_data_page_header, put_dictionary_page_header};
 use super::{Result, invalid, reserve};
 
@@ -86,7 +86,7 @@ impl Levels {
 
     /// Appends the definition levels of a v1 data page: four bytes of length, then the hybrid. Nothing
     /// for a column whose only level is 0.
-    fn put(&self, out: &mut Vec<u8>) {
+    pub fn put(&self, out: &mut Vec<u8>) {
         if !self.nullable {
             return;
         }
@@ -124,7 +124,7 @@ pub struct Scratch {
 
 impl Scratch {
     pub fn new(compressor: Compressor) -> Scratch {
-        let compresses = !matches!(compressor, Compressor::None);
+        let compresses = !compressor.is_none();
         Scratch {
             compressor,
             compresses,
@@ -175,6 +175,13 @@ impl Scratch {
         Ok(&self.page)
     }
 
+    /// Compresses a page of two parts that no other encoding is tried for, and gives its bytes away.
+    pub fn compress_both(&mut self, head: &[u8], body: &[u8]) -> Result<Vec<u8>> {
+        let mut page = Vec::new();
+        self.compressor.append(head, body, &mut page)?;
+        Ok(page)
+    }
+
     /// What `decide` has kept: the page's length before the codec, and its bytes.
     pub fn decided(&self) -> (usize, &[u8]) {
         (self.raw_len, &self.page)
@@ -207,6 +214,8 @@ impl Scratch {
 pub struct ChunkWriter {
     dictionary: Vec<u8>,
     pages: Vec<u8>,
+    /// What comes before `pages`: pages of large values are not copied behind others.
+    before: Vec<Vec<u8>>,
     /// Length of each data page with its header.
     lengths: Vec<usize>,
     rows: Vec<usize>,
@@ -217,7 +226,8 @@ pub struct ChunkWriter {
 /// A finished column chunk: its bytes in order, and its metadata with offsets from its own start.
 pub struct EncodedChunk {
     pub dictionary: Vec<u8>,
-    pub pages: Vec<u8>,
+    /// Data pages end to end, and where a page is large the buffer ends before it or within.
+    pub pages: Vec<Vec<u8>>,
     pub metadata: ColumnChunkMetaData,
     pub column_index: Option<ColumnIndexMetaData>,
     pub offset_index: OffsetIndexMetaData,
@@ -225,13 +235,14 @@ pub struct EncodedChunk {
 
 impl EncodedChunk {
     pub fn len(&self) -> usize {
-        self.dictionary.len() + self.pages.len()
+        self.dictionary.len() + self.pages.iter().map(Vec::len).sum::<usize>()
     }
 }
 
 impl ChunkWriter {
     pub fn memory(&self) -> usize {
-        self.dictionary.capacity() + self.pages.capacity()
+        let before = self.before.iter().map(Vec::capacity).sum::<usize>();
+        self.dictionary.capacity() + self.pages.capacity() + before
     }
 
     /// Takes buffers of an earlier chunk, for their allocations.
@@ -252,6 +263,24 @@ impl ChunkWriter {
         self.rows.push(rows);
         self.count(PageType::DATA_PAGE, encoding);
         Ok(())
+    }
+
+    /// As `put_page`, of a large page of one row, whose bytes stay where they are.
+    pub fn put_whole(&mut self, raw_len: usize, body: Vec<u8>, encoding: Encoding) -> Result<()> {
+        let mut header = std::mem::take(&mut self.pages);
+        let start = header.len();
+        reserve(&mut header, 64)?;
+        put_data_page_header(&mut header, raw_len, &body, 1, encoding)?;
+        self.raw_len += header.len() - start + raw_len;
+        self.lengths.push(header.len() - start + body.len());
+        self.rows.push(1);
+        self.before.extend([header, body]);
+        self.count(PageType::DATA_PAGE, encoding);
+        Ok(())
+    }
+
+    fn pages_len(&self) -> usize {
+        self.before.iter().map(Vec::len).sum::<usize>() + self.pages.len()
     }
 
     /// Whether a page was written that the dictionary has to be there for.
@@ -288,7 +317,7 @@ impl ChunkWriter {
             .set_encodings(encodings)
             .set_page_encoding_stats(self.encodings.clone())
             .set_num_values(self.rows.iter().sum::<usize>() as i64)
-            .set_total_compressed_size((self.dictionary.len() + self.pages.len()) as i64)
+            .set_total_compressed_size((self.dictionary.len() + self.pages_len()) as i64)
             .set_total_uncompressed_size(self.raw_len as i64)
             .set_dictionary_page_offset(with_dictionary.then_some(0))
             .set_data_page_offset(self.dictionary.len() as i64)
@@ -314,9 +343,11 @@ impl ChunkWriter {
         self.rows.clear();
         self.encodings.clear();
         self.raw_len = 0;
+        let mut pages = std::mem::take(&mut self.before);
+        pages.push(std::mem::take(&mut self.pages));
         EncodedChunk {
             dictionary: std::mem::take(&mut self.dictionary),
-            pages: std::mem::take(&mut self.pages),
+            pages,
             metadata,
             column_index,
             offset_index: offsets.build(),

@@ -1,11 +1,10 @@
-//! Codecs: their names and levels, and one reusable compression context per row group writer.
+//! Codecs: their names and levels.
 
 use std::fmt;
-use std::io::Write;
 
 use parquet::basic::{BrotliLevel, Compression, GzipLevel, ZstdLevel};
 
-use super::{EncodeError, Result, reserve};
+use super::Result;
 
 /// What `Codec::parse` takes, for error messages.
 pub const CODECS: &str = "zstd[:1-22], snappy, gzip[:0-9], brotli[:0-11], lz4_raw, none";
@@ -63,6 +62,11 @@ impl Codec {
         }
     }
 
+    /// Whether a page of the usual size takes it longer than a cancel may wait.
+    pub(super) fn is_slow(self) -> bool {
+        matches!(self, Codec::Zstd(13..) | Codec::Brotli(10..))
+    }
+
     /// The codec as parquet names it.
     pub(super) fn compression(self) -> Result<Compression> {
         Ok(match self {
@@ -108,79 +112,6 @@ pub(super) fn without_level<C>(
         None => Ok(value),
         Some(text) => Err(CodecError::BadLevel { codec, level: text.to_string(), allowed: "none" }),
     }
-}
-
-/// Compresses pages. Contexts and tables are made once: a zstd context costs more than a small page.
-pub(super) enum Compressor {
-    None,
-    Snappy(Box<snap::raw::Encoder>),
-    Gzip(u32),
-    Brotli(u32),
-    Lz4Raw(lz4_flex::block::CompressTable),
-    Zstd(zstd::bulk::Compressor<'static>),
-}
-
-impl Compressor {
-    pub fn new(codec: Codec) -> Result<Compressor> {
-        Ok(match codec {
-            Codec::None => Compressor::None,
-            Codec::Snappy => Compressor::Snappy(Box::new(snap::raw::Encoder::new())),
-            Codec::Gzip(level) => Compressor::Gzip(level),
-            Codec::Brotli(level) => Compressor::Brotli(level),
-            // Pages are mostly larger than the 64 KiB that the small table is limited to.
-            Codec::Lz4Raw => Compressor::Lz4Raw(lz4_flex::block::CompressTable::large()),
-            Codec::Zstd(level) => Compressor::Zstd(zstd::bulk::Compressor::new(level)?),
-        })
-    }
-
-    /// Replaces `out` by the compressed `raw`.
-    pub fn compress(&mut self, raw: &[u8], out: &mut Vec<u8>) -> Result<()> {
-        out.clear();
-        match self {
-            Compressor::None => {
-                reserve(out, raw.len())?;
-                out.extend_from_slice(raw);
-            }
-            Compressor::Snappy(encoder) => {
-                resize(out, snap::raw::max_compress_len(raw.len()))?;
-                let len = encoder.compress(raw, out).map_err(other)?;
-                out.truncate(len);
-            }
-            Compressor::Gzip(level) => {
-                reserve(out, raw.len() / 2)?;
-                let mut gz = flate2::write::GzEncoder::new(&mut *out, flate2::Compression::new(*level));
-                gz.write_all(raw)?;
-                gz.finish()?;
-            }
-            Compressor::Brotli(level) => {
-                reserve(out, raw.len() / 2)?;
-                // Buffer and window as parquet's own writer has them.
-                let mut br = brotli::CompressorWriter::new(&mut *out, 4096, *level, 22);
-                br.write_all(raw)?;
-                br.flush()?;
-            }
-            Compressor::Lz4Raw(table) => {
-                resize(out, lz4_flex::block::get_maximum_output_size(raw.len()))?;
-                let len = lz4_flex::block::compress_into_with_table(raw, out, table).map_err(other)?;
-                out.truncate(len);
-            }
-            Compressor::Zstd(context) => {
-                reserve(out, zstd::zstd_safe::compress_bound(raw.len()))?;
-                context.compress_to_buffer(raw, out)?;
-            }
-        }
-        Ok(())
-    }
-}
-
-fn resize(out: &mut Vec<u8>, len: usize) -> Result<()> {
-    reserve(out, len)?;
-    out.resize(len, 0);
-    Ok(())
-}
-
-fn other(e: impl std::error::Error + Send + Sync + 'static) -> EncodeError {
-    EncodeError::Io(std::io::Error::other(e))
 }
 
 #[cfg(test)]

@@ -3,14 +3,14 @@
 use std::io::Write;
 use std::sync::Arc;
 
-use parquet::file::metadata::page_index::{PageIndex, PageIndexBuilder};
+use parquet::file::metadata::page_index::PageIndex;
 use parquet::file::metadata::{
-    ColumnChunkMetaData, FileMetaData, KeyValue, PageIndexPolicy, ParquetMetaData, ParquetMetaDataBuilder,
+    ColumnChunkMetaData, FileMetaData, KeyValue, PageIndexPolicy, ParquetMetaDataBuilder,
     ParquetMetaDataOptions, ParquetMetaDataReader, ParquetMetaDataWriter, RowGroupMetaData,
 };
-use parquet::file::writer::TrackedWrite;
-use parquet::schema::types::{ColumnDescPtr, SchemaDescriptor};
+use parquet::schema::types::ColumnDescPtr;
 
+use super::footer_frame::Frame;
 use super::schema::FileSchema;
 use super::{Result, invalid};
 
@@ -27,9 +27,23 @@ pub const CREATED_BY: &str = concat!("pg_strata version ", env!("CARGO_PKG_VERSI
 const FORMAT_VERSION: i32 = 2;
 
 /// A row group's place and contents, as its encoder told.
+#[derive(Clone)]
 pub struct RowGroupMeta {
     row_group: RowGroupMetaData,
-    file: ParquetMetaData,
+    /// The column indexes of its chunks and, from `offset_indexes` on, their offset indexes, as they lie in a file.
+    indexes: Vec<u8>,
+    offset_indexes: usize,
+}
+
+/// Row groups in the order of their rows, which can be gone through again: many at a time take much memory.
+pub trait RowGroups {
+    fn each(&self, see: &mut dyn FnMut(&RowGroupMeta) -> Result<()>) -> Result<()>;
+}
+
+impl RowGroups for [RowGroupMeta] {
+    fn each(&self, see: &mut dyn FnMut(&RowGroupMeta) -> Result<()>) -> Result<()> {
+        self.iter().try_for_each(see)
+    }
 }
 
 impl RowGroupMeta {
@@ -39,12 +53,38 @@ impl RowGroupMeta {
         let options = ParquetMetaDataOptions::new().with_encoding_stats_as_mask(false);
         let file = ParquetMetaDataReader::new()
             .with_metadata_options(Some(options))
-            .with_page_index_policy(PageIndexPolicy::Optional)
+            .with_page_index_policy(PageIndexPolicy::Skip)
             .parse_and_finish(&::bytes::Bytes::copy_from_slice(bytes))?;
-        match file.row_groups() {
-            [row_group] => Ok(RowGroupMeta { row_group: row_group.clone(), file }),
-            other => invalid(format!("metadata of {} row groups instead of one", other.len())),
+        let [row_group] = file.row_groups() else {
+            return invalid(format!("metadata of {} row groups instead of one", file.row_groups().len()));
+        };
+        let places = row_group.columns().iter().filter_map(|chunk| {
+            let (start, len) = (chunk.offset_index_offset()?, chunk.offset_index_length()?);
+            Some((start as usize, start as usize + len as usize))
+        });
+        let (start, end) =
+            places.fold((usize::MAX, 0), |(start, end), place| (start.min(place.0), end.max(place.1)));
+        let start = start.min(end);
+        match bytes.get(..end) {
+            Some(indexes) => Ok(RowGroupMeta {
+                row_group: row_group.clone(),
+                indexes: indexes.to_vec(),
+                offset_indexes: start,
+            }),
+            None => invalid("indexes outside a row group's metadata"),
         }
+    }
+
+    pub(super) fn column_count(&self) -> usize {
+        self.row_group.num_columns()
+    }
+
+    fn column_indexes(&self) -> &[u8] {
+        &self.indexes[..self.offset_indexes]
+    }
+
+    fn offset_indexes(&self) -> &[u8] {
+        &self.indexes[self.offset_indexes..]
     }
 
     pub fn rows(&self) -> u64 {
@@ -131,55 +171,91 @@ pub(super) fn with_filter(chunk: &ColumnChunkMetaData, at: i64, len: usize) -> R
 /// `offset` is where in the file `out` stands. `row_groups` are in the order of the rows, which need not
 /// be that of the bytes. Row groups without rows are left out. Returns the bytes written.
 pub fn write_footer(
-    out: &mut impl Write,
+    out: &mut dyn Write,
     offset: u64,
     schema: &FileSchema,
-    row_groups: &[RowGroupMeta],
+    row_groups: &(impl RowGroups + ?Sized),
     key_values: Vec<KeyValue>,
     created_by: &str,
 ) -> Result<u64> {
     let descr = schema.parquet();
-    let row_groups: Vec<&RowGroupMeta> = row_groups.iter().filter(|r| !r.is_empty()).collect();
     let mut all_key_values = schema.key_values();
     all_key_values.extend(key_values);
-    let rows = row_groups.iter().map(|r| r.row_group.num_rows()).sum();
     let created_by = Some(created_by.to_string());
-    let file = FileMetaData::new(FORMAT_VERSION, rows, created_by, Some(all_key_values), descr.clone(), None);
-    let mut builder = ParquetMetaDataBuilder::new(file);
-    let mut indexes = PageIndexBuilder::new(row_groups.len(), descr.num_columns());
-    for (ordinal, meta) in row_groups.iter().enumerate() {
-        if meta.row_group.num_columns() != descr.num_columns() {
+    let file = FileMetaData::new(FORMAT_VERSION, 0, created_by, Some(all_key_values), descr.clone(), None);
+    let (mut count, mut rows) = (0, 0);
+    let mut at = offset;
+    let mut put = |bytes: &[u8]| -> Result<()> {
+        out.write_all(bytes)?;
+        at += bytes.len() as u64;
+        Ok(())
+    };
+    let with_rows = |see: &mut dyn FnMut(&RowGroupMeta) -> Result<()>| {
+        row_groups.each(&mut |meta| if meta.is_empty() { Ok(()) } else { see(meta) })
+    };
+    with_rows(&mut |meta| {
+        if meta.column_count() != descr.num_columns() {
             return invalid("a row group does not have the columns of the file's schema");
         }
-        let found = meta.file.page_index_for_row_group(0);
-        for column in 0..descr.num_columns() {
-            if let Some(index) = found.column_index(column) {
-                indexes.put_column_index(index.clone(), ordinal, column);
-            }
-            if let Some(index) = found.offset_index(column) {
-                indexes.put_offset_index(index.clone(), ordinal, column);
-            }
-        }
-        let columns = (0..descr.num_columns()).map(|c| describe(schema, c, meta.row_group.column(c)));
-        let Ok(number) = i16::try_from(ordinal) else {
-            return invalid(format!("{} row groups are too many for one file", row_groups.len()));
+        (count, rows) = (count + 1, rows + meta.rows());
+        put(meta.column_indexes())
+    })?;
+    let mut places = Places { column_indexes: offset, offset_indexes: offset, number: 0 };
+    with_rows(&mut |meta| {
+        places.offset_indexes += meta.column_indexes().len() as u64;
+        put(meta.offset_indexes())
+    })?;
+    let frame = Frame::new(file, schema)?;
+    let mut footer_len = 0;
+    let mut put_counted = |bytes: &[u8]| {
+        footer_len += bytes.len() as u64;
+        put(bytes)
+    };
+    put_counted(&frame.head(rows, count))?;
+    with_rows(&mut |meta| put_counted(&frame.row_group(places.describe(schema, meta)?)?))?;
+    put_counted(frame.tail())?;
+    let Ok(len) = u32::try_from(footer_len) else { return invalid("a Parquet footer of more than 4 GiB") };
+    put(&len.to_le_bytes())?;
+    put(MAGIC)?;
+    Ok(at - offset)
+}
+
+/// Where the indexes of the next row group lie, and its number.
+struct Places {
+    column_indexes: u64,
+    offset_indexes: u64,
+    number: usize,
+}
+
+impl Places {
+    /// A row group's metadata under the file's schema.
+    fn describe(&mut self, schema: &FileSchema, meta: &RowGroupMeta) -> Result<RowGroupMetaData> {
+        let Ok(number) = i16::try_from(self.number) else {
+            return invalid(format!("more than {MAX_ROW_GROUPS} row groups are too many for one file"));
         };
-        let row_group = RowGroupMetaData::builder(descr.clone())
+        let columns = meta.row_group.columns().iter().enumerate().map(|(index, chunk)| {
+            let moved = |at: Option<i64>, before: usize, to: u64| at.map(|at| at - before as i64 + to as i64);
+            let column_index = moved(chunk.column_index_offset(), 0, self.column_indexes);
+            let offset_index = moved(chunk.offset_index_offset(), meta.offset_indexes, self.offset_indexes);
+            let described = describe(schema, index, chunk)?.into_builder();
+            let described = described
+                .set_column_index_offset(column_index)
+                .set_column_index_length(chunk.column_index_length())
+                .set_offset_index_offset(offset_index)
+                .set_offset_index_length(chunk.offset_index_length());
+            Ok(described.build()?)
+        });
+        let row_group = RowGroupMetaData::builder(schema.parquet().clone())
             .set_num_rows(meta.row_group.num_rows())
             .set_total_byte_size(meta.row_group.total_byte_size())
             .set_file_offset(meta.offset() as i64)
             .set_column_metadata(columns.collect::<Result<_>>()?)
             .set_ordinal(number.into());
-        builder = builder.add_row_group(row_group.build()?);
+        self.column_indexes += meta.column_indexes().len() as u64;
+        self.offset_indexes += meta.offset_indexes().len() as u64;
+        self.number += 1;
+        Ok(row_group.build()?)
     }
-    let metadata = builder.set_page_index(Some(Arc::new(indexes.build()))).build();
-    let mut bytes = Vec::new();
-    let mut tracked = TrackedWrite::new(Skip { left: offset, out: &mut bytes });
-    advance(&mut tracked, offset)?;
-    ParquetMetaDataWriter::new_with_tracked(tracked, &metadata).finish()?;
-    order_floats_by_type(&mut bytes, descr)?;
-    out.write_all(&bytes)?;
-    Ok(bytes.len() as u64)
 }
 
 /// A chunk's metadata under the file's schema.
@@ -191,60 +267,4 @@ fn describe(schema: &FileSchema, index: usize, chunk: &ColumnChunkMetaData) -> R
         return invalid(format!("column {path} of a row group is not stored as the file's schema says"));
     }
     relocate(chunk, schema.parquet().column(index), 0)
-}
-
-/// Marks the flat float columns as ordered by their type.
-///
-/// parquet's writer marks all floats as IEEE 754 total order, which readers older than that order do not
-/// know, so that they ignore the statistics. Ours keep the older order's rules too: see `stats`. The
-/// orders are the footer's last field (parquet.thrift, FileMetaData 7): per leaf a union of one empty
-/// struct, whose field header says which, then the ends of both.
-fn order_floats_by_type(file_end: &mut [u8], descr: &SchemaDescriptor) -> Result<()> {
-    const TYPE_ORDER: [u8; 3] = [0x1c, 0, 0];
-    const TOTAL_ORDER: [u8; 3] = [0x2c, 0, 0];
-    // After the orders come the end of the struct, the length and the magic bytes.
-    let orders = file_end.len().checked_sub(1 + 4 + MAGIC.len());
-    let orders = orders.and_then(|end| file_end.get_mut(end.checked_sub(3 * descr.num_columns())?..end));
-    let Some(orders) = orders else { return invalid("a footer is shorter than its column orders") };
-    for (order, column) in orders.as_chunks_mut::<3>().0.iter_mut().zip(descr.columns()) {
-        match *order {
-            TYPE_ORDER => {}
-            TOTAL_ORDER if column.path().parts().len() > 1 => {}
-            TOTAL_ORDER => *order = TYPE_ORDER,
-            _ => return invalid("a footer's column orders are not where they were expected"),
-        }
-    }
-    Ok(())
-}
-
-/// Drops the first `left` bytes. parquet's writer takes the place of its output in the file from what
-/// has gone through it; so as many bytes go through it as lie before.
-struct Skip<'a> {
-    left: u64,
-    out: &'a mut Vec<u8>,
-}
-
-impl Write for Skip<'_> {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        let dropped = self.left.min(bytes.len() as u64);
-        self.left -= dropped;
-        self.out.extend_from_slice(&bytes[dropped as usize..]);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-fn advance(tracked: &mut TrackedWrite<Skip<'_>>, mut left: u64) -> Result<()> {
-    // Larger than the writer's buffer, so that a block only passes by its length: a terabyte is a
-    // million calls.
-    let block = vec![0; 1 << 20];
-    while left > 0 {
-        let len = left.min(block.len() as u64);
-        tracked.write_all(&block[..len as usize])?;
-        left -= len;
-    }
-    Ok(())
 }

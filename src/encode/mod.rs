@@ -22,14 +22,17 @@ mod checksums;
 mod chunk;
 mod codec;
 mod column;
+mod compress;
 pub(crate) mod delta;
 mod dict;
 mod filter;
 mod fixed;
 mod fixed_column;
 pub mod footer;
+mod footer_frame;
 mod group;
 pub mod ipc;
+mod lz4;
 mod nested;
 mod precision;
 mod row_group;
@@ -47,6 +50,8 @@ mod tests_checksums;
 #[cfg(test)]
 mod tests_files;
 #[cfg(test)]
+mod tests_footer;
+#[cfg(test)]
 mod tests_stats;
 
 pub use adopt::{MadeBounds, MadeChunk, MadeDictionary, MadePage};
@@ -54,9 +59,9 @@ pub use chunk::{PAGE_BYTES, PAGE_ROWS};
 pub use codec::{CODECS, Codec, CodecError};
 pub use dict::MAX_BYTES;
 pub use filter::has_filter;
-pub use footer::RowGroupMeta;
+pub use footer::{RowGroupMeta, RowGroups};
 pub use group::{EncodedGroup, GroupWriter};
-pub use precision::exact_shapes;
+pub use precision::{Magnitudes, exact_shapes};
 pub use row_group::{EncodedRowGroup, RowGroupWriter};
 pub use schema::{COLUMNS_KEY, FileSchema};
 pub use stats::Beginning;

@@ -12,7 +12,8 @@ use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::{ColumnDescPtr, Type, TypePtr};
 
 use super::checksums::with_checksums;
-use super::chunk::{EncodedChunk, PAGE_BYTES, PAGE_ROWS};
+use super::chunk::{EncodedChunk, PAGE_BYTES, PAGE_ROWS, Scratch};
+use super::codec::Codec;
 use super::{Result, invalid};
 
 /// The writer of one nested column: one column chunk per leaf.
@@ -21,14 +22,18 @@ pub struct NestedColumn {
     /// The column's Arrow field as parquet's writer is to see it, see `widen`.
     field: ArrowField,
     properties: WriterPropertiesPtr,
+    /// The codec, where the pages are compressed here and not by parquet's writer.
+    slow: Option<Compression>,
     writers: Vec<ArrowColumnWriter>,
 }
 
 impl NestedColumn {
     /// `column` is the column's type in the file's schema.
-    pub fn new(column: &TypePtr, field: &ArrowField, codec: Compression) -> Result<NestedColumn> {
+    pub fn new(column: &TypePtr, field: &ArrowField, codec: Codec) -> Result<NestedColumn> {
+        let slow = codec.is_slow().then(|| codec.compression()).transpose()?;
+        let inside = if slow.is_some() { Compression::UNCOMPRESSED } else { codec.compression()? };
         let properties = WriterProperties::builder()
-            .set_compression(codec)
+            .set_compression(inside)
             .set_statistics_enabled(EnabledStatistics::Page)
             .set_data_page_size_limit(PAGE_BYTES)
             .set_data_page_row_count_limit(PAGE_ROWS)
@@ -38,6 +43,7 @@ impl NestedColumn {
             root: Arc::new(root),
             field: field.clone().with_data_type(widened(field.data_type())),
             properties: Arc::new(properties),
+            slow,
             writers: Vec::new(),
         };
         nested.writers = nested.new_writers()?;
@@ -68,7 +74,7 @@ impl NestedColumn {
     }
 
     /// Closes the chunks and starts the next. `columns` are the leaves in the file's schema.
-    pub fn finish(&mut self, columns: &[ColumnDescPtr]) -> Result<Vec<EncodedChunk>> {
+    pub fn finish(&mut self, columns: &[ColumnDescPtr], scratch: &mut Scratch) -> Result<Vec<EncodedChunk>> {
         let fresh = self.new_writers()?;
         let writers = std::mem::replace(&mut self.writers, fresh);
         // Only parquet itself can put an ArrowColumnChunk's pages in order, and only into a file.
@@ -91,11 +97,14 @@ impl NestedColumn {
                 };
                 let mut offset_index = offset_index.clone();
                 offset_index.page_locations.iter_mut().for_each(|page| page.offset -= start_offset);
-                let metadata = super::footer::relocate(chunk, column.clone(), -start_offset)?;
+                let mut metadata = super::footer::relocate(chunk, column.clone(), -start_offset)?;
+                if let Some(codec) = self.slow {
+                    metadata = metadata.into_builder().set_compression(codec).build()?;
+                }
                 let bounds = without_bounds(metadata.statistics());
                 let chunk = EncodedChunk {
                     dictionary: Vec::new(),
-                    pages: bytes_of(&bytes, start, len)?,
+                    pages: Vec::new(),
                     column_index: page_index.column_index(leaf).filter(|_| bounds.is_none()).cloned(),
                     metadata: match bounds {
                         Some(statistics) => metadata.into_builder().set_statistics(statistics).build()?,
@@ -103,7 +112,11 @@ impl NestedColumn {
                     },
                     offset_index,
                 };
-                with_checksums(chunk)
+                let pages = bytes.get(start as usize..(start + len) as usize);
+                let Some(pages) = pages else {
+                    return invalid("parquet wrote a column chunk outside its file");
+                };
+                with_checksums(chunk, pages, self.slow.is_some().then_some(&mut *scratch))
             })
             .collect()
     }
@@ -123,18 +136,6 @@ fn without_bounds(statistics: Option<&Statistics>) -> Option<Statistics> {
             Some(ValueStatistics::<f64>::new(None, None, None, nulls, false).with_nan_count(nans).into())
         }
         _ => None,
-    }
-}
-
-fn bytes_of(file: &[u8], start: u64, len: u64) -> Result<Vec<u8>> {
-    match file.get(start as usize..(start + len) as usize) {
-        Some(bytes) => {
-            let mut copy = Vec::new();
-            super::reserve(&mut copy, bytes.len())?;
-            copy.extend_from_slice(bytes);
-            Ok(copy)
-        }
-        None => invalid("parquet wrote a column chunk outside its file"),
     }
 }
 

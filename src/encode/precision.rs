@@ -3,13 +3,32 @@
 //! A pass fixes the scale and the physical type; how many digits the largest value has is known only
 //! when all are written, and only the footer says it.
 
+use parquet::file::metadata::ColumnChunkMetaData;
 use parquet::file::statistics::Statistics;
 
 use super::footer::RowGroupMeta;
 use crate::types::{Field, Kind, Shapes};
 
+/// The largest magnitude of each leaf that is a decimal or an integer; `None` where some chunk does not tell.
+#[derive(Default)]
+pub struct Magnitudes(Vec<Option<u128>>);
+
+impl Magnitudes {
+    pub fn add(&mut self, group: &RowGroupMeta) {
+        self.0.resize(group.column_count().max(self.0.len()), Some(0));
+        for (leaf, known) in self.0.iter_mut().enumerate().take(group.column_count()) {
+            let found = largest(group.column(leaf));
+            *known = known.zip(found).map(|(known, found)| known.max(found));
+        }
+    }
+
+    fn of(&self, leaf: usize) -> Option<u128> {
+        self.0.get(leaf).copied().unwrap_or(Some(0))
+    }
+}
+
 /// `shapes` with each numeric slot's digits as few as the row groups' values need.
-pub fn exact_shapes(fields: &[Field], shapes: &Shapes, groups: &[RowGroupMeta]) -> Shapes {
+pub fn exact_shapes(fields: &[Field], shapes: &Shapes, groups: &Magnitudes) -> Shapes {
     let mut exact = shapes.clone();
     let mut leaf = 0;
     for field in fields {
@@ -18,7 +37,7 @@ pub fn exact_shapes(fields: &[Field], shapes: &Shapes, groups: &[RowGroupMeta]) 
     exact
 }
 
-fn narrow(kind: &Kind, shapes: &Shapes, groups: &[RowGroupMeta], leaf: &mut usize, exact: &mut Shapes) {
+fn narrow(kind: &Kind, shapes: &Shapes, groups: &Magnitudes, leaf: &mut usize, exact: &mut Shapes) {
     match kind {
         Kind::List { element, .. } if !kind.nested_as_text(shapes) => {
             narrow(&element.kind, shapes, groups, leaf, exact);
@@ -29,7 +48,7 @@ fn narrow(kind: &Kind, shapes: &Shapes, groups: &[RowGroupMeta], leaf: &mut usiz
         Kind::Numeric { slot } => {
             let mut shape = shapes.get(*slot);
             if shape.decimal().is_some()
-                && let Some(largest) = largest(groups, *leaf)
+                && let Some(largest) = groups.of(*leaf)
             {
                 shape.whole = decimal_digits(largest).saturating_sub(shape.scale);
                 exact.set(*slot, shape);
@@ -40,32 +59,20 @@ fn narrow(kind: &Kind, shapes: &Shapes, groups: &[RowGroupMeta], leaf: &mut usiz
     }
 }
 
-/// The largest magnitude of a decimal leaf; `None` when some chunk does not tell.
-fn largest(groups: &[RowGroupMeta], leaf: usize) -> Option<u128> {
-    let mut largest = 0;
-    for group in groups {
-        let chunk = group.column(leaf);
-        let magnitude = match chunk.statistics() {
-            Some(Statistics::Int32(s)) => magnitudes(s.min_opt().copied(), s.max_opt().copied()),
-            Some(Statistics::Int64(s)) => magnitudes(s.min_opt().copied(), s.max_opt().copied()),
-            Some(Statistics::FixedLenByteArray(s)) => {
-                let value = |bytes: &[u8]| bytes.try_into().ok().map(i128::from_be_bytes);
-                magnitudes(
-                    s.min_opt().and_then(|v| value(v.data())),
-                    s.max_opt().and_then(|v| value(v.data())),
-                )
-            }
-            _ => None,
-        };
-        let all_null =
-            chunk.statistics().and_then(Statistics::null_count_opt) == Some(chunk.num_values() as u64);
-        match magnitude {
-            Some(magnitude) => largest = largest.max(magnitude),
-            None if all_null => {}
-            None => return None,
+/// `None` when the chunk does not tell; 0 of NULLs alone.
+fn largest(chunk: &ColumnChunkMetaData) -> Option<u128> {
+    let statistics = chunk.statistics();
+    let magnitude = match statistics {
+        Some(Statistics::Int32(s)) => magnitudes(s.min_opt().copied(), s.max_opt().copied()),
+        Some(Statistics::Int64(s)) => magnitudes(s.min_opt().copied(), s.max_opt().copied()),
+        Some(Statistics::FixedLenByteArray(s)) => {
+            let value = |bytes: &[u8]| bytes.try_into().ok().map(i128::from_be_bytes);
+            magnitudes(s.min_opt().and_then(|v| value(v.data())), s.max_opt().and_then(|v| value(v.data())))
         }
-    }
-    Some(largest)
+        _ => None,
+    };
+    let all_null = statistics.and_then(Statistics::null_count_opt) == Some(chunk.num_values() as u64);
+    magnitude.or(all_null.then_some(0))
 }
 
 fn magnitudes<T: Into<i128>>(min: Option<T>, max: Option<T>) -> Option<u128> {

@@ -10,8 +10,8 @@ use parquet::schema::types::SchemaDescPtr;
 
 use super::adopt::MadeChunk;
 use super::chunk::{EncodedChunk, Scratch};
-use super::codec::Compressor;
 use super::column::FlatColumn;
+use super::compress::Compressor;
 use super::filter::Filter;
 use super::footer;
 use super::nested::NestedColumn;
@@ -64,7 +64,7 @@ impl RowGroupWriter {
                 Some(physical) => Encoder::Flat(Box::new(FlatColumn::new(field, physical, options))),
                 None => {
                     let arrow = schema.arrow().field(index);
-                    Encoder::Nested(Box::new(NestedColumn::new(root, arrow, codec)?))
+                    Encoder::Nested(Box::new(NestedColumn::new(root, arrow, options.codec)?))
                 }
             };
             let end = (leaf..descr.num_columns())
@@ -160,7 +160,7 @@ impl RowGroupWriter {
                 Encoder::Flat(flat) => {
                     chunks.push(flat.finish(&leaves[0], self.codec, &mut self.scratch)?);
                 }
-                Encoder::Nested(nested) => chunks.extend(nested.finish(leaves)?),
+                Encoder::Nested(nested) => chunks.extend(nested.finish(leaves, &mut self.scratch)?),
             }
             (column.rows, column.bytes) = (0, 0);
         }
@@ -199,8 +199,8 @@ impl RowGroupWriter {
         for column in &mut self.columns {
             let chunk = row_group.chunks.get_mut(column.leaves.start);
             if let (Encoder::Flat(flat), Some(chunk)) = (&mut column.encoder, chunk) {
-                let (dictionary, pages) = (&mut chunk.dictionary, &mut chunk.pages);
-                flat.chunk_mut().reuse(std::mem::take(dictionary), std::mem::take(pages));
+                let pages = chunk.pages.pop().unwrap_or_default();
+                flat.chunk_mut().reuse(std::mem::take(&mut chunk.dictionary), pages);
             }
         }
     }
@@ -241,7 +241,8 @@ impl EncodedRowGroup {
 
     /// The row group's bytes, in the order in which they lie in the file.
     pub fn buffers(&self) -> impl Iterator<Item = &[u8]> {
-        let chunks = self.chunks.iter().flat_map(|c| [&c.dictionary[..], &c.pages[..]]);
+        let chunks = self.chunks.iter().flat_map(|c| std::iter::once(&c.dictionary).chain(&c.pages));
+        let chunks = chunks.map(|buffer| &buffer[..]);
         let filters = self.filters.iter().map(|(_, filter)| &filter[..]);
         chunks.chain(filters).filter(|buffer| !buffer.is_empty())
     }

@@ -16,6 +16,10 @@ use crate::types::Cell;
 /// Longest string bound, the length that parquet's own writer cuts its column index to.
 pub const MAX_BOUND: usize = 64;
 
+/// A string is its own bound where no shorter one is above it, such as bytes that are all 0xff, unless it is as long as
+/// to burden the footer.
+const MAX_WHOLE_BOUND: usize = 4096;
+
 #[derive(Clone, Debug, PartialEq)]
 pub struct Bound<B> {
     pub value: B,
@@ -32,7 +36,8 @@ pub struct Bounds<B> {
 /// What is known of one data page.
 #[derive(Clone, Debug)]
 pub struct PageStats<B> {
-    /// None where the page has no values, or a NaN: there are readers that leave it out of account beside bounds.
+    /// None where the page has no values; or a NaN, which there are readers that leave out of account beside bounds; or
+    /// only a long string for its greatest value.
     pub bounds: Option<Bounds<B>>,
     pub rows: usize,
     pub nulls: usize,
@@ -52,9 +57,9 @@ impl<B: Clone> Bounds<B> {
     }
 }
 
-/// The bounds of a chunk from those of its pages; none where one has a NaN.
+/// The bounds of a chunk from those of its pages; none where one has values but no bounds.
 pub fn chunk_bounds<B: Clone>(pages: &[PageStats<B>], cmp: impl Fn(&B, &B) -> Ordering) -> Option<Bounds<B>> {
-    if pages.iter().any(|page| page.nans > 0) {
+    if pages.iter().any(|page| page.bounds.is_none() && page.nulls < page.rows) {
         return None;
     }
     let mut known = pages.iter().filter_map(|p| p.bounds.as_ref());
@@ -133,8 +138,9 @@ pub fn extremes<'a>(mut values: impl Iterator<Item = (Cell, &'a [u8])>) -> Optio
     Some((min.1, max.1))
 }
 
-pub fn byte_bounds(min: &[u8], max: &[u8], utf8: bool) -> Bounds<Vec<u8>> {
-    Bounds { min: lower_bound(min, utf8), max: upper_bound(max, utf8) }
+/// `None` where nothing of a sensible length is above the greatest value.
+pub fn byte_bounds(min: &[u8], max: &[u8], utf8: bool) -> Option<Bounds<Vec<u8>>> {
+    Some(Bounds { min: lower_bound(min, utf8), max: upper_bound(max, utf8)? })
 }
 
 /// A value of which only the beginning may be known.
@@ -149,7 +155,7 @@ pub struct Beginning<'a> {
 /// As `byte_bounds`; `None` when only the whole value would do.
 pub fn byte_bounds_of(min: Beginning, max: Beginning, utf8: bool) -> Option<Bounds<Vec<u8>>> {
     let known = |value: &Beginning| value.first.len() == value.len || value.first.len() > MAX_BOUND;
-    let bounds = byte_bounds(min.first, max.first, utf8);
+    let bounds = byte_bounds(min.first, max.first, utf8)?;
     // The value itself is the bound where nothing shorter is above it.
     let whole = bounds.max.value.len() <= MAX_BOUND || max.first.len() == max.len;
     (known(&min) && known(&max) && whole).then_some(bounds)
@@ -159,7 +165,7 @@ fn lower_bound(value: &[u8], utf8: bool) -> Bound<Vec<u8>> {
     Bound { value: cut(value, MAX_BOUND, utf8).to_vec(), exact: value.len() <= MAX_BOUND }
 }
 
-fn upper_bound(value: &[u8], utf8: bool) -> Bound<Vec<u8>> {
+fn upper_bound(value: &[u8], utf8: bool) -> Option<Bound<Vec<u8>>> {
     if value.len() > MAX_BOUND {
         let cut = cut(value, MAX_BOUND, utf8);
         let above = match std::str::from_utf8(cut) {
@@ -167,10 +173,10 @@ fn upper_bound(value: &[u8], utf8: bool) -> Bound<Vec<u8>> {
             _ => increment_bytes(cut),
         };
         if let Some(value) = above {
-            return Bound { value, exact: false };
+            return Some(Bound { value, exact: false });
         }
     }
-    Bound { value: value.to_vec(), exact: true }
+    (value.len() <= MAX_WHOLE_BOUND).then(|| Bound { value: value.to_vec(), exact: true })
 }
 
 /// At most `limit` bytes of the value, without a code point's first half.

@@ -62,7 +62,7 @@ fn a_bit_of_any_page() {
 }
 
 /// Lists of floats: as parquet writes them but for checksums, and for bounds beside NaN.
-fn lists(values: &[f64], rows: usize) -> Vec<u8> {
+fn lists(codec: Codec, values: &[f64], rows: usize) -> Vec<u8> {
     let element = Box::new(field("x", Kind::Float8, true));
     let fields: [Field; 1] = [field("l", Kind::List { slot: 0, element }, true)];
     let mut shapes = Shapes::new(1);
@@ -72,7 +72,8 @@ fn lists(values: &[f64], rows: usize) -> Vec<u8> {
     let repeated: Float64Array = values.iter().copied().cycle().take(rows * values.len()).collect();
     let offsets = arrow::buffer::OffsetBuffer::from_lengths(vec![values.len(); rows]);
     let array: ArrayRef = Arc::new(ListArray::new(element, offsets, Arc::new(repeated), None));
-    let mut writer = RowGroupWriter::new(&schema, &fields, &shapes, &Options::default()).unwrap();
+    let options = Options { codec, ..Options::default() };
+    let mut writer = RowGroupWriter::new(&schema, &fields, &shapes, &options).unwrap();
     writer.append_nested(0, &array).unwrap();
     let encoded = writer.finish().unwrap();
     let meta = RowGroupMeta::decode(&encoded.metadata_at(MAGIC.len() as u64).unwrap()).unwrap();
@@ -85,14 +86,34 @@ fn lists(values: &[f64], rows: usize) -> Vec<u8> {
 
 #[test]
 fn nested_pages_too() {
-    check_every_page(&lists(&[0.5, 1.5], 45_000), 4);
-    check_every_page(&lists(&[1.5], 3), 2);
+    check_every_page(&lists(Codec::default(), &[0.5, 1.5], 45_000), 4);
+    check_every_page(&lists(Codec::default(), &[1.5], 3), 2);
+}
+
+/// What slow codecs make of nested pages has their codec in its metadata, and the sizes that there are.
+#[test]
+fn nested_pages_of_slow_codecs() {
+    let plain = read_metadata(&lists(Codec::None, &[0.5, 1.5], 45_000));
+    let plain = plain.row_group(0).column(0);
+    for codec in [Codec::Zstd(13), Codec::Brotli(10)] {
+        let file = lists(codec, &[0.5, 1.5], 45_000);
+        check_every_page(&file, 4);
+        let metadata = read_metadata(&file);
+        let chunk = metadata.row_group(0).column(0);
+        let compression = codec.compression().unwrap();
+        assert_eq!(chunk.compression_codec(), compression.into());
+        assert!(chunk.compressed_size() < plain.compressed_size() / 10);
+        // But for headers of other lengths.
+        assert!((chunk.uncompressed_size() - plain.uncompressed_size()).abs() < 30);
+        let bytes = pages(&file).iter().map(|page| page.len() as i64).sum::<i64>();
+        assert_eq!(chunk.compressed_size(), bytes);
+    }
 }
 
 #[test]
 fn nothing_bounds_nested_nan() {
     for (values, nans) in [(vec![1.0, f64::NAN], 2), (vec![1.0, 2.0], 0)] {
-        let metadata = read_metadata(&lists(&values, 2));
+        let metadata = read_metadata(&lists(Codec::default(), &values, 2));
         let Some(Statistics::Double(found)) = metadata.row_group(0).column(0).statistics() else { panic!() };
         assert_eq!((found.nan_count_opt(), found.null_count_opt()), (Some(nans), Some(0)));
         assert_eq!((found.min_opt().is_some(), found.max_opt().is_some()), (nans == 0, nans == 0));

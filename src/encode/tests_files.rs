@@ -101,12 +101,12 @@ fn precision_may_grow_after_row_groups_were_written() {
 
     shapes.merge(0, Shape::numeric(10, 3));
     let rescaled = FileSchema::new(&fields, &shapes).unwrap();
-    let refused = write_footer(&mut Vec::new(), 4, &rescaled, &[meta()], Vec::new(), CREATED_BY);
+    let refused = write_footer(&mut Vec::new(), 4, &rescaled, &[meta()][..], Vec::new(), CREATED_BY);
     assert!(matches!(refused, Err(EncodeError::Invalid(_))));
 
     shapes.merge(0, Shape::numeric(30, 2));
     let wide = FileSchema::new(&fields, &shapes).unwrap();
-    let refused = write_footer(&mut Vec::new(), 4, &wide, &[meta()], Vec::new(), CREATED_BY);
+    let refused = write_footer(&mut Vec::new(), 4, &wide, &[meta()][..], Vec::new(), CREATED_BY);
     assert!(matches!(refused, Err(EncodeError::Invalid(_))));
 }
 
@@ -256,4 +256,33 @@ fn samples_for_other_readers() {
     save("nested".into(), &nested_file().0);
     let bare = bare_file();
     std::fs::write(dir.join("bare.parquet"), &bare).unwrap();
+}
+
+/// Values that are large have pages of their own, among small ones and NULLs, in the chunk's order.
+#[test]
+fn large_values_have_pages_of_their_own() {
+    let large = |i: usize| format!("{i}{}", "large ".repeat(900_000 + i));
+    let value =
+        |i: usize| if [0, 3, 4, 900, 1999].contains(&i) { large(i) } else { format!("small {}", i % 50) };
+    let fields = [field("t", Kind::Text, true), field("b", Kind::Bytea, false)];
+    let text = strings((0..2000).map(value)).with_nulls(|i| i % 7 == 2 || i == 4);
+    let bytes = strings((0..2000).map(value));
+    for (codec, batch) in
+        [(Codec::None, 2000), (Codec::Zstd(1), 700), (Codec::Lz4Raw, 1), (Codec::Snappy, 899)]
+    {
+        let columns = vec![text.clone(), bytes.clone()];
+        let file = check(&fields, &Shapes::default(), codec, &[columns.clone(), columns], batch);
+        let metadata = read_metadata(&file);
+        for (group, column, small) in [(0, 0, [2, 896, 1098]), (1, 1, [2, 895, 1098])] {
+            let index = metadata.page_index_for_row_group(group);
+            let firsts: Vec<i64> =
+                index.page_locations(column).unwrap().iter().map(|page| page.first_row_index).collect();
+            let rows: Vec<i64> =
+                firsts.windows(2).map(|pair| pair[1] - pair[0]).filter(|&rows| rows > 1).collect();
+            assert_eq!(rows, small, "{codec:?}");
+            assert_eq!(firsts.last(), Some(&1999));
+            let chunk = metadata.row_group(group).column(column);
+            assert!(chunk.unencoded_byte_array_data_bytes().unwrap() > 4 * 5_400_000);
+        }
+    }
 }

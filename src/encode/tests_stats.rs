@@ -7,7 +7,7 @@ use parquet::file::statistics::Statistics;
 use proptest::prelude::*;
 
 use super::stats::{byte_bounds, byte_bounds_of};
-use super::tests::{Rows, check, columns, field, random, read_metadata, rows, strings};
+use super::tests::{Rows, check, columns, field, random, read_metadata, rows, strings, write_file};
 use super::*;
 use crate::types::{Field, Kind, Shapes, Values};
 
@@ -218,6 +218,26 @@ fn long_strings_have_short_bounds() {
     }
 }
 
+/// A string that nothing short is above is no bound once it is long, nor are its chunk's other pages' bounds.
+#[test]
+fn no_bound_is_of_any_length() {
+    let fields = [field("b", Kind::Bytea, true)];
+    let values =
+        |long: usize| strings((0..PAGE_ROWS + 1).map(|i| if i == 7 { vec![0xff; long] } else { vec![1] }));
+    let whole = check_file(&fields, vec![vec![values(4096)]]);
+    let statistics = whole.row_group(0).column(0).statistics().unwrap();
+    assert_eq!(statistics.max_bytes_opt().map(<[u8]>::len), Some(4096));
+    assert!(whole.page_index_for_row_group(0).column_index(0).is_some());
+    for long in [4097, 5 << 20] {
+        let groups = [vec![values(long)]];
+        let none = read_metadata(&write_file(&fields, &Shapes::default(), Codec::None, &groups, 9000));
+        let statistics = none.row_group(0).column(0).statistics().unwrap();
+        assert_eq!((statistics.min_bytes_opt(), statistics.max_bytes_opt()), (None, None));
+        assert_eq!(statistics.null_count_opt(), Some(0));
+        assert!(none.page_index_for_row_group(0).column_index(0).is_none());
+    }
+}
+
 #[test]
 fn null_pages_are_marked() {
     let fields = [field("a", Kind::Int4, true), field("t", Kind::Text, true)];
@@ -278,7 +298,10 @@ fn bounds_from_beginnings() {
             let found = byte_bounds_of(beginning, beginning, utf8);
             let nothing_is_above = number == 6 || number == 7 && utf8;
             assert_eq!(found.is_none(), nothing_is_above, "value {number}");
-            assert!(found.is_none_or(|found| found == byte_bounds(value, value, utf8)), "value {number}");
+            assert!(
+                found.is_none_or(|found| Some(found) == byte_bounds(value, value, utf8)),
+                "value {number}"
+            );
         }
     }
     let short = Beginning { first: &[b'a'; 20], len: 30 };

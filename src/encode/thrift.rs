@@ -7,6 +7,7 @@ use parquet::basic::Encoding;
 
 use super::bits::put_zigzag;
 use super::{Result, invalid};
+use crate::interrupts;
 
 const I32: u8 = 5;
 const STRUCT: u8 = 12;
@@ -58,12 +59,18 @@ fn put_page(out: &mut Vec<u8>, page_type: i32, raw_len: usize, body: &[u8]) -> R
     put_i32(out, 1, page_type);
     put_i32(out, 1, size(raw_len)?);
     put_i32(out, 1, size(body.len())?);
-    put_i32(out, 1, crc32fast::hash(body) as i32);
+    put_i32(out, 1, checksum(body) as i32);
     Ok(())
 }
 
+pub fn checksum(body: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    interrupts::in_steps(body, |step| hasher.update(step));
+    hasher.finalize()
+}
+
 /// Less the room that the header needs: with it, a page's length has to fit too (OffsetIndex).
-fn size(len: usize) -> Result<i32> {
+pub fn size(len: usize) -> Result<i32> {
     match i32::try_from(len) {
         Ok(size) if size < i32::MAX - 64 => Ok(size),
         _ => invalid(format!("a page of {len} bytes is too large for Parquet")),

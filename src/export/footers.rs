@@ -1,15 +1,16 @@
 //! The ends of the files: what comes before the first row group or record batch, and behind the last.
 
+use std::collections::BTreeMap;
+use std::io::{self, Write};
 use std::rc::Rc;
-
-use arrow::ipc::Block;
 
 use super::message::{Part, Report};
 use super::sink::encode_error;
 use crate::encode::footer::{CREATED_BY, MAGIC, write_footer};
 use crate::encode::ipc::{self, BatchMeta, file};
-use crate::encode::{self, FileSchema, RowGroupMeta, exact_shapes};
-use crate::pg::error::{Result, internal};
+use crate::encode::{self, EncodeError, FileSchema, Magnitudes, RowGroupMeta, RowGroups, exact_shapes};
+use crate::pg::check_for_interrupts;
+use crate::pg::error::{Error, Result, internal};
 use crate::plan::{Format, Job};
 use crate::publish::{Append, Staged, Writer};
 
@@ -21,32 +22,52 @@ pub struct Finished {
     pub bytes: u64,
 }
 
+/// Row groups or record batches whose metadata is read one at a time, in the order of the rows.
+struct Metas<'r> {
+    report: &'r Report,
+    parts: &'r [Part],
+}
+
+impl Metas<'_> {
+    fn each(&self, see: &mut dyn FnMut(&[u8]) -> encode::Result<()>) -> encode::Result<()> {
+        let mut reader = self.report.metadata();
+        for part in self.parts {
+            check_for_interrupts();
+            let metadata = reader.of(part).map_err(|cause| EncodeError::Invalid(cause.to_string()))?;
+            see(metadata)?;
+        }
+        Ok(())
+    }
+}
+
+impl RowGroups for Metas<'_> {
+    fn each(&self, see: &mut dyn FnMut(&RowGroupMeta) -> encode::Result<()>) -> encode::Result<()> {
+        self.each(&mut |metadata| see(&RowGroupMeta::decode(metadata)?))
+    }
+}
+
 /// A file's format as its ends know it: once all values are, and with them the final schema.
 trait Ends: Sized {
-    /// A row group's or record batch's metadata.
-    type Meta;
-
-    fn decode(metadata: &[u8]) -> encode::Result<Self::Meta>;
-    fn new(job: &Job, metas: &[Self::Meta]) -> Result<Self>;
+    fn new(job: &Job, metas: &Metas) -> Result<Self>;
     /// Writes what comes before the first row group or record batch; how long it is.
     fn begin(&self, writer: &Writer) -> Result<u64>;
-    /// What the file ends with, from `end` on.
-    fn footer(&self, end: u64, metas: &[Self::Meta]) -> encode::Result<Vec<u8>>;
+    /// Writes what the file ends with, from `end` on; how long it is.
+    fn footer(&self, end: u64, metas: &Metas, out: &mut dyn Write) -> encode::Result<u64>;
 }
 
 struct Parquet(FileSchema);
 
 impl Ends for Parquet {
-    type Meta = RowGroupMeta;
-
-    fn decode(metadata: &[u8]) -> encode::Result<RowGroupMeta> {
-        RowGroupMeta::decode(metadata)
-    }
-
     /// With each numeric column's precision as the row groups' statistics show it.
-    fn new(job: &Job, metas: &[RowGroupMeta]) -> Result<Parquet> {
+    fn new(job: &Job, metas: &Metas) -> Result<Parquet> {
         let fields = job.fields();
-        let schema = FileSchema::new(&fields, &exact_shapes(&fields, &job.shapes, metas));
+        let mut magnitudes = Magnitudes::default();
+        let add = &mut |metadata: &[u8]| {
+            magnitudes.add(&RowGroupMeta::decode(metadata)?);
+            Ok(())
+        };
+        metas.each(add).map_err(encode_error)?;
+        let schema = FileSchema::new(&fields, &exact_shapes(&fields, &job.shapes, &magnitudes));
         schema.map(Parquet).map_err(encode_error)
     }
 
@@ -55,10 +76,8 @@ impl Ends for Parquet {
         Ok(MAGIC.len() as u64)
     }
 
-    fn footer(&self, end: u64, metas: &[RowGroupMeta]) -> encode::Result<Vec<u8>> {
-        let mut footer = Vec::new();
-        write_footer(&mut footer, end, &self.0, metas, Vec::new(), CREATED_BY)?;
-        Ok(footer)
+    fn footer(&self, end: u64, metas: &Metas, out: &mut dyn Write) -> encode::Result<u64> {
+        write_footer(out, end, &self.0, metas, Vec::new(), CREATED_BY)
     }
 }
 
@@ -68,15 +87,15 @@ struct Arrow {
 }
 
 impl Ends for Arrow {
-    type Meta = BatchMeta;
-
-    fn decode(metadata: &[u8]) -> encode::Result<BatchMeta> {
-        BatchMeta::decode(metadata)
-    }
-
-    fn new(job: &Job, metas: &[BatchMeta]) -> Result<Arrow> {
+    fn new(job: &Job, metas: &Metas) -> Result<Arrow> {
         let fields = job.fields();
-        let shapes = ipc::exact_shapes(&fields, &job.shapes, metas);
+        let mut digits = BTreeMap::new();
+        let add = &mut |metadata: &[u8]| {
+            BatchMeta::decode(metadata)?.add_digits(&mut digits);
+            Ok(())
+        };
+        metas.each(add).map_err(encode_error)?;
+        let shapes = ipc::exact_shapes(&fields, &job.shapes, &digits);
         let schema = FileSchema::new(&fields, &shapes).map_err(encode_error)?.arrow_file();
         Ok(match &job.append {
             Some(append) => Arrow { schema: append.merged(&schema)?, append: Some(append.clone()) },
@@ -93,13 +112,55 @@ impl Ends for Arrow {
         Ok(header.len() as u64)
     }
 
-    fn footer(&self, _end: u64, metas: &[BatchMeta]) -> encode::Result<Vec<u8>> {
-        let (before, metadata) = match &self.append {
-            Some(append) => (append.blocks.as_slice(), append.metadata.as_slice()),
-            None => (&[][..], &[][..]),
+    fn footer(&self, _end: u64, metas: &Metas, out: &mut dyn Write) -> encode::Result<u64> {
+        let (mut blocks, metadata) = match &self.append {
+            Some(append) => (append.blocks.clone(), append.metadata.as_slice()),
+            None => (Vec::new(), &[][..]),
         };
-        let blocks: Vec<Block> = before.iter().copied().chain(metas.iter().map(BatchMeta::block)).collect();
-        file::footer(&self.schema, &blocks, metadata)
+        metas.each(&mut |metadata| {
+            blocks.push(BatchMeta::decode(metadata)?.block());
+            Ok(())
+        })?;
+        let footer = file::footer(&self.schema, &blocks, metadata)?;
+        out.write_all(&footer)?;
+        Ok(footer.len() as u64)
+    }
+}
+
+/// What is written behind a place of a file, in pieces that are worth a call.
+struct Tail<'w> {
+    writer: &'w Writer,
+    at: u64,
+    pending: Vec<u8>,
+    /// Why writing failed, in the server's words.
+    failed: Option<Error>,
+}
+
+const PIECE: usize = 1 << 20;
+
+impl Tail<'_> {
+    fn put(&mut self) -> io::Result<()> {
+        if let Err(cause) = self.writer.write_at(&self.pending, self.at) {
+            self.failed = Some(cause);
+            return Err(io::Error::other("not written"));
+        }
+        self.at += self.pending.len() as u64;
+        self.pending.clear();
+        Ok(())
+    }
+}
+
+impl Write for Tail<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.pending.extend_from_slice(bytes);
+        if self.pending.len() >= PIECE {
+            self.put()?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.put()
     }
 }
 
@@ -126,38 +187,28 @@ pub fn finish(job: &Job, format: &Format, report: Report, staged: &Staged) -> Re
     }
 }
 
-fn finish_files<E: Ends>(job: &Job, report: Report, staged: &Staged) -> Result<Vec<Finished>> {
-    let mut parts = report.parts;
+fn finish_files<E: Ends>(job: &Job, mut report: Report, staged: &Staged) -> Result<Vec<Finished>> {
+    let mut parts = std::mem::take(&mut report.parts);
     parts.sort_by_key(|part| (part.chunk, part.sequence));
-    let metas = parts.iter().map(|part| E::decode(&part.metadata)).collect::<encode::Result<Vec<_>>>();
-    let metas = metas.map_err(encode_error)?;
-    let ends = E::new(job, &metas)?;
-    let mut by_file: Vec<(Vec<Part>, Vec<E::Meta>)> =
-        staged.files.iter().map(|_| Default::default()).collect();
-    for (part, meta) in parts.into_iter().zip(metas) {
-        let (parts, metas) = &mut by_file[part.file];
-        parts.push(part);
-        metas.push(meta);
+    let ends = E::new(job, &Metas { report: &report, parts: &parts })?;
+    let mut by_file: Vec<Vec<Part>> = staged.files.iter().map(|_| Vec::new()).collect();
+    for part in parts {
+        by_file[part.file].push(part);
     }
-    let any = by_file.iter().any(|(parts, _)| !parts.is_empty());
+    let any = by_file.iter().any(|parts| !parts.is_empty());
     let mut finished = Vec::new();
-    for (index, (parts, metas)) in by_file.into_iter().enumerate() {
+    for (index, parts) in by_file.into_iter().enumerate() {
         if parts.is_empty() && (any || index > 0) {
             staged.discard(index)?;
             continue;
         }
-        finished.push(finish_file(index, &parts, &metas, &ends, staged)?);
+        finished.push(finish_file(index, &Metas { report: &report, parts: &parts }, &ends, staged)?);
     }
     Ok(finished)
 }
 
-fn finish_file<E: Ends>(
-    index: usize,
-    parts: &[Part],
-    metas: &[E::Meta],
-    ends: &E,
-    staged: &Staged,
-) -> Result<Finished> {
+fn finish_file<E: Ends>(index: usize, metas: &Metas, ends: &E, staged: &Staged) -> Result<Finished> {
+    let parts = metas.parts;
     let writer = Writer::open(&staged.files[index])?;
     let begin = ends.begin(&writer)?;
     let first = parts.iter().map(|part| part.offset).min();
@@ -165,9 +216,12 @@ fn finish_file<E: Ends>(
         return Err(internal("a file's header is not as long as was left for it"));
     }
     let end = parts.iter().map(|part| part.offset + part.bytes).max().unwrap_or(begin);
-    let footer = ends.footer(end, metas).map_err(encode_error)?;
-    writer.write_at(&footer, end)?;
-    let bytes = end + footer.len() as u64;
+    let mut tail = Tail { writer: &writer, at: end, pending: Vec::new(), failed: None };
+    let written = ends.footer(end, metas, &mut tail).and_then(|bytes| {
+        tail.flush()?;
+        Ok(end + bytes)
+    });
+    let bytes = written.map_err(|cause| tail.failed.take().unwrap_or_else(|| encode_error(cause)))?;
     writer.sync(bytes)?;
     let rows = parts.iter().map(|part| part.rows).sum();
     Ok(Finished { index, groups: parts.len(), rows, bytes })

@@ -302,6 +302,7 @@ pub(super) fn run_passes(
         }
         job.output = output.clone();
         job.shapes = widened(&job.columns, &seen);
+        columns::check_nesting(&job.columns, &job.shapes)?;
         let passed = pass::run(job, workers, head(job)?, progress)?;
         match passed.report {
             Some(report) => return Ok((report, passed.workers)),

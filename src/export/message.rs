@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::pg::error::{Result, internal};
+use super::packed::{Cursor, Packed};
+use crate::pg::error::{Error, Result, internal};
 use crate::scan::{Scanned, Tally};
 
 /// A row group or record batch, or a stretch of the stream, that lies in a file.
@@ -15,30 +16,24 @@ pub struct Part {
     pub offset: u64,
     pub bytes: u64,
     pub rows: u64,
-    /// What the footer says of it, with offsets in the file.
-    #[serde(skip)]
-    pub metadata: Vec<u8>,
-    metadata_bytes: usize,
+    /// Where in the report its metadata is: what the footer says of it, with offsets in the file.
+    metadata: Entry,
 }
 
-impl Part {
-    pub fn new(
-        chunk: usize,
-        sequence: usize,
-        file: usize,
-        offset: u64,
-        bytes: u64,
-        rows: u64,
-        metadata: Vec<u8>,
-    ) -> Part {
-        let metadata_bytes = metadata.len();
-        Part { chunk, sequence, file, offset, bytes, rows, metadata, metadata_bytes }
-    }
+/// An entry of a process's metadata.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+struct Entry {
+    process: usize,
+    number: usize,
 }
 
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize)]
 pub struct Report {
     pub parts: Vec<Part>,
+    /// Of the parts, by process. The message has them behind the rest, and its table here.
+    #[serde(skip)]
+    metadata: Vec<Packed>,
+    table: Vec<(usize, usize)>,
     pub chunks: usize,
     /// Rows that came to be encoded, counted apart from those in the parts.
     pub rows: u64,
@@ -47,31 +42,63 @@ pub struct Report {
 }
 
 impl Report {
+    /// Adds a part of this process: of a chunk and its place there, its file, offset, bytes and rows.
+    pub fn add_part(
+        &mut self,
+        at: (usize, usize),
+        file: usize,
+        place: (u64, u64),
+        rows: u64,
+        metadata: &[u8],
+    ) -> Result<()> {
+        if self.metadata.is_empty() {
+            self.metadata.push(Packed::default());
+        }
+        self.metadata[0].push(metadata).map_err(packing)?;
+        let metadata = Entry { process: 0, number: self.parts.len() };
+        let (chunk, sequence) = at;
+        let (offset, bytes) = place;
+        self.parts.push(Part { chunk, sequence, file, offset, bytes, rows, metadata });
+        Ok(())
+    }
+
+    /// All parts are there.
+    pub fn close(&mut self) -> Result<()> {
+        self.metadata.iter_mut().try_for_each(Packed::close).map_err(packing)
+    }
+
     /// JSON, its length before it, and the metadata of all parts behind it.
-    pub fn to_message(&self) -> Result<Vec<u8>> {
-        let head = serde_json::to_vec(self).map_err(|cause| internal(cause.to_string()))?;
+    pub fn to_message(mut self) -> Result<Vec<u8>> {
+        self.close()?;
+        self.table = self.metadata.first().map_or_else(Vec::new, Packed::table);
+        let head = serde_json::to_vec(&self).map_err(|cause| internal(cause.to_string()))?;
         let mut message = (head.len() as u64).to_le_bytes().to_vec();
         message.extend_from_slice(&head);
-        self.parts.iter().for_each(|part| message.extend_from_slice(&part.metadata));
+        self.metadata.iter().flat_map(Packed::bytes).for_each(|block| message.extend_from_slice(block));
         Ok(message)
     }
 
     pub fn from_message(message: &[u8]) -> Result<Report> {
         let short = || internal("a worker's report is cut short");
         let (length, rest) = message.split_first_chunk::<8>().ok_or_else(short)?;
-        let (head, mut rest) =
-            rest.split_at_checked(u64::from_le_bytes(*length) as usize).ok_or_else(short)?;
+        let (head, rest) = rest.split_at_checked(u64::from_le_bytes(*length) as usize).ok_or_else(short)?;
         let mut report: Report = serde_json::from_slice(head).map_err(|cause| internal(cause.to_string()))?;
-        for part in &mut report.parts {
-            let (metadata, after) = rest.split_at_checked(part.metadata_bytes).ok_or_else(short)?;
-            part.metadata = metadata.to_vec();
-            rest = after;
-        }
+        report.metadata.push(Packed::from_bytes(&report.table, rest).ok_or_else(short)?);
         Ok(report)
     }
 
+    /// The metadata of parts, one after the other.
+    pub fn metadata(&self) -> MetadataReader<'_> {
+        MetadataReader(self.metadata.iter().map(Cursor::new).collect())
+    }
+
     pub fn add(&mut self, other: Report) {
-        self.parts.extend(other.parts);
+        let processes = self.metadata.len();
+        self.metadata.extend(other.metadata);
+        self.parts.extend(other.parts.into_iter().map(|mut part| {
+            part.metadata.process += processes;
+            part
+        }));
         self.chunks += other.chunks;
         self.rows += other.rows;
         self.scanned.add(other.scanned);
@@ -79,23 +106,45 @@ impl Report {
     }
 }
 
+/// Reads metadata; quickly, where each process's parts come in the order in which it made them.
+pub struct MetadataReader<'r>(Vec<Cursor<'r>>);
+
+impl MetadataReader<'_> {
+    pub fn of(&mut self, part: &Part) -> Result<&[u8]> {
+        let Entry { process, number } = part.metadata;
+        let Some(cursor) = self.0.get_mut(process) else { return Err(internal("a part of no process")) };
+        cursor.entry(number).map_err(packing)
+    }
+}
+
+fn packing(cause: std::io::Error) -> Error {
+    internal(format!("the metadata of the parts: {cause}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn report(entries: [&[u8]; 2]) -> Report {
+        let mut report = Report { chunks: 2, rows: 10, ..Report::default() };
+        for (sequence, entry) in entries.into_iter().enumerate() {
+            report.add_part((3, sequence), 1, (4, 100), 7, entry).unwrap();
+        }
+        report
+    }
+
     #[test]
     fn a_message_keeps_each_parts_metadata() {
-        let parts = vec![
-            Part::new(3, 0, 1, 4, 100, 7, vec![1, 2, 3]),
-            Part::new(3, 1, 1, 104, 9, 1, vec![]),
-            Part::new(9, 0, 0, 4, 5, 2, vec![4]),
-        ];
-        let report = Report { parts, chunks: 2, rows: 10, ..Report::default() };
-        let message = report.to_message().unwrap();
+        let message = report([&[1, 2, 3], &[]]).to_message().unwrap();
         let read = Report::from_message(&message).unwrap();
         assert_eq!((read.chunks, read.rows), (2, 10));
-        let metadata: Vec<_> = read.parts.iter().map(|part| part.metadata.clone()).collect();
-        assert_eq!(metadata, [vec![1, 2, 3], vec![], vec![4]]);
+        let mut all = report([&[4], &[5, 6]]);
+        all.close().unwrap();
+        all.add(read);
+        assert_eq!((all.chunks, all.rows, all.parts.len()), (4, 20, 4));
+        let mut reader = all.metadata();
+        let metadata: Vec<_> = all.parts.iter().map(|part| reader.of(part).unwrap().to_vec()).collect();
+        assert_eq!(metadata, [vec![4], vec![5, 6], vec![1, 2, 3], vec![]]);
         assert!(Report::from_message(&message[..message.len() - 1]).is_err());
         assert!(Report::from_message(&[]).is_err());
     }

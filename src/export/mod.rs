@@ -12,6 +12,7 @@ mod footers;
 mod leader;
 mod measure;
 mod message;
+mod packed;
 mod pass;
 mod sample;
 mod shared;

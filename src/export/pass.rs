@@ -102,6 +102,7 @@ fn process(job: &Job, shared: Shared, number: usize, progress: Option<&Progress>
     }
     reader.settle(&mut sink)?;
     let mut report = sink.finish();
+    report.close()?;
     (report.scanned, report.device) = reader.finish();
     Ok(report)
 }

@@ -1,7 +1,7 @@
 //! What becomes of the rows of a chunk: row groups or record batches, the stream, or the shapes they need.
 
 use super::encoded;
-use super::message::{Part, Report};
+use super::message::Report;
 use super::shared::Shared;
 use crate::decode::{NestedBuilder, decode_lane};
 use crate::encode::footer::MAX_ROW_GROUPS;
@@ -84,18 +84,25 @@ impl<'j> ChunkSink<'j> {
                 let group = columns.writer.finish().map_err(encode_error)?;
                 self.put_group(group)?;
             }
-            Body::Stream { bytes, rows, write: to_file } if !bytes.is_empty() => {
-                let (length, count) = (bytes.len() as u64, std::mem::take(rows));
-                let offset = self.shared.reserve(self.file, length);
-                if *to_file {
-                    write(&self.writer, bytes, offset)?;
+            Body::Stream { bytes, rows, .. } if !bytes.is_empty() => {
+                let (mut piece, count) = (std::mem::take(bytes), std::mem::take(rows));
+                self.put_stream(&piece, count)?;
+                piece.clear();
+                if let Body::Stream { bytes, .. } = &mut self.body {
+                    *bytes = piece;
                 }
-                bytes.clear();
-                self.add_part(offset, length, count, Vec::new());
             }
             _ => {}
         }
         Ok(())
+    }
+
+    fn put_stream(&mut self, piece: &[u8], rows: u64) -> Result<()> {
+        let offset = self.shared.reserve(self.file, piece.len() as u64);
+        if matches!(self.body, Body::Stream { write: true, .. }) {
+            write(&self.writer, piece, offset)?;
+        }
+        self.add_part(offset, piece.len() as u64, rows, &[])
     }
 
     fn put_group(&mut self, group: EncodedGroup) -> Result<()> {
@@ -114,21 +121,13 @@ impl<'j> ChunkSink<'j> {
         if let Body::Groups(columns) = &mut self.body {
             columns.writer.recycle(group);
         }
-        self.add_part(offset, at - offset, rows, metadata);
-        Ok(())
+        self.add_part(offset, at - offset, rows, &metadata)
     }
 
-    fn add_part(&mut self, offset: u64, bytes: u64, rows: u64, metadata: Vec<u8>) {
-        self.report.parts.push(Part::new(
-            self.chunk,
-            self.sequence,
-            self.file,
-            offset,
-            bytes,
-            rows,
-            metadata,
-        ));
+    fn add_part(&mut self, offset: u64, bytes: u64, rows: u64, metadata: &[u8]) -> Result<()> {
+        let at = (self.chunk, self.sequence);
         self.sequence += 1;
+        self.report.add_part(at, self.file, (offset, bytes), rows, metadata)
     }
 
     /// Ends the pass, in all processes, when another one with wider shapes may take the value.
@@ -178,6 +177,10 @@ impl Sink for ChunkSink<'_> {
     fn stream(&mut self, piece: &[u8], count: usize) -> Result<()> {
         self.report.rows += count as u64;
         self.shared.add_progress(count as u64, 0);
+        if piece.len() >= STREAM_BYTES {
+            self.close_part()?;
+            return self.put_stream(piece, count as u64);
+        }
         if let Body::Stream { bytes, rows, .. } = &mut self.body {
             bytes.extend_from_slice(piece);
             *rows += count as u64;

@@ -7,6 +7,10 @@
 
 use super::thrift::{Checked, DEEPEST, I32, LIST, MALFORMED, Reader, STRUCT};
 
+/// Groups in groups of a schema, its root among them: what pyarrow reads, and deeper than what is exported
+/// (`types::arrow::MAX_NESTING`, where a list is two groups).
+const DEEPEST_SCHEMA: usize = 98;
+
 /// Checks the bytes between the last row group and the footer's length; which of Parquet's columns are encrypted in
 /// a row group, up to the last that is.
 pub fn check(footer: &[u8]) -> Checked<Vec<bool>> {
@@ -98,7 +102,7 @@ fn check_tree(children: &[i64]) -> Checked<()> {
         while open.last() == Some(&0) {
             open.pop();
         }
-        if open.len() > DEEPEST {
+        if open.len() > DEEPEST_SCHEMA {
             return Err("unsupported: its schema has more groups in groups than can be read");
         }
     }

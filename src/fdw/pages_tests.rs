@@ -274,7 +274,7 @@ fn damaged_pages() {
     encoded.buffers().for_each(|buffer| file.extend_from_slice(buffer));
     let end = file.len();
     let mut footer = Vec::new();
-    write_footer(&mut footer, end as u64, &schema, &[meta], Vec::new(), CREATED_BY).unwrap();
+    write_footer(&mut footer, end as u64, &schema, &[meta][..], Vec::new(), CREATED_BY).unwrap();
     file.extend(footer);
     file[end - 100] ^= 4;
     let written = Written(std::env::temp_dir().join(format!("pg_strata_pages_crc_{}", std::process::id())));

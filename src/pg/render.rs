@@ -12,6 +12,7 @@ use pgrx::pg_sys::{Datum, Oid};
 
 use super::encoding;
 use super::error::{Code, Error, Result, error};
+use crate::interrupts::in_steps;
 use crate::types::Cell;
 
 /// How a column's values become cells when the stored bytes are not enough.
@@ -214,7 +215,7 @@ pub(super) fn push(bytes: &[u8], arena: &mut Vec<u8>) -> Result<Cell> {
     }
     reserve(arena, bytes.len())?;
     let cell = Cell::new(arena.len(), bytes.len());
-    arena.extend_from_slice(bytes);
+    in_steps(bytes, |step| arena.extend_from_slice(step));
     Ok(cell)
 }
 

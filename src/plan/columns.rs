@@ -6,6 +6,7 @@ use crate::pg::catalog::Attribute;
 use crate::pg::error::{Code, Result, error};
 use crate::pg::pg_type::{self, TypeClass};
 use crate::pg::render::{Call, Storage};
+use crate::types::arrow::{MAX_NESTING, nesting};
 use crate::types::{Field, Kind, Shapes};
 
 /// How a column's stored bytes become what its kind expects.
@@ -131,6 +132,27 @@ pub fn of_query(attributes: &[Attribute]) -> Result<(Vec<Column>, usize)> {
     }
     let mut slots = 0;
     Ok((attributes.iter().map(|attribute| Column::new(attribute, &mut slots)).collect(), slots))
+}
+
+/// Readers follow arrays and composites so far into each other and no further.
+pub fn check_nesting(columns: &[Column], shapes: &Shapes) -> Result<()> {
+    for Column { field, .. } in columns {
+        let found = nesting(&field.kind, shapes);
+        if found > MAX_NESTING {
+            let message = format!(
+                "column \"{}\" of type {} has arrays and composites in each other, {found} deep",
+                field.name, field.pg_type
+            );
+            return Err(error(Code::ERRCODE_PROGRAM_LIMIT_EXCEEDED, message)
+                .set_detail(format!(
+                    "Files are written with at most {MAX_NESTING}, as readers open no deeper ones."
+                ))
+                .set_hint(
+                    "Leave the column out with columns, or export a query that casts it to text or jsonb.",
+                ));
+        }
+    }
+    Ok(())
 }
 
 /// All columns, for the COPY BINARY stream.

@@ -336,7 +336,7 @@ impl Reader<'_> {
         &mut self,
         cells: &[Vec<Cell>],
         range: Range<usize>,
-        arena: &[u8],
+        arena: &mut Vec<u8>,
         place: Place,
         ends_batch: bool,
         sink: &mut dyn Sink,

@@ -40,6 +40,9 @@ pub use tally::Tally;
 /// gigabytes.
 const RESOLVED_BYTES: usize = 16 << 20;
 
+/// What large values have left is not kept for the next ones.
+const KEPT_BYTES: usize = 4 * RESOLVED_BYTES;
+
 /// Pages of a batch.
 const BATCH_PAGES: usize = TARGET_BYTES / BLOCK_SIZE;
 
@@ -106,6 +109,8 @@ pub struct Reader<'j> {
     scanned: Scanned,
     /// The GPU service's pool, where the job is to be decoded there.
     device: Option<Box<device::Device>>,
+    /// Bytes of the batch's arena that rows which come later need.
+    base: usize,
     /// Row of the batch and column of the value that the server is asked for.
     resolving: Option<(usize, usize)>,
 }
@@ -154,6 +159,7 @@ impl<'j> Reader<'j> {
             stream,
             scanned: Scanned::default(),
             device,
+            base: 0,
             resolving: None,
         }
     }
@@ -325,6 +331,7 @@ impl<'j> Reader<'j> {
     /// Resolves the fixups row by row, handing rows on whenever their values have grown large.
     fn resolve(&mut self, ends_batch: bool, sink: &mut dyn Sink) -> Result<()> {
         let base = self.batch.arena.len();
+        self.base = base;
         let rows = self.batch.rows();
         let fixups = std::mem::take(&mut self.fixups);
         let per_row = self.leaf.as_ref().is_some_and(|leaf| leaf.virtual_columns.is_some());
@@ -346,7 +353,7 @@ impl<'j> Reader<'j> {
                 check_for_interrupts();
                 self.hand_on(done..row + 1, true, sink)?;
                 self.batch.arena.truncate(base);
-                self.batch.arena.shrink_to(4 * RESOLVED_BYTES);
+                self.batch.arena.shrink_to(KEPT_BYTES);
                 done = row + 1;
             }
         }
@@ -391,12 +398,17 @@ impl<'j> Reader<'j> {
         &mut self,
         cells: &[Vec<Cell>],
         rows: Range<usize>,
-        arena: &[u8],
+        arena: &mut Vec<u8>,
         place: Place,
         ends_batch: bool,
         sink: &mut dyn Sink,
     ) -> Result<()> {
         self.stream.write(cells, rows, arena, place)?;
+        if arena.len() > self.base + RESOLVED_BYTES {
+            // The rows have all that was found for them in the stream.
+            arena.truncate(self.base);
+            arena.shrink_to(KEPT_BYTES);
+        }
         self.scanned.bytes += self.stream.bytes.len() as u64;
         self.stream.hand_on(place, ends_batch, sink)
     }

@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use super::{Place, RowValues, Rows, Sink, value_error};
+use super::{KEPT_BYTES, Place, RowValues, Rows, Sink, value_error};
+use crate::interrupts;
 use crate::pg::error::{Result, internal};
 use crate::pg::render::out_of_memory;
 use crate::plan::{Job, Output, Stored};
@@ -49,7 +50,7 @@ impl Stream {
         self.offsets.push(0);
         self.bytes.clear();
         self.bytes.try_reserve(room).map_err(|_| out_of_memory(room))?;
-        self.bytes.resize(room, 0);
+        interrupts::extend_to(&mut self.bytes, room);
         let written = source.write(rows.clone(), &mut self.bytes, 0, &mut self.offsets, |_, _| true);
         if written.map_err(|failed| failure(failed, place))? != rows.len() {
             return Err(internal("rows take more than the most that they can take"));
@@ -67,7 +68,10 @@ impl Stream {
         read_rows(&self.bytes, &self.offsets, &self.strip, &mut self.cells)
             .map_err(|failed| failure(failed, place))?;
         let values = RowValues::Cells { cells: &self.cells, arena: &mut self.bytes, repr: Repr::Wire };
-        sink.rows(Rows { range: 0..rows, place, ends_batch, values })
+        sink.rows(Rows { range: 0..rows, place, ends_batch, values })?;
+        self.bytes.clear();
+        self.bytes.shrink_to(KEPT_BYTES);
+        Ok(())
     }
 
     /// Takes rows up as if they had just been written.

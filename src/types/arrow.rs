@@ -57,6 +57,24 @@ pub fn list_depth(slot: usize, shapes: &Shapes) -> usize {
     usize::from(shapes.get(slot).dimensions().unwrap_or(1))
 }
 
+/// The most arrays, by dimension, and composites in each other that common readers open: pyarrow reads Parquet files
+/// with up to 49 lists in each other, each of which is two groups of the schema, and Arrow files with up to 63 types
+/// (kMaxNestingDepth, cpp/src/arrow/ipc/options.h); the verifier of flatbuffers, which arrow_fdw goes by, follows 64
+/// tables in each other, which are 60 types. DuckDB reads deeper ones, in a time that doubles with each list.
+pub const MAX_NESTING: usize = 49;
+
+/// How many lists and structs are in each other in a column of this kind.
+pub fn nesting(kind: &Kind, shapes: &Shapes) -> usize {
+    match kind {
+        _ if kind.nested_as_text(shapes) => 0,
+        Kind::List { slot, element } => list_depth(*slot, shapes) + nesting(&element.kind, shapes),
+        Kind::Struct { fields } => {
+            1 + fields.iter().map(|field| nesting(&field.kind, shapes)).max().unwrap_or(0)
+        }
+        _ => 0,
+    }
+}
+
 fn named(name: &str, field: &Field, nullable: bool, shapes: &Shapes) -> FieldRef {
     let named = ArrowField::new(name, arrow_type(&field.kind, shapes), nullable);
     Arc::new(match field.kind {
@@ -92,6 +110,19 @@ mod tests {
         assert_eq!(arrow_type(&list, &shapes), DataType::Utf8);
         let composite = Kind::Struct { fields: vec![field(Kind::Int4), field(list)] };
         assert_eq!(arrow_type(&composite, &shapes), DataType::Utf8, "a composite follows its array");
+    }
+
+    #[test]
+    fn nesting_counts_lists_by_dimension_and_composites() {
+        let list = Kind::List { slot: 0, element: Box::new(field(Kind::Int4)) };
+        let inner = Kind::Struct { fields: vec![field(Kind::Int4), field(list)] };
+        let outer = Kind::Struct { fields: vec![field(inner), field(Kind::Text)] };
+        let mut shapes = Shapes::new(1);
+        assert_eq!(nesting(&outer, &shapes), 3);
+        shapes.merge(0, Shape::list(2));
+        assert_eq!(nesting(&outer, &shapes), 4);
+        shapes.merge(0, Shape::TEXT);
+        assert_eq!(nesting(&outer, &shapes), 0, "it is text");
     }
 
     #[test]

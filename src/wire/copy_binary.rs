@@ -16,6 +16,7 @@ use std::ops::Range;
 
 use super::numeric;
 use super::short_numeric::ShortNumeric;
+use crate::interrupts::in_steps;
 use crate::types::{Cell, Reason, ValueError};
 
 const SIGNATURE: &[u8; 11] = b"PGCOPY\n\xff\r\n\0";
@@ -203,7 +204,7 @@ fn write_any(bytes: &[u8], send: Send, out: &mut [u8]) -> Result<Option<usize>, 
         (Send::Numeric, value) => numeric::write_wire(bytes, value)?,
         (Send::Jsonb, [version, text @ ..]) => {
             *version = 1;
-            text.copy_from_slice(bytes);
+            copy(bytes, text);
         }
         (Send::Interval, value) => {
             if bytes.len() != 16 {
@@ -214,9 +215,17 @@ fn write_any(bytes: &[u8], send: Send, out: &mut [u8]) -> Result<Option<usize>, 
                 value[word].reverse();
             }
         }
-        (_, value) => value.copy_from_slice(bytes),
+        (_, value) => copy(bytes, value),
     }
     Ok(Some(LENGTH_WORD + len))
+}
+
+fn copy(from: &[u8], mut to: &mut [u8]) {
+    in_steps(from, |step| {
+        let (piece, rest) = std::mem::take(&mut to).split_at_mut(step.len());
+        piece.copy_from_slice(step);
+        to = rest;
+    });
 }
 
 /// The bytes of the header at the start of `stream`.

@@ -9,16 +9,18 @@ use arrow::datatypes::{Decimal128Type, Field as ArrowField, Metadata, Schema};
 use arrow::ipc::convert::metadata_to_fb;
 use arrow::ipc::writer::StreamEncoder;
 use arrow::ipc::{
-    Block, BodyCompressionBuilder, Buffer as BufferPlace, FieldNode, MessageBuilder, MessageHeader,
-    RecordBatchBuilder, root_as_message,
+    Block, BodyCompressionBuilder, BodyCompressionMethod, Buffer as BufferPlace, CompressionType, FieldNode,
+    MessageBuilder, MessageHeader, RecordBatchBuilder, root_as_message,
 };
 use flatbuffers::FlatBufferBuilder;
 use serde::{Deserialize, Serialize};
 
+use super::super::compress::Compressor;
 use super::super::precision::decimal_digits;
 use super::super::{EncodeError, Result, invalid};
 use super::BufferCodec;
-use super::column::Column;
+use super::body::compressed;
+use super::column::{Column, KEPT_BYTES};
 use super::file::frame;
 use super::stats::{ColumnBounds, KEY, has_bounds};
 use crate::types::{Field, Kind, Lane, Shapes};
@@ -33,6 +35,9 @@ pub struct BatchWriter {
     /// By shape slot: the largest magnitude of the numerics in this record batch.
     largest: BTreeMap<usize, u128>,
     encoder: StreamEncoder,
+    codec: BufferCodec,
+    /// `None` where buffers are not compressed. arrow's encoder does not do that in steps.
+    compressor: Option<Compressor>,
     /// Rows of a file without columns.
     bare_rows: usize,
 }
@@ -47,7 +52,7 @@ impl BatchWriter {
         stated: &[bool],
     ) -> Result<BatchWriter> {
         let empty = Schema::empty();
-        let mut encoder = StreamEncoder::try_new_with_options(&empty, codec.options()?)?;
+        let mut encoder = StreamEncoder::try_new_with_options(&empty, BufferCodec::None.options()?)?;
         // The schema comes out before the first record batch, and is not of use here.
         encoder.encode(&RecordBatch::new_empty(Arc::new(empty)))?;
         let bounds = |(field, &stated): (&Field, &bool)| {
@@ -61,6 +66,8 @@ impl BatchWriter {
             fields: fields.to_vec(),
             largest: BTreeMap::new(),
             encoder,
+            codec,
+            compressor: codec.compressor()?,
             bare_rows: 0,
         })
     }
@@ -118,9 +125,21 @@ impl BatchWriter {
         let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
         let batch = RecordBatch::try_new_with_options(schema, arrays, &options)?;
-        let (metadata, body) = split_message(self.encoder.encode(&batch)?)?;
-        let header = frame(&with_custom_metadata(&metadata, &self.stated_bounds())?, 0);
-        let arrays = batch.columns().to_vec();
+        let (metadata, mut body) = split_message(self.encoder.encode(&batch)?)?;
+        let mut arrays = batch.columns().to_vec();
+        drop(batch);
+        let mut places = places_of(&metadata)?;
+        if let Some(compressor) = &mut self.compressor {
+            // Held only here, a buffer goes once it is compressed.
+            if arrays.iter().any(|array| array.get_buffer_memory_size() > KEPT_BYTES) {
+                arrays.clear();
+            }
+            body = compressed(body, &mut places, compressor)?;
+        }
+        let body_len = body.iter().map(|buffer| buffer.len()).sum::<usize>();
+        let codec = self.codec.compression_type();
+        let message = with_custom_metadata(&metadata, &places, body_len, codec, &self.stated_bounds())?;
+        let header = frame(&message, 0);
         Ok(EncodedBatch { rows, header, body, digits: self.take_digits(), arrays })
     }
 
@@ -196,20 +215,33 @@ fn split_message(encoded: Vec<Buffer>) -> Result<(Buffer, Vec<Buffer>)> {
     }
 }
 
-/// A record batch's message again, with metadata, which arrow's encoder has no place for.
-fn with_custom_metadata(message: &[u8], metadata: &Metadata) -> Result<Vec<u8>> {
+/// Where a record batch's buffers lie in its body.
+fn places_of(message: &[u8]) -> Result<Vec<BufferPlace>> {
+    let message = root_as_message(message).map_err(flatbuffer)?;
+    let Some(batch) = message.header_as_record_batch() else { return invalid("not a record batch") };
+    Ok(batch.buffers().into_iter().flatten().copied().collect())
+}
+
+/// A record batch's message again, with its buffers in other places, and with metadata, which arrow's encoder has no
+/// place for.
+fn with_custom_metadata(
+    message: &[u8],
+    places: &[BufferPlace],
+    body_len: usize,
+    codec: Option<CompressionType>,
+    metadata: &Metadata,
+) -> Result<Vec<u8>> {
     let message = root_as_message(message).map_err(flatbuffer)?;
     let Some(batch) = message.header_as_record_batch() else { return invalid("not a record batch") };
     let mut fbb = FlatBufferBuilder::new();
     let metadata = (!metadata.is_empty()).then(|| metadata_to_fb(&mut fbb, metadata));
     let nodes: Vec<FieldNode> = batch.nodes().into_iter().flatten().copied().collect();
     let nodes = fbb.create_vector(&nodes);
-    let buffers: Vec<BufferPlace> = batch.buffers().into_iter().flatten().copied().collect();
-    let buffers = fbb.create_vector(&buffers);
-    let compression = batch.compression().map(|compression| {
+    let buffers = fbb.create_vector(places);
+    let compression = codec.map(|codec| {
         let mut builder = BodyCompressionBuilder::new(&mut fbb);
-        builder.add_codec(compression.codec());
-        builder.add_method(compression.method());
+        builder.add_codec(codec);
+        builder.add_method(BodyCompressionMethod::BUFFER);
         builder.finish()
     });
     let mut builder = RecordBatchBuilder::new(&mut fbb);
@@ -224,7 +256,7 @@ fn with_custom_metadata(message: &[u8], metadata: &Metadata) -> Result<Vec<u8>> 
     builder.add_version(message.version());
     builder.add_header_type(MessageHeader::RecordBatch);
     builder.add_header(header.as_union_value());
-    builder.add_bodyLength(message.bodyLength());
+    builder.add_bodyLength(body_len as i64);
     if let Some(metadata) = metadata {
         builder.add_custom_metadata(metadata);
     }
@@ -297,6 +329,14 @@ impl BatchMeta {
         serde_json::from_slice(bytes).map_err(json)
     }
 
+    /// Raises the digits of each slot to those of this record batch.
+    pub fn add_digits(&self, all: &mut BTreeMap<usize, u16>) {
+        for &(slot, digits) in &self.digits {
+            let known = all.entry(slot).or_default();
+            *known = digits.max(*known);
+        }
+    }
+
     pub fn block(&self) -> Block {
         Block::new(self.offset, self.header_len, self.body_len)
     }
@@ -306,23 +346,22 @@ fn json(e: serde_json::Error) -> EncodeError {
     EncodeError::Invalid(e.to_string())
 }
 
-/// `shapes` with each numeric's digits as few as the record batches' values need.
-pub fn exact_shapes(fields: &[Field], shapes: &Shapes, batches: &[BatchMeta]) -> Shapes {
+/// `shapes` with each numeric's digits as few as the record batches' values need, which have so many by slot.
+pub fn exact_shapes(fields: &[Field], shapes: &Shapes, digits: &BTreeMap<usize, u16>) -> Shapes {
     let mut exact = shapes.clone();
-    fields.iter().for_each(|field| narrow(&field.kind, shapes, batches, &mut exact));
+    fields.iter().for_each(|field| narrow(&field.kind, shapes, digits, &mut exact));
     exact
 }
 
-fn narrow(kind: &Kind, shapes: &Shapes, batches: &[BatchMeta], exact: &mut Shapes) {
+fn narrow(kind: &Kind, shapes: &Shapes, digits: &BTreeMap<usize, u16>, exact: &mut Shapes) {
     match kind {
         _ if kind.nested_as_text(shapes) => {}
-        Kind::List { element, .. } => narrow(&element.kind, shapes, batches, exact),
+        Kind::List { element, .. } => narrow(&element.kind, shapes, digits, exact),
         Kind::Struct { fields } => {
-            fields.iter().for_each(|field| narrow(&field.kind, shapes, batches, exact));
+            fields.iter().for_each(|field| narrow(&field.kind, shapes, digits, exact));
         }
         Kind::Numeric { slot } if shapes.get(*slot).decimal().is_some() => {
-            let of_slot = batches.iter().flat_map(|batch| &batch.digits).filter(|(of, _)| of == slot);
-            let digits = of_slot.map(|(_, digits)| *digits).max().unwrap_or(0);
+            let digits = digits.get(slot).copied().unwrap_or(0);
             let mut shape = shapes.get(*slot);
             shape.whole = digits.saturating_sub(shape.scale);
             exact.set(*slot, shape);

@@ -86,8 +86,14 @@ impl Built {
     }
 }
 
+/// Larger buffers than these are not kept for the next record batch: they are those of large values.
+pub const KEPT_BYTES: usize = 64 << 20;
+
 /// Takes a buffer's memory, if nobody else has a part of it.
 fn reuse<T: ArrowNativeType>(into: &mut Vec<T>, buffer: Buffer) {
+    if buffer.len() > KEPT_BYTES {
+        return;
+    }
     if let (true, Ok(mut memory)) = (into.is_empty(), buffer.into_vec::<T>()) {
         memory.clear();
         *into = memory;

@@ -19,8 +19,10 @@ use arrow::ipc::writer::IpcWriteOptions;
 
 use super::Result;
 use super::codec::{CodecError, name_and_level, parse_level, without_level};
+use super::compress::Compressor;
 
 mod batch;
+mod body;
 mod column;
 pub mod file;
 mod stats;
@@ -58,12 +60,26 @@ impl BufferCodec {
         }
     }
 
+    /// `None` where the buffers stay as they are.
+    fn compressor(self) -> Result<Option<Compressor>> {
+        Ok(match self {
+            BufferCodec::None => None,
+            BufferCodec::Lz4 => Some(Compressor::Lz4Frame),
+            BufferCodec::Zstd(level) => Some(Compressor::zstd(level)?),
+        })
+    }
+
+    fn compression_type(self) -> Option<CompressionType> {
+        match self {
+            BufferCodec::None => None,
+            BufferCodec::Lz4 => Some(CompressionType::LZ4_FRAME),
+            BufferCodec::Zstd(_) => Some(CompressionType::ZSTD),
+        }
+    }
+
     pub(crate) fn options(self) -> Result<IpcWriteOptions> {
-        let (codec, level) = match self {
-            BufferCodec::None => (None, None),
-            BufferCodec::Lz4 => (Some(CompressionType::LZ4_FRAME), None),
-            BufferCodec::Zstd(level) => (Some(CompressionType::ZSTD), Some(level)),
-        };
-        Ok(IpcWriteOptions::default().try_with_compression(codec)?.try_with_compression_level(level)?)
+        let level = if let BufferCodec::Zstd(level) = self { Some(level) } else { None };
+        let options = IpcWriteOptions::default().try_with_compression(self.compression_type())?;
+        Ok(options.try_with_compression_level(level)?)
     }
 }

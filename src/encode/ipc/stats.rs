@@ -77,7 +77,7 @@ impl ColumnBounds {
             Values::Bytes(cells) if cells.is_empty() => Range::Empty,
             Values::Bytes(cells) if cells.iter().all(|cell| cell.len() < 16) => short_texts(cells, arena),
             Values::Bytes(cells) => match extremes(cells.iter().map(|&cell| (cell, arena))) {
-                Some((min, max)) => Range::Texts(min.to_vec(), max.to_vec()),
+                Some((min, max)) => Range::Texts(beginning(min), beginning(max)),
                 None => Range::Empty,
             },
         });
@@ -126,6 +126,11 @@ fn short_texts(cells: &[Cell], arena: &[u8]) -> Range {
     let (min, max) = ranks.fold((u128::MAX, 0), |(min, max), rank| (rank.min(min), rank.max(max)));
     let text = |rank: u128| rank.to_be_bytes()[..rank as usize & 0xF].to_vec();
     Range::Texts(text(min), text(max))
+}
+
+/// All that is looked at of a text, which may be large: what is cut, and a character behind it.
+fn beginning(text: &[u8]) -> Vec<u8> {
+    text[..text.len().min(2 * TEXT_BYTES)].to_vec()
 }
 
 fn floats(values: impl Iterator<Item = f64>) -> Range {

@@ -1,5 +1,6 @@
 //! Whole files, written by this module and read back by arrow's own reader.
 
+use std::collections::BTreeMap;
 use std::io::Cursor;
 use std::sync::Arc;
 
@@ -38,7 +39,9 @@ pub fn assemble(fields: &[Field], shapes: &Shapes, batches: Vec<EncodedBatch>) -
         assert_eq!((file.len() - before) as u64, batch.len());
     }
     metas.reverse();
-    let exact = exact_shapes(fields, shapes, &metas);
+    let mut digits = BTreeMap::new();
+    metas.iter().for_each(|meta| meta.add_digits(&mut digits));
+    let exact = exact_shapes(fields, shapes, &digits);
     let header = file::header(&schema(fields, &exact));
     file[..header.len()].copy_from_slice(&header);
     file.extend_from_slice(

@@ -1,0 +1,263 @@
+//! The compression of pages and buffers. Large ones are compressed in steps, between which a cancel is looked for;
+//! the slower the codec, the shorter they are.
+
+use std::io::{self, Write};
+
+use zstd::zstd_safe::zstd_sys::ZSTD_EndDirective;
+use zstd::zstd_safe::{CCtx, CParameter, InBuffer, OutBuffer, ResetDirective, get_error_name};
+
+use super::bits::put_varint;
+use super::codec::Codec;
+use super::lz4::Joiner;
+use super::{EncodeError, Result, invalid};
+use crate::interrupts::{STEP_BYTES, check};
+
+/// Snappy's blocks are compressed each by itself.
+const SNAPPY_BLOCK: usize = 1 << 16;
+const SNAPPY_STEP: usize = 64 * SNAPPY_BLOCK;
+/// Larger than any other page, so that only those of large values lose the matches from one step into the next.
+const LZ4_STEP: usize = 8 << 20;
+const GZIP_STEP: usize = 256 << 10;
+const BROTLI_STEP: usize = 256 << 10;
+
+/// parquet's own writer has the same window.
+const BROTLI_WINDOW: i32 = 22;
+/// From this quality on, what is searched at once is as small as the format's encoder can: a step takes as long.
+const BROTLI_SLOW: u32 = 10;
+const BROTLI_SLOW_BLOCK: i32 = 16;
+
+/// RFC 8878, 3.1.1.1.2, recommends decoders to support windows of 8 MB, and there are readers of Parquet that do
+/// not support larger ones.
+const ZSTD_WINDOW: u32 = 23;
+/// The format's largest block, which the encoder works on at once.
+const ZSTD_BLOCK: usize = 128 << 10;
+
+/// Compresses pages. Contexts and tables are made once: a zstd context costs more than a small page.
+pub enum Compressor {
+    None,
+    Snappy(Box<snap::raw::Encoder>),
+    Gzip(u32),
+    Brotli(u32),
+    Lz4Raw(Joiner),
+    /// In LZ4's frame format, which Arrow has.
+    Lz4Frame,
+    Zstd {
+        context: CCtx<'static>,
+        step: usize,
+    },
+}
+
+impl Compressor {
+    pub fn new(codec: Codec) -> Result<Compressor> {
+        Ok(match codec {
+            Codec::None => Compressor::None,
+            Codec::Snappy => Compressor::Snappy(Box::new(snap::raw::Encoder::new())),
+            Codec::Gzip(level) => Compressor::Gzip(level),
+            Codec::Brotli(level) => Compressor::Brotli(level),
+            Codec::Lz4Raw => Compressor::Lz4Raw(Joiner::new()),
+            Codec::Zstd(level) => Compressor::zstd(level)?,
+        })
+    }
+
+    pub fn zstd(level: i32) -> Result<Compressor> {
+        let mut context = CCtx::try_create().ok_or(EncodeError::OutOfMemory(0))?;
+        context.set_parameter(CParameter::CompressionLevel(level)).map_err(zstd_error)?;
+        if level > 19 {
+            context.set_parameter(CParameter::WindowLog(ZSTD_WINDOW)).map_err(zstd_error)?;
+        }
+        let step = match level {
+            ..=4 => 8 << 20,
+            5..=9 => 2 << 20,
+            10..=12 => 1 << 20,
+            _ => ZSTD_BLOCK,
+        };
+        Ok(Compressor::Zstd { context, step })
+    }
+
+    pub fn is_none(&self) -> bool {
+        matches!(self, Compressor::None)
+    }
+
+    /// Replaces `out` by the compressed `raw`.
+    pub fn compress(&mut self, raw: &[u8], out: &mut Vec<u8>) -> Result<()> {
+        out.clear();
+        self.append(&[], raw, out)
+    }
+
+    /// Appends `head` and `body`, compressed as one.
+    pub fn append(&mut self, head: &[u8], body: &[u8], out: &mut Vec<u8>) -> Result<()> {
+        let len = head.len() + body.len();
+        match self {
+            Compressor::None => {
+                room(out, len)?;
+                in_steps(head, body, STEP_BYTES, |step, _| {
+                    out.extend_from_slice(step);
+                    Ok(())
+                })
+            }
+            Compressor::Snappy(encoder) => {
+                put_varint(out, len as u64);
+                in_steps(head, body, SNAPPY_STEP, |step, _| append_snappy(encoder, step, out))
+            }
+            Compressor::Gzip(level) => {
+                let level = flate2::Compression::new(*level);
+                let mut encoder = flate2::write::GzEncoder::new(Growing::new(out), level);
+                in_steps(head, body, GZIP_STEP, |step, _| Ok(encoder.write_all(step)?))?;
+                encoder.finish()?;
+                Ok(())
+            }
+            Compressor::Brotli(level) => append_brotli(*level, head, body, out),
+            Compressor::Lz4Raw(joiner) => {
+                joiner.begin(out);
+                in_steps(head, body, LZ4_STEP, |step, last| joiner.append(step, last, out))
+            }
+            Compressor::Lz4Frame => {
+                let mut encoder = lz4_flex::frame::FrameEncoder::new(Growing::new(out));
+                in_steps(head, body, LZ4_STEP, |step, _| Ok(encoder.write_all(step)?))?;
+                encoder.finish().map_err(other)?;
+                Ok(())
+            }
+            Compressor::Zstd { context, step } => append_zstd(context, *step, head, body, out),
+        }
+    }
+}
+
+/// Hands on `head` and `body` in steps of so many bytes, and says which is the last. The check comes before each.
+fn in_steps(
+    head: &[u8],
+    body: &[u8],
+    size: usize,
+    mut each: impl FnMut(&[u8], bool) -> Result<()>,
+) -> Result<()> {
+    let (first, rest) = body.split_at(body.len().min(size - head.len()));
+    let joined;
+    let first = match head {
+        [] => first,
+        _ => {
+            joined = [head, first].concat();
+            &joined
+        }
+    };
+    check();
+    each(first, rest.is_empty())?;
+    let mut steps = rest.chunks(size).peekable();
+    while let Some(step) = steps.next() {
+        check();
+        each(step, steps.peek().is_none())?;
+    }
+    Ok(())
+}
+
+/// Appends the blocks of `step`, of which all but the last of a page are whole: those that the encoder would make of
+/// the page at once. It writes their length before them, where the page's is, which is put back.
+fn append_snappy(encoder: &mut snap::raw::Encoder, step: &[u8], out: &mut Vec<u8>) -> Result<()> {
+    let mut length = Vec::new();
+    put_varint(&mut length, step.len() as u64);
+    let Some(start) = out.len().checked_sub(length.len()) else {
+        return invalid("a page without its length");
+    };
+    length.copy_from_slice(&out[start..]);
+    let most = snap::raw::max_compress_len(step.len());
+    room(out, most)?;
+    out.resize(start + most, 0);
+    let len = encoder.compress(step, &mut out[start..]).map_err(other)?;
+    out[start..][..length.len()].copy_from_slice(&length);
+    out.truncate(start + len);
+    Ok(())
+}
+
+fn append_brotli(level: u32, head: &[u8], body: &[u8], out: &mut Vec<u8>) -> Result<()> {
+    let mut params = brotli::enc::BrotliEncoderParams { quality: level as i32, ..Default::default() };
+    params.lgwin = BROTLI_WINDOW;
+    let mut size = BROTLI_STEP;
+    if level >= BROTLI_SLOW {
+        params.lgblock = BROTLI_SLOW_BLOCK;
+        size = 1 << BROTLI_SLOW_BLOCK;
+    }
+    let mut encoder = brotli::CompressorWriter::with_params(Growing::new(out), 4096, &params);
+    in_steps(head, body, size, |step, _| Ok(encoder.write_all(step)?))?;
+    encoder.flush()?;
+    // Writes the end, and does not tell of an error.
+    match encoder.into_inner().failed {
+        Some(bytes) => Err(EncodeError::OutOfMemory(bytes)),
+        None => Ok(()),
+    }
+}
+
+fn append_zstd(
+    context: &mut CCtx<'static>,
+    size: usize,
+    head: &[u8],
+    body: &[u8],
+    out: &mut Vec<u8>,
+) -> Result<()> {
+    context.reset(ResetDirective::SessionOnly).map_err(zstd_error)?;
+    // Known beforehand, the length is in the frame, and the parameters suit it.
+    let len = (head.len() + body.len()) as u64;
+    context.set_pledged_src_size(Some(len)).map_err(zstd_error)?;
+    in_steps(head, body, size, |step, last| {
+        let mut input = InBuffer::around(step);
+        let end = if last { ZSTD_EndDirective::ZSTD_e_end } else { ZSTD_EndDirective::ZSTD_e_continue };
+        loop {
+            // With so much of it, what comes at once is compressed without another copy.
+            room(out, zstd::zstd_safe::compress_bound(step.len()))?;
+            let at = out.len();
+            let mut output = OutBuffer::around_pos(out, at);
+            let left = context.compress_stream2(&mut output, &mut input, end).map_err(zstd_error)?;
+            let all_read = input.pos() == step.len();
+            if all_read && (left == 0 || !last) {
+                return Ok(());
+            }
+            check();
+        }
+    })
+}
+
+/// An output that grows, or fails where `Vec` would abort the process.
+struct Growing<'a> {
+    out: &'a mut Vec<u8>,
+    /// Bytes that there was no room for.
+    failed: Option<usize>,
+}
+
+impl<'a> Growing<'a> {
+    fn new(out: &'a mut Vec<u8>) -> Growing<'a> {
+        Growing { out, failed: None }
+    }
+}
+
+impl Write for Growing<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if room(self.out, bytes.len()).is_err() {
+            self.failed = Some(bytes.len());
+            return Err(io::ErrorKind::OutOfMemory.into());
+        }
+        self.out.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Room for `more` bytes. It grows by a quarter: the system moves a large buffer without copying it.
+pub fn room(out: &mut Vec<u8>, more: usize) -> Result<()> {
+    if out.capacity() - out.len() >= more {
+        return Ok(());
+    }
+    let more = more.max(out.len() / 4);
+    out.try_reserve_exact(more).map_err(|_| EncodeError::OutOfMemory(more))
+}
+
+fn zstd_error(code: usize) -> EncodeError {
+    EncodeError::Io(io::Error::other(get_error_name(code)))
+}
+
+pub fn other(e: impl std::error::Error + Send + Sync + 'static) -> EncodeError {
+    EncodeError::Io(io::Error::other(e))
+}
+
+#[cfg(test)]
+#[path = "compress_tests.rs"]
+mod tests;

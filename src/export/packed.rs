@@ -1,0 +1,135 @@
+//! The metadata of row groups and record batches, many of which are alike: kept in compressed blocks, so that tens of
+//! thousands of them take little memory.
+
+use std::io;
+
+/// A block is compressed once it is as large.
+const BLOCK_BYTES: usize = 1 << 20;
+const LEVEL: i32 = 1;
+const LENGTH: usize = size_of::<u32>();
+
+/// Entries in the order in which they came.
+#[derive(Default)]
+pub struct Packed {
+    blocks: Vec<Block>,
+    /// Of the block that is not full yet: each entry behind its length.
+    open: Vec<u8>,
+    entries: usize,
+}
+
+struct Block {
+    /// The number of its first entry.
+    first: usize,
+    bytes: Vec<u8>,
+}
+
+impl Packed {
+    pub fn push(&mut self, entry: &[u8]) -> io::Result<()> {
+        let length = u32::try_from(entry.len()).map_err(io::Error::other)?;
+        if self.open.is_empty() {
+            self.blocks.push(Block { first: self.entries, bytes: Vec::new() });
+        }
+        self.open.extend_from_slice(&length.to_le_bytes());
+        self.open.extend_from_slice(entry);
+        self.entries += 1;
+        if self.open.len() >= BLOCK_BYTES { self.close() } else { Ok(()) }
+    }
+
+    /// Compresses what is left. Before it, the last entries cannot be read.
+    pub fn close(&mut self) -> io::Result<()> {
+        if let Some(block) = self.blocks.last_mut().filter(|_| !self.open.is_empty()) {
+            let mut head = (self.open.len() as u64).to_le_bytes().to_vec();
+            head.append(&mut zstd::bulk::compress(&self.open, LEVEL)?);
+            block.bytes = head;
+            self.open.clear();
+        }
+        Ok(())
+    }
+
+    /// Where each block begins among the entries, and how many bytes it has: for `from_bytes`.
+    pub fn table(&self) -> Vec<(usize, usize)> {
+        self.blocks.iter().map(|block| (block.first, block.bytes.len())).collect()
+    }
+
+    pub fn bytes(&self) -> impl Iterator<Item = &[u8]> {
+        self.blocks.iter().map(|block| &block.bytes[..])
+    }
+
+    /// `None` when the bytes are not as many as the table says.
+    pub fn from_bytes(table: &[(usize, usize)], mut bytes: &[u8]) -> Option<Packed> {
+        let mut packed = Packed::default();
+        for &(first, len) in table {
+            let (block, rest) = bytes.split_at_checked(len)?;
+            packed.blocks.push(Block { first, bytes: block.to_vec() });
+            bytes = rest;
+        }
+        bytes.is_empty().then_some(packed)
+    }
+}
+
+/// Reads entries; forwards, each block is unpacked once.
+pub struct Cursor<'p> {
+    packed: &'p Packed,
+    block: Option<usize>,
+    raw: Vec<u8>,
+    /// The entry that is next in the block, and where.
+    next: usize,
+    at: usize,
+}
+
+impl<'p> Cursor<'p> {
+    pub fn new(packed: &'p Packed) -> Cursor<'p> {
+        Cursor { packed, block: None, raw: Vec::new(), next: 0, at: 0 }
+    }
+
+    pub fn entry(&mut self, number: usize) -> io::Result<&[u8]> {
+        let after = self.packed.blocks.partition_point(|block| block.first <= number);
+        let index = after.checked_sub(1).ok_or_else(missing)?;
+        if self.block != Some(index) || number < self.next {
+            let block = &self.packed.blocks[index];
+            let (length, bytes) = block.bytes.split_first_chunk().ok_or_else(missing)?;
+            self.raw = zstd::bulk::decompress(bytes, u64::from_le_bytes(*length) as usize)?;
+            (self.block, self.next, self.at) = (Some(index), block.first, 0);
+        }
+        loop {
+            let rest = self.raw.get(self.at..).ok_or_else(missing)?;
+            let (length, _) = rest.split_first_chunk::<LENGTH>().ok_or_else(missing)?;
+            let start = self.at + LENGTH;
+            let end = start + u32::from_le_bytes(*length) as usize;
+            (self.next, self.at) = (self.next + 1, end);
+            if self.next > number {
+                return self.raw.get(start..end).ok_or_else(missing);
+            }
+        }
+    }
+}
+
+fn missing() -> io::Error {
+    io::Error::other("a part without its metadata")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(number: usize) -> Vec<u8> {
+        format!("metadata of number {number} ").repeat(number % 200).into_bytes()
+    }
+
+    #[test]
+    fn entries_come_back_in_any_order() {
+        let mut packed = Packed::default();
+        (0..2000).for_each(|number| packed.push(&entry(number)).unwrap());
+        packed.close().unwrap();
+        let bytes: Vec<u8> = packed.bytes().flatten().copied().collect();
+        assert!(packed.table().len() > 3 && bytes.len() < 1 << 20);
+        let read = Packed::from_bytes(&packed.table(), &bytes).unwrap();
+        let mut cursor = Cursor::new(&read);
+        for number in (0..2000).chain([5, 5, 1999, 3, 0]) {
+            assert_eq!(cursor.entry(number).unwrap(), entry(number));
+        }
+        assert!(cursor.entry(2000).is_err());
+        assert!(Packed::from_bytes(&packed.table(), &bytes[1..]).is_none());
+        assert!(Cursor::new(&Packed::default()).entry(0).is_err());
+    }
+}
