@@ -4,6 +4,7 @@ pub mod decode;
 pub mod encode;
 pub mod fdw;
 pub mod gpu;
+pub mod memory;
 pub mod slot;
 pub mod types;
 pub mod vcf;
@@ -36,6 +37,8 @@ pgrx::pg_module_magic!(name, version);
 #[pgrx::pg_guard]
 pub extern "C-unwind" fn _PG_init() {
     pg::error::leave_out_backtraces();
+    pg::memory::arm();
+    pg::xact::register();
     pg::guc::register();
     pg::bgworker::register();
     pg::parallel::set_worker_body(export::worker_body);

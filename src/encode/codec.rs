@@ -6,6 +6,7 @@ use std::io::Write;
 use parquet::basic::{BrotliLevel, Compression, GzipLevel, ZstdLevel};
 
 use super::{EncodeError, Result, reserve};
+use crate::memory::headroom;
 
 /// What `Codec::parse` takes, for error messages.
 pub const CODECS: &str = "zstd[:1-22], snappy, gzip[:0-9], brotli[:0-11], lz4_raw, none";
@@ -60,6 +61,18 @@ impl Codec {
             "lz4_raw" => without_level("lz4_raw", level, Codec::Lz4Raw),
             "none" => without_level("none", level, Codec::None),
             _ => Err(CodecError::Unknown { name, allowed: CODECS }),
+        }
+    }
+
+    /// Memory that compressing needs beside the page, about: the crates know no failure. zstd reports its own, but for
+    /// a context of some kB.
+    pub(super) fn memory(self) -> usize {
+        const MB: usize = 1 << 20;
+        match self {
+            Codec::None | Codec::Snappy | Codec::Lz4Raw | Codec::Gzip(_) | Codec::Zstd(_) => MB,
+            // A window of 4 MB, and the search trees of the higher levels.
+            Codec::Brotli(..5) => 16 * MB,
+            Codec::Brotli(_) => 64 * MB,
         }
     }
 
@@ -122,6 +135,7 @@ pub(super) enum Compressor {
 
 impl Compressor {
     pub fn new(codec: Codec) -> Result<Compressor> {
+        headroom(codec.memory())?;
         Ok(match codec {
             Codec::None => Compressor::None,
             Codec::Snappy => Compressor::Snappy(Box::new(snap::raw::Encoder::new())),
@@ -136,6 +150,11 @@ impl Compressor {
     /// Replaces `out` by the compressed `raw`.
     pub fn compress(&mut self, raw: &[u8], out: &mut Vec<u8>) -> Result<()> {
         out.clear();
+        match self {
+            Compressor::Gzip(level) => headroom(Codec::Gzip(*level).memory())?,
+            Compressor::Brotli(level) => headroom(Codec::Brotli(*level).memory())?,
+            _ => {}
+        }
         match self {
             Compressor::None => {
                 reserve(out, raw.len())?;

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, ListArray, StructArray};
 use arrow::datatypes::{DataType, Decimal128Type, Field as ArrowField, Schema};
 use parquet::arrow::arrow_writer::{ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves};
-use parquet::basic::Compression;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesPtr};
 use parquet::file::statistics::{Statistics, ValueStatistics};
 use parquet::file::writer::SerializedFileWriter;
@@ -13,7 +12,8 @@ use parquet::schema::types::{ColumnDescPtr, Type, TypePtr};
 
 use super::checksums::with_checksums;
 use super::chunk::{EncodedChunk, PAGE_BYTES, PAGE_ROWS};
-use super::{Result, invalid};
+use super::{Codec, Result, invalid};
+use crate::memory::headroom;
 
 /// The writer of one nested column: one column chunk per leaf.
 pub struct NestedColumn {
@@ -22,13 +22,15 @@ pub struct NestedColumn {
     field: ArrowField,
     properties: WriterPropertiesPtr,
     writers: Vec<ArrowColumnWriter>,
+    /// Memory that its compressor needs, about.
+    compressor: usize,
 }
 
 impl NestedColumn {
     /// `column` is the column's type in the file's schema.
-    pub fn new(column: &TypePtr, field: &ArrowField, codec: Compression) -> Result<NestedColumn> {
+    pub fn new(column: &TypePtr, field: &ArrowField, codec: Codec) -> Result<NestedColumn> {
         let properties = WriterProperties::builder()
-            .set_compression(codec)
+            .set_compression(codec.compression()?)
             .set_statistics_enabled(EnabledStatistics::Page)
             .set_data_page_size_limit(PAGE_BYTES)
             .set_data_page_row_count_limit(PAGE_ROWS)
@@ -39,6 +41,7 @@ impl NestedColumn {
             field: field.clone().with_data_type(widened(field.data_type())),
             properties: Arc::new(properties),
             writers: Vec::new(),
+            compressor: codec.memory(),
         };
         nested.writers = nested.new_writers()?;
         Ok(nested)
@@ -52,6 +55,7 @@ impl NestedColumn {
     }
 
     pub fn append(&mut self, array: &ArrayRef) -> Result<()> {
+        headroom(self.compressor)?;
         let array = widen(array)?;
         let leaves = compute_leaves(&self.field, &array)?;
         if leaves.len() != self.writers.len() {
@@ -69,10 +73,13 @@ impl NestedColumn {
 
     /// Closes the chunks and starts the next. `columns` are the leaves in the file's schema.
     pub fn finish(&mut self, columns: &[ColumnDescPtr]) -> Result<Vec<EncodedChunk>> {
+        let memory = self.memory();
+        headroom(memory + self.compressor)?;
         let fresh = self.new_writers()?;
         let writers = std::mem::replace(&mut self.writers, fresh);
         // Only parquet itself can put an ArrowColumnChunk's pages in order, and only into a file.
         let mut bytes = Vec::new();
+        super::reserve(&mut bytes, memory)?;
         let mut file = SerializedFileWriter::new(&mut bytes, self.root.clone(), self.properties.clone())?;
         let mut row_group = file.next_row_group()?;
         for writer in writers {

@@ -64,7 +64,7 @@ impl RowGroupWriter {
                 Some(physical) => Encoder::Flat(Box::new(FlatColumn::new(field, physical, options))),
                 None => {
                     let arrow = schema.arrow().field(index);
-                    Encoder::Nested(Box::new(NestedColumn::new(root, arrow, codec)?))
+                    Encoder::Nested(Box::new(NestedColumn::new(root, arrow, options.codec)?))
                 }
             };
             let end = (leaf..descr.num_columns())

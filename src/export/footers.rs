@@ -9,6 +9,7 @@ use super::sink::encode_error;
 use crate::encode::footer::{CREATED_BY, MAGIC, write_footer};
 use crate::encode::ipc::{self, BatchMeta, file};
 use crate::encode::{self, FileSchema, RowGroupMeta, exact_shapes};
+use crate::memory::room_for;
 use crate::pg::error::{Result, internal};
 use crate::plan::{Format, Job};
 use crate::publish::{Append, Staged, Writer};
@@ -129,6 +130,8 @@ pub fn finish(job: &Job, format: &Format, report: Report, staged: &Staged) -> Re
 fn finish_files<E: Ends>(job: &Job, report: Report, staged: &Staged) -> Result<Vec<Finished>> {
     let mut parts = report.parts;
     parts.sort_by_key(|part| (part.chunk, part.sequence));
+    // Decoded, and encoded again, by what knows no failure.
+    room_for(16 * parts.iter().map(|part| part.metadata.len()).sum::<usize>())?;
     let metas = parts.iter().map(|part| E::decode(&part.metadata)).collect::<encode::Result<Vec<_>>>();
     let metas = metas.map_err(encode_error)?;
     let ends = E::new(job, &metas)?;

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::memory::{copy, reserve};
 use crate::pg::error::{Result, internal};
 use crate::scan::{Scanned, Tally};
 
@@ -51,6 +52,7 @@ impl Report {
     pub fn to_message(&self) -> Result<Vec<u8>> {
         let head = serde_json::to_vec(self).map_err(|cause| internal(cause.to_string()))?;
         let mut message = (head.len() as u64).to_le_bytes().to_vec();
+        reserve(&mut message, head.len() + self.parts.iter().map(|part| part.metadata.len()).sum::<usize>())?;
         message.extend_from_slice(&head);
         self.parts.iter().for_each(|part| message.extend_from_slice(&part.metadata));
         Ok(message)
@@ -64,7 +66,7 @@ impl Report {
         let mut report: Report = serde_json::from_slice(head).map_err(|cause| internal(cause.to_string()))?;
         for part in &mut report.parts {
             let (metadata, after) = rest.split_at_checked(part.metadata_bytes).ok_or_else(short)?;
-            part.metadata = metadata.to_vec();
+            part.metadata = copy(metadata)?;
             rest = after;
         }
         Ok(report)

@@ -10,6 +10,7 @@ use std::os::fd::{AsRawFd, FromRawFd};
 use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 
+use crate::memory;
 use crate::pg::bgworker;
 
 /// How long a child may take to end when it is asked to.
@@ -175,6 +176,9 @@ fn settle_in(parent: i32, title: &CStr, keep: &[i32], pipe: i32) {
         libc::signal(libc::SIGPIPE, libc::SIG_IGN);
         libc::prctl(libc::PR_SET_NAME, c"pg_strata gpu".as_ptr());
     }
+    // The process is none of the server's: its end by SIGABRT, as by a driver's fault, harms nobody, and what it had to
+    // do is done on the CPU.
+    memory::disarm();
     bgworker::leave_server(title);
     close_others(keep, pipe);
     // SAFETY: the empty set.

@@ -21,7 +21,11 @@ use super::BufferCodec;
 use super::column::Column;
 use super::file::frame;
 use super::stats::{ColumnBounds, KEY, has_bounds};
+use crate::memory::headroom;
 use crate::types::{Field, Kind, Lane, Shapes};
+
+/// What a compression context takes, about.
+const CONTEXT_BYTES: usize = 4 << 20;
 
 /// Encodes the rows of one record batch after the other.
 pub struct BatchWriter {
@@ -33,6 +37,7 @@ pub struct BatchWriter {
     /// By shape slot: the largest magnitude of the numerics in this record batch.
     largest: BTreeMap<usize, u128>,
     encoder: StreamEncoder,
+    compresses: bool,
     /// Rows of a file without columns.
     bare_rows: usize,
 }
@@ -61,6 +66,7 @@ impl BatchWriter {
             fields: fields.to_vec(),
             largest: BTreeMap::new(),
             encoder,
+            compresses: codec != BufferCodec::None,
             bare_rows: 0,
         })
     }
@@ -113,6 +119,9 @@ impl BatchWriter {
             return invalid("the columns of a record batch differ in their number of rows");
         }
         self.bare_rows = 0;
+        if self.compresses {
+            headroom(self.buffered_bytes() + CONTEXT_BYTES)?;
+        }
         let arrays = self.columns.iter_mut().map(Column::finish).collect::<Result<Vec<_>>>()?;
         let fields = arrays.iter().map(|array| ArrowField::new("", array.data_type().clone(), true));
         let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
