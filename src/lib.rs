@@ -5,6 +5,7 @@ pub mod encode;
 pub mod fdw;
 pub mod gpu;
 pub mod interrupts;
+pub mod memory;
 pub mod slot;
 pub mod types;
 pub mod vcf;
@@ -38,6 +39,8 @@ pgrx::pg_module_magic!(name, version);
 pub extern "C-unwind" fn _PG_init() {
     pg::error::leave_out_backtraces();
     interrupts::set_check(pg::check_for_interrupts);
+    pg::memory::arm();
+    pg::xact::register();
     pg::guc::register();
     pg::bgworker::register();
     pg::parallel::set_worker_body(export::worker_body);

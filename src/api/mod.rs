@@ -19,6 +19,7 @@ use pgrx::prelude::*;
 
 use crate::encode::{Codec, CodecError};
 use crate::export::{self, Request, Subject, Wanted};
+use crate::memory::room_for;
 use crate::pg::encoding::{from_utf8, to_utf8};
 use crate::pg::error::{Code, Error, error};
 use crate::plan::{Format, ScanKind};
@@ -201,7 +202,10 @@ fn interval(time: Duration) -> Interval {
 const ALL_COLUMNS: &str = "Leave columns out to export all of them.";
 
 fn text(bytes: Option<&[u8]>) -> Result<Option<String>, Error> {
-    bytes.map(|bytes| to_utf8(bytes).map(Cow::into_owned)).transpose()
+    let Some(bytes) = bytes else { return Ok(None) };
+    // Queries may be long, and are copied some times on their way.
+    room_for(4 * bytes.len())?;
+    to_utf8(bytes).map(Cow::into_owned).map(Some)
 }
 
 fn invalid(message: String, hint: &str) -> Error {

@@ -67,6 +67,18 @@ impl Codec {
         matches!(self, Codec::Zstd(13..) | Codec::Brotli(10..))
     }
 
+    /// Memory that compressing needs beside the page, about: the crates know no failure. zstd reports its own, but for
+    /// a context of some kB.
+    pub(super) fn memory(self) -> usize {
+        const MB: usize = 1 << 20;
+        match self {
+            Codec::None | Codec::Snappy | Codec::Lz4Raw | Codec::Gzip(_) | Codec::Zstd(_) => MB,
+            // A window of 4 MB, and the search trees of the higher levels.
+            Codec::Brotli(..5) => 16 * MB,
+            Codec::Brotli(_) => 64 * MB,
+        }
+    }
+
     /// The codec as parquet names it.
     pub(super) fn compression(self) -> Result<Compression> {
         Ok(match self {

@@ -11,6 +11,7 @@ use super::codec::Codec;
 use super::lz4::Joiner;
 use super::{EncodeError, Result, invalid};
 use crate::interrupts::{STEP_BYTES, check};
+use crate::memory::{OutOfMemory, headroom, reserve_exact};
 
 /// Snappy's blocks are compressed each by itself.
 const SNAPPY_BLOCK: usize = 1 << 16;
@@ -49,6 +50,7 @@ pub enum Compressor {
 
 impl Compressor {
     pub fn new(codec: Codec) -> Result<Compressor> {
+        headroom(codec.memory())?;
         Ok(match codec {
             Codec::None => Compressor::None,
             Codec::Snappy => Compressor::Snappy(Box::new(snap::raw::Encoder::new())),
@@ -60,7 +62,7 @@ impl Compressor {
     }
 
     pub fn zstd(level: i32) -> Result<Compressor> {
-        let mut context = CCtx::try_create().ok_or(EncodeError::OutOfMemory(0))?;
+        let mut context = CCtx::try_create().ok_or(OutOfMemory(0))?;
         context.set_parameter(CParameter::CompressionLevel(level)).map_err(zstd_error)?;
         if level > 19 {
             context.set_parameter(CParameter::WindowLog(ZSTD_WINDOW)).map_err(zstd_error)?;
@@ -100,13 +102,17 @@ impl Compressor {
                 in_steps(head, body, SNAPPY_STEP, |step, _| append_snappy(encoder, step, out))
             }
             Compressor::Gzip(level) => {
+                headroom(Codec::Gzip(*level).memory())?;
                 let level = flate2::Compression::new(*level);
                 let mut encoder = flate2::write::GzEncoder::new(Growing::new(out), level);
                 in_steps(head, body, GZIP_STEP, |step, _| Ok(encoder.write_all(step)?))?;
                 encoder.finish()?;
                 Ok(())
             }
-            Compressor::Brotli(level) => append_brotli(*level, head, body, out),
+            Compressor::Brotli(level) => {
+                headroom(Codec::Brotli(*level).memory())?;
+                append_brotli(*level, head, body, out)
+            }
             Compressor::Lz4Raw(joiner) => {
                 joiner.begin(out);
                 in_steps(head, body, LZ4_STEP, |step, last| joiner.append(step, last, out))
@@ -179,7 +185,7 @@ fn append_brotli(level: u32, head: &[u8], body: &[u8], out: &mut Vec<u8>) -> Res
     encoder.flush()?;
     // Writes the end, and does not tell of an error.
     match encoder.into_inner().failed {
-        Some(bytes) => Err(EncodeError::OutOfMemory(bytes)),
+        Some(failed) => Err(failed),
         None => Ok(()),
     }
 }
@@ -216,8 +222,8 @@ fn append_zstd(
 /// An output that grows, or fails where `Vec` would abort the process.
 struct Growing<'a> {
     out: &'a mut Vec<u8>,
-    /// Bytes that there was no room for.
-    failed: Option<usize>,
+    /// Why it did not.
+    failed: Option<EncodeError>,
 }
 
 impl<'a> Growing<'a> {
@@ -228,8 +234,8 @@ impl<'a> Growing<'a> {
 
 impl Write for Growing<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if room(self.out, bytes.len()).is_err() {
-            self.failed = Some(bytes.len());
+        if let Err(failed) = room(self.out, bytes.len()) {
+            self.failed = Some(failed);
             return Err(io::ErrorKind::OutOfMemory.into());
         }
         self.out.extend_from_slice(bytes);
@@ -246,8 +252,7 @@ pub fn room(out: &mut Vec<u8>, more: usize) -> Result<()> {
     if out.capacity() - out.len() >= more {
         return Ok(());
     }
-    let more = more.max(out.len() / 4);
-    out.try_reserve_exact(more).map_err(|_| EncodeError::OutOfMemory(more))
+    Ok(reserve_exact(out, more.max(out.len() / 4))?)
 }
 
 fn zstd_error(code: usize) -> EncodeError {

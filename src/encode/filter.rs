@@ -6,6 +6,7 @@
 use parquet::bloom_filter::Sbbf;
 
 use super::Result;
+use crate::memory::headroom;
 use crate::types::{Kind, Lane, Values};
 
 /// Of a hundred values that are not there, one is not told from those that are.
@@ -36,6 +37,8 @@ impl Filter {
     }
 
     fn empty(&self) -> Result<Sbbf> {
+        // Ten bits for a value, up to the next power of two.
+        headroom(4 * self.rows)?;
         Ok(Sbbf::new_with_ndv_fpp(self.rows.max(1) as u64, FALSE_POSITIVES)?)
     }
 

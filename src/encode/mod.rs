@@ -14,6 +14,8 @@
 
 use std::fmt;
 
+use crate::memory::{OutOfMemory, reserve};
+
 mod adopt;
 pub(crate) mod bits;
 mod byte_dict;
@@ -82,8 +84,7 @@ pub enum EncodeError {
     Parquet(parquet::errors::ParquetError),
     Arrow(arrow::error::ArrowError),
     Io(std::io::Error),
-    /// A buffer of this many bytes could not be had.
-    OutOfMemory(usize),
+    OutOfMemory(OutOfMemory),
     /// What the caller handed in does not fit the schema, or the format cannot hold it.
     Invalid(String),
 }
@@ -96,7 +97,7 @@ impl fmt::Display for EncodeError {
             EncodeError::Parquet(e) => e.fmt(f),
             EncodeError::Arrow(e) => e.fmt(f),
             EncodeError::Io(e) => e.fmt(f),
-            EncodeError::OutOfMemory(bytes) => write!(f, "out of memory on a buffer of {bytes} bytes"),
+            EncodeError::OutOfMemory(e) => e.fmt(f),
             EncodeError::Invalid(what) => f.write_str(what),
         }
     }
@@ -122,11 +123,12 @@ impl From<std::io::Error> for EncodeError {
     }
 }
 
-fn invalid<T>(what: impl Into<String>) -> Result<T> {
-    Err(EncodeError::Invalid(what.into()))
+impl From<OutOfMemory> for EncodeError {
+    fn from(e: OutOfMemory) -> Self {
+        EncodeError::OutOfMemory(e)
+    }
 }
 
-/// Room for `more` elements, or an error where `Vec` would abort the process.
-fn reserve<T>(vec: &mut Vec<T>, more: usize) -> Result<()> {
-    vec.try_reserve(more).map_err(|_| EncodeError::OutOfMemory(more * size_of::<T>()))
+fn invalid<T>(what: impl Into<String>) -> Result<T> {
+    Err(EncodeError::Invalid(what.into()))
 }

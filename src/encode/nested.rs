@@ -5,7 +5,6 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, ListArray, StructArray};
 use arrow::datatypes::{DataType, Decimal128Type, Field as ArrowField, Schema};
 use parquet::arrow::arrow_writer::{ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves};
-use parquet::basic::Compression;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesPtr};
 use parquet::file::statistics::{Statistics, ValueStatistics};
 use parquet::file::writer::SerializedFileWriter;
@@ -15,6 +14,7 @@ use super::checksums::with_checksums;
 use super::chunk::{EncodedChunk, PAGE_BYTES, PAGE_ROWS, Scratch};
 use super::codec::Codec;
 use super::{Result, invalid};
+use crate::memory::headroom;
 
 /// The writer of one nested column: one column chunk per leaf.
 pub struct NestedColumn {
@@ -25,6 +25,8 @@ pub struct NestedColumn {
     /// The codec, where the pages are compressed here and not by parquet's writer.
     slow: Option<Compression>,
     writers: Vec<ArrowColumnWriter>,
+    /// Memory that its compressor needs, about.
+    compressor: usize,
 }
 
 impl NestedColumn {
@@ -45,6 +47,7 @@ impl NestedColumn {
             properties: Arc::new(properties),
             slow,
             writers: Vec::new(),
+            compressor: codec.memory(),
         };
         nested.writers = nested.new_writers()?;
         Ok(nested)
@@ -58,6 +61,7 @@ impl NestedColumn {
     }
 
     pub fn append(&mut self, array: &ArrayRef) -> Result<()> {
+        headroom(self.compressor)?;
         let array = widen(array)?;
         let leaves = compute_leaves(&self.field, &array)?;
         if leaves.len() != self.writers.len() {
@@ -75,10 +79,13 @@ impl NestedColumn {
 
     /// Closes the chunks and starts the next. `columns` are the leaves in the file's schema.
     pub fn finish(&mut self, columns: &[ColumnDescPtr], scratch: &mut Scratch) -> Result<Vec<EncodedChunk>> {
+        let memory = self.memory();
+        headroom(memory + self.compressor)?;
         let fresh = self.new_writers()?;
         let writers = std::mem::replace(&mut self.writers, fresh);
         // Only parquet itself can put an ArrowColumnChunk's pages in order, and only into a file.
         let mut bytes = Vec::new();
+        super::reserve(&mut bytes, memory)?;
         let mut file = SerializedFileWriter::new(&mut bytes, self.root.clone(), self.properties.clone())?;
         let mut row_group = file.next_row_group()?;
         for writer in writers {

@@ -5,9 +5,11 @@ use pgrx::pg_sys::Oid;
 use super::leader::{check_context, check_reading, choose_scan, choose_workers, new_job};
 use super::message::Part;
 use super::pass;
+use crate::memory::reserve;
 use crate::pg::access::check_file_role;
 use crate::pg::error::{Result, internal};
 use crate::pg::heap::BLOCK_SIZE;
+use crate::pg::memory;
 use crate::pg::progress::Progress;
 use crate::plan::chunks::{Chunks, Density};
 use crate::plan::{Output, ScanKind, columns, relation};
@@ -26,6 +28,10 @@ pub struct Dumped {
 
 /// Writes the table's rows to `path`, or counts the stream's bytes where there is none.
 pub fn dump(table: Oid, path: Option<&str>, workers: Option<usize>, overwrite: bool) -> Result<Dumped> {
+    memory::checked(|| dump_checked(table, path, workers, overwrite))
+}
+
+fn dump_checked(table: Oid, path: Option<&str>, workers: Option<usize>, overwrite: bool) -> Result<Dumped> {
     check_context()?;
     if path.is_some() {
         check_file_role()?;
@@ -77,6 +83,7 @@ fn assemble(mut parts: Vec<Part>, from: &std::path::Path, to: &std::path::Path) 
         let mut at = part.offset;
         while at < part.offset + part.bytes {
             let piece = COPY_BYTES.min((part.offset + part.bytes - at) as usize);
+            reserve(&mut buffer, piece)?;
             buffer.resize(piece, 0);
             from.read_at(&mut buffer, at)?;
             flush(&mut buffer)?;

@@ -17,6 +17,7 @@ use crate::pg::access::{check_file_role, check_row_security, check_select};
 use crate::pg::catalog::{self, Attribute};
 use crate::pg::error::{Code, Result, error, internal};
 use crate::pg::heap::BLOCK_SIZE;
+use crate::pg::memory;
 use crate::pg::parallel;
 use crate::pg::progress::Progress;
 use crate::pg::query::QueryRows;
@@ -80,6 +81,10 @@ pub struct Exported {
 }
 
 pub fn export(request: &Request) -> Result<Exported> {
+    memory::checked(|| export_checked(request))
+}
+
+fn export_checked(request: &Request) -> Result<Exported> {
     let began = Instant::now();
     check_context()?;
     check_file_role()?;

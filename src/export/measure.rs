@@ -10,6 +10,7 @@ use super::leader::{check_context, check_reading, choose_workers, new_job, run_p
 use super::sample;
 use crate::pg::error::Result;
 use crate::pg::heap::BLOCK_SIZE;
+use crate::pg::memory;
 use crate::pg::progress::Progress;
 use crate::pg::session::PinnedSettings;
 use crate::plan::chunks::Chunks;
@@ -33,6 +34,15 @@ pub struct Measured {
 }
 
 pub fn measure(
+    table: Oid,
+    scan: Option<ScanKind>,
+    workers: Option<usize>,
+    wanted: Wanted,
+) -> Result<Measured> {
+    memory::checked(|| measure_checked(table, scan, workers, wanted))
+}
+
+fn measure_checked(
     table: Oid,
     scan: Option<ScanKind>,
     workers: Option<usize>,

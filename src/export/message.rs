@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::packed::{Cursor, Packed};
+use crate::memory::reserve;
 use crate::pg::error::{Error, Result, internal};
 use crate::scan::{Scanned, Tally};
 
@@ -73,6 +74,8 @@ impl Report {
         self.table = self.metadata.first().map_or_else(Vec::new, Packed::table);
         let head = serde_json::to_vec(&self).map_err(|cause| internal(cause.to_string()))?;
         let mut message = (head.len() as u64).to_le_bytes().to_vec();
+        let metadata = self.metadata.iter().flat_map(Packed::bytes).map(|block| block.len()).sum::<usize>();
+        reserve(&mut message, head.len() + metadata)?;
         message.extend_from_slice(&head);
         self.metadata.iter().flat_map(Packed::bytes).for_each(|block| message.extend_from_slice(block));
         Ok(message)

@@ -7,7 +7,8 @@ use super::shared::Shared;
 use super::sink::ChunkSink;
 use crate::pg::error::{Result, internal};
 use crate::pg::heap::BLOCK_SIZE;
-use crate::pg::parallel::Workers;
+use crate::pg::memory;
+use crate::pg::parallel::{self, Workers};
 use crate::pg::progress::Progress;
 use crate::pg::session::Utf8Client;
 use crate::plan::{Job, Output};
@@ -27,15 +28,21 @@ pub struct Passed {
 /// Runs the job with up to `workers` workers. Each file's first `head` bytes are left to the leader.
 pub fn run(job: &Job, workers: usize, head: u64, progress: &Progress) -> Result<Passed> {
     let words = Shared::words(job.shapes.len(), job.files.len().max(1));
-    if workers == 0 {
-        let memory: Vec<AtomicU64> = (0..words).map(|_| AtomicU64::new(0)).collect();
-        let shared = Shared::new(&memory, job.shapes.len());
-        reserve_heads(job, shared, head);
-        let report = process(job, shared, 0, Some(progress))?;
-        return conclude(job, shared, report, 0);
+    if workers > 0 {
+        let encoded = serde_json::to_vec(job).map_err(|cause| internal(cause.to_string()))?;
+        let workers = parallel::with_room(workers, &encoded, words);
+        if workers > 0 {
+            return run_team(job, Workers::launch(workers, &encoded, words), head, progress);
+        }
     }
-    let encoded = serde_json::to_vec(job).map_err(|cause| internal(cause.to_string()))?;
-    let mut team = Workers::launch(workers, &encoded, words);
+    let memory: Vec<AtomicU64> = (0..words).map(|_| AtomicU64::new(0)).collect();
+    let shared = Shared::new(&memory, job.shapes.len());
+    reserve_heads(job, shared, head);
+    let report = process(job, shared, 0, Some(progress))?;
+    conclude(job, shared, report, 0)
+}
+
+fn run_team(job: &Job, mut team: Workers, head: u64, progress: &Progress) -> Result<Passed> {
     reserve_heads(job, Shared::new(team.shared(), job.shapes.len()), head);
     let started = team.start();
     let shared = Shared::new(team.shared(), job.shapes.len());
@@ -109,7 +116,9 @@ fn process(job: &Job, shared: Shared, number: usize, progress: Option<&Progress>
 
 /// The body of a parallel worker, registered at load.
 pub fn worker_body(job: &[u8], words: &[AtomicU64], number: usize) -> Result<Vec<u8>> {
-    let job: Job = serde_json::from_slice(job).map_err(|cause| internal(cause.to_string()))?;
-    let shared = Shared::new(words, job.shapes.len());
-    process(&job, shared, number, None)?.to_message()
+    memory::checked(|| {
+        let job: Job = serde_json::from_slice(job).map_err(|cause| internal(cause.to_string()))?;
+        let shared = Shared::new(words, job.shapes.len());
+        process(&job, shared, number, None)?.to_message()
+    })
 }

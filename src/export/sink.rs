@@ -7,7 +7,8 @@ use crate::decode::{NestedBuilder, decode_lane};
 use crate::encode::footer::MAX_ROW_GROUPS;
 use crate::encode::ipc::{BatchWriter, BufferCodec};
 use crate::encode::{Codec, EncodeError, EncodedGroup, FileSchema, GroupWriter, Options, RowGroupWriter};
-use crate::pg::error::{Code, Error, Result, error, internal};
+use crate::memory::{reserve, room_for};
+use crate::pg::error::{Code, Error, Result, error, internal, lack_of_memory};
 use crate::plan::{Format, Job, Output};
 use crate::publish::Writer;
 use crate::scan::{COLUMN_BYTES, Encoded, RowValues, Rows, Sink, value_error};
@@ -152,7 +153,7 @@ impl Sink for ChunkSink<'_> {
             let columns = match &mut self.body {
                 Body::Survey(shapes) => return survey(self.job, shapes, &mut rows),
                 Body::Dropped(lane) => {
-                    return match drop_rows(self.job, lane, &mut rows) {
+                    return match drop_rows(self.job, lane, &mut rows)? {
                         Some((failed, column)) => self.refused(failed, &rows, column),
                         None => Ok(()),
                     };
@@ -182,6 +183,7 @@ impl Sink for ChunkSink<'_> {
             return self.put_stream(piece, count as u64);
         }
         if let Body::Stream { bytes, rows, .. } = &mut self.body {
+            reserve(bytes, piece.len())?;
             bytes.extend_from_slice(piece);
             *rows += count as u64;
             if bytes.len() >= STREAM_BYTES {
@@ -335,6 +337,7 @@ pub(super) fn append_cells(
     lane: &mut Lane,
 ) -> Result<std::result::Result<(), ValueError>> {
     if field.kind.physical(shapes).is_none() {
+        room_for_nested(cells)?;
         let mut builder = NestedBuilder::new(field, shapes);
         if let Err(failed) = builder.append(cells, arena) {
             return Ok(Err(failed));
@@ -349,20 +352,32 @@ pub(super) fn append_cells(
     Ok(Ok(()))
 }
 
+/// Nested values grow as arrays of Arrow, which know no failure.
+fn room_for_nested(cells: &[Cell]) -> Result<()> {
+    let bytes: usize = cells.iter().map(|cell| cell.len()).sum();
+    Ok(room_for(NESTED_GROWTH * bytes)?)
+}
+
+/// A buffer that doubles lies there twice meanwhile, here and in the encoder.
+const NESTED_GROWTH: usize = 6;
+
 /// Decodes the rows, unless a device has, and drops what comes of them. A value that is refused is told of.
-fn drop_rows(job: &Job, lane: &mut Lane, rows: &mut Rows) -> Option<(ValueError, usize)> {
-    let RowValues::Cells { cells, arena, repr } = &mut rows.values else { return None };
+fn drop_rows(job: &Job, lane: &mut Lane, rows: &mut Rows) -> Result<Option<(ValueError, usize)>> {
+    let RowValues::Cells { cells, arena, repr } = &mut rows.values else { return Ok(None) };
     for (column, plan) in job.columns.iter().enumerate() {
         let (kind, cells) = (&plan.field.kind, &cells[column][rows.range.clone()]);
         let decoded = match kind.physical(&job.shapes) {
-            None => NestedBuilder::new(&plan.field, &job.shapes).append(cells, arena),
+            None => {
+                room_for_nested(cells)?;
+                NestedBuilder::new(&plan.field, &job.shapes).append(cells, arena)
+            }
             Some(_) => decode_lane(kind, *repr, &job.shapes, cells, arena, lane),
         };
         if let Err(failed) = decoded {
-            return Some((failed, column));
+            return Ok(Some((failed, column)));
         }
     }
-    None
+    Ok(None)
 }
 
 /// Merges what the rows need into `shapes`.
@@ -380,7 +395,10 @@ pub fn survey(job: &Job, shapes: &mut Shapes, rows: &mut Rows) -> Result<()> {
             let cells = &all[column][range.clone()];
             let outcome = match plan.field.kind.physical(&job.shapes) {
                 None if plan.field.kind.physical(shapes).is_some() => break, // it is text from now on
-                None => NestedBuilder::new(&plan.field, shapes).append(cells, arena),
+                None => {
+                    room_for_nested(cells)?;
+                    NestedBuilder::new(&plan.field, shapes).append(cells, arena)
+                }
                 Some(_) => decode_lane(&plan.field.kind, *repr, shapes, cells, arena, &mut lane),
             };
             match outcome {
@@ -429,6 +447,12 @@ fn too_many_groups() -> Error {
 }
 
 pub fn encode_error(cause: EncodeError) -> Error {
-    error(Code::ERRCODE_INTERNAL_ERROR, format!("could not encode the rows: {cause}"))
-        .set_hint("Please report this with the table's definition.")
+    if let EncodeError::OutOfMemory(missing) = cause {
+        return missing.into();
+    }
+    let words = cause.to_string();
+    lack_of_memory(&words).unwrap_or_else(|| {
+        error(Code::ERRCODE_INTERNAL_ERROR, format!("could not encode the rows: {words}"))
+            .set_hint("Please report this with the table's definition.")
+    })
 }

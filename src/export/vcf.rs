@@ -8,8 +8,8 @@ use super::leader::check_context;
 use crate::encode::ipc::BufferCodec;
 use crate::pg::access::check_file_role;
 use crate::pg::encoding::in_message;
-use crate::pg::error::{Code, Error, Result, error, file_error};
-use crate::pg::{check_for_interrupts, foreign};
+use crate::pg::error::{Code, Error, Result, error, file_error, lack_of_memory};
+use crate::pg::{check_for_interrupts, foreign, memory};
 use crate::publish::{Target, Writer};
 use crate::vcf::{self, Cause, FileSink, Samples, VcfError};
 
@@ -23,6 +23,16 @@ pub struct Imported {
 
 /// Converts the VCF file at `from` to an Arrow file at `to`.
 pub fn import_vcf(
+    from: &str,
+    to: &str,
+    samples: Samples,
+    codec: BufferCodec,
+    overwrite: bool,
+) -> Result<Imported> {
+    memory::checked(|| import_checked(from, to, samples, codec, overwrite))
+}
+
+fn import_checked(
     from: &str,
     to: &str,
     samples: Samples,
@@ -70,10 +80,10 @@ fn failed(found: VcfError, from: &Path, to: &Path) -> Error {
         Cause::Io(cause) => file_error("read file", from, &cause),
         Cause::Sink(arrow::error::ArrowError::IoError(_, cause)) => file_error("write file", to, &cause),
         Cause::Sink(cause) => file_error("write file", to, &io::Error::other(cause)),
-        Cause::Invalid(cause) => {
+        Cause::Invalid(cause) => lack_of_memory(&cause).unwrap_or_else(|| {
             error(Code::ERRCODE_BAD_COPY_FILE_FORMAT, format!("\"{}\" is not a VCF file that can be read", from.display()))
                 .set_detail(in_message(format!("{at}{cause}.")))
                 .set_hint("The header must declare every INFO and FORMAT, and the values be of their types; bcftools can mend a file.")
-        }
+        }),
     }
 }

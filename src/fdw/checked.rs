@@ -1,9 +1,8 @@
 //! Parquet's pages, each looked at before the decoder makes room for what it claims.
 //!
-//! Memory that cannot be had ends the process, and the whole server with it: what a page claims is held against
-//! what it has first.
+//! The decoder takes what a page claims without asking whether it can be had: the claim is held against
+//! what the page has first, and against the memory that there is.
 
-use std::hint::black_box;
 use std::sync::Arc;
 
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReader, RowGroups, RowSelection};
@@ -17,6 +16,7 @@ use parquet::file::serialized_reader::SerializedPageReader;
 use parquet::schema::types::ColumnDescPtr;
 
 use super::thrift::{Checked, Reader};
+use crate::memory::headroom;
 
 /// One row group whose pages are checked.
 struct Group<T> {
@@ -249,10 +249,8 @@ impl<'a> Lengths<'a> {
 
 /// Checks that there is memory for so many values.
 fn check_room<V>(count: usize) -> Result<()> {
-    let mut room = Vec::<V>::new();
-    room.try_reserve_exact(count).map_err(|_| damaged("it claims more values than there is memory for"))?;
-    black_box(&room);
-    Ok(())
+    let room = headroom(count.saturating_mul(size_of::<V>()));
+    room.map_err(|_| damaged("it claims more values than there is memory for"))
 }
 
 fn too_short() -> ParquetError {

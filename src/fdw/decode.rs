@@ -10,16 +10,20 @@ use parquet::file::metadata::{
     ParquetMetaDataReader, RowGroupMetaData,
 };
 
-use super::error::{LeftOut, ReadError, Result, guarded};
+use super::error::{LeftOut, Problem, ReadError, Result, guarded};
 use super::footer;
 use super::lenient::Footer;
 use super::raw;
 use super::source::Source;
+use crate::memory::room_for;
 
 pub const PARQUET_MAGIC: &[u8] = b"PAR1";
 
 /// The footer's length and the closing magic bytes.
 const PARQUET_TRAILER: u64 = 8;
+
+/// Of a footer, how many times its length it takes in memory, about.
+const DECODED: usize = 8;
 
 /// A decoded footer.
 pub struct Parquet {
@@ -32,11 +36,15 @@ pub struct Parquet {
 pub fn read_parquet(source: &Source) -> Result<(Parquet, Vec<LeftOut>)> {
     let path = source.path();
     let footer = read_footer(source)?;
+    // The decoder knows no failure, and makes some times as much of it.
+    room_for(DECODED * footer.len())
+        .map_err(|missing| ReadError::new(path, Problem::OutOfMemory(missing.0)))?;
     let encrypted = footer::check(&footer).map_err(|why| ReadError::damaged(path, why))?;
     match guarded(path, || decode(&footer)) {
         Ok(parquet) if encrypted.is_empty() && has_all_columns(&parquet.metadata) => {
             Ok((parquet, Vec::new()))
         }
+        Err(error) if error.is_of_memory() => Err(error),
         strict => match decode_leniently(path, &footer, &encrypted) {
             Ok(lenient) => Ok(lenient),
             Err(error) => Err(strict.err().unwrap_or(error)),
@@ -117,6 +125,7 @@ fn decode_leniently(path: &str, footer: &[u8], encrypted: &[bool]) -> Result<(Pa
                 Some("it is a group that has no columns".to_owned())
             }
             Ok(_) => None,
+            Err(error) if error.is_of_memory() => return Err(error),
             Err(error) => Some(error.why()),
         };
         kept.push(why.is_none());
@@ -127,6 +136,6 @@ fn decode_leniently(path: &str, footer: &[u8], encrypted: &[bool]) -> Result<(Pa
         guarded(path, || decode(&footer))
     };
     // Statistics that cannot be decoded say nothing.
-    let parquet = with(true).or_else(|_| with(false))?;
+    let parquet = with(true).or_else(|error| if error.is_of_memory() { Err(error) } else { with(false) })?;
     Ok((parquet, left_out))
 }

@@ -5,6 +5,7 @@ use std::fmt;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use crate::memory::{self, OutOfMemory};
 use crate::types::Reason;
 
 pub type Result<T> = std::result::Result<T, ReadError>;
@@ -46,6 +47,9 @@ impl ReadError {
     /// What a reader found wrong with a file's bytes, unless it says that it does not read such files.
     pub fn damaged(path: &str, why: impl fmt::Display) -> ReadError {
         let why = why.to_string();
+        if let Some(missing) = memory::to_blame(&why) {
+            return ReadError::new(path, Problem::OutOfMemory(missing.0));
+        }
         if let Some((before, after)) = UNSUPPORTED.iter().find_map(|mark| why.split_once(mark)) {
             return ReadError::unsupported(path, &format!("{before}{after}"));
         }
@@ -64,8 +68,14 @@ impl ReadError {
         match self.problem {
             Problem::Damaged(why) | Problem::Unsupported(why) => why,
             Problem::Io(what, cause) => format!("could not {what}: {cause}"),
+            Problem::OutOfMemory(bytes) => OutOfMemory(bytes).to_string(),
             other => format!("{other:?}"),
         }
+    }
+
+    /// Of the machine, not of the file.
+    pub fn is_of_memory(&self) -> bool {
+        matches!(self.problem, Problem::OutOfMemory(_))
     }
 
     /// Says in which row group or record batch, counted from 0, the damage is, and in which column.

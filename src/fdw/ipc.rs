@@ -18,6 +18,7 @@ use super::error::{LeftOut, ReadError, Result, guarded};
 use super::ipc_schema::IpcSchema;
 use super::message;
 use super::source::{Source, zeroed};
+use crate::memory::headroom;
 
 pub struct IpcMeta {
     /// The columns that can be read.
@@ -378,13 +379,15 @@ const DENSEST: u64 = 1 << 16;
 /// Compressed buffers begin with the length that they have uncompressed. The decoder takes it for true and
 /// allocates as much, so it has to be a length that the bytes can have and that there is memory for.
 fn check_lengths(body: &[u8], ranges: impl IntoIterator<Item = Range<u64>>) -> LayoutResult<()> {
+    let mut all = 0_usize;
     for range in ranges {
         let bytes = body.get(range.start as usize..range.end as usize);
         let bytes = bytes.ok_or("a buffer does not lie in its record batch")?;
         let Some((prefix, rest)) = bytes.split_first_chunk::<8>() else { continue };
         let len = i64::from_le_bytes(*prefix);
         let possible = len <= 0 || len as u64 <= (rest.len() as u64).saturating_mul(DENSEST);
-        if !possible || Vec::<u8>::new().try_reserve_exact(len.max(0) as usize).is_err() {
+        all = all.saturating_add(len.max(0) as usize);
+        if !possible || headroom(all).is_err() {
             return Err(format!("a buffer claims to be {len} bytes long"));
         }
     }

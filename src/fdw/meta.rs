@@ -102,6 +102,19 @@ impl FileMeta {
         }
     }
 
+    /// Bytes of memory that so many rows of a group take, about: as values, compressed, and twice while they grow.
+    pub fn batch_bytes(&self, group: usize, columns: &[usize], rows: usize) -> usize {
+        let Format::Parquet(metadata) = &self.format else { return 0 };
+        let descr = metadata.parquet_schema();
+        let group = metadata.metadata().row_group(group);
+        let leaves =
+            (0..descr.num_columns()).filter(|&leaf| columns.contains(&descr.get_column_root_idx(leaf)));
+        let sizes = leaves.map(|leaf| group.column(leaf).uncompressed_size().max(0) as u64);
+        let all = sizes.fold(0, u64::saturating_add) as f64;
+        let share = (rows as f64 / group.num_rows().max(1) as f64).min(1.0);
+        (4.0 * all * share) as usize
+    }
+
     /// Bytes that the columns take in the file.
     pub fn column_bytes(&self, columns: &[usize]) -> u64 {
         match &self.format {

@@ -15,6 +15,7 @@ use super::old_pages::{fault_of, mended};
 use super::pages::{Pages, Selected, with_offsets};
 use super::slices::Slices;
 use super::source::Source;
+use crate::memory::room_for;
 
 /// Reads the columns of one file, a group at a time.
 pub struct Scanner {
@@ -26,6 +27,8 @@ pub struct Scanner {
     decoder: Option<FileDecoder>,
     slices: Option<Slices>,
     open: Open,
+    /// Of memory that a batch of the open group takes, about.
+    batch_bytes: usize,
     /// The open group, its rows that were read, and those that are still to come.
     group: usize,
     done: u64,
@@ -72,6 +75,7 @@ impl Scanner {
             decoder,
             slices,
             open,
+            batch_bytes: 0,
             group,
             done,
             left,
@@ -98,6 +102,7 @@ impl Scanner {
     pub fn open_group(&mut self, group: usize, selected: Option<Selected>) -> Result<()> {
         (self.group, self.done, self.left) = (group, 0, self.meta.group_rows(group));
         (self.selected, self.is_indexed) = (None, false);
+        self.batch_bytes = self.meta.batch_bytes(group, &self.columns, self.batch_rows);
         match selected {
             Some(selected) if self.start_selected(&selected) => {
                 self.left = selected.count();
@@ -200,11 +205,18 @@ impl Scanner {
         metadata.schema().fields().get(*column).map(|field| field.name().as_str())
     }
 
+    /// Looks whether there is memory for a batch: the decoder and Arrow know no failure.
+    fn check_room(&self) -> Result<()> {
+        room_for(self.batch_bytes)
+            .map_err(|missing| ReadError::new(self.source.path(), Problem::OutOfMemory(missing.0)))
+    }
+
     fn batch(&mut self) -> Result<Option<Rows>> {
         if self.left == 0 {
             self.open = Open::Nothing;
             return Ok(None);
         }
+        self.check_room()?;
         let most = self.batch_rows.min(usize::try_from(self.left).unwrap_or(usize::MAX));
         let (count, batch) = match &mut self.open {
             Open::Nothing => (most, None),

@@ -12,6 +12,7 @@ use parquet::file::reader::{ChunkReader, Length};
 use serde::{Deserialize, Serialize};
 
 use super::error::{Problem, ReadError, Result};
+use crate::memory;
 
 /// Which file a path led to. A file that was replaced, or written to, has another identity.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -102,8 +103,7 @@ impl Source {
 /// Zeros that take memory only where they are written to, as far as the system goes along; no abort when
 /// there is none.
 pub fn zeroed(path: &str, len: usize) -> Result<Vec<u8>> {
-    Vec::<u8>::new().try_reserve_exact(len).map_err(|_| ReadError::new(path, Problem::OutOfMemory(len)))?;
-    Ok(vec![0; len])
+    memory::zeroed(len).map_err(|_| ReadError::new(path, Problem::OutOfMemory(len)))
 }
 
 fn io_error(path: &str, what: &'static str, cause: io::Error) -> ReadError {

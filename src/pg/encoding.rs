@@ -8,6 +8,7 @@ use pgrx::pg_sys::panic::ErrorReportable;
 
 use super::error::{Code, Error, Result, error};
 use super::xact::attempt;
+use crate::memory::copy;
 
 const UTF8: i32 = pg_sys::pg_enc::PG_UTF8 as i32;
 
@@ -35,9 +36,9 @@ pub fn to_utf8(bytes: &[u8]) -> Result<Cow<'_, str>> {
     // the result is a new C string. PostgreSQL's values are shorter than 1 GiB, so `len` does not overflow.
     unsafe {
         let converted = pg_sys::pg_server_to_any(bytes.as_ptr().cast(), bytes.len() as i32, UTF8);
-        let text = CStr::from_ptr(converted).to_string_lossy().into_owned();
+        let text = copy(CStr::from_ptr(converted).to_bytes())?;
         pg_sys::pfree(converted.cast());
-        Ok(Cow::Owned(text))
+        String::from_utf8(text).map(Cow::Owned).map_err(|_| not_utf8())
     }
 }
 

@@ -10,6 +10,7 @@ pub use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use pgrx::pg_sys::panic::{CaughtError, ErrorReport};
 
 use super::encoding::in_message;
+use crate::memory::{self, OutOfMemory};
 
 pub type Error = ErrorReport;
 pub type Result<T> = std::result::Result<T, Error>;
@@ -18,9 +19,31 @@ pub fn error(code: Code, message: impl Into<String>) -> Error {
     ErrorReport::new(code, in_message(message.into()), "pg_strata")
 }
 
+impl From<OutOfMemory> for Error {
+    fn from(OutOfMemory(bytes): OutOfMemory) -> Error {
+        let detail = match bytes {
+            0 => "A library could not allocate memory.".to_owned(),
+            _ => format!("Failed on request of size {bytes}."),
+        };
+        error(Code::ERRCODE_OUT_OF_MEMORY, "out of memory").set_detail(detail).set_hint(MEMORY_HINT)
+    }
+}
+
+const MEMORY_HINT: &str = "Give the server more memory, or lower the number of workers or the bytes of a row group or record batch.";
+
+/// The error of memory that another one's words hide.
+pub fn lack_of_memory(words: &str) -> Option<Error> {
+    memory::to_blame(words).map(Error::from)
+}
+
 /// An I/O error on a file of the server, with the SQLSTATE that PostgreSQL's own file errors have
 /// (errcode_for_file_access in elog.c), and a hint where there is something to do about it.
 pub fn file_error(what: &str, path: &Path, error: &io::Error) -> Error {
+    // Libraries wrap what they failed with.
+    let hidden = error.raw_os_error().is_none().then(|| lack_of_memory(&error.to_string())).flatten();
+    if let Some(hidden) = hidden {
+        return hidden;
+    }
     let (code, hint) = match error.raw_os_error() {
         Some(libc::ENOSPC | libc::EDQUOT) => {
             (Code::ERRCODE_DISK_FULL, "Free space on the file system, or export to another one.")
@@ -43,6 +66,7 @@ pub fn file_error(what: &str, path: &Path, error: &io::Error) -> Error {
             Code::ERRCODE_INVALID_NAME,
             "On most file systems a name has at most 255 bytes, and a path 4095. Choose a shorter one.",
         ),
+        Some(libc::ENOMEM) => (Code::ERRCODE_OUT_OF_MEMORY, MEMORY_HINT),
         Some(libc::EMFILE | libc::ENFILE) => {
             (Code::ERRCODE_INSUFFICIENT_RESOURCES, "Raise the limit on open files.")
         }

@@ -13,6 +13,7 @@ use pgrx::pg_sys::Oid;
 
 use super::catalog::Table;
 use super::error::{Code, Error, Result, error};
+use crate::memory::reserve;
 use crate::slot::{Batch, Tid};
 use crate::wire::page::line_pointer;
 use crate::wire::tuple::TupleRef;
@@ -61,7 +62,7 @@ impl HeapScan {
     pub fn read_block(&mut self, block: u32, batch: &mut Batch) -> Result<usize> {
         let Some(page) = self.pin(block) else { return Ok(0) };
         let start = batch.arena.len();
-        batch.arena.reserve(BLOCK_SIZE);
+        reserve(&mut batch.arena, BLOCK_SIZE)?;
         // SAFETY: as much space was reserved.
         unsafe {
             page.copy(batch.arena.as_mut_ptr().add(start));

@@ -9,6 +9,7 @@ pub mod error;
 pub mod foreign;
 pub mod guc;
 pub mod heap;
+pub mod memory;
 pub mod parallel;
 pub mod pg_type;
 pub mod progress;
@@ -20,8 +21,9 @@ pub mod virtual_columns;
 pub mod wait_event;
 pub mod xact;
 
-/// Acts on a pending cancel or terminate. Cheap enough to be called for every page.
+/// Acts on a pending cancel or terminate, and on memory that has run out. Cheap enough to be called for every page.
 #[inline]
 pub fn check_for_interrupts() {
+    memory::check();
     pgrx::check_for_interrupts!();
 }

@@ -2,8 +2,8 @@
 //! transaction's uncommitted rows, its user and its settings.
 //!
 //! The leader runs the same body as the workers and needs none of them: work is claimed from counters
-//! in the shared words. The context's own segment holds control state only (kilobytes), so a small
-//! /dev/shm cannot fail an export.
+//! in the shared words. The context's own segment holds control state only (kilobytes); where a small /dev/shm
+//! has no room for it, there are fewer workers, or none.
 
 use std::ffi::c_void;
 use std::sync::OnceLock;
@@ -12,7 +12,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
+use super::catalog::error_class;
 use super::error::{Code, Result, error, internal};
+use super::xact;
+use crate::memory;
 
 /// What a worker does: (job, shared words, its number from 1) to the message for the leader.
 pub type WorkerBody = fn(&[u8], &[AtomicU64], usize) -> Result<Vec<u8>>;
@@ -45,6 +48,59 @@ pub struct Workers {
     queues: Vec<*mut pg_sys::shm_mq_handle>,
     shared: *const AtomicU64,
     words: usize,
+}
+
+/// Of the context's segment, what PostgreSQL takes for each worker (PARALLEL_ERROR_QUEUE_SIZE in parallel.c), and for
+/// the leader's settings and snapshots, about.
+const WORKER_BYTES: usize = 16 << 10;
+const STATE_BYTES: usize = 128 << 10;
+/// What a session makes with its first context and keeps: SESSION_DSA_SIZE in session.c, and the next of that area's
+/// segments (DSA_DEFAULT_INIT_SEGMENT_SIZE in dsa.h).
+const SESSION_BYTES: usize = (192 << 10) + (1 << 20);
+
+mod raw {
+    // access/session.h, which pgrx does not bind.
+    #[repr(C)]
+    pub struct Session {
+        pub segment: *mut pgrx::pg_sys::dsm_segment,
+    }
+
+    unsafe extern "C" {
+        pub static mut CurrentSession: *mut Session;
+    }
+}
+
+fn session_has_segment() -> bool {
+    // SAFETY: reads process-wide state; the struct begins so in all versions.
+    unsafe { !raw::CurrentSession.is_null() && !(*raw::CurrentSession).segment.is_null() }
+}
+
+/// As many of the workers as there is shared memory for.
+pub fn with_room(wanted: usize, job: &[u8], words: usize) -> usize {
+    let session = if session_has_segment() { 0 } else { SESSION_BYTES };
+    let fixed = session + STATE_BYTES + job.len() + words * size_of::<AtomicU64>();
+    let has_room =
+        |&workers: &usize| workers == 0 || has_room(fixed + workers * (QUEUE_BYTES + WORKER_BYTES));
+    std::iter::successors(Some(wanted), |workers| Some(workers / 2)).find(has_room).unwrap_or(0)
+}
+
+/// Whether a segment of so many bytes can be had: a small /dev/shm may be full.
+fn has_room(bytes: usize) -> bool {
+    let is_urgent = |code| !is_lack(code);
+    // SAFETY: a segment that nobody else learns of; an error takes it back with the subtransaction.
+    let made = xact::attempt_unless(is_urgent, || unsafe {
+        let segment = pg_sys::dsm_create(bytes, pg_sys::DSM_CREATE_NULL_IF_MAXSEGMENTS as i32);
+        // Without a free segment PostgreSQL starts no workers, and raises nothing.
+        if !segment.is_null() {
+            pg_sys::dsm_detach(segment);
+        }
+    });
+    made.is_ok()
+}
+
+/// Class 53, insufficient resources.
+fn is_lack(code: Code) -> bool {
+    matches!(error_class(code), [b'5', b'3'])
 }
 
 impl Workers {
@@ -129,7 +185,7 @@ impl Workers {
                 if pg_sys::shm_mq_receive(*queue, &mut length, &mut data, false)
                     == pg_sys::shm_mq_result::SHM_MQ_SUCCESS
                 {
-                    messages.push(std::slice::from_raw_parts(data.cast::<u8>(), length).to_vec());
+                    messages.push(memory::copy(std::slice::from_raw_parts(data.cast::<u8>(), length))?);
                 }
             }
             pg_sys::WaitForParallelWorkersToFinish(self.context);

@@ -12,7 +12,7 @@ use pgrx::pg_sys;
 use super::catalog::{Attribute, attributes_of};
 use super::encoding::from_utf8;
 use super::error::{Code, Error, Result, error};
-use super::render::out_of_memory;
+use crate::memory::reserve;
 use crate::slot::{Batch, TARGET_BYTES, Tid};
 use crate::wire::tuple::TupleRef;
 
@@ -120,7 +120,7 @@ impl QueryRows {
 fn append(batch: &mut Batch, tuple: &[u8]) -> Result<()> {
     let bytes = MISSING_HEADER + tuple.len();
     let room = bytes + ALIGN;
-    batch.arena.try_reserve(room).map_err(|_| out_of_memory(room))?;
+    reserve(&mut batch.arena, room)?;
     let start = batch.arena.len().next_multiple_of(ALIGN);
     batch.arena.resize(start + MISSING_HEADER, 0);
     batch.arena.extend_from_slice(tuple);

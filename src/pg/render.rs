@@ -13,6 +13,7 @@ use pgrx::pg_sys::{Datum, Oid};
 use super::encoding;
 use super::error::{Code, Error, Result, error};
 use crate::interrupts::in_steps;
+use crate::memory::reserve;
 use crate::types::Cell;
 
 /// How a column's values become cells when the stored bytes are not enough.
@@ -217,17 +218,6 @@ pub(super) fn push(bytes: &[u8], arena: &mut Vec<u8>) -> Result<Cell> {
     let cell = Cell::new(arena.len(), bytes.len());
     in_steps(bytes, |step| arena.extend_from_slice(step));
     Ok(cell)
-}
-
-/// Grows the arena without aborting the server when memory is short.
-fn reserve(arena: &mut Vec<u8>, bytes: usize) -> Result<()> {
-    arena.try_reserve(bytes).map_err(|_| out_of_memory(bytes))
-}
-
-pub fn out_of_memory(bytes: usize) -> Error {
-    error(Code::ERRCODE_OUT_OF_MEMORY, "out of memory")
-        .set_detail(format!("There was no memory for {bytes} bytes more."))
-        .set_hint("Lower row_group_bytes or the number of workers.")
 }
 
 /// Text of a database that is not UTF-8, as UTF-8 at the arena's end. Plain ASCII stays where it is.

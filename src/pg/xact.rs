@@ -4,20 +4,25 @@
 use std::cell::RefCell;
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
-use std::sync::Once;
 
-use pgrx::pg_sys::panic::CaughtError;
+use pgrx::pg_sys::panic::{CaughtError, ErrorReportable};
 use pgrx::{PgTryBuilder, pg_sys};
 
 use super::catalog::error_class;
-use super::error::Code;
+use super::error::{Code, Error};
+use super::memory;
+use crate::memory::reserve;
 
 thread_local! {
     /// Temporary files and directories that this process made and has not published. Main thread only.
     static PENDING: RefCell<Vec<PathBuf>> = const { RefCell::new(Vec::new()) };
 }
 
-static REGISTER: Once = Once::new();
+/// Called from `_PG_init`.
+pub fn register() {
+    // SAFETY: the callback is a static function and is registered once per process.
+    unsafe { pg_sys::RegisterXactCallback(Some(at_xact_end), std::ptr::null_mut()) }
+}
 
 /// A temporary path that goes away, with all that is in it, unless `keep` is called.
 pub struct TempPath(PathBuf);
@@ -25,11 +30,14 @@ pub struct TempPath(PathBuf);
 impl TempPath {
     /// Registers the path before it is created, so that no moment is left uncovered.
     pub fn new(path: PathBuf) -> TempPath {
-        REGISTER.call_once(|| {
-            // SAFETY: the callback is a static function and is registered once per process.
-            unsafe { pg_sys::RegisterXactCallback(Some(at_xact_end), std::ptr::null_mut()) }
+        // Nothing may end the process while the list is borrowed: its end goes through the list.
+        let copy = path.clone();
+        let noted = PENDING.with_borrow_mut(|pending| {
+            reserve(pending, 1)?;
+            pending.push(copy);
+            Ok::<(), Error>(())
         });
-        PENDING.with_borrow_mut(|pending| pending.push(path.clone()));
+        noted.unwrap_or_report();
         TempPath(path)
     }
 
@@ -73,15 +81,30 @@ pub fn ignore_cancels() {
 /// Called by PostgreSQL at the end of every transaction of this process. It must not raise.
 #[pgrx::pg_guard]
 unsafe extern "C-unwind" fn at_xact_end(event: pg_sys::XactEvent::Type, _arg: *mut std::ffi::c_void) {
-    if event == pg_sys::XactEvent::XACT_EVENT_ABORT {
+    use pg_sys::XactEvent::*;
+    if matches!(event, XACT_EVENT_PRE_COMMIT | XACT_EVENT_PARALLEL_PRE_COMMIT | XACT_EVENT_PRE_PREPARE) {
+        return;
+    }
+    memory::release();
+    if event == XACT_EVENT_ABORT {
+        let paths =
+            PENDING.with(|pending| pending.try_borrow_mut().map(|mut paths| std::mem::take(&mut *paths)));
         // The last first: a file's lock goes after the file.
-        PENDING.with_borrow_mut(|pending| pending.drain(..).rev().for_each(|path| remove(&path)));
+        paths.unwrap_or_default().iter().rev().for_each(|path| remove(path));
     }
 }
 
 /// Runs what may raise an error, which becomes the result: in a subtransaction of its own, so that nothing
 /// stays open. A cancel, a lack of memory and bugs are errors still. Not for parallel workers, which have none.
 pub fn attempt<T>(work: impl FnOnce() -> T) -> Result<T, (Code, String)> {
+    attempt_unless(is_urgent, work)
+}
+
+/// As `attempt`, with other errors that stay errors.
+pub fn attempt_unless<T>(
+    is_urgent: impl Fn(Code) -> bool,
+    work: impl FnOnce() -> T,
+) -> Result<T, (Code, String)> {
     // SAFETY: as PL/pgSQL runs a block with handlers (pl_exec.c, exec_stmt_block): what the work allocates
     // lives in the caller's context, and owner and context are the caller's again afterwards.
     unsafe {

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use super::device::{Flight, Landed};
 use super::program::{self, Way};
 use super::{Reader, Rows, Sink};
+use crate::memory::reserve;
 use crate::pg::check_for_interrupts;
 use crate::pg::error::{Result, internal};
 use crate::pg::wait_event::{Event, during};
@@ -291,7 +292,7 @@ impl super::device::Device {
             }
         };
         let all = answer.bytes as usize;
-        if bodies.try_reserve(all).is_err() {
+        if reserve(bodies, all).is_err() {
             self.spoil("no memory for a row group");
             return Ok(None);
         }

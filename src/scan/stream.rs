@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use super::{KEPT_BYTES, Place, RowValues, Rows, Sink, value_error};
 use crate::interrupts;
+use crate::memory::reserve;
 use crate::pg::error::{Result, internal};
-use crate::pg::render::out_of_memory;
 use crate::plan::{Job, Output, Stored};
 use crate::types::{Cell, Kind, Repr, ValueError};
 use crate::wire::copy_binary::{RowSource, Send, read_rows};
@@ -49,7 +49,7 @@ impl Stream {
         self.offsets.clear();
         self.offsets.push(0);
         self.bytes.clear();
-        self.bytes.try_reserve(room).map_err(|_| out_of_memory(room))?;
+        reserve(&mut self.bytes, room)?;
         interrupts::extend_to(&mut self.bytes, room);
         let written = source.write(rows.clone(), &mut self.bytes, 0, &mut self.offsets, |_, _| true);
         if written.map_err(|failed| failure(failed, place))? != rows.len() {

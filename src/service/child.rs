@@ -11,6 +11,7 @@ use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 
 use crate::pg::bgworker;
+use crate::{interrupts, memory};
 
 /// How long a child may take to end when it is asked to.
 const GRACE: Duration = Duration::from_secs(3);
@@ -179,6 +180,10 @@ fn settle_in(parent: i32, title: &CStr, keep: &[i32], pipe: i32) {
         libc::signal(libc::SIGPIPE, libc::SIG_IGN);
         libc::prctl(libc::PR_SET_NAME, c"pg_strata gpu".as_ptr());
     }
+    // The process is none of the server's: its end by SIGABRT, as by a driver's fault, harms nobody, and what it had to
+    // do is done on the CPU.
+    memory::disarm();
+    interrupts::set_check(|| {});
     bgworker::leave_server(title);
     close_others(keep, pipe);
     // SAFETY: the empty set.

@@ -23,7 +23,11 @@ use super::body::compressed;
 use super::column::{Column, KEPT_BYTES};
 use super::file::frame;
 use super::stats::{ColumnBounds, KEY, has_bounds};
+use crate::memory::headroom;
 use crate::types::{Field, Kind, Lane, Shapes};
+
+/// What a compression context takes, about.
+const CONTEXT_BYTES: usize = 4 << 20;
 
 /// Encodes the rows of one record batch after the other.
 pub struct BatchWriter {
@@ -120,6 +124,9 @@ impl BatchWriter {
             return invalid("the columns of a record batch differ in their number of rows");
         }
         self.bare_rows = 0;
+        if self.compressor.is_some() {
+            headroom(self.buffered_bytes() + CONTEXT_BYTES)?;
+        }
         let arrays = self.columns.iter_mut().map(Column::finish).collect::<Result<Vec<_>>>()?;
         let fields = arrays.iter().map(|array| ArrowField::new("", array.data_type().clone(), true));
         let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));

@@ -17,6 +17,7 @@ use arrow::datatypes::{
 
 use super::super::bytes::append_values;
 use super::super::{Result, invalid, reserve};
+use crate::memory::headroom;
 use crate::types::arrow::arrow_type;
 use crate::types::{Cell, Field, Kind, Lane, Physical, Shapes, Values};
 
@@ -190,6 +191,10 @@ impl Column {
 
     /// The rows since the last call, as one array.
     pub fn finish(&mut self) -> Result<ArrayRef> {
+        if let Built::Nested(..) = self.values {
+            // Arrow copies them together.
+            headroom(self.bytes)?;
+        }
         let nulls = self.nulls.finish();
         let fresh = self.values.fresh()?;
         (self.rows, self.bytes) = (0, 0);

@@ -11,6 +11,7 @@ use arrow::compute::take;
 use arrow::datatypes::{DataType, TimeUnit};
 
 use super::error::Misfit;
+use crate::memory::reserve;
 use crate::types::Reason;
 
 mod decimals;
@@ -84,7 +85,8 @@ impl Words {
     /// Room for values of `bytes` bytes in all, aligned.
     fn arena(&mut self, bytes: usize) -> Result<*mut u8, Misfit> {
         let more = bytes.div_ceil(8).saturating_sub(self.arena.len());
-        self.arena.try_reserve(more).map_err(|_| Misfit { row: 0, reason: Reason::Malformed(NO_MEMORY) })?;
+        reserve(&mut self.arena, more)
+            .map_err(|_| Misfit { row: 0, reason: Reason::Malformed(NO_MEMORY) })?;
         self.arena.resize(self.arena.len() + more, 0);
         Ok(self.arena.as_mut_ptr().cast())
     }

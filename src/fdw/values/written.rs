@@ -14,6 +14,7 @@ use arrow::datatypes::*;
 use super::declared::with_texts;
 use super::text::{LONGEST, TOO_LARGE};
 use super::{Misfit, NO_MEMORY, UNEXPECTED, without_dictionary};
+use crate::memory::reserve;
 use crate::types::Reason;
 
 /// Whether arrays of a type have a text. Of fields with one name JSON's readers keep one.
@@ -48,7 +49,7 @@ pub fn written(array: &ArrayRef, declared: &DataType, json: bool) -> Result<Arra
             };
             done.map_err(|reason| Misfit { row, reason })?;
         }
-        let room = texts.try_reserve(text.len());
+        let room = reserve(&mut texts, text.len());
         room.map_err(|_| Misfit { row, reason: Reason::Malformed(NO_MEMORY) })?;
         texts.extend_from_slice(text.as_bytes());
         offsets.push(texts.len() as i64);

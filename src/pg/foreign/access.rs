@@ -6,6 +6,7 @@ use pgrx::pg_sys::Oid;
 use super::options::owner_who_reads;
 use crate::pg::encoding::in_message;
 use crate::pg::error::{Code, Result, error};
+use crate::pg::memory;
 
 /// The files of a foreign table: on the role's privileges, or on those of the server's owner where the server's
 /// option `read_as` says so.
@@ -23,6 +24,8 @@ pub fn check_may_read(table: Oid, role: Oid) -> Result<()> {
 /// As COPY from a file asks: superusers, and members of pg_read_server_files. An invalid OID stands for the
 /// current user.
 pub fn check_file_role(role: Oid) -> Result<()> {
+    // Whatever is done with files begins here.
+    memory::check();
     // SAFETY: plain syscache look-ups inside a transaction.
     let member = unsafe {
         let role = if role == pg_sys::InvalidOid { pg_sys::GetUserId() } else { role };

@@ -17,6 +17,7 @@ use super::condition::Known;
 use super::nested::{ListOf, RAGGED, RowOf};
 use crate::fdw::values::{self, Decimals, NumericLimit, Target, Words, fits, is_writable};
 use crate::fdw::{Bounds, Misfit};
+use crate::memory;
 use crate::pg::catalog;
 use crate::pg::encoding;
 use crate::pg::error::{Code, Error, error};
@@ -330,6 +331,8 @@ impl Parser {
                 if text.contains('\0') {
                     return Err(misfit(index, values::HAS_NUL));
                 }
+                let room = memory::room_for(3 * text.len());
+                room.map_err(|_| misfit(index, values::NO_MEMORY))?;
                 buffer.clear();
                 buffer.extend_from_slice(&encoding::from_utf8(text));
                 buffer.push(0);
@@ -357,6 +360,9 @@ fn text_at(array: &ArrayRef, row: usize) -> Option<&str> {
 impl Failure {
     /// `row` counts from 1 in the file.
     pub fn report(self, file: &str, column: &str, row: u64, type_name: &str) -> Error {
+        if let Cause::Misfit(Reason::Malformed(values::NO_MEMORY)) = self.cause {
+            return memory::OutOfMemory(0).into();
+        }
         let hint = self.cause.hint();
         let (code, why) = match self.cause {
             Cause::Misfit(Reason::OutOfRange) => (
@@ -384,9 +390,9 @@ impl Cause {
             Cause::Misfit(Reason::Malformed(values::HAS_NUL)) => {
                 "No type of PostgreSQL's has such texts: leave the column, or the row, out of the query."
             }
-            Cause::Misfit(Reason::Malformed(
-                values::TOO_LARGE | values::NO_ENTRY | values::NO_MEMORY | values::NULL_KEY,
-            )) => "Leave the column, or the row, out of the query.",
+            Cause::Misfit(Reason::Malformed(values::TOO_LARGE | values::NO_ENTRY | values::NULL_KEY)) => {
+                "Leave the column, or the row, out of the query."
+            }
             Cause::Misfit(Reason::Malformed(RAGGED)) => "Declare the column as json, jsonb or text.",
             _ => "Give the column a type that holds the file's values, or declare it as text.",
         }

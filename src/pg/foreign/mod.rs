@@ -135,6 +135,9 @@ pub fn report(found: ReadError) -> Error {
                     Code::ERRCODE_INSUFFICIENT_PRIVILEGE,
                     "The file is read by the server's operating system user, which must be allowed to.",
                 ),
+                Some(libc::ENOMEM) => {
+                    (Code::ERRCODE_OUT_OF_MEMORY, "Give the server more memory, or run fewer queries at a time.")
+                }
                 Some(libc::EMFILE | libc::ENFILE) => {
                     (Code::ERRCODE_INSUFFICIENT_RESOURCES, "Raise the limit on open files.")
                 }
