@@ -145,6 +145,29 @@ def test_rewritten_in_place_under_workers(db, out, again):
     assert getattr(found[0], "sqlstate", None) == "55000", found
 
 
+def test_a_vcf_file_that_changes(db, out):
+    """Meanwhile a line is added: nothing is published."""
+    path = out / "t.vcf"
+    lines = "".join(f"1\t{at}\t.\tA\tC\t.\t.\tX={at}\n" for at in range(1, 300_000))
+    names = "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
+    path.write_text('##fileformat=VCFv4.3\n##INFO=<ID=X,Number=1,Type=Integer,Description="x">\n' + names + lines)
+    found = []
+
+    def run():
+        with raises("55000") as caught:
+            db.execute(f"SELECT import_vcf('{path}', '{out}/t.arrow')")
+        found.append(caught.value)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    eventually(lambda: len(list(out.iterdir())) > 1)  # the temporary file
+    with open(path, "a") as file:
+        file.write("1\t1\t.\tA\tC\t.\t.\tX=1\n")
+    thread.join()
+    assert str(path) in found[0].diag.message_primary
+    assert [file.name for file in out.iterdir()] == ["t.vcf"]
+
+
 # What takes long, or unpacks to much
 
 
