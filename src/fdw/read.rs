@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{ArrayRef, AsArray, RecordBatch};
 use arrow::ipc::reader::FileDecoder;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReader};
 
@@ -175,7 +175,8 @@ impl Scanner {
             Format::Ipc(ipc) => match &self.decoder {
                 Some(decoder) => {
                     let (batch, bytes) = ipc.read_batch(&self.source, decoder, group, &self.columns)?;
-                    self.limit_rows(bytes / batch.num_rows().max(1) as u64);
+                    let of_dictionaries: u64 = batch.columns().iter().map(dictionary_bytes).sum();
+                    self.limit_rows(bytes / batch.num_rows().max(1) as u64 + of_dictionaries);
                     Open::Ipc(batch, 0)
                 }
                 None => Open::Nothing,
@@ -269,6 +270,13 @@ impl Scanner {
     pub fn bytes_read(&self) -> u64 {
         self.source.bytes_read()
     }
+}
+
+/// Bytes that a value takes of a column's dictionary, on average, at most.
+fn dictionary_bytes(column: &ArrayRef) -> u64 {
+    let Some(column) = column.as_any_dictionary_opt() else { return 0 };
+    let values = column.values();
+    values.get_buffer_memory_size() as u64 / values.len().max(1) as u64
 }
 
 /// Some rows: their number, and the columns asked for if there are any.
