@@ -1,13 +1,14 @@
 """arrow_fdw over sets of files: IMPORT FOREIGN SCHEMA, virtual columns, damaged and changing files, ANALYZE, archives."""
 
 import random
+import time
 
 import pyarrow as pa
 import pytest
 
 from . import every_type
+from .support import eventually, raises
 from .support import export as export_parquet
-from .support import raises
 from .test_arrow import export as export_arrow
 from .test_fdw import EXPORT, FORMATS, PARALLEL, columns_of, export_group, foreign, plan, rows_of, write
 from .test_fdw_pruning import counted
@@ -359,6 +360,8 @@ def test_the_metadata_cache_is_bounded(small, again):
         return dict(zip(("files", "bytes", "max_bytes", "hits", "misses", "evicted"), session.execute("SELECT * FROM arrow_fdw_metadata_stats()").fetchone()))
 
     assert set(stats().values()) == {0, 65536 * 1024}
+    # What was changed a moment ago is read again.
+    eventually(lambda: time.time() > small.file.stat().st_ctime + 4)
     for size in (0, 1, 65536):
         session.execute(f"SET pg_strata.arrow_fdw_metadata_cache_size = {size}")
         before = stats()

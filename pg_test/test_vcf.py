@@ -165,3 +165,48 @@ def test_who_may(db, out, role):
     with raises("22023"):
         import_vcf(db, out / "in.vcf", out / "u.arrow", samples="no")
     assert entries(out) == ["in.vcf", "t.arrow"]
+
+
+# What is large
+
+NAMES = "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO"
+
+
+@pytest.mark.parametrize("samples", ("rows", "column"))
+def test_lines_of_many_samples(db, out, samples):
+    """Megabytes of them, which are read some at a time, between lines that are not."""
+    count = 250_000
+    names = [f"s{at}" for at in range(count)]
+    head = ["##fileformat=VCFv4.3", '##INFO=<ID=N,Number=1,Type=Integer,Description="n">', '##FORMAT=<ID=GT,Number=1,Type=String,Description="g">',
+            '##FORMAT=<ID=GQ,Number=1,Type=Integer,Description="q">', NAMES + "\tFORMAT\t" + "\t".join(names)]
+    wide = [f"{at % 3}|1:{at}" if at % 7 else "." for at in range(count)]
+    lines = [f"1\t{row}\t.\tA\tC\t.\t.\tN={row}\tGT:GQ\t" + "\t".join(wide if row == 2 else ["0/1:5"] * count) for row in (1, 2, 3)]
+    (out / "t.vcf").write_text("\n".join(head + lines) + "\n")
+    db.execute(f"SELECT import_vcf('{out}/t.vcf', '{out}/t.arrow', samples => '{samples}')")
+    table = read(out / "t.arrow")
+    if samples == "column":
+        assert table.column("info_N").to_pylist() == [1, 2, 3]
+        found = [[(one["sample"], one["GT"], one["GQ"]) for one in row] for row in table.column("samples").to_pylist()]
+    else:
+        rows = list(zip(table.column("pos").to_pylist(), *(table.column(name).to_pylist() for name in ("sample", "format_GT", "format_GQ", "info_N"))))
+        assert all(row[0] == row[4] for row in rows)
+        found = [[row[1:4] for row in rows if row[0] == pos] for pos in (1, 2, 3)]
+    assert found[0] == found[2] == [(name, "0/1", 5) for name in names]
+    assert found[1] == [(name, f"{at % 3}|1", at) if at % 7 else (name, None, None) for at, name in enumerate(names)]
+    (out / "t.vcf").write_text("\n".join(head + [lines[0] + "\t0/1:5"]) + "\n")
+    with raises("22P04"):
+        db.execute(f"SELECT import_vcf('{out}/t.vcf', '{out}/u.arrow', samples => '{samples}')")
+
+
+def test_headers_that_are_too_large(db, out):
+    """By bytes, of which the file has none on disk, and by fields."""
+    with open(out / "long.vcf", "wb") as file:
+        file.write(b"##fileformat=VCFv4.3\n##comment=")
+        file.truncate(300 << 20)
+    info = "".join(f'##INFO=<ID=X{at},Number=1,Type=String,Description="x">\n' for at in range(10_001))
+    (out / "wide.vcf").write_text(f"##fileformat=VCFv4.3\n{info}{NAMES}\n")
+    for name in ("long", "wide"):
+        with raises("54000") as caught:
+            db.execute(f"SELECT import_vcf('{out}/{name}.vcf', '{out}/t.arrow')")
+        assert "header" in caught.value.diag.message_detail
+    assert sorted(entries(out)) == ["long.vcf", "wide.vcf"]

@@ -1,11 +1,12 @@
 //! VCF files on the server as Arrow files: read, converted and published by the calling process.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::{self, BufReader, BufWriter, Write};
 use std::path::Path;
 
 use super::leader::check_context;
 use crate::encode::ipc::BufferCodec;
+use crate::fdw::At;
 use crate::pg::access::check_file_role;
 use crate::pg::encoding::in_message;
 use crate::pg::error::{Code, Error, Result, error, file_error, lack_of_memory};
@@ -14,6 +15,7 @@ use crate::publish::{Target, Writer};
 use crate::vcf::{self, Cause, FileSink, Samples, VcfError};
 
 const BATCH_ROWS: usize = 65_536;
+const READ_BYTES: usize = 64 << 10;
 
 pub struct Imported {
     pub batches: u64,
@@ -57,14 +59,17 @@ fn import_checked(
         return Err(error(Code::ERRCODE_WRONG_OBJECT_TYPE, format!("\"{from}\" is not a regular file"))
             .set_hint("Name a VCF file, or one compressed by bgzip."));
     }
-    let input = File::open(path).map_err(|cause| file_error("open file", path, &cause))?;
+    let input = foreign::open(from)?;
     let staged = target.stage(1)?;
     let file = &staged.files[0];
     let output =
         OpenOptions::new().write(true).open(file).map_err(|cause| file_error("open file", file, &cause))?;
     let mut sink = FileSink::new(BufWriter::new(output), codec, check_for_interrupts);
-    let rows = vcf::convert(BufReader::new(input), samples, BATCH_ROWS, &mut sink)
-        .map_err(|found| failed(found, path, file))?;
+    let lines = BufReader::with_capacity(READ_BYTES, At::new(&input, 0));
+    let converted = vcf::convert(lines, samples, BATCH_ROWS, &mut sink);
+    // What is wrong with a file that changed meanwhile is that.
+    input.check().map_err(foreign::report)?;
+    let rows = converted.map_err(|found| failed(found, path, file))?;
     let written = sink.finish().and_then(|(mut out, batches)| Ok(out.flush().map(|()| batches)?));
     let batches =
         written.map_err(|cause| failed(VcfError { record: None, cause: Cause::Sink(cause) }, path, file))?;
@@ -80,6 +85,11 @@ fn failed(found: VcfError, from: &Path, to: &Path) -> Error {
         Cause::Io(cause) => file_error("read file", from, &cause),
         Cause::Sink(arrow::error::ArrowError::IoError(_, cause)) => file_error("write file", to, &cause),
         Cause::Sink(cause) => file_error("write file", to, &io::Error::other(cause)),
+        Cause::TooLarge(cause) => {
+            error(Code::ERRCODE_PROGRAM_LIMIT_EXCEEDED, format!("\"{}\" is too large a VCF file", from.display()))
+                .set_detail(in_message(format!("{at}{cause}.")))
+                .set_hint("Take out fields or samples with bcftools.")
+        }
         Cause::Invalid(cause) => lack_of_memory(&cause).unwrap_or_else(|| {
             error(Code::ERRCODE_BAD_COPY_FILE_FORMAT, format!("\"{}\" is not a VCF file that can be read", from.display()))
                 .set_detail(in_message(format!("{at}{cause}.")))

@@ -1,17 +1,20 @@
 //! Metadata of files that were read before, so that planning and running a query parse each footer once.
 //!
-//! One cache a process. What a file was is part of the key: a file that was replaced or written to is another.
+//! One cache a process, by path: a file that was replaced or written to takes the place of the one that was there. What
+//! is known of a file that had just been changed is not trusted: it may have been changed again without another time.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::error::Result;
 use super::meta::FileMeta;
-use super::source::{FileId, Source};
+use super::source::{Source, coarse_now};
 
 #[derive(Default)]
 pub struct Cache {
-    known: HashMap<Arc<FileId>, Entry>,
+    known: HashMap<Arc<str>, Entry>,
+    /// Paths by when they were asked for last.
+    used: BTreeMap<u64, Arc<str>>,
     stats: CacheStats,
     clock: u64,
 }
@@ -30,6 +33,8 @@ pub struct CacheStats {
 
 struct Entry {
     meta: Arc<FileMeta>,
+    /// The file had been as it was for a while when its metadata was read.
+    was_old: bool,
     bytes: usize,
     used: u64,
 }
@@ -38,25 +43,42 @@ impl Cache {
     /// The metadata of an open file; keeps it, and of what was kept no more than `limit` bytes, about.
     pub fn get(&mut self, source: &Source, limit: usize) -> Result<Arc<FileMeta>> {
         self.clock += 1;
-        if let Some(entry) = self.known.get_mut(source.id()) {
-            entry.used = self.clock;
+        if let Some(entry) = self.remove(source.path())
+            && entry.was_old
+            && entry.meta.id == *source.id()
+        {
             self.stats.hits += 1;
-            return Ok(entry.meta.clone());
+            let meta = entry.meta.clone();
+            self.insert(entry);
+            return Ok(meta);
         }
         self.stats.misses += 1;
+        let was_old = source.id().is_old(coarse_now());
         let meta = Arc::new(FileMeta::read(source)?);
         let bytes = meta.memory();
         if bytes <= limit {
-            self.stats.bytes += bytes;
-            self.known.insert(meta.id.clone(), Entry { meta: meta.clone(), bytes, used: self.clock });
+            self.insert(Entry { meta: meta.clone(), was_old, bytes, used: 0 });
         }
         while self.stats.bytes > limit {
-            let oldest = self.known.iter().min_by_key(|(_, entry)| entry.used).map(|(id, _)| id.clone());
-            let Some(entry) = oldest.and_then(|id| self.known.remove(&id)) else { break };
-            self.stats.bytes -= entry.bytes;
+            let Some((_, oldest)) = self.used.pop_first() else { break };
+            self.remove(&oldest);
             self.stats.evicted += 1;
         }
         Ok(meta)
+    }
+
+    fn insert(&mut self, entry: Entry) {
+        let path: Arc<str> = entry.meta.id.path.as_str().into();
+        self.stats.bytes += entry.bytes;
+        self.used.insert(self.clock, path.clone());
+        self.known.insert(path, Entry { used: self.clock, ..entry });
+    }
+
+    fn remove(&mut self, path: &str) -> Option<Entry> {
+        let entry = self.known.remove(path)?;
+        self.used.remove(&entry.used);
+        self.stats.bytes -= entry.bytes;
+        Some(entry)
     }
 
     pub fn stats(&self) -> CacheStats {

@@ -11,29 +11,36 @@ use parquet::basic::{Encoding, Type};
 use parquet::column::page::{Page, PageIterator, PageMetadata, PageReader};
 use parquet::errors::{ParquetError, Result};
 use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
-use parquet::file::reader::ChunkReader;
-use parquet::file::serialized_reader::SerializedPageReader;
 use parquet::schema::types::ColumnDescPtr;
 
-use super::thrift::{Checked, Reader};
+use super::error::ReadError;
+use super::lengths::Lengths;
+use super::old_pages::{Fault, fault_of};
+use super::source::Source;
+use super::thrift::Checked;
+use super::walk::{Places, Walk};
 use crate::memory::headroom;
 
 /// One row group whose pages are checked.
-struct Group<T> {
-    file: Arc<T>,
+struct Group<'a> {
+    source: &'a Source,
     metadata: Arc<ParquetMetaData>,
     group: usize,
     batch_rows: usize,
+    places: Option<&'a Places>,
+    fault: Option<Fault>,
 }
 
-/// Reads columns of one row group, all of its rows or those that are selected.
-pub fn reader<T: ChunkReader + 'static>(
-    file: T,
+/// Reads columns of one row group: all of its rows, or those that are selected, by the page index where `places` are
+/// its pages.
+pub fn reader(
+    source: &Source,
     metadata: &ArrowReaderMetadata,
     group: usize,
     columns: &[usize],
     batch_rows: usize,
     selected: Option<RowSelection>,
+    places: Option<&Places>,
 ) -> Result<ParquetRecordBatchReader> {
     let descr = metadata.parquet_schema();
     let roots = ProjectionMask::roots(descr, columns.iter().copied());
@@ -42,11 +49,12 @@ pub fn reader<T: ChunkReader + 'static>(
     // The decoder makes room for a whole batch.
     let rows = usize::try_from(metadata.row_group(group).num_rows())?;
     let batch_rows = batch_rows.min(rows);
-    let group = Group { file: Arc::new(file), metadata, group, batch_rows };
+    let fault = fault_of(metadata.file_metadata().created_by());
+    let group = Group { source, metadata, group, batch_rows, places, fault };
     ParquetRecordBatchReader::try_new_with_row_groups(&levels, &group, batch_rows, selected)
 }
 
-impl<T: ChunkReader + 'static> RowGroups for Group<T> {
+impl RowGroups for Group<'_> {
     fn num_rows(&self) -> usize {
         usize::try_from(self.metadata.row_group(self.group).num_rows()).unwrap_or(0)
     }
@@ -58,9 +66,12 @@ impl<T: ChunkReader + 'static> RowGroups for Group<T> {
             let width = usize::try_from(column.type_length())?;
             check_room::<u8>(width.saturating_mul(self.batch_rows))?;
         }
+        let mut pages = Walk::new(self.source, chunk, self.fault);
         let index = self.metadata.page_index();
-        let places = index.and_then(|index| index.page_locations(self.group, leaf).cloned());
-        let pages = SerializedPageReader::new(self.file.clone(), chunk, self.num_rows(), places)?;
+        let located = index.and_then(|index| index.page_locations(self.group, leaf).cloned());
+        if let Some((places, located)) = self.places.zip(located) {
+            pages = pages.with_index(located, places, self.num_rows() as u64);
+        }
         Ok(Box::new(Chunk(Some(Pages { pages, column }))))
     }
 
@@ -74,9 +85,9 @@ impl<T: ChunkReader + 'static> RowGroups for Group<T> {
 }
 
 /// The pages of the only chunk that a column has in a row group.
-struct Chunk<T: ChunkReader>(Option<Pages<T>>);
+struct Chunk(Option<Pages>);
 
-impl<T: ChunkReader + 'static> Iterator for Chunk<T> {
+impl Iterator for Chunk {
     type Item = Result<Box<dyn PageReader>>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -84,21 +95,14 @@ impl<T: ChunkReader + 'static> Iterator for Chunk<T> {
     }
 }
 
-impl<T: ChunkReader + 'static> PageIterator for Chunk<T> {}
+impl PageIterator for Chunk {}
 
-struct Pages<T: ChunkReader> {
-    pages: SerializedPageReader<T>,
+struct Pages {
+    pages: Walk,
     column: ColumnDescPtr,
 }
 
-impl<T: ChunkReader> Pages<T> {
-    fn checked(&self, page: Option<Page>) -> Result<Option<Page>> {
-        page.iter().try_for_each(|page| check(page, &self.column))?;
-        Ok(page)
-    }
-}
-
-impl<T: ChunkReader> Iterator for Pages<T> {
+impl Iterator for Pages {
     type Item = Result<Page>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -106,32 +110,30 @@ impl<T: ChunkReader> Iterator for Pages<T> {
     }
 }
 
-impl<T: ChunkReader> PageReader for Pages<T> {
+impl PageReader for Pages {
     fn get_next_page(&mut self) -> Result<Option<Page>> {
-        let page = self.pages.get_next_page()?;
-        self.checked(page)
+        let page = self.pages.next().map_err(said)?;
+        page.iter().try_for_each(|page| check(page, &self.column))?;
+        Ok(page)
     }
 
     fn peek_next_page(&mut self) -> Result<Option<PageMetadata>> {
-        self.pages.peek_next_page()
+        self.pages.peek().map_err(said)
     }
 
     fn skip_next_page(&mut self) -> Result<()> {
-        self.pages.skip_next_page()
-    }
-
-    fn supports_deferred_dictionary(&self) -> bool {
-        self.pages.supports_deferred_dictionary()
-    }
-
-    fn take_deferred_dictionary(&mut self) -> Result<Option<Page>> {
-        let page = self.pages.take_deferred_dictionary()?;
-        self.checked(page)
+        self.pages.skip().map_err(said)
     }
 
     fn at_record_boundary(&mut self) -> Result<bool> {
-        self.pages.at_record_boundary()
+        // Pages that an index tells of begin with a row, as those of version 2 do.
+        let next = self.peek_next_page()?;
+        Ok(next.is_none_or(|page| page.num_rows.is_some()))
     }
+}
+
+fn said(error: ReadError) -> ParquetError {
+    ParquetError::General(error.why())
 }
 
 fn check(page: &Page, column: &ColumnDescPtr) -> Result<()> {
@@ -148,8 +150,10 @@ fn check(page: &Page, column: &ColumnDescPtr) -> Result<()> {
                 check_lengths(behind_levels(page, column)?, values).map(drop)
             }
             Encoding::DELTA_BYTE_ARRAY => {
-                let suffixes = check_lengths(behind_levels(page, column)?, values)?;
-                check_lengths(suffixes, values).map(drop)
+                let prefixes = behind_levels(page, column)?;
+                let suffixes = check_lengths(prefixes, values)?;
+                check_lengths(suffixes, values)?;
+                check_prefixes(prefixes, suffixes).map_err(damaged)
             }
             _ => Ok(()),
         },
@@ -196,55 +200,31 @@ fn levels_length(bytes: &[u8], values: u32, most: i16, encoding: Encoding) -> Op
 
 /// Checks the number of lengths that the decoder makes room for, and gives what lies behind them.
 fn check_lengths(bytes: &[u8], values: usize) -> Result<&[u8]> {
+    /// Lengths of nothing take no bytes, and four each once they are decoded.
+    const MOST: usize = 1 << 26;
     let lengths = Lengths::parse(bytes).map_err(|_| too_short())?;
-    match usize::try_from(lengths.count) {
+    match usize::try_from(lengths.left) {
+        Ok(count) if count <= values && count > MOST => {
+            return Err(damaged("unsupported: a page has more lengths than are decoded at once"));
+        }
         Ok(count) if count <= values => check_room::<i32>(count)?,
         _ => return Err(damaged("a page claims more lengths than it has values")),
     }
-    lengths.skip().map_err(|_| too_short())
+    lengths.rest().map_err(|_| too_short())
 }
 
-/// Numbers in DELTA_BINARY_PACKED, of which the header was read (Encodings.md).
-struct Lengths<'a> {
-    block: u64,
-    miniblocks: u64,
-    count: u64,
-    reader: Reader<'a>,
-}
-
-impl<'a> Lengths<'a> {
-    fn parse(bytes: &'a [u8]) -> Checked<Lengths<'a>> {
-        let mut reader = Reader { rest: bytes };
-        let (block, miniblocks, count) = (reader.varint()?, reader.varint()?, reader.varint()?);
-        reader.zigzag()?;
-        Ok(Lengths { block, miniblocks, count, reader })
-    }
-
-    /// What lies behind them. The first number is in the header.
-    fn skip(mut self) -> Checked<&'a [u8]> {
-        const WRONG: &str = "a page's lengths end too early";
-        let mut left = self.count.saturating_sub(1);
-        if left == 0 {
-            return Ok(self.reader.rest);
+/// Each value begins with as many bytes of the one before it as its prefix is long. The decoder takes fewer where that
+/// one is shorter.
+fn check_prefixes(prefixes: &[u8], suffixes: &[u8]) -> Checked<()> {
+    let (mut prefixes, mut suffixes) = (Lengths::parse(prefixes)?, Lengths::parse(suffixes)?);
+    let mut length = 0;
+    while let (Some(prefix), Some(suffix)) = (prefixes.next()?, suffixes.next()?) {
+        if prefix < 0 || suffix < 0 || i64::from(prefix) > length {
+            return Err("a value begins with more bytes of the one before it than that one has");
         }
-        let size = self.block.checked_div(self.miniblocks).filter(|&size| size > 0).ok_or(WRONG)?;
-        while left > 0 {
-            self.reader.zigzag()?;
-            let widths = usize::try_from(self.miniblocks).ok();
-            let widths = widths.and_then(|count| self.reader.rest.split_at_checked(count));
-            let (widths, mut rest) = widths.ok_or(WRONG)?;
-            for &width in widths {
-                if left == 0 {
-                    break;
-                }
-                let body = size.checked_mul(width.into()).and_then(|bits| usize::try_from(bits / 8).ok());
-                rest = body.and_then(|body| rest.get(body..)).ok_or(WRONG)?;
-                left = left.saturating_sub(size);
-            }
-            self.reader.rest = rest;
-        }
-        Ok(self.reader.rest)
+        length = i64::from(prefix) + i64::from(suffix);
     }
+    Ok(())
 }
 
 /// Checks that there is memory for so many values.

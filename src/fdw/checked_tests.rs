@@ -13,6 +13,7 @@ use parquet::basic::Compression;
 use parquet::column::page::{CompressedPage, PageWriter};
 use parquet::file::metadata::{ParquetMetaDataReader, ParquetMetaDataWriter};
 use parquet::file::properties::{WriterProperties, WriterVersion};
+use parquet::file::serialized_reader::SerializedPageReader;
 use parquet::file::writer::{SerializedPageWriter, TrackedWrite};
 
 use super::super::error::Problem;
@@ -276,4 +277,25 @@ fn sparse_rows_of_small_pages() {
     let (found, some) = read(&sparse);
     assert_eq!(found, (0..rows).step_by(20).map(text).collect::<Vec<String>>());
     assert!(some < all / 2, "{some} of {all}");
+}
+
+/// The second value begins with 9 bytes of a first one that has 3, or with fewer than none.
+#[test]
+fn prefixes_longer_than_the_value_before() {
+    let texts: ArrayRef = Arc::new(StringArray::from(vec!["abc", "abd"]));
+    let bytes = written(&texts, delta(Encoding::DELTA_BYTE_ARRAY, WriterVersion::PARQUET_2_0));
+    // 0 and 2 in blocks of 128 numbers in four parts: the difference is the block's least.
+    let with_prefix = |prefix: i64| {
+        rewritten(&bytes, move |page| {
+            let Page::DataPageV2 { buf, .. } = page else { panic!("{page:?}") };
+            assert_eq!(buf[..6], [0x80, 0x01, 0x04, 0x02, 0x00, 0x04], "{buf:?}");
+            let zigzag = (prefix << 1 ^ prefix >> 63) as u8;
+            *buf = [&buf[..5], &[zigzag], &buf[6..]].concat().into();
+        })
+    };
+    assert_eq!(&with_prefix(2).read().unwrap(), &texts);
+    for prefix in [4, 9, -1] {
+        let why = with_prefix(prefix).damage();
+        assert!(why.contains("more bytes of the one before it"), "{prefix}: {why}");
+    }
 }

@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::fmt;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use crate::memory::{self, OutOfMemory};
 use crate::types::Reason;
@@ -95,14 +95,18 @@ pub struct LeftOut {
     pub why: String,
 }
 
-/// Runs a reader on bytes that anybody may have written: a panic of the decoder's is damage to the file.
+/// Runs a reader on bytes that anybody may have written: a panic of the decoder's is damage to the file. One that is no
+/// message is whoever looked on giving up.
 pub fn guarded<T, E: fmt::Display>(
     path: &str,
     work: impl FnOnce() -> std::result::Result<T, E>,
 ) -> Result<T> {
     match catch_unwind(AssertUnwindSafe(work)) {
         Ok(result) => result.map_err(|cause| refused(path, cause.to_string())),
-        Err(panic) => Err(ReadError::damaged(path, panic_message(panic.as_ref()))),
+        Err(panic) if is_message(panic.as_ref()) => {
+            Err(ReadError::damaged(path, panic_message(panic.as_ref())))
+        }
+        Err(other) => resume_unwind(other),
     }
 }
 
@@ -112,6 +116,10 @@ fn refused(path: &str, why: String) -> ReadError {
         true => ReadError::unsupported(path, "texts of more than 2 GB lie in one batch of its rows"),
         false => ReadError::damaged(path, why),
     }
+}
+
+fn is_message(panic: &(dyn Any + Send)) -> bool {
+    panic.is::<String>() || panic.is::<&str>()
 }
 
 pub fn panic_message(panic: &(dyn Any + Send)) -> String {

@@ -27,18 +27,19 @@ pub struct DataFile {
 }
 
 impl FileSet {
-    /// The files that there are now, by name; with a pattern, those that match it.
-    pub fn list(&self, pattern: Option<&Pattern>) -> Result<Vec<DataFile>> {
+    /// The files that there are now, by name; with a pattern, those that match it. `look` is called for each.
+    pub fn list(&self, pattern: Option<&Pattern>, look: fn()) -> Result<Vec<DataFile>> {
         let (paths, root) = match self {
             FileSet::Named(paths) => (paths.clone(), ""),
             FileSet::Directory { path, suffix } => {
                 let mut found = Vec::new();
-                walk(Path::new(path), suffix.as_deref().unwrap_or(""), &mut Vec::new(), &mut found)?;
+                walk(Path::new(path), suffix.as_deref().unwrap_or(""), &mut Vec::new(), &mut found, look)?;
                 found.sort();
                 (found, path.as_str())
             }
         };
         let describe = |path: String| {
+            look();
             let below = path.strip_prefix(root).unwrap_or(&path).trim_start_matches('/');
             let mut keys = match pattern {
                 Some(pattern) => pattern.matches(below)?,
@@ -55,7 +56,13 @@ impl FileSet {
 /// Files whose names begin with a dot or an underscore are not data, by old custom: temporary files, the
 /// `_SUCCESS` of an export. Subdirectories are entered when they are Hive's, `key=value`. `above`: the directories that
 /// this one lies in, by device and inode; a link that leads back to one of them would have no end.
-fn walk(directory: &Path, suffix: &str, above: &mut Vec<(u64, u64)>, found: &mut Vec<String>) -> Result<()> {
+fn walk(
+    directory: &Path,
+    suffix: &str,
+    above: &mut Vec<(u64, u64)>,
+    found: &mut Vec<String>,
+    look: fn(),
+) -> Result<()> {
     let shown = directory.to_string_lossy().into_owned();
     let failed = |cause: io::Error| ReadError::new(&shown, Problem::Io("read directory", cause));
     let status = fs::metadata(directory).map_err(failed)?;
@@ -65,6 +72,7 @@ fn walk(directory: &Path, suffix: &str, above: &mut Vec<(u64, u64)>, found: &mut
     }
     above.push(this);
     for entry in fs::read_dir(directory).map_err(failed)? {
+        look();
         let entry = entry.map_err(failed)?;
         let path = entry.path();
         let Ok(name) = entry.file_name().into_string() else {
@@ -77,7 +85,7 @@ fn walk(directory: &Path, suffix: &str, above: &mut Vec<(u64, u64)>, found: &mut
         // Through symbolic links, one that leads nowhere aside: there is no file.
         let Ok(status) = fs::metadata(&path) else { continue };
         if status.is_dir() && name.contains('=') {
-            walk(&path, suffix, above, found)?;
+            walk(&path, suffix, above, found, look)?;
         } else if status.is_file() && name.ends_with(suffix) {
             found.push(format!("{}/{name}", shown.trim_end_matches('/')));
         }

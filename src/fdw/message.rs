@@ -1,10 +1,16 @@
 //! The messages of Arrow IPC files: what in them changes the meaning of the buffers behind them.
 
+use std::ops::Range;
+
 use arrow::ipc::{
     self, Block, BodyCompressionMethod, CompressionType, DictionaryBatch, DictionaryBatchArgs, Message,
     MessageArgs, MessageHeader, MetadataVersion, RecordBatchArgs, root_as_message,
 };
-use flatbuffers::{FlatBufferBuilder, WIPOffset};
+use flatbuffers::FlatBufferBuilder;
+use parquet::basic::{Compression, ZstdLevel};
+
+use super::unpack::Unpacker;
+use crate::memory::reserve_exact;
 
 /// In the metadata of a message of V4, the codec of its buffers, as Arrow 0.17 wrote it before the format told where.
 const EXPERIMENTAL_COMPRESSION: &str = "ARROW:experimental_compression";
@@ -50,73 +56,142 @@ fn experimental_codec(message: &Message) -> MessageResult<Option<CompressionType
     }
 }
 
-/// A block's bytes, and the block, with the codec where the decoder looks for it.
-pub fn with_codec(mut bytes: Vec<u8>, block: &Block) -> MessageResult<(Vec<u8>, Block)> {
+/// A block's bytes, and the block, with the buffers unpacked that are `wanted` of its body, and without the others, if
+/// they are packed.
+pub fn unpacked(
+    bytes: Vec<u8>,
+    block: &Block,
+    wanted: impl Fn(Range<u64>) -> bool,
+    look: fn(),
+) -> MessageResult<(Vec<u8>, Block)> {
     let message = parse(&bytes)?;
-    let Some(codec) = experimental_codec(&message)? else { return Ok((bytes, *block)) };
-    let head = stating(&message, codec)?;
-    let stated = Block::new(block.offset(), head.len() as i32, block.bodyLength());
-    let old = usize::try_from(block.metaDataLength()).unwrap_or(0).min(bytes.len());
-    bytes.splice(..old, head);
-    Ok((bytes, stated))
-}
-
-/// The message of a record batch or dictionary, framed, with a codec.
-fn stating(message: &Message, codec: CompressionType) -> MessageResult<Vec<u8>> {
-    let mut out = FlatBufferBuilder::new();
     let dictionary = message.header_as_dictionary_batch();
     let batch = dictionary.as_ref().map_or_else(|| message.header_as_record_batch(), DictionaryBatch::data);
     let batch = batch.ok_or("a block is neither a record batch nor a dictionary")?;
-    let batch = batch_stating(&mut out, &batch, codec);
-    let header = match dictionary {
+    if !is_compressed(&message, &batch)? {
+        return Ok((bytes, *block));
+    }
+    let codec = batch.compression().map(|compression| Ok(Some(compression.codec())));
+    let codec = codec.unwrap_or_else(|| experimental_codec(&message))?;
+    let head = usize::try_from(block.metaDataLength()).unwrap_or(0);
+    let body = bytes.get(head..).ok_or("a message is too short")?;
+    let mut packed = Vec::new();
+    for buffer in batch.buffers().into_iter().flatten() {
+        packed.push(Packed::new(body, buffer, &wanted)?);
+    }
+    let (head, length) = laid_out(&message, &batch, dictionary.as_ref(), &packed);
+    let mut out = Vec::new();
+    reserve_exact(&mut out, head.len().saturating_add(length)).map_err(|missing| missing.to_string())?;
+    out.extend_from_slice(&head);
+    let mut unpacker = Unpacker::new(Compression::ZSTD(ZstdLevel::default()), look);
+    for buffer in packed {
+        match codec {
+            _ if !buffer.is_packed => out.extend_from_slice(buffer.bytes),
+            Some(CompressionType::LZ4_FRAME) => unpacker.lz4_frame(buffer.bytes, &mut out, buffer.length)?,
+            Some(CompressionType::ZSTD) => unpacker.unpack(buffer.bytes, &mut out, buffer.length)?,
+            _ => return Err("unsupported: its buffers are compressed by an unknown codec".to_owned()),
+        }
+        out.resize(head.len() + (out.len() - head.len()).next_multiple_of(ALIGNMENT), 0);
+    }
+    let block = Block::new(block.offset(), head.len() as i32, (out.len() - head.len()) as i64);
+    Ok((out, block))
+}
+
+const ALIGNMENT: usize = 64;
+
+/// A buffer as it lies in the file. It begins with the length that it has unpacked.
+struct Packed<'a> {
+    bytes: &'a [u8],
+    length: usize,
+    is_packed: bool,
+}
+
+impl<'a> Packed<'a> {
+    fn new(
+        body: &'a [u8],
+        buffer: &ipc::Buffer,
+        wanted: impl Fn(Range<u64>) -> bool,
+    ) -> MessageResult<Packed<'a>> {
+        /// Zstandard's densest block: 128 KiB in 4 bytes, with room to spare.
+        const DENSEST: u64 = 1 << 16;
+        const OUTSIDE: &str = "a buffer does not lie in its record batch";
+        let (start, length) = (buffer.offset().max(0) as u64, buffer.length().max(0) as u64);
+        let range = start..start.checked_add(length).ok_or(OUTSIDE)?;
+        let bytes = body.get(range.start as usize..range.end as usize).ok_or(OUTSIDE)?;
+        if bytes.is_empty() || !wanted(range) {
+            return Ok(Packed { bytes: &[], length: 0, is_packed: false });
+        }
+        let (prefix, bytes) =
+            bytes.split_first_chunk().ok_or("a buffer is shorter than its length is told in")?;
+        match i64::from_le_bytes(*prefix) {
+            // What would not become shorter is not packed.
+            -1 => Ok(Packed { bytes, length: bytes.len(), is_packed: false }),
+            0 => Ok(Packed { bytes: &[], length: 0, is_packed: false }),
+            length if length > 0 && length as u64 <= (bytes.len() as u64).saturating_mul(DENSEST) => {
+                Ok(Packed { bytes, length: length as usize, is_packed: true })
+            }
+            length => Err(format!("a buffer claims to be {length} bytes long")),
+        }
+    }
+}
+
+/// The message of the block with its buffers unpacked, framed, and how many bytes they take.
+fn laid_out(
+    message: &Message,
+    batch: &ipc::RecordBatch,
+    dictionary: Option<&DictionaryBatch>,
+    packed: &[Packed],
+) -> (Vec<u8>, usize) {
+    let mut length = 0_usize;
+    let place = |buffer: &Packed| {
+        let place = ipc::Buffer::new(length as i64, buffer.length as i64);
+        length =
+            length.saturating_add(buffer.length).checked_next_multiple_of(ALIGNMENT).unwrap_or(usize::MAX);
+        place
+    };
+    let buffers: Vec<ipc::Buffer> = packed.iter().map(place).collect();
+    let mut out = FlatBufferBuilder::new();
+    let nodes: Vec<ipc::FieldNode> = batch.nodes().into_iter().flatten().copied().collect();
+    let views: Option<Vec<i64>> = batch.variadicBufferCounts().map(|counts| counts.iter().collect());
+    let args = RecordBatchArgs {
+        length: batch.length(),
+        nodes: Some(out.create_vector(&nodes)),
+        buffers: Some(out.create_vector(&buffers)),
+        compression: None,
+        variadicBufferCounts: views.map(|counts| out.create_vector(&counts)),
+    };
+    let batch = ipc::RecordBatch::create(&mut out, &args);
+    let (header_type, header) = match dictionary {
         Some(of) => {
             let args = DictionaryBatchArgs { id: of.id(), data: Some(batch), isDelta: of.isDelta() };
-            DictionaryBatch::create(&mut out, &args).as_union_value()
+            let header = DictionaryBatch::create(&mut out, &args).as_union_value();
+            (MessageHeader::DictionaryBatch, header)
         }
-        None => batch.as_union_value(),
+        None => (MessageHeader::RecordBatch, batch.as_union_value()),
     };
     let args = MessageArgs {
         version: message.version(),
-        header_type: if dictionary.is_some() {
-            MessageHeader::DictionaryBatch
-        } else {
-            MessageHeader::RecordBatch
-        },
+        header_type,
         header: Some(header),
-        bodyLength: message.bodyLength(),
+        bodyLength: length as i64,
         custom_metadata: None,
     };
     let root = Message::create(&mut out, &args);
     out.finish(root, None);
     let mut framed = [&CONTINUATION[..], &[0; 4], out.finished_data()].concat();
-    framed.resize(framed.len().next_multiple_of(8), 0);
-    let length = (framed.len() - 8) as u32;
-    framed[4..8].copy_from_slice(&length.to_le_bytes());
-    Ok(framed)
-}
-
-fn batch_stating<'a>(
-    out: &mut FlatBufferBuilder<'a>,
-    batch: &ipc::RecordBatch,
-    codec: CompressionType,
-) -> WIPOffset<ipc::RecordBatch<'a>> {
-    let nodes: Vec<ipc::FieldNode> = batch.nodes().into_iter().flatten().copied().collect();
-    let buffers: Vec<ipc::Buffer> = batch.buffers().into_iter().flatten().copied().collect();
-    let compression = ipc::BodyCompressionArgs { codec, method: BodyCompressionMethod::BUFFER };
-    let args = RecordBatchArgs {
-        length: batch.length(),
-        nodes: Some(out.create_vector(&nodes)),
-        buffers: Some(out.create_vector(&buffers)),
-        compression: Some(ipc::BodyCompression::create(out, &compression)),
-        variadicBufferCounts: None,
-    };
-    ipc::RecordBatch::create(out, &args)
+    framed.resize(framed.len().next_multiple_of(ALIGNMENT), 0);
+    let header = (framed.len() - 8) as u32;
+    framed[4..8].copy_from_slice(&header.to_le_bytes());
+    (framed, length)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use arrow::ipc::{KeyValue, KeyValueArgs};
+
+    /// Two buffers of a length and four bytes that are not packed, and one of nothing.
+    const BODY: [&[u8]; 5] = [&[0xff; 8], b"four....", &[0xff; 8], b"sixteen bytes...", &[]];
 
     /// A dictionary's delta of two buffers, its codec in the metadata of its message or in its header.
     fn dictionary(experimental: Option<&str>, method: Option<BodyCompressionMethod>) -> Vec<u8> {
@@ -141,7 +216,7 @@ mod tests {
         let args = RecordBatchArgs {
             length: 3,
             nodes: Some(out.create_vector(&[ipc::FieldNode::new(3, 1)])),
-            buffers: Some(out.create_vector(&[ipc::Buffer::new(0, 9), ipc::Buffer::new(16, 20)])),
+            buffers: Some(out.create_vector(&[ipc::Buffer::new(0, 12), ipc::Buffer::new(16, 24)])),
             compression,
             variadicBufferCounts: None,
         };
@@ -157,7 +232,7 @@ mod tests {
         let root = Message::create(&mut out, &args);
         out.finish(root, None);
         let framed = [&CONTINUATION[..], &[0; 4], out.finished_data()].concat();
-        [framed, vec![0xab; 40]].concat()
+        [framed, BODY.concat()].concat()
     }
 
     fn block(bytes: &[u8]) -> Block {
@@ -165,36 +240,38 @@ mod tests {
     }
 
     #[test]
-    fn an_experimental_codec_is_stated_and_nothing_else_changed() {
-        for (name, codec) in [("ZSTD", CompressionType::ZSTD), ("lz4", CompressionType::LZ4_FRAME)] {
+    fn an_experimental_codec_is_followed_and_nothing_else_changed() {
+        for name in ["ZSTD", "lz4"] {
             let bytes = dictionary(Some(name), None);
-            let (stated, at) = with_codec(bytes.clone(), &block(&bytes)).unwrap();
-            assert_eq!((at.offset(), at.bodyLength()), (64, 40));
-            assert_eq!(stated[at.metaDataLength() as usize..], [0xab; 40]);
-            let message = parse(&stated).unwrap();
+            let (unpacked, at) = unpacked(bytes.clone(), &block(&bytes), |_| true, || ()).unwrap();
+            let body = &unpacked[at.metaDataLength() as usize..];
+            assert_eq!((at.offset(), at.bodyLength(), body.len()), (64, 128, 128));
+            assert_eq!((&body[..4], &body[64..80]), (&b"four"[..], &b"sixteen bytes..."[..]));
+            let message = parse(&unpacked).unwrap();
             let of = message.header_as_dictionary_batch().unwrap();
             let batch = of.data().unwrap();
             assert_eq!((of.id(), of.isDelta(), batch.length()), (7, true, 3));
-            assert_eq!((message.version(), message.bodyLength()), (MetadataVersion::V4, 40));
-            assert_eq!(batch.compression().unwrap().codec(), codec);
+            assert_eq!((message.version(), message.bodyLength()), (MetadataVersion::V4, 128));
+            assert!(batch.compression().is_none());
             let old = parse(&bytes).unwrap();
             let old = old.header_as_dictionary_batch().unwrap().data().unwrap();
             assert!(batch.nodes().unwrap().iter().eq(old.nodes().unwrap().iter()));
-            assert!(batch.buffers().unwrap().iter().eq(old.buffers().unwrap().iter()));
+            let buffers: Vec<_> =
+                batch.buffers().unwrap().iter().map(|buffer| (buffer.offset(), buffer.length())).collect();
+            assert_eq!(buffers, [(0, 4), (64, 16)]);
         }
         for (name, same) in [(None, true), (Some("uncompressed"), true), (Some("gzip"), false)] {
             let bytes = dictionary(name, None);
-            assert_eq!(
-                with_codec(bytes.clone(), &block(&bytes)).is_ok_and(|(found, _)| found == bytes),
-                same
-            );
+            let found = unpacked(bytes.clone(), &block(&bytes), |_| true, || ());
+            assert_eq!(found.is_ok_and(|(found, _)| found == bytes), same);
         }
     }
 
     #[test]
     fn versions() {
         let later = of_version(MetadataVersion::V5, Some("zstd"), None);
-        assert!(with_codec(later.clone(), &block(&later)).is_ok_and(|(found, _)| found == later));
+        let found = unpacked(later.clone(), &block(&later), |_| true, || ());
+        assert!(found.is_ok_and(|(found, _)| found == later));
         for version in 0..6 {
             let bytes = of_version(MetadataVersion(version), None, None);
             assert_eq!(parse(&bytes).is_ok(), [3, 4].contains(&version), "{version}");

@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use parquet::arrow::arrow_reader::ArrowReaderMetadata;
+use parquet::file::metadata::ColumnChunkMetaData;
 
 use super::decode::{PARQUET_MAGIC, read_parquet};
 use super::error::{LeftOut, Problem, ReadError, Result};
 use super::ipc::IpcMeta;
+use super::page_header::{Kind, PageHeader};
 use super::source::{FileId, Source};
 
 pub enum Format {
@@ -31,6 +33,10 @@ const IPC_MAGIC: &[u8] = b"ARROW1";
 
 impl FileMeta {
     pub fn read(source: &Source) -> Result<FileMeta> {
+        source.checked(FileMeta::parse(source))
+    }
+
+    fn parse(source: &Source) -> Result<FileMeta> {
         let path = source.path();
         let begin = source.read_at(0, source.id().size.min(IPC_MAGIC.len() as u64) as usize)?;
         let (format, schema, left_out) = if begin.starts_with(PARQUET_MAGIC) {
@@ -93,6 +99,25 @@ impl FileMeta {
         (0..self.groups()).map(|group| self.group_rows(group)).fold(0, u64::saturating_add)
     }
 
+    /// Bytes that a row of a group takes in some columns, on average, as far as that is known.
+    pub fn row_bytes(&self, source: &Source, group: usize, columns: &[usize]) -> u64 {
+        // Those of a record batch are known once it is read.
+        let Format::Parquet(metadata) = &self.format else { return 0 };
+        let rows = self.group_rows(group).max(1);
+        let descr = metadata.parquet_schema();
+        let mut bytes = 0_u64;
+        for (leaf, chunk) in metadata.metadata().row_group(group).columns().iter().enumerate() {
+            if columns.contains(&descr.get_column_root_idx(leaf)) {
+                let values = chunk.num_values().max(0) as u64;
+                let texts = chunk.unencoded_byte_array_data_bytes().unwrap_or(0);
+                let stated = texts.max(chunk.uncompressed_size()).max(0) as u64;
+                let of_dictionary = dictionary_bytes(source, chunk).saturating_mul(values);
+                bytes = bytes.saturating_add(stated.max(of_dictionary));
+            }
+        }
+        bytes / rows
+    }
+
     /// Bytes of memory that this takes, about.
     pub fn memory(&self) -> usize {
         const COLUMN: usize = 200;
@@ -130,5 +155,20 @@ impl FileMeta {
             }
             Format::Ipc(meta) => meta.column_bytes(columns),
         }
+    }
+}
+
+/// Bytes that a value of a chunk's dictionary takes, on average, unless all of them are few.
+fn dictionary_bytes(source: &Source, chunk: &ColumnChunkMetaData) -> u64 {
+    const FEW: u64 = 1 << 16;
+    let offset = |at: i64| u64::try_from(at).unwrap_or(0);
+    let (start, values) = (chunk.dictionary_page_offset().map(offset), offset(chunk.data_page_offset()));
+    let Some(start) = start.filter(|start| values.saturating_sub(*start) > FEW) else { return 0 };
+    // What is wrong there the decoder will say.
+    match PageHeader::read(source, start, values) {
+        Ok(Ok(PageHeader { unpacked, kind: Kind::Dictionary([_, Some(count), ..]), .. })) if count > 0 => {
+            unpacked as u64 / count as u64
+        }
+        _ => 0,
     }
 }

@@ -7,6 +7,7 @@
 //! Pure: no server. All I/O is pread, so that a file that is truncated meanwhile is an error and never a
 //! signal. Runs in the backend or parallel worker that scans a foreign table; there are no threads.
 
+mod blocks;
 mod bloom;
 mod bounds;
 mod cache;
@@ -17,9 +18,9 @@ mod error;
 mod files;
 pub mod filter;
 mod footer;
-mod indexed;
 mod ipc;
 mod ipc_schema;
+mod lengths;
 mod lenient;
 mod message;
 mod meta;
@@ -36,7 +37,9 @@ mod slices;
 mod source;
 mod thrift;
 mod trust;
+mod unpack;
 pub mod values;
+mod walk;
 
 pub use bloom::{BloomFilter, Sought};
 pub use bounds::Bounds;
@@ -52,4 +55,4 @@ pub use pattern::{Keys, Pattern};
 pub use prefix::Prefix;
 pub use read::{Rows, Scanner};
 pub use schema::list_depth;
-pub use source::{FileId, Source};
+pub use source::{At, FileId, Source};

@@ -1,59 +1,164 @@
-//! Headers of Parquet's pages (parquet.thrift, PageHeader), as far as they are looked at before the decoder does.
+//! Headers of Parquet's pages (parquet.thrift, PageHeader).
 
+use bytes::Bytes;
+use parquet::basic::Encoding;
+use parquet::column::page::{Page, PageMetadata};
+
+use super::error::Result;
 use super::source::Source;
 use super::thrift::{Checked, DEEPEST, FALSE, I32, MALFORMED, Reader, STRUCT, TRUE};
 
-#[derive(Default)]
+/// The integers and booleans of a struct, by the numbers of their fields.
+type Numbers = [Option<i64>; 9];
+
 pub struct PageHeader {
     pub length: usize,
     /// Bytes behind the header.
-    pub body: i64,
-    /// Of a data page, NULL and others.
-    pub values: Option<i64>,
-    /// Where a data page says that it is not compressed, and the byte that says that it is.
-    pub not_compressed: Option<(usize, u8)>,
+    pub body: usize,
+    /// Bytes that those are unpacked.
+    pub unpacked: usize,
+    pub checksum: Option<u32>,
+    pub kind: Kind,
+}
+
+pub enum Kind {
+    Dictionary(Numbers),
+    Data(Numbers),
+    DataV2(Numbers),
+    /// A page that holds no values.
+    Other,
 }
 
 impl PageHeader {
-    /// `None` where there is none.
-    pub fn read(source: &Source, offset: u64) -> Option<PageHeader> {
-        /// Headers may hold statistics: a least and a greatest value.
-        const ROOMS: [u64; 2] = [1 << 10, 1 << 20];
-        let left = source.id().size.checked_sub(offset)?;
-        ROOMS.iter().find_map(|&room| {
-            let bytes = source.read_at(offset, room.min(left) as usize).ok()?;
-            PageHeader::parse(&bytes).ok()
-        })
+    /// The header at an offset; `end`: where the chunk ends. Headers may hold statistics: a least and a greatest value.
+    pub fn read(source: &Source, offset: u64, end: u64) -> Result<Checked<PageHeader>> {
+        const ROOMS: [u64; 4] = [1 << 9, 1 << 16, 1 << 24, u64::MAX];
+        let left = end.min(source.id().size).saturating_sub(offset);
+        let mut found = Err(MALFORMED);
+        for room in ROOMS {
+            let bytes = source.read_at(offset, room.min(left) as usize)?;
+            found = PageHeader::parse(&bytes);
+            if found.is_ok() || room >= left {
+                break;
+            }
+        }
+        Ok(found)
     }
 
     pub fn parse(bytes: &[u8]) -> Checked<PageHeader> {
-        const COMPRESSED_PAGE_SIZE: i64 = 3;
         const DATA_PAGE_HEADER: i64 = 5;
+        const DICTIONARY_PAGE_HEADER: i64 = 7;
         const DATA_PAGE_HEADER_V2: i64 = 8;
-        let mut page = PageHeader { body: -1, ..PageHeader::default() };
+        let (mut own, mut data, mut dictionary, mut v2) = ([None; 9], None, None, None);
         let mut reader = Reader { rest: bytes };
-        reader.fields(DEEPEST, &mut |reader, field, kind| match (field, kind) {
-            (COMPRESSED_PAGE_SIZE, I32) => reader.zigzag().map(|size| page.body = size),
-            (DATA_PAGE_HEADER | DATA_PAGE_HEADER_V2, STRUCT) => page.parse_data(bytes, reader),
-            _ => reader.skip(kind, DEEPEST),
+        reader.fields(DEEPEST, &mut |reader, field, kind| {
+            let part = match (field, kind) {
+                (DATA_PAGE_HEADER, STRUCT) => &mut data,
+                (DICTIONARY_PAGE_HEADER, STRUCT) => &mut dictionary,
+                (DATA_PAGE_HEADER_V2, STRUCT) => &mut v2,
+                _ => return number(reader, field, kind, &mut own),
+            };
+            let numbers = part.insert([None; 9]);
+            reader.fields(DEEPEST, &mut |reader, field, kind| number(reader, field, kind, numbers))
         })?;
-        page.length = bytes.len() - reader.rest.len();
-        if page.body < 0 { Err(MALFORMED) } else { Ok(page) }
-    }
-
-    fn parse_data(&mut self, bytes: &[u8], reader: &mut Reader) -> Checked<()> {
-        const NUM_VALUES: i64 = 1;
-        const IS_COMPRESSED: i64 = 7;
-        reader.fields(DEEPEST, &mut |reader, field, kind| match (field, kind) {
-            (NUM_VALUES, I32) => reader.zigzag().map(|values| self.values = Some(values)),
-            // The value is in the field's type, in the byte that was just read.
-            (IS_COMPRESSED, FALSE) => {
-                let at = (bytes.len() - reader.rest.len()).checked_sub(1).ok_or(MALFORMED)?;
-                let said = bytes.get(at).copied().filter(|said| said & 0xf == FALSE && said >> 4 != 0);
-                self.not_compressed = said.map(|said| (at, said ^ FALSE ^ TRUE));
-                Ok(())
-            }
-            _ => reader.skip(kind, DEEPEST),
+        let [_, page_type, unpacked, body, checksum, ..] = own;
+        let size = |size: Option<i64>| size.and_then(|size| usize::try_from(size).ok()).ok_or(MALFORMED);
+        let kind = match page_type.ok_or(MALFORMED)? {
+            0 => Kind::Data(data.ok_or(MALFORMED)?),
+            2 => Kind::Dictionary(dictionary.ok_or(MALFORMED)?),
+            3 => Kind::DataV2(v2.ok_or(MALFORMED)?),
+            _ => Kind::Other,
+        };
+        Ok(PageHeader {
+            length: bytes.len() - reader.rest.len(),
+            body: size(body)?,
+            unpacked: size(unpacked)?,
+            checksum: checksum.map(|checksum| checksum as u32),
+            kind,
         })
     }
+
+    /// Of a data page, NULL and others.
+    pub fn values(&self) -> Option<i64> {
+        match &self.kind {
+            Kind::Data(numbers) | Kind::DataV2(numbers) => numbers[1],
+            _ => None,
+        }
+    }
+
+    pub fn metadata(&self) -> PageMetadata {
+        let count = |number: Option<i64>| number.and_then(|number| usize::try_from(number).ok());
+        let (num_rows, is_dict) = match &self.kind {
+            Kind::DataV2(numbers) => (count(numbers[3]), false),
+            kind => (None, matches!(kind, Kind::Dictionary(_))),
+        };
+        PageMetadata { num_rows, num_levels: count(self.values()), is_dict }
+    }
+
+    /// Bytes of the levels before the values, which are not packed, and whether those are.
+    pub fn packing(&self) -> Checked<(usize, bool)> {
+        match &self.kind {
+            Kind::DataV2(numbers) => {
+                let levels = count(numbers[5])?.checked_add(count(numbers[6])?).ok_or(MALFORMED)?;
+                Ok((levels as usize, numbers[7] != Some(0)))
+            }
+            _ => Ok((0, true)),
+        }
+    }
+
+    /// The page of which the bytes were read and unpacked.
+    pub fn page(&self, buf: Bytes) -> Checked<Page> {
+        Ok(match &self.kind {
+            Kind::Dictionary(numbers) => Page::DictionaryPage {
+                buf,
+                num_values: count(numbers[1])?,
+                encoding: encoding(numbers[2])?,
+                is_sorted: numbers[3] == Some(1),
+            },
+            Kind::Data(numbers) => Page::DataPage {
+                buf,
+                num_values: count(numbers[1])?,
+                encoding: encoding(numbers[2])?,
+                def_level_encoding: encoding(numbers[3])?,
+                rep_level_encoding: encoding(numbers[4])?,
+                statistics: None,
+            },
+            Kind::DataV2(numbers) => Page::DataPageV2 {
+                buf,
+                num_values: count(numbers[1])?,
+                num_nulls: count(numbers[2])?,
+                num_rows: count(numbers[3])?,
+                encoding: encoding(numbers[4])?,
+                def_levels_byte_len: count(numbers[5])?,
+                rep_levels_byte_len: count(numbers[6])?,
+                is_compressed: numbers[7] != Some(0),
+                statistics: None,
+            },
+            Kind::Other => return Err(MALFORMED),
+        })
+    }
+}
+
+fn number(reader: &mut Reader, field: i64, kind: u8, numbers: &mut Numbers) -> Checked<()> {
+    let value = match kind {
+        I32 => reader.zigzag()?,
+        TRUE => 1,
+        FALSE => 0,
+        _ => return reader.skip(kind, DEEPEST),
+    };
+    if let Some(place) = usize::try_from(field).ok().and_then(|field| numbers.get_mut(field)) {
+        *place = Some(value);
+    }
+    Ok(())
+}
+
+fn count(number: Option<i64>) -> Checked<u32> {
+    // As the format's numbers are signed.
+    let number = number.and_then(|number| i32::try_from(number).ok());
+    number.and_then(|number| u32::try_from(number).ok()).ok_or(MALFORMED)
+}
+
+fn encoding(number: Option<i64>) -> Checked<Encoding> {
+    let known = Encoding::VARIANTS.iter().find(|known| Some(**known as i64) == number);
+    known.copied().ok_or("unsupported: a page has an unknown encoding")
 }

@@ -16,9 +16,9 @@ use parquet::file::page_index::offset_index::OffsetIndexMetaData;
 use super::bounds::{Bounds, leaf_of, page_bounds};
 use super::error::guarded;
 use super::footer;
-use super::indexed::Places;
 use super::meta::{FileMeta, Format};
 use super::source::Source;
+use super::walk::Places;
 
 /// The pages of one column of a row group.
 pub struct Pages {

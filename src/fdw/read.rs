@@ -2,16 +2,15 @@
 
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{ArrayRef, AsArray, RecordBatch};
 use arrow::ipc::reader::FileDecoder;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReader};
 
 use super::bloom::BloomFilter;
 use super::checked;
 use super::error::{Problem, ReadError, Result, guarded};
-use super::indexed::Indexed;
 use super::meta::{FileMeta, Format};
-use super::old_pages::{fault_of, mended};
+use super::old_pages::fault_of;
 use super::pages::{Pages, Selected, with_offsets};
 use super::slices::Slices;
 use super::source::Source;
@@ -24,6 +23,8 @@ pub struct Scanner {
     /// Ascending, each once.
     columns: Vec<usize>,
     batch_rows: usize,
+    /// Of the open group: fewer, where rows are large.
+    rows_at_once: usize,
     decoder: Option<FileDecoder>,
     slices: Option<Slices>,
     open: Open,
@@ -72,6 +73,7 @@ impl Scanner {
             source,
             columns,
             batch_rows,
+            rows_at_once: batch_rows,
             decoder,
             slices,
             open,
@@ -100,9 +102,15 @@ impl Scanner {
 
     /// Opens a group, to read all of its rows or those that are selected, if the file lets them be found.
     pub fn open_group(&mut self, group: usize, selected: Option<Selected>) -> Result<()> {
+        let opened = self.open(group, selected);
+        self.source.checked(opened)
+    }
+
+    fn open(&mut self, group: usize, selected: Option<Selected>) -> Result<()> {
+        self.limit_rows(self.meta.row_bytes(&self.source, group, &self.columns));
         (self.group, self.done, self.left) = (group, 0, self.meta.group_rows(group));
         (self.selected, self.is_indexed) = (None, false);
-        self.batch_bytes = self.meta.batch_bytes(group, &self.columns, self.batch_rows);
+        self.batch_bytes = self.meta.batch_bytes(group, &self.columns, self.rows_at_once);
         match selected {
             Some(selected) if self.start_selected(&selected) => {
                 self.left = selected.count();
@@ -113,6 +121,14 @@ impl Scanner {
         }
     }
 
+    /// `bytes`: of a row, on average.
+    fn limit_rows(&mut self, bytes: u64) {
+        /// Values are made of so many bytes without a look at who wants to cancel.
+        const AT_ONCE: u64 = 32 << 20;
+        let most = AT_ONCE.checked_div(bytes).unwrap_or(u64::MAX).max(1);
+        self.rows_at_once = self.batch_rows.min(usize::try_from(most).unwrap_or(usize::MAX));
+    }
+
     fn start_selected(&mut self, selected: &Selected) -> bool {
         let Format::Parquet(metadata) = &self.meta.format else { return false };
         if fault_of(metadata.metadata().file_metadata().created_by()).is_some() {
@@ -120,9 +136,9 @@ impl Scanner {
         }
         let found = with_offsets(metadata, &self.source, self.group, &self.columns);
         let Some((one, places)) = found else { return false };
-        let file = Indexed::new(self.source.clone(), places);
         let reader = guarded(self.source.path(), || {
-            checked::reader(file, &one, 0, &self.columns, self.batch_rows, Some(selected.selection()))
+            let rows = Some(selected.selection());
+            checked::reader(&self.source, &one, 0, &self.columns, self.rows_at_once, rows, Some(&places))
         });
         match reader {
             Ok(reader) => self.open = Open::Parquet(Box::new(reader)),
@@ -139,8 +155,8 @@ impl Scanner {
         let rest = read.without_first(self.done, rows);
         let Format::Parquet(metadata) = &self.meta.format else { return Err(self.short()) };
         let reader = guarded(self.source.path(), || {
-            let (file, rows) = (self.source.clone(), Some(rest.selection()));
-            checked::reader(file, metadata, self.group, &self.columns, self.batch_rows, rows)
+            let rows = Some(rest.selection());
+            checked::reader(&self.source, metadata, self.group, &self.columns, self.rows_at_once, rows, None)
         })?;
         self.open = Open::Parquet(Box::new(reader));
         (self.done, self.left, self.is_indexed) = (0, rest.count(), false);
@@ -150,12 +166,8 @@ impl Scanner {
 
     /// Of a whole row group.
     fn reader(&self, metadata: &ArrowReaderMetadata, columns: &[usize]) -> Result<ParquetRecordBatchReader> {
-        let path = self.source.path();
-        if let Some((one, file)) = mended(metadata, &self.source, self.group, columns)? {
-            return guarded(path, || checked::reader(file, &one, 0, columns, self.batch_rows, None));
-        }
-        guarded(path, || {
-            checked::reader(self.source.clone(), metadata, self.group, columns, self.batch_rows, None)
+        guarded(self.source.path(), || {
+            checked::reader(&self.source, metadata, self.group, columns, self.rows_at_once, None, None)
         })
     }
 
@@ -166,7 +178,12 @@ impl Scanner {
             Format::Parquet(metadata) => Open::Parquet(Box::new(self.reader(metadata, &self.columns)?)),
             Format::Ipc(_) if self.slices.is_some() => Open::Slices(0),
             Format::Ipc(ipc) => match &self.decoder {
-                Some(decoder) => Open::Ipc(ipc.read_batch(&self.source, decoder, group, &self.columns)?, 0),
+                Some(decoder) => {
+                    let (batch, bytes) = ipc.read_batch(&self.source, decoder, group, &self.columns)?;
+                    let of_dictionaries: u64 = batch.columns().iter().map(dictionary_bytes).sum();
+                    self.limit_rows(bytes / batch.num_rows().max(1) as u64 + of_dictionaries);
+                    Open::Ipc(batch, 0)
+                }
                 None => Open::Nothing,
             },
         };
@@ -176,11 +193,20 @@ impl Scanner {
     /// The next rows of the open group, their columns in the order of the file; `None` at its end. Rows
     /// without columns come as their number alone.
     pub fn next_batch(&mut self) -> Result<Option<Rows>> {
-        let batch = match self.batch() {
-            Err(_) if self.is_indexed => self.restart().and_then(|()| self.batch()),
+        let found = self.batch();
+        let batch = match self.source.checked(found) {
+            Err(error) if self.is_indexed && !matches!(error.problem, Problem::Changed) => {
+                let found = self.restart().and_then(|()| self.batch());
+                self.source.checked(found)
+            }
             batch => batch,
         };
         batch.map_err(|error| self.located(error))
+    }
+
+    /// Checks that what was known or read of the file is still so.
+    pub fn check(&self) -> Result<()> {
+        self.source.check()
     }
 
     /// Says in which group the damage is, and in which column.
@@ -217,7 +243,8 @@ impl Scanner {
             return Ok(None);
         }
         self.check_room()?;
-        let most = self.batch_rows.min(usize::try_from(self.left).unwrap_or(usize::MAX));
+        let at_once = if self.slices.is_some() { self.batch_rows } else { self.rows_at_once };
+        let most = at_once.min(usize::try_from(self.left).unwrap_or(usize::MAX));
         let (count, batch) = match &mut self.open {
             Open::Nothing => (most, None),
             Open::Parquet(reader) => match guarded(self.source.path(), || reader.next().transpose())? {
@@ -255,6 +282,13 @@ impl Scanner {
     pub fn bytes_read(&self) -> u64 {
         self.source.bytes_read()
     }
+}
+
+/// Bytes that a value takes of a column's dictionary, on average, at most.
+fn dictionary_bytes(column: &ArrayRef) -> u64 {
+    let Some(column) = column.as_any_dictionary_opt() else { return 0 };
+    let values = column.values();
+    values.get_buffer_memory_size() as u64 / values.len().max(1) as u64
 }
 
 /// Some rows: their number, and the columns asked for if there are any.

@@ -1,34 +1,44 @@
 //! An open file, read at offsets.
 
 use std::fs::{self, File};
-use std::io::{self, BufReader, Read};
+use std::io::{self, Read};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-use bytes::Bytes;
-use parquet::errors::ParquetError;
-use parquet::file::reader::{ChunkReader, Length};
 use serde::{Deserialize, Serialize};
 
 use super::error::{Problem, ReadError, Result};
 use crate::memory;
 
-/// Which file a path led to. A file that was replaced, or written to, has another identity.
+/// Which file a path led to. A file that was replaced, or written to, has another identity: whoever writes may set the
+/// time of modification back, but not that of the inode's change.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct FileId {
     pub path: String,
     pub size: u64,
     device: u64,
     inode: u64,
-    modified: (i64, i64),
+    modified: Time,
+    changed: Time,
 }
+
+/// Seconds and nanoseconds.
+type Time = (i64, i64);
+
+/// Bytes that are read, unpacked or checked between two looks.
+pub const STEP: usize = 1 << 20;
 
 #[derive(Clone, Debug)]
 pub struct Source {
     id: Arc<FileId>,
     file: Arc<File>,
+    /// Links to the file when it was opened.
+    links: u64,
     read: Arc<AtomicU64>,
+    /// Called between steps: a place to give up, by a panic.
+    look: fn(),
 }
 
 impl Source {
@@ -39,15 +49,17 @@ impl Source {
             return Err(ReadError::new(path, Problem::NotAFile));
         }
         let file = File::open(path).map_err(|cause| io_error(path, "open file", cause))?;
-        let status = file.metadata().map_err(|cause| io_error(path, "examine file", cause))?;
-        let id = FileId {
-            path: path.to_owned(),
-            size: status.len(),
-            device: status.dev(),
-            inode: status.ino(),
-            modified: (status.mtime(), status.mtime_nsec()),
-        };
-        Ok(Source { id: Arc::new(id), file: Arc::new(file), read: Arc::default() })
+        let status = settled(path, &file)?;
+        let id = Arc::new(FileId::new(path, &status));
+        Ok(Source { id, file: Arc::new(file), links: status.nlink(), read: Arc::default(), look: || () })
+    }
+
+    pub fn with_look(self, look: fn()) -> Source {
+        Source { look, ..self }
+    }
+
+    pub fn look(&self) -> fn() {
+        self.look
     }
 
     /// Opens the file that `id` was taken of, and no other.
@@ -57,6 +69,26 @@ impl Source {
             true => Ok(source),
             false => Err(ReadError::new(&id.path, Problem::Changed)),
         }
+    }
+
+    /// Checks that the file is as it was when it was opened. What was read before is of that file then.
+    pub fn check(&self) -> Result<()> {
+        let status = self.file.metadata().map_err(|cause| io_error(self.path(), "examine file", cause))?;
+        let mut now = FileId::new(self.path(), &status);
+        // That a name of it has gone, or was given to another file, is a change of the inode alone.
+        if status.nlink() < self.links {
+            now.changed = self.id.changed;
+        }
+        match now == *self.id {
+            true => Ok(()),
+            false => Err(ReadError::new(self.path(), Problem::Changed)),
+        }
+    }
+
+    /// What was read of the file, if the file has not changed meanwhile. If it has, that is what is wrong.
+    pub fn checked<T>(&self, found: Result<T>) -> Result<T> {
+        self.check()?;
+        found
     }
 
     pub fn id(&self) -> &Arc<FileId> {
@@ -82,10 +114,14 @@ impl Source {
     }
 
     pub fn read_into(&self, bytes: &mut [u8], offset: u64) -> Result<()> {
-        self.file.read_exact_at(bytes, offset).map_err(|cause| match cause.kind() {
-            io::ErrorKind::UnexpectedEof => ReadError::damaged(self.path(), "the file ends too early"),
-            _ => io_error(self.path(), "read file", cause),
-        })?;
+        for (number, step) in bytes.chunks_mut(STEP).enumerate() {
+            let at = offset.saturating_add((number * STEP) as u64);
+            self.file.read_exact_at(step, at).map_err(|cause| match cause.kind() {
+                io::ErrorKind::UnexpectedEof => ReadError::damaged(self.path(), "the file ends too early"),
+                _ => io_error(self.path(), "read file", cause),
+            })?;
+            (self.look)();
+        }
         self.read.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         Ok(())
     }
@@ -110,26 +146,49 @@ fn io_error(path: &str, what: &'static str, cause: io::Error) -> ReadError {
     ReadError::new(path, Problem::Io(what, cause))
 }
 
-impl Length for Source {
-    fn len(&self) -> u64 {
-        self.id.size
+impl FileId {
+    fn new(path: &str, status: &fs::Metadata) -> FileId {
+        FileId {
+            path: path.to_owned(),
+            size: status.len(),
+            device: status.dev(),
+            inode: status.ino(),
+            modified: (status.mtime(), status.mtime_nsec()),
+            changed: (status.ctime(), status.ctime_nsec()),
+        }
+    }
+
+    /// Whether the file was last changed so long before `now` that any later change has another time, whatever the
+    /// file system's times are rounded to.
+    pub fn is_old(&self, now: Time) -> bool {
+        const COARSEST: i64 = 2;
+        self.changed.0.saturating_add(COARSEST) < now.0
     }
 }
 
-/// What is read so are the headers of pages: more than they take would be read for nothing.
-pub const HEADER_ROOM: usize = 512;
-
-impl ChunkReader for Source {
-    type T = BufReader<At>;
-
-    fn get_read(&self, start: u64) -> parquet::errors::Result<Self::T> {
-        Ok(BufReader::with_capacity(HEADER_ROOM, At::new(self, start)))
+/// An open file's status, once the clock of file systems has gone on since it was changed: what is written in the same
+/// tick would not change the time again.
+fn settled(path: &str, file: &File) -> Result<fs::Metadata> {
+    /// No tick is longer. Another machine's clock, which may be ahead, is not waited for.
+    const TICKS: usize = 20;
+    let status = || file.metadata().map_err(|cause| io_error(path, "examine file", cause));
+    let mut found = status()?;
+    for _ in 0..TICKS {
+        if (found.ctime(), found.ctime_nsec()) < coarse_now() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+        found = status()?;
     }
+    Ok(found)
+}
 
-    fn get_bytes(&self, start: u64, length: usize) -> parquet::errors::Result<Bytes> {
-        let bytes = self.read_at(start, length);
-        bytes.map(Bytes::from).map_err(|error| ParquetError::General(error.why()))
-    }
+/// The clock that file systems go by.
+pub fn coarse_now() -> Time {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: writes to `now` alone.
+    unsafe { libc::clock_gettime(libc::CLOCK_REALTIME_COARSE, &mut now) };
+    (now.tv_sec, now.tv_nsec)
 }
 
 /// The file's bytes from an offset on.
@@ -146,7 +205,9 @@ impl At {
 
 impl Read for At {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        let got = self.source.file.read_at(bytes, self.offset)?;
+        (self.source.look)();
+        let step = bytes.len().min(STEP);
+        let got = self.source.file.read_at(&mut bytes[..step], self.offset)?;
         self.offset += got as u64;
         self.source.read.fetch_add(got as u64, Ordering::Relaxed);
         Ok(got)

@@ -11,18 +11,34 @@ use noodles_vcf::Header;
 use noodles_vcf::header::parser::{Entry, FileFormatOption};
 use noodles_vcf::header::{FileFormat, Parser};
 
+use super::read_line;
+
 const BY_SAMPLE: [&str; 5] = ["P", "LA", "LR", "LG", "M"];
 
 /// The first version of which the crate knows the reserved names, and one after all of those.
 const WITH_RESERVED: FileFormat = FileFormat::new(4, 3);
 const WITHOUT_RESERVED: FileFormat = FileFormat::new(4, u32::MAX);
 
-/// Reads lines, of the header alone, to their end.
-pub fn read(mut lines: impl BufRead) -> io::Result<Header> {
+/// The largest header, which is kept in memory: of names of some ten million contigs or samples.
+const LARGEST: usize = 256 << 20;
+
+/// Reads lines, of the header alone, to their end; `look` is called for each.
+pub fn read(mut lines: impl BufRead, look: &mut dyn FnMut()) -> io::Result<Header> {
     let invalid = |cause| io::Error::new(io::ErrorKind::InvalidData, cause);
     let mut parser = Parser::default();
-    let mut line = Vec::new();
-    while lines.read_until(b'\n', &mut line)? > 0 {
+    let (mut line, mut left) = (Vec::new(), LARGEST);
+    loop {
+        look();
+        read_line(&mut lines, &mut line, left).map_err(|cause| match cause.kind() {
+            io::ErrorKind::FileTooLarge => {
+                io::Error::new(cause.kind(), format!("its header is larger than {LARGEST} bytes"))
+            }
+            _ => cause,
+        })?;
+        if line.is_empty() {
+            break;
+        }
+        left -= line.len();
         let text = line.strip_suffix(b"\n").unwrap_or(&line);
         let text = of_any_number(text.strip_suffix(b"\r").unwrap_or(text));
         if let Entry::FileFormat(version) = parser.parse_partial(&text).map_err(invalid)?

@@ -10,25 +10,30 @@
 mod column;
 mod file;
 mod header;
+mod parts;
 mod table;
 #[cfg(test)]
 mod tests;
 
 use std::fmt;
-use std::io::{self, BufRead};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::io::{self, BufRead, Read};
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use noodles_vcf as noodles;
-use noodles_vcf::Record;
 use noodles_vcf::variant::RecordBuf;
+use noodles_vcf::{Header, Record};
 
 pub use file::FileSink;
 use table::Table;
 
-/// Records between two looks of the caller.
-const LOOK_EVERY: u64 = 1000;
+/// The longest line: PostgreSQL has no room for a longer value, be it one column or all samples of a record.
+const LONGEST_LINE: usize = (1 << 30) - 1;
+
+/// Bytes of records after which a batch is written, however few its rows are.
+const BATCH_BYTES: usize = 64 << 20;
 
 /// How the samples of a record are told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +56,8 @@ pub enum Cause {
     Io(io::Error),
     /// The file is not what the format says.
     Invalid(String),
+    /// It may be, but there is no room for so much.
+    TooLarge(String),
     /// What takes the batches has failed.
     Sink(arrow::error::ArrowError),
 }
@@ -62,7 +69,7 @@ impl fmt::Display for VcfError {
         }
         match &self.cause {
             Cause::Io(cause) => write!(f, "{cause}"),
-            Cause::Invalid(cause) => f.write_str(cause),
+            Cause::Invalid(cause) | Cause::TooLarge(cause) => f.write_str(cause),
             Cause::Sink(cause) => write!(f, "{cause}"),
         }
     }
@@ -72,7 +79,7 @@ impl fmt::Display for VcfError {
 pub trait Sink {
     fn begin(&mut self, schema: SchemaRef) -> Result<(), arrow::error::ArrowError>;
     fn batch(&mut self, batch: &RecordBatch) -> Result<(), arrow::error::ArrowError>;
-    /// Now and then: a place to give up.
+    /// Between steps: a place to give up.
     fn look(&mut self) {}
 }
 
@@ -97,39 +104,54 @@ fn convert_text(
     sink: &mut dyn Sink,
 ) -> Result<u64, VcfError> {
     let mut reader = noodles::io::Reader::new(input);
-    let header = caught(None, || header::read(reader.header_reader()).map_err(|cause| of_io(None, cause)))?;
+    let header = caught(None, || {
+        let lines = reader.header_reader();
+        header::read(lines, &mut || sink.look()).map_err(|cause| of_io(None, cause))
+    })?;
     let mut lines = reader.into_inner();
-    let mut table = Table::new(&header, samples);
+    let mut table = Table::new(&header, samples).map_err(|why| too_large(None, why))?;
     sink.begin(table.schema()).map_err(of_sink)?;
-    let (mut rows, mut number) = (0, 0);
-    let mut line = String::new();
+    let (mut rows, mut number, mut bytes) = (0, 0, 0);
+    let mut line = Vec::new();
     let (mut record, mut written) = (RecordBuf::default(), Record::default());
+    let names: Vec<String> = header.sample_names().iter().cloned().collect();
+    let mut of_part = None;
     loop {
         number += 1;
         let at = Some(number);
         line.clear();
-        let found = caught(at, || {
-            let read = lines.read_line(&mut line).and_then(|_| {
-                // The values, and the line as it is written.
-                let length =
-                    noodles::io::Reader::new(line.as_bytes()).read_record_buf(&header, &mut record)?;
-                noodles::io::Reader::new(line.as_bytes()).read_record(&mut written).map(|_| length)
-            });
-            if read.map_err(|cause| of_io(at, cause))? == 0 {
-                return Ok(None);
-            }
-            let appended = table.append(&record, &written);
-            appended.map(Some).map_err(|cause| VcfError { record: at, cause: Cause::Invalid(cause) })
-        });
-        if found?.is_none() {
+        read_line(&mut lines, &mut line, LONGEST_LINE).map_err(|cause| of_io(at, cause))?;
+        if line.is_empty() {
             break;
         }
-        if table.rows() >= batch_rows {
+        let mut append = |line: &[u8], header: &Header, samples: Range<usize>| {
+            caught(at, || {
+                // The values, and the line as it is written.
+                let read = noodles::io::Reader::new(line).read_record_buf(header, &mut record);
+                read.map_err(|cause| of_io(at, cause))?;
+                sink.look();
+                let read = noodles::io::Reader::new(line).read_record(&mut written);
+                read.map_err(|cause| of_io(at, cause))?;
+                let appended = table.append(&record, &written, samples, &mut || sink.look());
+                appended.map_err(|cause| VcfError { record: at, cause: Cause::Invalid(cause) })
+            })
+        };
+        match parts::split(&line, names.len()) {
+            None => append(&line, &header, 0..names.len())?,
+            Some(parts) => {
+                let of_part = of_part.get_or_insert_with(|| parts::header(&header));
+                for part in parts {
+                    part.name_samples(of_part, &names);
+                    append(&part.line(&line), of_part, part.samples)?;
+                }
+            }
+        }
+        bytes += line.len();
+        if table.rows() >= batch_rows || bytes >= BATCH_BYTES {
             rows += flush(&mut table, sink)?;
+            bytes = 0;
         }
-        if number % LOOK_EVERY == 0 {
-            sink.look();
-        }
+        sink.look();
     }
     if table.rows() > 0 {
         rows += flush(&mut table, sink)?;
@@ -137,16 +159,37 @@ fn convert_text(
     Ok(rows)
 }
 
-/// Runs what reads bytes that anybody may have written: a panic there is damage to the file.
+/// Reads a line, to its end or that of the file.
+fn read_line(from: &mut impl BufRead, line: &mut Vec<u8>, longest: usize) -> io::Result<()> {
+    from.by_ref().take(longest as u64 + 1).read_until(b'\n', line)?;
+    match line.len() > longest {
+        true => {
+            Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("a line is longer than {longest} bytes")))
+        }
+        false => Ok(()),
+    }
+}
+
+/// Runs what reads bytes that anybody may have written: a panic there is damage to the file. One that is no message is
+/// whoever looked on giving up.
 fn caught<T>(record: Option<u64>, work: impl FnOnce() -> Result<T, VcfError>) -> Result<T, VcfError> {
     let damaged = || VcfError { record, cause: Cause::Invalid("it cannot be taken apart".into()) };
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(damaged()))
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        match panic.is::<String>() || panic.is::<&str>() {
+            true => Err(damaged()),
+            false => resume_unwind(panic),
+        }
+    })
 }
 
 fn flush(table: &mut Table, sink: &mut dyn Sink) -> Result<u64, VcfError> {
     let batch = table.finish().map_err(of_sink)?;
     sink.batch(&batch).map_err(of_sink)?;
     Ok(batch.num_rows() as u64)
+}
+
+fn too_large(record: Option<u64>, why: String) -> VcfError {
+    VcfError { record, cause: Cause::TooLarge(why) }
 }
 
 fn of_sink(cause: arrow::error::ArrowError) -> VcfError {
@@ -156,6 +199,7 @@ fn of_sink(cause: arrow::error::ArrowError) -> VcfError {
 /// The reader says what is wrong with the text by errors of I/O; a cause's own cause is the useful one.
 fn of_io(record: Option<u64>, cause: io::Error) -> VcfError {
     let cause = match cause.kind() {
+        io::ErrorKind::FileTooLarge => Cause::TooLarge(cause.to_string()),
         io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput | io::ErrorKind::UnexpectedEof => {
             let mut text = cause.to_string();
             let mut inner = std::error::Error::source(&cause);

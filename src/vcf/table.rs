@@ -1,6 +1,7 @@
 //! The columns of all records, of one batch at a time.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -36,7 +37,16 @@ pub struct Table {
 }
 
 impl Table {
-    pub fn new(header: &Header, samples: Samples) -> Table {
+    /// An error says that there are too many columns.
+    pub fn new(header: &Header, samples: Samples) -> Result<Table, String> {
+        /// Each takes some kilobytes. A table of PostgreSQL's has at most 1600 columns.
+        const MOST: usize = 10_000;
+        let fields = header.infos().len() + header.formats().len();
+        if fields > MOST {
+            return Err(format!(
+                "its header declares {fields} INFO and FORMAT fields, of which {MOST} can be read"
+            ));
+        }
         let info = |(name, map): (&String, &_)| (name.clone(), info_column(map));
         let infos: Vec<_> = header.infos().iter().map(info).collect();
         let format = |(name, map): (&String, &_)| (name.clone(), format_column(map));
@@ -61,7 +71,7 @@ impl Table {
             records: 0,
         };
         table.schema = Arc::new(Schema::new(table.fields()));
-        table
+        Ok(table)
     }
 
     fn fields(&self) -> Vec<Field> {
@@ -113,8 +123,23 @@ impl Table {
         }
     }
 
-    /// `written`: the same record, unparsed.
-    pub fn append(&mut self, record: &RecordBuf, written: &Record) -> Result<(), String> {
+    /// `written`: the same record, unparsed. It has some of the samples: the first ones with all that comes before
+    /// them, the others alone. `look` is called between values.
+    pub fn append(
+        &mut self,
+        record: &RecordBuf,
+        written: &Record,
+        samples: Range<usize>,
+        look: &mut dyn FnMut(),
+    ) -> Result<(), String> {
+        if samples.start == 0 {
+            self.append_fixed(record, look)?;
+            self.records += 1;
+        }
+        self.append_samples(record, written, samples, look)
+    }
+
+    fn append_fixed(&mut self, record: &RecordBuf, look: &mut dyn FnMut()) -> Result<(), String> {
         self.chrom.append_text(Some(record.reference_sequence_name()))?;
         // A telomere has position 0, which the reader tells as none.
         self.pos.append_value(record.variant_start().map_or(0, |start| usize::from(start) as i64));
@@ -129,16 +154,21 @@ impl Table {
             return Err(format!("the header does not declare the INFO \"{other}\""));
         }
         for (name, column) in &mut self.infos {
+            look();
             let value = info.get(name);
             let appended = column.append_info(value.and_then(Option::as_ref), value.is_some());
             appended.map_err(|cause| format!("INFO \"{name}\": {cause}"))?;
         }
-        self.append_samples(record, written)?;
-        self.records += 1;
         Ok(())
     }
 
-    fn append_samples(&mut self, record: &RecordBuf, written: &Record) -> Result<(), String> {
+    fn append_samples(
+        &mut self,
+        record: &RecordBuf,
+        written: &Record,
+        names: Range<usize>,
+        look: &mut dyn FnMut(),
+    ) -> Result<(), String> {
         let samples = record.samples();
         let keys = samples.keys().as_ref();
         if let Some(other) = keys.iter().find(|key| !self.formats.iter().any(|(name, _)| name == *key)) {
@@ -146,7 +176,8 @@ impl Table {
         }
         let written = written.samples();
         let mut written = written.iter();
-        for (index, name) in self.sample_names.iter().enumerate() {
+        for (index, name) in self.sample_names[names].iter().enumerate() {
+            look();
             self.sample.append_text(Some(name))?;
             let sample = samples.get_index(index);
             let written = written.next();

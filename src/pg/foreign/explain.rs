@@ -9,6 +9,7 @@ use pgrx::pg_sys::panic::ErrorReportable;
 
 use super::access::check_file_role;
 use super::{callbacks, members};
+use crate::pg::check_for_interrupts;
 use crate::pg::encoding::{from_utf8, name_to_utf8};
 
 #[pg_guard]
@@ -54,6 +55,7 @@ pub unsafe extern "C-unwind" fn explain(
         }
         let files = scan.files_read((*state).analyze).unwrap_or_report();
         for (number, (path, read, size)) in files.into_iter().enumerate() {
+            check_for_interrupts();
             let text = format!("{path} (read: {}, size: {})", size_text(read), size_text(size));
             property(&format!("file{number}"), &text, state);
         }

@@ -10,8 +10,8 @@ use super::access::check_file_role;
 use super::import_columns::{Columns, Key, virtual_keys};
 use super::import_names::{MOST_COLUMNS, name_all};
 use super::options::{self, TableOptions};
-use super::{metadata, report};
-use crate::fdw::{DataFile, Source};
+use super::{list, metadata, open};
+use crate::fdw::DataFile;
 use crate::pg::check_for_interrupts;
 use crate::pg::encoding::{from_utf8, name_to_utf8};
 use crate::pg::error::{Code, Result, error, warning};
@@ -55,7 +55,7 @@ fn create_table(table: &str, server: &str, pairs: &[(String, String)]) -> Result
     check_file_role(pg_sys::InvalidOid)?;
     options::validate(pairs, pg_sys::ForeignTableRelationId)?;
     let options = options::table_options(pairs)?;
-    let files = options.files.list(options.pattern.as_ref()).map_err(report)?;
+    let files = list(&options)?;
     if files.is_empty() {
         return Err(error(Code::ERRCODE_FDW_SCHEMA_NOT_FOUND, "there are no files to import a schema from")
             .set_hint("Check the options that name files, and suffix and pattern."));
@@ -79,7 +79,7 @@ fn columns(files: &[DataFile], options: &TableOptions) -> Result<Vec<Declared>> 
     let mut found = Columns::default();
     for (at, file) in files.iter().enumerate() {
         check_for_interrupts();
-        let meta = metadata(&Source::open(&file.path).map_err(report)?)?;
+        let meta = metadata(&open(&file.path)?)?;
         found.add(&meta, &file.keys, at == 0 || options.missing_as_null);
     }
     let keys = virtual_keys(files, options.pattern.as_ref());

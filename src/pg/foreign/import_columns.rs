@@ -6,8 +6,8 @@ use arrow::datatypes::DataType;
 
 use super::column::Value;
 use super::import::{Declared, Origin};
-use super::{metadata, report};
-use crate::fdw::{DataFile, FileMeta, Keys, LeftOut, Pattern, Source, common_type, list_depth};
+use super::{metadata, open};
+use crate::fdw::{DataFile, FileMeta, Keys, LeftOut, Pattern, common_type, list_depth};
 use crate::pg::error::{Result, warning};
 use crate::pg::{check_for_interrupts, pg_type};
 
@@ -261,7 +261,7 @@ impl Found {
     fn fits_double(&self, files: &[DataFile]) -> Result<bool> {
         for file in files {
             check_for_interrupts();
-            let meta = metadata(&Source::open(&file.path).map_err(report)?)?;
+            let meta = metadata(&open(&file.path)?)?;
             let at = meta.find(&self.name, Some(self.occurrence)).ok().flatten();
             if at.is_some_and(|at| !meta.fits_double(at)) {
                 return Ok(false);

@@ -26,7 +26,7 @@ use pgrx::pg_sys::{Datum, Oid};
 use super::encoding::in_message;
 use super::error::{Code, Error, Result, error, os_message};
 use super::guc;
-use crate::fdw::{Cache, CacheStats, FileMeta, Problem, ReadError, Source};
+use crate::fdw::{Cache, CacheStats, DataFile, FileId, FileMeta, Problem, ReadError, Source};
 
 pub mod access;
 mod aggregate;
@@ -60,6 +60,21 @@ thread_local! {
     static CACHE: RefCell<Cache> = RefCell::default();
 }
 
+/// Opens a file, to be read with looks at who wants to cancel.
+pub fn open(path: &str) -> Result<Source> {
+    Ok(Source::open(path).map_err(report)?.with_look(super::check_for_interrupts))
+}
+
+/// Opens the file that `id` was taken of, and no other.
+fn reopen(id: &FileId) -> Result<Source> {
+    Ok(Source::reopen(id).map_err(report)?.with_look(super::check_for_interrupts))
+}
+
+/// The files that there are now.
+fn list(options: &options::TableOptions) -> Result<Vec<DataFile>> {
+    options.files.list(options.pattern.as_ref(), super::check_for_interrupts).map_err(report)
+}
+
 /// The metadata of an open file, from the cache where it is known.
 fn metadata(source: &Source) -> Result<Arc<FileMeta>> {
     CACHE.with_borrow_mut(|cache| cache.get(source, guc::arrow_fdw_metadata_cache())).map_err(report)
@@ -80,9 +95,9 @@ pub fn metadata_info(table: Oid) -> Result<Vec<(String, Option<String>, String, 
     access::check_file_role(pg_sys::InvalidOid)?;
     let options = options::of_table(table)?;
     let mut found = Vec::new();
-    for file in options.files.list(options.pattern.as_ref()).map_err(report)? {
+    for file in list(&options)? {
         super::check_for_interrupts();
-        let meta = metadata(&Source::open(&file.path).map_err(report)?)?;
+        let meta = metadata(&open(&file.path)?)?;
         for (key, value) in meta.key_values() {
             found.push((file.path.clone(), None, key.to_owned(), value.to_owned()));
         }
@@ -164,6 +179,7 @@ pub fn report(found: ReadError) -> Error {
             Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             format!("file \"{path}\" was replaced or written to while it was being read"),
         )
+        .set_detail("Its size, its inode or the times of its last changes are others than when the query began to read it.")
         .set_hint("Run the query again. Replace files by renaming complete ones."),
         Problem::OutOfMemory(bytes) => error(Code::ERRCODE_OUT_OF_MEMORY, "out of memory")
             .set_detail(in_message(format!("File \"{path}\" asks for {bytes} bytes at once.")))

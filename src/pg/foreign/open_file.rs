@@ -4,8 +4,8 @@ use super::column::Statistics;
 use super::condition::{Conditions, Evidence, Known};
 use super::file_column::{Column, FileColumn};
 use super::options::ColumnSource;
-use super::{metadata, report};
-use crate::fdw::{BloomFilter, FileId, Keys, Pages, Scanner, Selected, Source};
+use super::{metadata, reopen, report};
+use crate::fdw::{BloomFilter, FileId, Keys, Pages, Scanner, Selected};
 use crate::pg::error::Result;
 
 /// Rows that are made values of at once: few enough for the cache, many enough to forget the cost of each.
@@ -36,7 +36,7 @@ impl OpenFile {
         columns: &[Column],
         about: &[usize],
     ) -> Result<OpenFile> {
-        let source = Source::reopen(id).map_err(report)?;
+        let source = reopen(id)?;
         let meta = metadata(&source)?;
         let values = columns.iter().map(|column| column.in_file(&meta, keys));
         let mut values = values.collect::<Result<Vec<_>>>()?;

@@ -11,8 +11,8 @@ use pgrx::pg_sys::{self, Oid};
 
 use super::options::{self, ColumnSource};
 use super::plan::{Estimate, equals, path};
-use super::{members, metadata, report};
-use crate::fdw::{Keys, Source, share_of_groups};
+use super::{list, members, metadata, open};
+use crate::fdw::{Keys, share_of_groups};
 use crate::pg::error::Result;
 use crate::pg::{catalog, check_for_interrupts, guc};
 
@@ -73,9 +73,9 @@ fn share_of(table: Oid, number: i16) -> Result<f64> {
     let options = options::of_table(table)?;
     let mut by_key: HashMap<Option<String>, usize> = HashMap::new();
     let mut bounds = Vec::new();
-    for file in options.files.list(options.pattern.as_ref()).map_err(report)? {
+    for file in list(&options)? {
         check_for_interrupts();
-        let meta = metadata(&Source::open(&file.path).map_err(report)?)?;
+        let meta = metadata(&open(&file.path)?)?;
         let found = match &source {
             ColumnSource::Virtual(key) | ColumnSource::Named(key) if has_key(&file.keys, key) => {
                 let value = file.keys.into_iter().find(|(known, _)| known == key);

@@ -7,8 +7,7 @@ use pgrx::{PgMemoryContexts, pg_guard};
 use super::access::check_may_read;
 use super::condition::{Conditions, Subject};
 use super::task::Task;
-use super::{members, metadata, options, parameters, report, upper};
-use crate::fdw::Source;
+use super::{list, members, metadata, open, options, parameters, upper};
 use crate::pg::error::Result;
 use crate::pg::{check_for_interrupts, guc, pg_type};
 
@@ -26,9 +25,9 @@ impl Estimate {
         let options = options::of_table(table)?;
         let parallel_workers = options.parallel_workers;
         let mut estimate = Estimate { table, rows: 0.0, bytes: 0.0, groups: 0, parallel_workers };
-        for file in options.files.list(options.pattern.as_ref()).map_err(report)? {
+        for file in list(&options)? {
             check_for_interrupts();
-            let meta = metadata(&Source::open(&file.path).map_err(report)?)?;
+            let meta = metadata(&open(&file.path)?)?;
             estimate.rows += meta.rows() as f64;
             estimate.bytes += meta.id.size as f64;
             estimate.groups += meta.groups();

@@ -13,8 +13,8 @@ use super::open_file::OpenFile;
 use super::options::{self, TableOptions};
 use super::parallel::Claims;
 use super::slot::{Cells, clear, store};
-use super::{metadata, report};
-use crate::fdw::{FileId, Keys, Rows, Source};
+use super::{list, metadata, open, reopen, report};
+use crate::fdw::{FileId, Keys, Rows};
 use crate::pg::error::{Result, internal};
 use crate::pg::{catalog, check_for_interrupts, guc, pg_type};
 
@@ -161,13 +161,13 @@ impl Scan {
             self.evaluate(false);
             let mut units = Vec::new();
             let mut first = 0;
-            for file in self.options.files.list(self.options.pattern.as_ref()).map_err(report)? {
+            for file in list(&self.options)? {
                 check_for_interrupts();
                 if !self.path_may_match(&file.path, &file.keys)? {
                     self.claims.count(0, 1);
                     continue;
                 }
-                let source = Source::open(&file.path).map_err(report)?;
+                let source = open(&file.path)?;
                 let groups = metadata(&source)?.groups();
                 units.push(Unit { id: source.id().clone(), keys: file.keys, groups, first });
                 first += groups;
@@ -268,7 +268,10 @@ impl Scan {
         filled?;
         let conditions = self.is_pruning.then_some(&self.conditions);
         // SAFETY: the scan's own context; there is no batch that needs it.
-        unsafe { in_context(self.contexts.batch, || open.begin(conditions, group)) }
+        let found = unsafe { in_context(self.contexts.batch, || open.begin(conditions, group)) };
+        // What leaves a group out was known or read of the file as it still is.
+        open.scanner.check().map_err(report)?;
+        found
     }
 
     fn open_file(&mut self, unit: usize, id: &FileId, keys: &Keys) -> Result<OpenFile> {
@@ -351,7 +354,8 @@ impl Scan {
             if has_run {
                 return Ok((unit.id.path.clone(), self.claims.read(at), unit.id.size));
             }
-            let meta = metadata(&Source::open(&unit.id.path).map_err(report)?)?;
+            check_for_interrupts();
+            let meta = metadata(&reopen(&unit.id)?)?;
             let places = self.columns.iter().filter_map(|column| column.place(&meta, &unit.keys));
             let columns: Vec<usize> = places.collect();
             Ok((unit.id.path.clone(), meta.column_bytes(&columns), meta.id.size))
