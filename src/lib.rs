@@ -26,6 +26,8 @@ mod scan;
 #[cfg(feature = "pg")]
 mod service;
 
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 #[cfg(test)]
 mod pure_rooms;
 

@@ -11,7 +11,7 @@ use pgrx::pg_sys;
 use pgrx::pg_sys::{Datum, Oid};
 
 use super::encoding;
-use super::error::{Code, Error, Result, error};
+use super::error::{Code, Result, error};
 use crate::interrupts::in_steps;
 use crate::memory::reserve;
 use crate::types::Cell;

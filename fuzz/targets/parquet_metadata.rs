@@ -1,0 +1,3 @@
+#![no_main]
+
+pg_strata_fuzz::target!(pg_strata::fuzzing::parquet_metadata);

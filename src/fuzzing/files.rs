@@ -1,0 +1,214 @@
+//! Parquet and Arrow files, as foreign tables read them.
+
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::{AsRawFd, FromRawFd};
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef};
+
+use crate::fdw::filter::{Place, Range, Test};
+use crate::fdw::values::{self, Decimals, Target, Words};
+use crate::fdw::{FileMeta, Prefix, Scanner, Selected, Sought, Source, share_of_groups};
+
+/// More than a file of a few kilobytes has in earnest, yet no bomb for who fuzzes: rows that runs of one value make.
+const MOST_ROWS: u64 = 100_000;
+const MOST_COLUMNS: usize = 64;
+const BATCH_ROWS: usize = 1024;
+
+/// A file in memory that has a path.
+struct Temporary(File);
+
+impl Temporary {
+    fn new(bytes: &[u8]) -> Temporary {
+        // SAFETY: the name is a C string; a descriptor of our own comes back, or -1.
+        let mut file = unsafe {
+            let descriptor = libc::memfd_create(c"fuzzed".as_ptr(), libc::MFD_CLOEXEC);
+            assert!(descriptor >= 0, "no file in memory");
+            File::from_raw_fd(descriptor)
+        };
+        file.write_all(bytes).expect("room in memory");
+        Temporary(file)
+    }
+
+    fn open(&self) -> Option<Source> {
+        Source::open(&format!("/proc/self/fd/{}", self.0.as_raw_fd())).ok()
+    }
+}
+
+/// A Parquet file without the magic numbers and with any length of the footer, of which the metadata alone are read.
+pub fn parquet_metadata(data: &[u8]) {
+    let (body, length) = data.split_at(data.len().saturating_sub(4));
+    let length = length.try_into().map_or(0, u32::from_le_bytes).min(body.len() as u32);
+    let file = Temporary::new(&[b"PAR1", body, &length.to_le_bytes(), b"PAR1"].concat());
+    let Some(source) = file.open() else { return };
+    let Ok(meta) = FileMeta::read(&source) else { return };
+    look_at(&source, &meta);
+}
+
+/// What planning asks of a file.
+fn look_at(source: &Source, meta: &FileMeta) {
+    meta.key_values();
+    meta.declared_types();
+    meta.memory();
+    assert!(meta.rows() >= (0..meta.groups()).map(|group| meta.group_rows(group)).max().unwrap_or(0));
+    for column in 0..meta.schema().fields().len().min(MOST_COLUMNS) {
+        let name = meta.schema().field(column).name();
+        meta.find(name, None).ok();
+        meta.sql_type(column);
+        meta.fits_double(column);
+        meta.column_bytes(&[column]);
+        if let Some(bounds) = meta.bounds(column) {
+            assert!(bounds.mins.len() == meta.groups() && bounds.maxes.len() == meta.groups());
+            share_of_groups(&[bounds]);
+        }
+        for group in 0..meta.groups().min(8) {
+            if let Some(pages) = meta.pages(source, group, column) {
+                assert!(pages.starts().is_sorted() && pages.bounds.mins.len() + 1 == pages.starts().len());
+                (0..3).for_each(|row| _ = pages.at(row));
+            }
+            if let Some(filter) = meta.bloom_filter(source, group, column) {
+                for value in [
+                    Sought::Integer(7),
+                    Sought::Numeric("7.00"),
+                    Sought::Text(b"text 7"),
+                    Sought::Timestamp(0),
+                ] {
+                    filter.may_hold(value);
+                }
+            }
+        }
+    }
+}
+
+/// A whole Parquet file: all columns of all row groups as values of every type, and conditions on them.
+pub fn parquet_pages(data: &[u8]) {
+    read_all(data, b"PAR1");
+}
+
+/// A whole Arrow IPC file, likewise.
+pub fn arrow_file(data: &[u8]) {
+    read_all(data, b"ARROW1");
+}
+
+fn read_all(data: &[u8], magic: &[u8]) {
+    if !data.starts_with(magic) {
+        return;
+    }
+    let file = Temporary::new(data);
+    let Some(source) = file.open() else { return };
+    let Ok(meta) = FileMeta::read(&source) else { return };
+    look_at(&source, &meta);
+    if meta.rows() > MOST_ROWS {
+        return;
+    }
+    let meta = Arc::new(meta);
+    let columns: Vec<usize> = (0..meta.schema().fields().len().min(MOST_COLUMNS)).collect();
+    read(&source, &meta, columns.clone(), false);
+    for column in columns {
+        // Alone: what one column has must not keep the others from being read.
+        read(&source, &meta, vec![column], true);
+    }
+}
+
+fn read(source: &Source, meta: &Arc<FileMeta>, columns: Vec<usize>, by_pages: bool) {
+    let Ok(mut scanner) = Scanner::new(source.clone(), meta.clone(), columns, BATCH_ROWS) else { return };
+    for group in 0..meta.groups() {
+        let selected = by_pages.then(|| some_rows(&scanner, group)).flatten();
+        let wanted = selected.as_ref().map_or(meta.group_rows(group), Selected::count);
+        if scanner.open_group(group, selected).is_err() {
+            continue;
+        }
+        let (mut found, mut failed) = (0, false);
+        loop {
+            match scanner.next_batch() {
+                Ok(Some(rows)) => {
+                    found += rows.count as u64;
+                    assert!((0..rows.count).all(|row| rows.before(row) < meta.group_rows(group)));
+                    let arrays = rows.batch.iter().flat_map(|batch| batch.columns());
+                    arrays.for_each(values_of);
+                }
+                Ok(None) => break,
+                Err(_) => {
+                    failed = true;
+                    break;
+                }
+            }
+        }
+        assert!(failed || found == wanted, "{found} rows of {wanted}");
+    }
+}
+
+/// Every second page.
+fn some_rows(scanner: &Scanner, group: usize) -> Option<Selected> {
+    let pages = scanner.pages(group, 0)?;
+    let mut selected = Selected::default();
+    pages.starts().windows(2).step_by(2).for_each(|page| selected.push(page[0]..page[1]));
+    Some(selected)
+}
+
+fn values_of(array: &ArrayRef) {
+    use Target as T;
+    let limit = values::NumericLimit { precision: 9, scale: 2 };
+    let targets = [
+        T::Bool,
+        T::Int2,
+        T::Int4,
+        T::Int8,
+        T::Oid,
+        T::Float4,
+        T::Float8,
+        T::Numeric(None),
+        T::Numeric(Some(limit)),
+        T::Date,
+        T::Time(6),
+        T::Timestamp(3),
+        T::TimestampTz(6),
+        T::Interval,
+        T::Uuid,
+        T::Text(None),
+        T::Bpchar(Some(5)),
+        T::Bytea,
+    ];
+    let mut words = Words::default();
+    for target in targets.iter().filter(|target| values::fits(array.data_type(), target)) {
+        if values::convert(array, target, &mut words).is_ok() {
+            assert!(words.words.len() == array.len() && words.nulls.len() == array.len());
+            conditions(&words);
+        }
+    }
+    if values::is_writable(array.data_type()) {
+        for json in [false, true] {
+            let written = values::written(array, array.data_type(), json);
+            assert!(written.is_ok_and(|texts| texts.len() == array.len()) || !array.is_empty());
+        }
+    }
+    if let Ok(Some(decimals)) = Decimals::new(array, None) {
+        aggregates(&decimals, array.len());
+    }
+}
+
+fn conditions(words: &Words) {
+    let Some(place) = Place::of_numeric("7.5", 0) else { return };
+    for test in [Test::Less, Test::Equal, Test::GreaterEqual] {
+        let selected = Range::new(test, place).select(&words.words, &words.nulls);
+        assert_eq!(selected.len(), words.words.len());
+    }
+    Prefix::literal(b"text").may_lie(None, None);
+}
+
+/// What is in a range and what is not are all there is.
+fn aggregates(decimals: &Decimals, rows: usize) {
+    let range = Range::new(Test::LessEqual, Place::At(7, true));
+    let within = decimals.within(&range);
+    let outside: Vec<bool> = within.iter().map(|within| !within).collect();
+    let mut sum = decimals.sum(Some(&within));
+    sum.add(decimals.sum(Some(&outside)));
+    let all = decimals.sum(None);
+    assert_eq!((sum.total(), sum.count), (all.total(), all.count));
+    assert!(decimals.count(None) <= rows as u64);
+    if let Some((least, greatest)) = decimals.extremes(None) {
+        assert!(least <= greatest);
+        decimals.image(least);
+    }
+}

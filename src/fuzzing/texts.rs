@@ -1,0 +1,113 @@
+//! Texts that users and files bring: options, patterns, conditions, VCF.
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use arrow::error::ArrowError;
+
+use super::Choices;
+use crate::encode::Codec;
+use crate::encode::ipc::BufferCodec;
+use crate::fdw::filter::{Place, Range, Test};
+use crate::fdw::{Pattern, Prefix};
+use crate::vcf::{Samples, Sink, convert};
+
+/// The input: which parser, and a text; for patterns a line for the pattern and one for a path.
+pub fn options(data: &[u8]) {
+    let mut choices = Choices(data);
+    let choice = choices.of(5);
+    let bytes = choices.0;
+    let Ok(text) = std::str::from_utf8(bytes) else { return prefix(bytes) };
+    match choice {
+        0 => _ = Codec::parse(text).map_err(|error| error.to_string()),
+        1 => _ = BufferCodec::parse(text).map_err(|error| error.to_string()),
+        2 => pattern(text),
+        3 => number(text),
+        _ => prefix(bytes),
+    }
+}
+
+/// The keys that a pattern finds put a name together that matches it again.
+fn pattern(text: &str) {
+    // Paths end at 4096 bytes.
+    let (pattern, path) = text.split_once('\n').unwrap_or((text, ""));
+    let path: String = path.chars().take(1000).collect();
+    let Ok(parsed) = Pattern::parse(pattern) else { return };
+    let names: Vec<String> = parsed.keys().map(|(name, _)| name.to_owned()).collect();
+    let Some(keys) = parsed.matches(&path) else { return };
+    assert!(keys.iter().map(|(name, _)| name).eq(&names));
+    let mut again = pattern.to_owned();
+    for (name, value) in &keys {
+        let value = value.as_deref().unwrap_or("");
+        again = again.replacen(&format!("@{{{name}}}"), value, 1).replacen(&format!("${{{name}}}"), value, 1);
+    }
+    // A value may look as a key does.
+    if !path.contains(['{', '@', '$']) && !pattern.contains("$$") && !pattern.contains("@@") {
+        assert!(path.ends_with(&again), "{pattern:?} {path:?} {again:?}");
+    }
+}
+
+/// A comparison and its opposite: each value lies in one of the two ranges.
+fn number(text: &str) {
+    use Test::*;
+    let (text, scale) = text.split_once('\n').unwrap_or((text, "0"));
+    let scale = scale.parse::<i8>().unwrap_or(0);
+    let Some(place) = Place::of_numeric(text, scale.into()) else { return };
+    for (test, opposite) in [(Less, GreaterEqual), (LessEqual, Greater), (Equal, NotEqual)] {
+        let (range, other) = (Range::new(test, place), Range::new(opposite, place));
+        let words = [i64::MIN, -1, 0, 1, 123, i64::MAX].map(|value| value as u64);
+        let (in_one, in_other) = (range.select(&words, &[false; 6]), other.select(&words, &[false; 6]));
+        for (row, &word) in words.iter().enumerate() {
+            assert!(in_one[row] != in_other[row]);
+            assert_eq!(in_one[row], range.contains(i128::from(word as i64)));
+        }
+    }
+}
+
+fn prefix(bytes: &[u8]) {
+    let (pattern, value) = bytes.split_at(bytes.len() / 2);
+    let literal = Prefix::literal(pattern);
+    assert!(literal.may_lie(Some(pattern), Some(pattern)));
+    let mut longer = pattern.to_vec();
+    longer.extend_from_slice(value);
+    assert!(literal.may_lie(Some(&longer), Some(&longer)), "what begins with it");
+    Prefix::of_pattern(pattern).may_lie(Some(value), Some(&longer));
+}
+
+#[derive(Default)]
+struct Counted(u64);
+
+impl Sink for Counted {
+    fn begin(&mut self, _: SchemaRef) -> Result<(), ArrowError> {
+        Ok(())
+    }
+
+    fn batch(&mut self, batch: &RecordBatch) -> Result<(), ArrowError> {
+        self.0 += batch.num_rows() as u64;
+        Ok(())
+    }
+}
+
+const VCF_HEADER: &str = "##fileformat=VCFv4.4
+##INFO=<ID=DP,Number=1,Type=Integer,Description=\"\">
+##INFO=<ID=AF,Number=A,Type=Float,Description=\"\">
+##INFO=<ID=DB,Number=0,Type=Flag,Description=\"\">
+##INFO=<ID=CH,Number=.,Type=Character,Description=\"\">
+##FORMAT=<ID=GT,Number=1,Type=String,Description=\"\">
+##FORMAT=<ID=HQ,Number=2,Type=Integer,Description=\"\">
+##FORMAT=<ID=GL,Number=G,Type=Float,Description=\"\">
+#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\tFORMAT\tone\ttwo
+";
+
+/// Lines of a VCF file: the whole file if it begins as one, or records below a header of ours.
+pub fn vcf_lines(data: &[u8]) {
+    let whole = data.starts_with(b"##fileformat") || data.starts_with(&[0x1f, 0x8b]);
+    let text = if whole { data.to_vec() } else { [VCF_HEADER.as_bytes(), data].concat() };
+    let rows = [Samples::Rows, Samples::Column].map(|samples| {
+        let mut sink = Counted::default();
+        let rows = convert(&text[..], samples, 16, &mut sink).ok();
+        assert!(rows.is_none_or(|rows| rows == sink.0));
+        rows
+    });
+    // A row a sample, of which the header has any number.
+    assert!(rows[0].is_some() == rows[1].is_some() || whole, "{rows:?}");
+}
