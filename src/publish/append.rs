@@ -5,6 +5,7 @@
 //! file would lose, a lock on it prevents.
 
 use std::fs::{self, File};
+use std::io;
 use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::path::Path;
@@ -125,7 +126,9 @@ impl Append {
 /// The file that the path leads to, locked. One that was replaced between opening and locking it is not the one any
 /// more that an append would replace: then the next one is taken.
 fn locked(path: &str) -> Result<Source> {
-    if fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink()) {
+    let found =
+        fs::symlink_metadata(path).map_err(|cause| file_error("examine file", Path::new(path), &cause))?;
+    if found.is_symlink() {
         return Err(error(Code::ERRCODE_WRONG_OBJECT_TYPE, format!("\"{path}\" is a symbolic link"))
             .set_hint("Pass the path that the link leads to."));
     }
@@ -145,6 +148,10 @@ fn lock(file: &File, path: &str) -> Result<()> {
     // SAFETY: an open descriptor.
     if unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } == 0 {
         return Ok(());
+    }
+    let cause = io::Error::last_os_error();
+    if cause.kind() != io::ErrorKind::WouldBlock {
+        return Err(file_error("lock file", Path::new(path), &cause));
     }
     Err(error(Code::ERRCODE_LOCK_NOT_AVAILABLE, format!("another export appends to \"{path}\""))
         .set_hint("Wait for it to end."))

@@ -31,9 +31,10 @@ impl Attributes {
         // Without waiting for a pipe's other end, should there be one by now.
         let opened = File::options().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOFOLLOW).open(path);
         let lists = match opened {
-            Ok(file) => LISTS.into_iter().filter_map(|name| Some((name, list(&file, name)?))).collect(),
+            Ok(file) => lists(&file)?,
             // What the server may not read has to do without its list.
-            Err(_) => Vec::new(),
+            Err(cause) if cause.kind() == io::ErrorKind::PermissionDenied => Vec::new(),
+            Err(cause) => return Err(cause),
         };
         Ok(Some(Attributes { mode: found.mode() & bits, owner: found.uid(), group: found.gid(), lists }))
     }
@@ -49,14 +50,30 @@ impl Attributes {
     }
 }
 
-fn list(file: &File, name: &CStr) -> Option<Vec<u8>> {
+fn lists(file: &File) -> io::Result<Vec<(&'static CStr, Vec<u8>)>> {
+    let mut found = Vec::new();
+    for name in LISTS {
+        found.extend(list(file, name)?.map(|list| (name, list)));
+    }
+    Ok(found)
+}
+
+/// `None` where there is none, or the file system has no such lists.
+fn list(file: &File, name: &CStr) -> io::Result<Option<Vec<u8>>> {
     const MOST: usize = 64 << 10; // XATTR_SIZE_MAX
     let mut list = vec![0; MOST];
     // SAFETY: an open descriptor, a C string, and as much room as is said.
     let length =
         unsafe { libc::fgetxattr(file.as_raw_fd(), name.as_ptr(), list.as_mut_ptr().cast(), list.len()) };
-    list.truncate(usize::try_from(length).ok()?);
-    Some(list)
+    let cause = io::Error::last_os_error();
+    match (usize::try_from(length), cause.raw_os_error()) {
+        (Ok(length), _) => {
+            list.truncate(length);
+            Ok(Some(list))
+        }
+        (Err(_), Some(libc::ENODATA | libc::ENOTSUP | libc::ENOSYS)) => Ok(None),
+        (Err(_), _) => Err(cause),
+    }
 }
 
 fn set_list(file: &File, name: &CStr, list: &[u8]) -> io::Result<()> {
