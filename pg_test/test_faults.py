@@ -2,13 +2,9 @@
 
 Either the call fails and all is as it was, or it succeeds and the file is whole: there is nothing between."""
 
-import ctypes
 import errno
-import mmap
 import os
 import shutil
-import subprocess
-from pathlib import Path
 
 import psycopg
 import pyarrow as pa
@@ -18,61 +14,46 @@ import pytest
 from .lab import places
 from .lab.server import Server
 from .conftest import SETTINGS
+from .injection import CALLS, REMOVALS, injected
 from .support import Background, entries, eventually, raises
 
 ROWS = 3000
-CALLS = ["write", "pwrite64", "pread64", "read", "copy_file_range", "fsync", "sync_file_range", "ftruncate64", "fchmod", "lseek64", "chmod",
-         "mkdir", "open64", "rename", "renameat2", "unlink", "rmdir"]
 EXPORTS = {
     "parquet": ("export_table_parquet('t', {path}, workers => 2, row_group_rows => 1000, overwrite => true)", "t.parquet"),
     "parquet, new": ("export_table_parquet('t', {path}, workers => 0)", "t.parquet"),
     "directory": ("export_table_parquet('t', {path}, workers => 2, row_group_rows => 1000, overwrite => true)", "parts"),
     "arrow": ("export_table_arrow('t', {path}, workers => 0, overwrite => true)", "t.arrow"),
+    "arrow, directory": ("export_table_arrow('t', {path}, workers => 2, record_batch_rows => 1000, overwrite => true)", "parts"),
     "append": ("export_table_arrow('t', {path}, workers => 0, append => true)", "t.arrow"),
     "query": ("export_query_parquet('SELECT * FROM t', {path}, overwrite => true)", "t.parquet"),
+    "query, arrow": ("export_query_arrow('SELECT * FROM t', {path}, overwrite => true)", "t.arrow"),
     "dump": ("copy_binary_dump('t', {path}, overwrite => true)", "t.bin"),
     "vcf": ("import_vcf({vcf}, {path}, overwrite => true)", "t.arrow"),
 }
 VCF = "##fileformat=VCFv4.3\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n" + "".join(f"1\t{i}\t.\tA\tC\t.\tPASS\t.\n" for i in range(1, ROWS + 1))
 
 
-class Control(ctypes.Structure):
-    """As in faults.c."""
-
-    _fields_ = [("call", ctypes.c_char * 32), ("under", ctypes.c_char * 256), ("error", ctypes.c_int), ("left", ctypes.c_int),
-                ("fired", ctypes.c_int), ("reached", ctypes.c_int)]
-
-    def arm(self, call, under, number, error):
-        self.call, self.under, self.error, self.left, self.fired, self.reached = b"", str(under).encode(), error, number, 0, 0
-        self.call = call.encode()
-
-    def disarm(self):
-        self.call = b""
-
-
 @pytest.fixture(scope="module")
 def faulty(installation):
     """A server whose calls can be made to fail, and what says which."""
-    place = places.fresh(places.home() / "faults", 0o755)
-    library, page = place / "faults.so", place / "control"
-    source = Path(__file__).with_name("faults.c")
-    subprocess.run([os.environ.get("CC", "cc"), "-shared", "-fPIC", "-O1", "-w", str(source), "-o", str(library), "-ldl"], check=True)
-    page.write_bytes(bytes(ctypes.sizeof(Control)))
-    page.chmod(0o666)
-    server = Server(installation, "faults", **SETTINGS)
-    server.environment = {"LD_PRELOAD": str(library), "PG_STRATA_FAULTS": str(page)}
-    with open(page, "r+b") as file, server:
-        control = Control.from_buffer(mmap.mmap(file.fileno(), 0))
-        with server.connect() as db:
-            db.execute("CREATE EXTENSION pg_strata")
-            db.execute(f"CREATE TABLE t AS SELECT i, 'text ' || i AS s FROM generate_series(1, {ROWS}) i")
-        yield server, control
+    with injected("faults") as (environment, control):
+        server = Server(installation, "faults", **SETTINGS)
+        server.environment = environment
+        with server:
+            prepare(server)
+            yield server, control
+
+
+def prepare(server):
+    with server.connect() as db:
+        db.execute("CREATE EXTENSION pg_strata")
+        db.execute(f"CREATE TABLE t AS SELECT i, 'text ' || i AS s FROM generate_series(1, {ROWS}) i")
 
 
 def rows_of(path):
     if path.is_dir():
         assert (path / "_SUCCESS").is_file()
-        return sum(pq.read_table(file).num_rows for file in path.glob("part-*"))
+        return sum(rows_of(file) for file in path.glob("part-*"))
     if path.suffix == ".parquet":
         return pq.read_table(path).num_rows
     if path.suffix == ".arrow":
@@ -110,7 +91,7 @@ def outcomes(server, control, directory, export, call, error):
             fired, reached = control.fired, control.reached
             control.disarm()
             assert db.execute("SELECT 1").fetchone() == (1,)
-            if call not in ("unlink", "rmdir"):
+            if call not in REMOVALS:
                 assert set(entries(directory)) <= {name}, (call, number)
         if not fired:
             return reached

@@ -66,16 +66,24 @@ pub fn entries(directory: &Path) -> io::Result<Vec<String>> {
 
 /// Something in a directory that its manifest does not say an export wrote; all of it where there is no manifest.
 pub fn foreign_entry(directory: &Path) -> io::Result<Option<String>> {
-    let is_file = |name: &str| fs::symlink_metadata(directory.join(name)).is_ok_and(|found| found.is_file());
-    let manifest = match is_file(SUCCESS) {
+    let is_file = |name: &str| match fs::symlink_metadata(directory.join(name)) {
+        Ok(found) => Ok(found.is_file()),
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(cause) => Err(cause),
+    };
+    let manifest = match is_file(SUCCESS)? {
         true => serde_json::from_slice::<Written>(&fs::read(directory.join(SUCCESS))?).ok(),
         false => None,
     };
     let listed: Vec<String> =
         manifest.iter().flat_map(|written| &written.files).map(|file| file.name.clone()).collect();
-    let is_ours =
-        |name: &String| (listed.contains(name) || name == SUCCESS && manifest.is_some()) && is_file(name);
-    Ok(entries(directory)?.into_iter().find(|name| !is_ours(name)))
+    for name in entries(directory)? {
+        let is_named = listed.contains(&name) || name == SUCCESS && manifest.is_some();
+        if !is_named || !is_file(&name)? {
+            return Ok(Some(name));
+        }
+    }
+    Ok(None)
 }
 
 /// Removes a file, or a directory with the files that exports write; nothing else that lies in it.

@@ -104,7 +104,11 @@ impl Staged {
         if !target.is_file {
             sync_directory(root.path()).map_err(fail)?;
         }
-        let exists = fs::symlink_metadata(&target.path).is_ok();
+        let exists = match fs::symlink_metadata(&target.path) {
+            Ok(_) => true,
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => false,
+            Err(cause) => return Err(fail(cause)),
+        };
         if target.overwrite && exists && !target.is_file {
             exchange(&target, root)?;
         } else if target.overwrite || !target.is_file {
