@@ -82,9 +82,14 @@ pub fn bloom_header(bytes: &[u8]) -> Checked<(usize, usize)> {
     Ok((bytes.len() - reader.rest.len(), bits))
 }
 
-/// Checks that a struct has all the items that its lists claim, for which the decoder reserves memory.
+/// Checks that a page index (parquet.thrift, ColumnIndex or OffsetIndex) has all the items that its lists claim, for
+/// which the decoder reserves memory.
 pub fn check_lists(bytes: &[u8]) -> Checked<()> {
-    Reader { rest: bytes }.skip(STRUCT, DEEPEST)
+    const NULL_PAGES: i64 = 1;
+    Reader { rest: bytes }.fields(DEEPEST, &mut |reader, field, kind| match (field, kind) {
+        (NULL_PAGES, LIST) if reader.skip_booleans()? => Ok(()),
+        _ => reader.skip(kind, DEEPEST),
+    })
 }
 
 /// `children`: how many each element claims, depth first.
@@ -145,6 +150,18 @@ mod tests {
         assert!(check(&footer(&deep)).is_err());
         let wide: Vec<i64> = (0..1000).map(|at| if at == 0 { 999 } else { 0 }).collect();
         assert_eq!(check(&footer(&wide)), Ok(Vec::new()));
+    }
+
+    /// Field 9, a list of three booleans, before the schema, which the decoder takes for the list's end.
+    #[test]
+    fn booleans_in_a_list() {
+        let list = [0x99, 0x31, 1, 2, 1];
+        let unknown = [&list[..], &[0x05, 2], &footer(&[0])[..]].concat();
+        assert!(check(&unknown).is_err_and(|why| why.contains("booleans")));
+        // Of a page index it is the first field; the next is empty here.
+        assert_eq!(check_lists(&[0x19, 0x31, 1, 2, 1, 0x19, 0x08, 0]), Ok(()));
+        assert!(check_lists(&[0x19, 0x41, 1, 2, 1]).is_err());
+        assert!(check_lists(&[&[0x19, 0x31, 1, 2, 1][..], &list, &[0]].concat()).is_err());
     }
 
     #[test]

@@ -7,6 +7,9 @@ pub const DEEPEST: usize = 64;
 
 pub const MALFORMED: &str = "its metadata is not in Thrift's compact protocol";
 
+/// The decoder does not skip their bytes and would take them for what comes next, such as a list without an end.
+const BOOLEANS: &str = "unsupported: its metadata has booleans in a list or map of an unknown meaning";
+
 pub type Checked<T> = Result<T, &'static str>;
 
 pub const TRUE: u8 = 1;
@@ -151,10 +154,19 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// As `skip`, where a boolean has a byte of its own and lists in lists count as depth.
+    /// A list's items if they are booleans, which take a byte each; whether they are.
+    pub fn skip_booleans(&mut self) -> Checked<bool> {
+        let mut list = Reader { rest: self.rest };
+        let (TRUE | FALSE, size) = list.list()? else { return Ok(false) };
+        list.advance(size)?;
+        self.rest = list.rest;
+        Ok(true)
+    }
+
+    /// As `skip`, but lists in lists count as depth.
     fn skip_item(&mut self, kind: u8, depth: usize) -> Checked<()> {
         match kind {
-            TRUE | FALSE => self.advance(1),
+            TRUE | FALSE => Err(BOOLEANS),
             LIST | SET | MAP => self.skip(kind, depth.checked_sub(1).ok_or(MALFORMED)?),
             _ => self.skip(kind, depth),
         }
