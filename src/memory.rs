@@ -14,7 +14,7 @@ use std::fmt;
 use std::hint::black_box;
 use std::mem::MaybeUninit;
 use std::ptr;
-use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 
 /// Address space for the allocations between two looks: hash tables, small buffers, and an error's way out.
 pub const RESERVE: usize = 8 << 20;
@@ -26,7 +26,7 @@ static ALLOCATOR: Allocator = Allocator;
 
 /// What ends the process; NULL while not armed.
 static LAST_RESORT: AtomicPtr<()> = AtomicPtr::new(ptr::null_mut());
-/// The first bytes of the reserve, and of what an end of the process has for its callbacks.
+/// The first bytes of the reserve, and of what an end of the process has for its callbacks, right behind it.
 static HELD: AtomicPtr<u8> = AtomicPtr::new(ptr::null_mut());
 static LAST: AtomicPtr<u8> = AtomicPtr::new(ptr::null_mut());
 const LAST_BYTES: usize = 1 << 20;
@@ -139,12 +139,15 @@ pub fn is_held() -> bool {
 /// Takes the reserve, which is not held.
 #[cold]
 pub fn hold() -> Result<(), OutOfMemory> {
-    headroom(RESERVE + LAST_BYTES + STACK)?;
-    grow_stack();
-    if LAST.load(Ordering::Relaxed).is_null() {
-        LAST.store(map(LAST_BYTES).ok_or(OutOfMemory(LAST_BYTES))?, Ordering::Relaxed);
+    if !HAS_STACK.load(Ordering::Relaxed) {
+        headroom(RESERVE + LAST_BYTES + STACK)?;
+        grow_stack();
+        HAS_STACK.store(true, Ordering::Relaxed);
     }
-    HELD.store(map(RESERVE).ok_or(OutOfMemory(RESERVE))?, Ordering::Relaxed);
+    give_up(&LAST, LAST_BYTES);
+    let start = map(RESERVE + LAST_BYTES).ok_or(OutOfMemory(RESERVE + LAST_BYTES))?;
+    HELD.store(start, Ordering::Relaxed);
+    LAST.store(start.wrapping_add(RESERVE), Ordering::Relaxed);
     // What failed has been got over.
     forget_failure();
     Ok(())
@@ -152,6 +155,7 @@ pub fn hold() -> Result<(), OutOfMemory> {
 
 /// Of stack, what is had before it is needed: where it cannot grow, the process ends by a signal.
 const STACK: usize = 256 << 10;
+static HAS_STACK: AtomicBool = AtomicBool::new(false);
 
 /// A frame so large touches its pages when it is entered.
 #[inline(never)]
@@ -161,8 +165,13 @@ fn grow_stack() {
 
 /// Gives the reserve up.
 pub fn release() {
-    give_up(&HELD, RESERVE);
-    give_up(&LAST, LAST_BYTES);
+    let start = HELD.swap(ptr::null_mut(), Ordering::Relaxed);
+    if start.is_null() {
+        give_up(&LAST, LAST_BYTES);
+    } else {
+        LAST.store(ptr::null_mut(), Ordering::Relaxed);
+        unmap(start, RESERVE + LAST_BYTES);
+    }
 }
 
 /// Whether there was what was given up.
@@ -304,7 +313,10 @@ mod tests {
         reserve(&mut words, 1000).unwrap();
         assert!(words.capacity() > 1000 && words == [7]);
         assert_eq!(hold(), Ok(()));
-        assert!(give_up(&HELD, RESERVE) && !give_up(&HELD, RESERVE));
+        assert!(give_up(&HELD, RESERVE) && !give_up(&HELD, RESERVE) && !is_held());
+        assert_eq!(hold(), Ok(()));
+        release();
+        assert!(!is_held() && !give_up(&LAST, LAST_BYTES));
     }
 
     #[test]

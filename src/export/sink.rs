@@ -337,13 +337,10 @@ pub(super) fn append_cells(
     lane: &mut Lane,
 ) -> Result<std::result::Result<(), ValueError>> {
     if field.kind.physical(shapes).is_none() {
-        room_for_nested(cells)?;
-        let mut builder = NestedBuilder::new(field, shapes);
-        if let Err(failed) = builder.append(cells, arena) {
-            return Ok(Err(failed));
-        }
-        writer.append_nested(column, &builder.finish()).map_err(encode_error)?;
-        return Ok(Ok(()));
+        return match decode_nested(field, shapes, cells, arena)? {
+            Ok(builder) => Ok(Ok(writer.append_nested(column, &builder.finish()).map_err(encode_error)?)),
+            Err(failed) => Ok(Err(failed)),
+        };
     }
     if let Err(failed) = decode_lane(&field.kind, repr, shapes, cells, arena, lane) {
         return Ok(Err(failed));
@@ -352,14 +349,19 @@ pub(super) fn append_cells(
     Ok(Ok(()))
 }
 
-/// Nested values grow as arrays of Arrow, which know no failure.
-fn room_for_nested(cells: &[Cell]) -> Result<()> {
-    let bytes: usize = cells.iter().map(|cell| cell.len()).sum();
-    Ok(room_for(NESTED_GROWTH * bytes)?)
+/// Decodes nested cells, if there is memory: their arrays grow as Arrow's, which know no failure.
+fn decode_nested(
+    field: &Field,
+    shapes: &Shapes,
+    cells: &[Cell],
+    arena: &[u8],
+) -> Result<std::result::Result<NestedBuilder, ValueError>> {
+    /// A buffer that doubles lies there twice meanwhile, here and in the encoder.
+    const GROWTH: usize = 6;
+    room_for(GROWTH * cells.iter().map(|cell| cell.len()).sum::<usize>())?;
+    let mut builder = NestedBuilder::new(field, shapes);
+    Ok(builder.append(cells, arena).map(|()| builder))
 }
-
-/// A buffer that doubles lies there twice meanwhile, here and in the encoder.
-const NESTED_GROWTH: usize = 6;
 
 /// Decodes the rows, unless a device has, and drops what comes of them. A value that is refused is told of.
 fn drop_rows(job: &Job, lane: &mut Lane, rows: &mut Rows) -> Result<Option<(ValueError, usize)>> {
@@ -367,10 +369,7 @@ fn drop_rows(job: &Job, lane: &mut Lane, rows: &mut Rows) -> Result<Option<(Valu
     for (column, plan) in job.columns.iter().enumerate() {
         let (kind, cells) = (&plan.field.kind, &cells[column][rows.range.clone()]);
         let decoded = match kind.physical(&job.shapes) {
-            None => {
-                room_for_nested(cells)?;
-                NestedBuilder::new(&plan.field, &job.shapes).append(cells, arena)
-            }
+            None => decode_nested(&plan.field, &job.shapes, cells, arena)?.map(drop),
             Some(_) => decode_lane(kind, *repr, &job.shapes, cells, arena, lane),
         };
         if let Err(failed) = decoded {
@@ -395,10 +394,7 @@ pub fn survey(job: &Job, shapes: &mut Shapes, rows: &mut Rows) -> Result<()> {
             let cells = &all[column][range.clone()];
             let outcome = match plan.field.kind.physical(&job.shapes) {
                 None if plan.field.kind.physical(shapes).is_some() => break, // it is text from now on
-                None => {
-                    room_for_nested(cells)?;
-                    NestedBuilder::new(&plan.field, shapes).append(cells, arena)
-                }
+                None => decode_nested(&plan.field, shapes, cells, arena)?.map(drop),
                 Some(_) => decode_lane(&plan.field.kind, *repr, shapes, cells, arena, &mut lane),
             };
             match outcome {
