@@ -15,8 +15,9 @@ from .support import export_and_check
 
 MEGABYTES = 70
 BYTES = MEGABYTES << 20
-# The value as it is read and as it is encoded, what was compressed of it, one buffer that is kept, and the process.
-MOST = 4.2 * MEGABYTES
+# The value as it is read and as it is encoded, what was compressed of it, buffers of up to 64 MB that are kept, and the
+# process itself.
+MOST = {"heap": 4.2 * MEGABYTES, "copy_binary": 4.9 * MEGABYTES}
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +54,7 @@ def directory():
     return places.fresh(places.home() / "out" / "large", 0o777)
 
 
-@pytest.mark.parametrize("codec, scan", [*((codec, "heap") for codec in ("none", "snappy", "lz4_raw", "gzip:1", "brotli:1", "zstd:1")),
+@pytest.mark.parametrize("codec, scan", [*((codec, "heap") for codec in ("none", "snappy", "lz4_raw", "zstd:1")),
                                          ("none", "copy_binary"), ("zstd:1", "copy_binary")])
 def test_parquet(large, directory, codec, scan):
     server, expected = large
@@ -61,7 +62,7 @@ def test_parquet(large, directory, codec, scan):
     peak = peak_mb(server, f"SELECT export_table_parquet('large', '{path}', compression => '{codec}', scan => '{scan}', workers => 0)")
     assert hashes(pq.read_table(path)) == expected
     assert duckdb.sql(f"SELECT i, md5(a) FROM '{path}'").fetchall() == expected
-    assert peak < MOST, f"{peak} MB"
+    assert peak < MOST[scan], f"{peak} MB"
 
 
 @pytest.mark.parametrize("codec, scan", [("none", "heap"), ("lz4", "heap"), ("zstd:1", "heap"), ("none", "copy_binary"), ("lz4", "copy_binary")])
@@ -70,7 +71,7 @@ def test_arrow(large, directory, codec, scan):
     path = directory / "t.arrow"
     peak = peak_mb(server, f"SELECT export_table_arrow('large', '{path}', compression => '{codec}', scan => '{scan}', workers => 0)")
     assert hashes(pa.ipc.open_file(path).read_all()) == expected
-    assert peak < MOST, f"{peak} MB"
+    assert peak < MOST[scan], f"{peak} MB"
 
 
 def test_dump(large, directory):
@@ -80,7 +81,7 @@ def test_dump(large, directory):
     with server.connect() as connection:
         connection.execute(f"CREATE TEMP TABLE back (LIKE large); COPY back FROM '{path}' (FORMAT BINARY)")
         assert connection.execute("SELECT i, md5(a) FROM back ORDER BY ctid").fetchall() == expected
-    assert peak < MOST, f"{peak} MB"
+    assert peak < MOST["copy_binary"], f"{peak} MB"
 
 
 @pytest.mark.parametrize("codec", ["zstd:13", "zstd:19", "zstd:22", "brotli:9", "brotli:11", "gzip:9"])

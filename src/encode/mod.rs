@@ -36,6 +36,7 @@ mod group;
 pub mod ipc;
 mod lz4;
 mod nested;
+pub mod packed;
 mod precision;
 mod row_group;
 mod schema;

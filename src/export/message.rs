@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::packed::{Cursor, Packed};
+use crate::encode::packed::{Cursor, Packed};
 use crate::memory::reserve;
 use crate::pg::error::{Error, Result, internal};
 use crate::scan::{Scanned, Tally};

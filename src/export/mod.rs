@@ -12,7 +12,6 @@ mod footers;
 mod leader;
 mod measure;
 mod message;
-mod packed;
 mod pass;
 mod sample;
 mod shared;

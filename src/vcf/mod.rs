@@ -16,7 +16,7 @@ mod table;
 mod tests;
 
 use std::fmt;
-use std::io::{self, BufRead, Read};
+use std::io::{self, BufRead};
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
@@ -28,6 +28,8 @@ use noodles_vcf::{Header, Record};
 
 pub use file::FileSink;
 use table::Table;
+
+use crate::memory::{OutOfMemory, reserve, room_for};
 
 /// The longest line: PostgreSQL has no room for a longer value, be it one column or all samples of a record.
 const LONGEST_LINE: usize = (1 << 30) - 1;
@@ -159,14 +161,26 @@ fn convert_text(
     Ok(rows)
 }
 
-/// Reads a line, to its end or that of the file.
+/// Reads a line, to its end or that of the file, if there is memory for what is made of it, too.
 fn read_line(from: &mut impl BufRead, line: &mut Vec<u8>, longest: usize) -> io::Result<()> {
-    from.by_ref().take(longest as u64 + 1).read_until(b'\n', line)?;
-    match line.len() > longest {
-        true => {
-            Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("a line is longer than {longest} bytes")))
+    /// Of a line, how many times its length its values take, about.
+    const PARSED: usize = 8;
+    let missing = |missing: OutOfMemory| io::Error::new(io::ErrorKind::OutOfMemory, missing.to_string());
+    loop {
+        let bytes = from.fill_buf()?;
+        let end = bytes.iter().position(|byte| *byte == b'\n').map(|at| at + 1);
+        let step = &bytes[..end.unwrap_or(bytes.len())];
+        reserve(line, step.len()).map_err(missing)?;
+        line.extend_from_slice(step);
+        let (read, is_whole) = (step.len(), end.is_some() || step.is_empty());
+        from.consume(read);
+        if line.len() > longest {
+            let why = format!("a line is longer than {longest} bytes");
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, why));
         }
-        false => Ok(()),
+        if is_whole {
+            return room_for(PARSED * line.len()).map_err(missing);
+        }
     }
 }
 
@@ -200,6 +214,7 @@ fn of_sink(cause: arrow::error::ArrowError) -> VcfError {
 fn of_io(record: Option<u64>, cause: io::Error) -> VcfError {
     let cause = match cause.kind() {
         io::ErrorKind::FileTooLarge => Cause::TooLarge(cause.to_string()),
+        io::ErrorKind::OutOfMemory => Cause::Invalid(cause.to_string()),
         io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput | io::ErrorKind::UnexpectedEof => {
             let mut text = cause.to_string();
             let mut inner = std::error::Error::source(&cause);
