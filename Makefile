@@ -3,6 +3,8 @@
 #   make demo                       PostgreSQL 18, real data, one export, read back
 #   make test                       everything, on PostgreSQL 18 and (where installed) 15
 #   make bench ROWS=6000000         against other exporters
+#   make torture FAULTS=10000       random faults, and campaigns of system calls, appends and a failing device
+#   make fuzz SECONDS=60            every fuzzer for so long
 #   make install PG_CONFIG=...      into a PostgreSQL of your own
 #
 # PG_CONFIG=/path/to/pg_config makes demo and bench use that PostgreSQL's programs (in a private cluster).
@@ -13,13 +15,17 @@ PGS ?= 18 15
 ROWS ?= 6000000
 ROUNDS ?= 3
 PEERS ?= default
+SEED ?= 1
+FAULTS ?= 10000
+KINDS ?=
+SECONDS ?= 60
 
 # Where rustup puts cargo, for a shell that was started before.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 export PYTHONPYCACHEPREFIX := $(CURDIR)/target/pycache
 export PG_CONFIG ROWS ROUNDS PEERS PGS
 
-.PHONY: demo test bench install clean pure servers
+.PHONY: demo test bench torture fuzz install clean pure servers
 
 demo:
 	$(PYTHON) -m pg_test.lab venv
@@ -41,6 +47,13 @@ servers:
 bench:
 	$(PYTHON) -m pg_test.lab venv requirements-bench.txt
 	$(VENV) -m pg_test.bench
+
+torture:
+	$(PYTHON) -m pg_test.lab venv
+	$(VENV) -m pg_test.torture --seed $(SEED) --faults $(FAULTS) $(if $(KINDS),--kinds "$(KINDS)")
+
+fuzz:
+	cd fuzz && ./build.sh && OUT=target/findings ./run_all.sh $(SECONDS) 1
 
 install:
 	$(PYTHON) -m pg_test.lab own

@@ -1,0 +1,58 @@
+"""The random faults of `make torture`, a short form of each of its parts."""
+
+import time
+
+import pytest
+
+from .torture import appends, campaign, device, flat
+from .torture.__main__ import run
+from .torture.arena import Arena
+from .torture.kinds import KINDS
+
+SEED, SECONDS = 20_000_000, 40
+
+
+@pytest.fixture(scope="module")
+def arena(installation):
+    with Arena(installation, "torture-test") as arena:
+        yield arena
+
+
+def told(findings):
+    return "\n".join(f"python -m pg_test.torture --replay {seed} --kinds '{kind}': {what}" for seed, kind, what in findings)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "memory"])
+def test_every_kind(arena, kind):
+    counts, findings = run(arena, range(SEED, SEED + 2), [kind])
+    assert not findings, told(findings)
+    assert sum(counts[kind].values()) == 2
+
+
+def test_random_faults(arena):
+    """For a while; the seeds are the same each time, how many there are is not."""
+    ends = time.monotonic() + SECONDS
+    seeds = iter(lambda: SEED + 100 + next(numbers) if time.monotonic() < ends else None, None)
+    numbers = iter(range(1_000_000))
+    _, findings = run(arena, seeds, [kind for kind in KINDS if kind not in ("memory", "sigkill")])
+    assert not findings, told(findings)
+
+
+def test_a_session_stays_as_small_as_it_was(arena):
+    flat.run(arena, 220)
+
+
+def test_system_calls_of_what_reads_and_writes(arena):
+    """Those functions of which test_faults.py has no export."""
+    calls = [arena.calls[name] for name in ("gpu small", "foreign", "partitions")]
+    campaign.run(arena, calls, ("open64", "pwrite64", "fsync", "sync_file_range", "rename", "ftruncate64"), campaign.ERRORS[:1])
+
+
+def test_appends_of_many_sessions(arena):
+    appends.run(arena, rounds=1, seconds=3)
+
+
+def test_a_device_that_loses_what_is_written(arena):
+    found = device.run(arena, 10)
+    if found.startswith("skipped"):
+        pytest.skip(found)

@@ -1,0 +1,1 @@
+"""Random faults over every function that reads or writes files: `make torture`."""

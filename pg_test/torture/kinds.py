@@ -1,0 +1,426 @@
+"""The kinds of fault: each a function that makes one happen to a call, and says how the call ended."""
+
+import errno
+import os
+import shutil
+import signal
+import socket
+import time
+from pathlib import Path
+
+import psycopg
+
+from ..gpu_server import beacon, runs
+from ..injection import CALLS, REMOVALS
+from ..support import Background, eventually
+from .arena import must, sqlstate
+from .calls import answer, rows_and_sum, state
+from .checks import check_answer, check_error, check_target, finish
+
+KINDS = {}
+
+
+def kind(weight):
+    """Registers a kind, and how often it comes."""
+    def register(function):
+        KINDS[function.__name__.replace("_", " ")] = (weight, function)
+        return function
+    return register
+
+
+def pick(arena, chance, wanted=lambda call: True):
+    return chance.choice([call for call in arena.calls.values() if wanted(call)])
+
+
+def large(call):
+    return "large" in call.name or call.answer is not None or call.name == "query slow"
+
+
+def started(arena, chance, call):
+    """The call in its session, and a moment of its run has passed."""
+    before = state(call.target) if call.target else None
+    workers = chance.choice((0, 0, 1, 2, 4))
+    work = arena.start(call.text(workers))
+    time.sleep(chance.random() * 1.1 * arena.durations.get(call.name, 0.05))
+    return work, before
+
+
+@kind(12)
+def cancel(arena, chance):
+    call = pick(arena, chance)
+    work, before = started(arena, chance, call)
+    arena.watcher.execute("SELECT pg_cancel_backend(%s)", (work.pid,))
+    # A cancel may come when the function is over and the statement is not.
+    return call, finish(arena, call, work, before)
+
+
+@kind(6)
+def terminate(arena, chance):
+    call = pick(arena, chance)
+    work, before = started(arena, chance, call)
+    arena.watcher.execute("SELECT pg_terminate_backend(%s)", (work.pid,))
+    arena.wait_until_gone(work.pid)
+    outcome = finish(arena, call, work, before, either=True)
+    arena.forget_session()
+    return call, outcome
+
+
+@kind(6)
+def closed_socket(arena, chance):
+    call = pick(arena, chance)
+    work, before = started(arena, chance, call)
+    own = socket.socket(fileno=os.dup(arena.victim.fileno()))
+    own.shutdown(socket.SHUT_RDWR)
+    own.close()
+    outcome = finish(arena, call, work, before, either=True)
+    arena.wait_until_gone(work.pid)
+    arena.forget_session()
+    return call, outcome
+
+
+@kind(6)
+def worker(arena, chance):
+    """A parallel worker is cancelled or terminated: its rows must not be missing."""
+    call = pick(arena, chance, lambda call: "{workers}" in call.sql and large(call))
+    before = state(call.target) if call.target else None
+    work = arena.start(call.text(chance.choice((1, 2, 4))))
+    eventually(lambda: work.ended or arena.workers(), 30, lambda: f"{call.name} neither ends nor starts a worker")
+    time.sleep(chance.random() * 0.05)
+    for pid in arena.workers()[:1]:
+        arena.watcher.execute(f"SELECT pg_{chance.choice(('cancel', 'terminate'))}_backend(%s)", (pid,))
+    return call, finish(arena, call, work, before)
+
+
+@kind(8)
+def statement_timeout(arena, chance):
+    call = pick(arena, chance)
+    before = state(call.target) if call.target else None
+    allowed = max(1, int(1000 * chance.random() * 1.1 * arena.durations.get(call.name, 0.05)))
+    arena.session().execute(f"SET statement_timeout = {allowed}")
+    outcome = finish(arena, call, arena.start(call.text(chance.choice((0, 1, 2)))), before)
+    arena.session().execute("SET statement_timeout = 0")
+    return call, outcome
+
+
+def on_table(call):
+    return call.target and "vcf" not in call.name and "foreign" not in call.name
+
+
+def table_of(call):
+    return "parted" if call.name == "partitions" else "large" if "large" in call.name else "small"
+
+
+@kind(4)
+def lock_timeout(arena, chance):
+    call = pick(arena, chance, on_table)
+    before = state(call.target)
+    with arena.server.connect() as other:
+        other.execute(f"BEGIN; LOCK TABLE {table_of(call)}")
+        arena.session().execute("SET lock_timeout = 10")
+        outcome = finish(arena, call, arena.start(call.text(chance.choice((0, 2)))), before)
+        must(outcome == "55P03", "it did not wait for the lock:", outcome)
+        other.execute("COMMIT")
+    arena.session().execute("SET lock_timeout = 0")
+    return call, outcome
+
+
+@kind(3)
+def deadlock(arena, chance):
+    """The session holds a table that the other wants, which holds the one to be exported."""
+    call = pick(arena, chance, on_table)
+    before = state(call.target)
+    victim = arena.session()
+    with arena.server.connect() as other:
+        victim.execute("BEGIN; LOCK TABLE pg_class IN SHARE UPDATE EXCLUSIVE MODE")
+        other.execute(f"BEGIN; LOCK TABLE {table_of(call)}")
+        waits = Background(lambda: other.execute("LOCK TABLE pg_class IN SHARE UPDATE EXCLUSIVE MODE"))
+        work = arena.start(call.text(0))
+        work.join(30)
+        victim.execute("ROLLBACK")
+        waits.join(30)
+        must(not waits.is_alive() and not work.is_alive(), "a deadlock without end")
+        if waits.error:
+            must(sqlstate(waits.error) == "40P01", waits.error)
+        other.execute("ROLLBACK")
+    return call, finish(arena, call, work, before)
+
+
+DDL = ["ALTER TABLE d ADD more int DEFAULT 7; ALTER TABLE d DROP more", "TRUNCATE d; INSERT INTO d TABLE small", "ALTER TABLE d ALTER n TYPE numeric(30,10)",
+       "DROP TABLE d; CREATE TABLE d AS TABLE small", "VACUUM FULL d", "ALTER TABLE d SET UNLOGGED", "CREATE INDEX ON d (id); CLUSTER d USING d_id_idx",
+       "ALTER TABLE d RENAME TO e; ALTER TABLE e RENAME TO d", "DELETE FROM d WHERE id > 1000", "REINDEX TABLE d"]
+PARTITIONS = ["ALTER TABLE dp DETACH PARTITION dp2", "ALTER TABLE dp ATTACH PARTITION dp2 FOR VALUES FROM (1000) TO (2001)", "DROP TABLE dp1",
+              "CREATE TABLE dp1 PARTITION OF dp FOR VALUES FROM (0) TO (1000)", "TRUNCATE dp2"]
+FORMS = ["export_table_parquet('{table}', '{path}', workers => {workers}, overwrite => true)", "export_table_arrow('{table}', '{path}', workers => {workers}, overwrite => true)",
+         "copy_binary_dump('{table}', '{path}', {workers}, overwrite => true)", "export_query_arrow('TABLE {table}', '{path}', overwrite => true)"]
+
+
+@kind(5)
+def ddl(arena, chance):
+    """Definitions and storage change while the table is exported; the statement says how many rows there are in the file."""
+    partitioned = chance.random() < 0.4
+    table, statements = ("dp", PARTITIONS) if partitioned else ("d", DDL)
+    arena.watcher.execute("DROP TABLE IF EXISTS d, dp, dp1, dp2; CREATE TABLE d AS TABLE small; CREATE TABLE dp (LIKE small) PARTITION BY RANGE (id);"
+                          "CREATE TABLE dp1 PARTITION OF dp FOR VALUES FROM (0) TO (1000); CREATE TABLE dp2 PARTITION OF dp FOR VALUES FROM (1000) TO (2001);"
+                          "INSERT INTO dp TABLE small")
+    path = arena.out / f"ddl.{chance.choice(('parquet', 'arrow', 'bin'))}"
+    form = {".parquet": FORMS[0], ".arrow": chance.choice((FORMS[1], FORMS[3])), ".bin": FORMS[2]}[path.suffix]
+    sql = "SELECT rows FROM " + form.format(table=table, path=path, workers=chance.choice((0, 2)))
+
+    def changes():
+        with arena.server.connect() as other:
+            for _ in range(chance.randint(1, 4)):
+                for statement in chance.choice(statements).split(";"):
+                    try:
+                        other.execute(statement)
+                    except psycopg.Error as error:
+                        must(error.sqlstate in ("42P07", "42P01", "40P01", "42P17", "42809", "55006"), error)
+                time.sleep(chance.random() * 0.01)
+
+    changing = Background(changes)
+    outcome = "done"
+    for _ in range(3):
+        work = arena.start(sql)
+        work.join(60)
+        if work.error:
+            check_error(work.error)
+            outcome = sqlstate(work.error)
+        elif path.suffix != ".bin":
+            must(rows_and_sum(arena, path)[0] == work.value[0][0], "the file has not the rows that the call tells")
+    changing.result()
+    path.unlink(missing_ok=True)
+    return arena.calls["arrow small"], outcome
+
+
+@kind(30)
+def system_call(arena, chance):
+    """A system call fails, any of those that the call makes below the directories of its files."""
+    call, under = pick(arena, chance), None
+    under = arena.out if call.target and chance.random() < 0.8 else arena.sources
+    if "query" in call.name and chance.random() < 0.3:
+        under = arena.server.data / "base" / "pgsql_tmp"
+        arena.session().execute("SET work_mem = 64")
+    # Mostly one that this call is known to make, or not known not to.
+    possible = [name for name in CALLS if arena.reached.get((call.name, name)) != 0]
+    name = chance.choice(possible if possible and chance.random() < 0.95 else CALLS)
+    number = chance.randrange(arena.reached.get((call.name, name)) or 2)
+    before = state(call.target) if call.target else None
+    arena.control.arm(name, under, number, chance.choice((errno.EIO, errno.ENOSPC, errno.EIO, errno.EMFILE if "open" in name else errno.ENOSPC)))
+    work = arena.start(call.text(chance.choice((0, 1, 2))))
+    work.join(60)
+    arena.reached[call.name, name] = max(arena.control.reached, arena.reached.get((call.name, name), 0))
+    fired = arena.control.fired
+    arena.control.disarm()
+    arena.session().execute("RESET work_mem")
+    outcome = finish(arena, call, work, before)
+    if name in REMOVALS and fired:
+        remove_leftovers(arena)
+    return call, f"{name} {outcome}" if fired and outcome == "done" else outcome if fired else "not reached"
+
+
+def remove_leftovers(arena):
+    """What a call that failed was to remove."""
+    for path in arena.out.iterdir():
+        if "pg_strata" in path.name:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+@kind(5)
+def slow_call(arena, chance):
+    """A cancel, a terminate or a closed socket while a system call takes its time."""
+    call = pick(arena, chance, lambda call: call.target)
+    before = state(call.target)
+    arena.control.arm(chance.choice(("pwrite64", "write", "fsync", "sync_file_range", "open64", "renameat2", "rename", "flock")), arena.out, chance.randrange(3), -30)
+    work = arena.start(call.text(chance.choice((0, 2))))
+    eventually(lambda: work.ended or arena.control.fired)
+    way = chance.choice(("cancel", "terminate"))
+    arena.watcher.execute(f"SELECT pg_{way}_backend(%s)", (work.pid,))
+    outcome = finish(arena, call, work, before, either=way == "terminate")
+    arena.control.disarm()
+    if way == "terminate":
+        arena.wait_until_gone(work.pid)
+        arena.forget_session()
+    return call, outcome
+
+
+@kind(0.3)
+def sigkill(arena, chance):
+    """SIGKILL of the leader or of a worker; the server recovers by itself."""
+    call = pick(arena, chance, lambda call: call.target and large(call))
+    before = state(call.target)
+    work = arena.start(call.text(chance.choice((0, 1, 2, 4))))
+    leader = chance.random() < 0.5
+    ends = time.monotonic() + 1
+    while not leader and not work.ended and not arena.workers() and time.monotonic() < ends:
+        time.sleep(0.005)
+    time.sleep(chance.random() * 0.05)
+    pids = [] if leader else arena.workers()
+    arena.kill(chance.choice(pids) if pids else work.pid)
+    outcome = finish(arena, call, work, before, either=True)
+    check_answer(call, answer(arena.session(), call.text(1)))
+    return call, outcome
+
+
+@kind(2)
+def gpu_engine(arena, chance):
+    """The engine of the GPU service ends: the export goes on without."""
+    call = pick(arena, chance, lambda call: call.gpu)
+    work, before = started(arena, chance, call)
+    try:
+        engine = beacon(arena.server)["engine"]
+        if engine and runs(engine):
+            os.kill(engine, chance.choice((signal.SIGKILL, signal.SIGTERM, signal.SIGABRT)))
+    except (FileNotFoundError, ValueError, ProcessLookupError, KeyError):
+        pass
+    return call, finish(arena, call, work, before)
+
+
+@kind(10)
+def bit_flip(arena, chance):
+    """A file with one bit changed: an error, or rows; where a checksum covers it, the right ones."""
+    name = chance.choice(("small.parquet", "small.arrow"))
+    data = bytearray((arena.sources / name).read_bytes())
+    bit = chance.randrange(8 * len(data))
+    if chance.random() < 0.5:
+        bit = 8 * len(data) - 1 - chance.randrange(8 * min(len(data), 4000))
+    data[bit // 8] ^= 1 << bit % 8
+    path = arena.sources / f"flipped{Path(name).suffix}"
+    path.write_bytes(data)
+    what = chance.choice(("count(*), sum(id), sum(n), max(s)", "count(*)", "max(s)"))
+    where = chance.choice(("", " WHERE id = 777", " WHERE id > 1500 AND s LIKE 'text 1%'"))
+    sql = f"SELECT {what} FROM read_{path.suffix[1:]}('{path}') AS t(id int, s text, n numeric){where}"
+    work = arena.start(sql)
+    work.join(60)
+    path.unlink()
+    must(not work.is_alive(), "it does not end")
+    if work.error is None:
+        return arena.calls["read_parquet"], "rows"
+    check_error(work.error)
+    return arena.calls["read_parquet"], sqlstate(work.error)
+
+
+@kind(4)
+def file_goes(arena, chance):
+    """A file that is read is cut, replaced or removed meanwhile."""
+    path = arena.sources / "goes.parquet"
+    shutil.copy(arena.sources / "large.parquet", path)
+    work = arena.start(f"SELECT count(*), sum(id) FROM read_parquet('{path}') AS t(id int, s text, n numeric)")
+    time.sleep(chance.random() * 0.02)
+    way = chance.choice(("cut", "replace", "remove"))
+    if way == "cut":
+        os.truncate(path, chance.randrange(path.stat().st_size))
+    elif way == "replace":
+        shutil.copy(arena.sources / "small.parquet", arena.sources / "other")
+        (arena.sources / "other").rename(path)
+    else:
+        path.unlink()
+    work.join(60)
+    must(not work.is_alive(), "it does not end")
+    path.unlink(missing_ok=True)
+    if work.error is None:
+        wanted = arena.calls["parallel"].answer[0][:2], arena.calls["read_parquet"].answer[0][:2]
+        must(tuple(work.value[0]) in wanted, f"neither file's rows: {work.value}")
+        return arena.calls["read_parquet"], "rows"
+    check_error(work.error)
+    return arena.calls["read_parquet"], sqlstate(work.error)
+
+
+REFUSED = ["export_table_parquet('small', 'relative.parquet')", "export_table_parquet('small', '/nowhere/t.parquet')", "export_table_parquet('small', '{out}/t.arrow')",
+           "export_table_arrow('small', '{out}/t.arrow', compression => 'lzo')", "export_table_parquet('small', '{out}/t.parquet', columns => '{{none}}')",
+           "export_table_parquet('small', '{out}/small.parquet')", "export_query_parquet('DELETE FROM small', '{out}/q.parquet')",
+           "export_query_arrow('SELECT 1/0 AS a', '{out}/q.arrow')", "export_query_parquet('SELECT 1 AS a, 2 AS a', '{out}/q.parquet')",
+           "import_vcf('{out}/small.bin', '{out}/v.arrow')", "export_table_parquet('small', '{out}/t.parquet', workers => -1)",
+           "export_table_arrow('small', '{out}/vcf.arrow', append => true)", "export_table_parquet('slow', '{out}/t.parquet')"]
+
+
+@kind(5)
+def refused(arena, chance):
+    """What cannot be done, in a block that catches it or not, in a transaction that goes on or not."""
+    call = chance.choice(REFUSED).format(out=arena.out)
+    victim = arena.session()
+    way = chance.choice(("alone", "savepoint", "block"))
+    if way == "block":
+        victim.execute(f"DO $$ BEGIN PERFORM {call}; EXCEPTION WHEN OTHERS THEN NULL; END $$")
+        return arena.calls["arrow small"], "caught"
+    try:
+        with victim.transaction():
+            try:
+                with victim.transaction():
+                    victim.execute(f"SELECT * FROM {call}")
+                return arena.calls["arrow small"], "done"
+            except psycopg.Error as error:
+                must(error.sqlstate in ("22012",) or error.diag.message_hint, "no hint:", error)
+                check_error(error) if error.sqlstate != "22012" else None
+                if way == "alone":
+                    raise
+                victim.execute("SELECT 1")
+                return arena.calls["arrow small"], error.sqlstate
+    except psycopg.Error as error:
+        return arena.calls["arrow small"], error.sqlstate
+
+
+@kind(3)
+def rollback(arena, chance):
+    """The transaction of an export that has succeeded is rolled back: the file stays, nothing else."""
+    call = pick(arena, chance, lambda call: call.target)
+    victim = arena.session()
+    victim.execute("BEGIN")
+    check_answer(call, answer(victim, call.text(chance.choice((0, 2)))))
+    victim.execute("ROLLBACK")
+    check_target(arena, call, None, None)
+    return call, "done"
+
+
+@kind(0.5)
+def crowd(arena, chance, sessions=30):
+    """Thirty sessions append to, overwrite and export to the same few targets at once."""
+    calls = [arena.calls[name] for name in ("append", "parquet small", "directory small", "arrow small", "query arrow", "arrow directory", "dump small")]
+    taken = [chance.choice(calls) for _ in range(sessions)]
+    before, _ = rows_of_append(arena)
+
+    def one(call):
+        with arena.server.connect() as db:
+            return answer(db, call.text(chance.choice((0, 0, 1))))
+
+    works = [Background(lambda call=call: one(call)) for call in taken]
+    appended, failed = 0, 0
+    for call, work in zip(taken, works):
+        work.join(120)
+        must(not work.is_alive(), "it does not end")
+        if work.error is None:
+            check_answer(call, work.value)
+            appended += call.append
+        else:
+            check_error(work.error)
+            must(sqlstate(work.error) in ("55P03", "55006", "58P02"), work.error)
+            failed += 1
+    for call in calls:
+        check_target(arena, call, None, None)
+    after, each = rows_of_append(arena)
+    must(after - before == appended * each, f"{after - before} rows of {appended} appends")
+    return arena.calls["append"], f"{sessions} sessions"
+
+
+def rows_of_append(arena):
+    call = arena.calls["append"]
+    return rows_and_sum(arena, call.target)[0], call.rows
+
+
+@kind(3)
+def memory(arena, chance):
+    """The address space of the backend ends somewhere."""
+    call = pick(arena, chance)
+    before = state(call.target) if call.target else None
+    pid = arena.session().info.backend_pid
+    used = int(next(line.split()[1] for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmSize"))) << 10
+    arena.limit_memory(pid, used + chance.randrange(1 << 20, 96 << 20))
+    work = arena.start(call.text(chance.choice((0, 0, 2))))
+    outcome = finish(arena, call, work, before)
+    must(outcome in ("done", "53200"), "not a lack of memory:", work.error)
+    arena.forget_session()
+    return call, outcome
+
+
+def choose(chance, wanted):
+    """A kind by its weight among the wanted ones."""
+    weights = [KINDS[name][0] for name in wanted]
+    return chance.choices(wanted, weights)[0] if any(weights) else chance.choice(wanted)
