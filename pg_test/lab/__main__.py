@@ -1,11 +1,12 @@
-"""python3 -m pg_test.lab venv [FILE] | install MAJOR... | own | check MAJOR | clean
+"""python3 -m pg_test.lab venv [FILE] | install MAJOR... | own | sql | deb | image | check MAJOR | clean
 
-venv needs only the system's Python; the Makefile calls it first.
+venv needs only the system's Python; the Makefile calls it first. sql writes sql/pg_strata--VERSION.sql anew. deb and image make
+packages of the build that own installed.
 """
 
 import sys
 
-from . import build, places, postgres, python
+from . import build, package, places, postgres, python
 
 
 def main(command, *arguments):
@@ -16,10 +17,15 @@ def main(command, *arguments):
             if found := postgres.find(major):
                 build.install(found)
             else:
-                places.say(f"PostgreSQL {major} is not here: install postgresql-{major} and "
-                           f"postgresql-server-dev-{major} to test with it")
+                places.say(f"leaving out PostgreSQL {major}: {postgres.missing(major)}")
     elif command == "own":
         build.install(postgres.chosen())
+    elif command == "sql":
+        found = postgres.chosen()
+        build.install(found)
+        build.SQL.write_text(build.generated_sql(found))
+    elif command in ("deb", "image"):
+        print(getattr(package, command)(postgres.chosen()))
     elif command == "check":
         build.check_without_headers(*map(int, arguments))
     elif command == "clean":

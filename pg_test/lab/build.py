@@ -12,36 +12,41 @@ from .python import unpack_wheel
 
 PGRX = "0.18.1"
 TOOLS = TARGET / "tools"
-LIBRARIES = ("/usr/lib/llvm-*/lib", "/usr/lib/*", "/usr/lib64", "/usr/lib")
-# libclang-cpp, which Debian's llvm leaves behind, is another library.
+VERSION = re.search(r'^version = "(.*)"', (ROOT / "Cargo.toml").read_text(), re.M).group(1)
+SQL = ROOT / "sql" / f"pg_strata--{VERSION}.sql"
+LIBRARIES = ("usr/lib/llvm-*/lib", "usr/lib/*", "usr/lib64", "usr/lib")
+# libclang-cpp, which Debian's llvm package leaves behind, is another library.
 LIBCLANG = [f"{folder}/libclang{rest}" for folder in LIBRARIES for rest in (".so", ".so.*", "-[0-9]*.so*")]
-CLANG_HEADERS = ("/usr/lib/llvm-*/lib/clang/*/include/stddef.h", "/usr/lib*/clang/*/include/stddef.h")
+CLANG_HEADERS = ("usr/lib/llvm-*/lib/clang/*/include/stddef.h", "usr/lib*/clang/*/include/stddef.h")
 
 
-def need(program, hint):
-    if not shutil.which(program):
-        fail(f"{program} is not on the PATH: {hint}")
+def check_tools():
+    """What a build needs and does not fetch, before anything is compiled."""
+    if not shutil.which("cargo"):
+        fail("cargo is not on the PATH: install Rust, https://rustup.rs")
+    if not shutil.which("cc"):
+        fail("there is no C compiler: apt install gcc libc6-dev, or dnf install gcc glibc-devel")
 
 
 def cargo_pgrx():
-    """cargo-pgrx of our version in target/tools; built once, some minutes."""
+    """cargo-pgrx of our version in target/tools, which generates the SQL; built once."""
     program = TOOLS / "bin" / "cargo-pgrx"
     have = subprocess.run([program, "pgrx", "--version"], capture_output=True, text=True) if program.exists() else None
     if have and PGRX in have.stdout:
         return
-    say(f"building cargo-pgrx {PGRX} in target/tools: some minutes, once")
+    say(f"building cargo-pgrx {PGRX} in target/tools: about three minutes, once")
     # Unoptimised builds in a third of the time; without default features it needs no OpenSSL.
     subprocess.run(["cargo", "install", "--locked", "--debug", "--force", "--no-default-features",
                     "--root", str(TOOLS), f"cargo-pgrx@{PGRX}"], check=True)
 
 
-def any_of(patterns):
-    return any(glob.glob(pattern) for pattern in patterns)
+def any_of(patterns, root="/"):
+    return any(glob.glob(pattern, root_dir=root) for pattern in patterns)
 
 
 def libclang():
-    """Environment for bindgen: a wheel's libclang where none is installed, and the C compiler's own
-    headers (stddef.h) where clang's are not."""
+    """Environment for bindgen: a wheel's libclang if none is installed, and the C compiler's own
+    headers (stddef.h) if clang's are not."""
     found = {}
     if not os.environ.get("LIBCLANG_PATH") and not any_of(LIBCLANG):
         tree = unpack_wheel("libclang==18.1.1", TARGET / "libclang")
@@ -67,32 +72,50 @@ def environment(postgres):
 
 
 def install(postgres):
-    """cargo pgrx install: builds what changed and copies library, control file and SQL."""
-    need("cargo", "install Rust first")
-    need("cc", "install a C compiler first")
-    directory = Path(postgres.ask("--pkglibdir"))
-    if not os.access(directory, os.W_OK):
-        fail(f"{directory} is not writable. Install once with\n    cargo pgrx install --release --sudo "
-             f"--pg-config {postgres.pg_config} --no-default-features --features pg{postgres.major}\n"
-             "or unset PG_CONFIG to use a private PostgreSQL 18")
-    cargo_pgrx()
-    say(f"building pg_strata for {postgres}")
-    subprocess.run(["cargo", "pgrx", "install", "--release", "--pg-config", str(postgres.pg_config),
-                    "--no-default-features", "--features", f"pg{postgres.major}"],
+    """Builds what changed, and copies the library, the control file and the SQL."""
+    check_tools()
+    extensions = Path(postgres.ask("--sharedir")) / "extension"
+    for directory in (Path(postgres.ask("--pkglibdir")), extensions):
+        if not os.access(directory, os.W_OK):
+            fail(f"{directory} is not writable: run make install as its owner, or unset PG_CONFIG to use a private PostgreSQL 18")
+    say(f"building pg_strata for {postgres}: about four minutes the first time")
+    subprocess.run(["cargo", "build", "--release", "--lib", "--no-default-features", "--features", f"pg{postgres.major}"],
                    cwd=ROOT, env=environment(postgres), check=True)
+    replace(Path(postgres.ask("--pkglibdir")) / "pg_strata.so", (TARGET / "release" / "libpg_strata.so").read_bytes(), 0o755)
+    control = (ROOT / "pg_strata.control").read_text().replace("@CARGO_VERSION@", VERSION)
+    replace(extensions / "pg_strata.control", control.encode())
+    for script in SQL.parent.glob("*.sql"):
+        replace(extensions / script.name, script.read_bytes())
+
+
+def replace(path, content, mode=0o644):
+    """By a rename: a running server may have the old file mapped."""
+    new = path.with_name(f"{path.name}.new")
+    new.write_bytes(content)
+    new.chmod(mode)
+    new.rename(path)
+
+
+def generated_sql(postgres):
+    """The SQL of the functions of the library that was built last, without pgrx's comments."""
+    cargo_pgrx()
+    written = TARGET / "pgrx" / "schema.sql"
+    subprocess.run(["cargo", "pgrx", "schema", "--release", "--skip-build", "--pg-config", str(postgres.pg_config), "--no-default-features",
+                    "--features", f"pg{postgres.major}", "--out", str(written), f"pg{postgres.major}"],
+                   cwd=ROOT, env=environment(postgres), check=True, capture_output=True)
+    text = re.sub(r"/\*.*?\*/\n", "", written.read_text(), flags=re.S)
+    text = re.sub(r"^--.*\n", "", text, flags=re.M)
+    guard = '\\echo Use "CREATE EXTENSION pg_strata" to load this file. \\quit\n'
+    return guard + "".join(f"\n{block.strip()}\n" for block in re.split(r"\n{2,}", text) if block.strip())
 
 
 def check_without_headers(major):
     """A compile check against the bindings that pgrx ships for its documentation: for versions whose
     headers cannot be had. A wrapper gives that one crate its cfg, so nothing else is rebuilt."""
-    need("cargo", "install Rust first")
+    check_tools()
     say(f"compile check for PostgreSQL {major}, against the bindings in pgrx-pg-sys")
     wrapper = Path(__file__).with_name("rustc-docsrs")
     env = {**os.environ, "DOCS_RS": "1", "RUSTC_WRAPPER": str(wrapper),
            "CARGO_TARGET_DIR": str(TARGET)}
     subprocess.run(["cargo", "check", "--lib", "--no-default-features", "--features", f"pg{major}"],
                    cwd=ROOT, env=env, check=True)
-
-
-def crate_version():
-    return re.search(r'^version = "(.*)"', (ROOT / "Cargo.toml").read_text(), re.M).group(1)

@@ -46,11 +46,20 @@ def from_wheel(major):
     return Postgres(tree / "bin" / "pg_config")
 
 
+def missing(major, root=Path("/")):
+    """What keeps Debian's packages of a version from being used, as a sentence; empty if nothing does."""
+    program = root / f"usr/lib/postgresql/{major}/bin/postgres"
+    headers = root / f"usr/include/postgresql/{major}/server/postgres.h"
+    packages = {f"postgresql-{major}": program, f"postgresql-server-dev-{major}": headers}
+    absent = [package for package, file in packages.items() if not file.exists()]
+    return f"to test with it, apt install {' '.join(absent)}" if absent else ""
+
+
 def from_system(major):
     """A copy of Debian's packages: PostgreSQL finds its files relative to the binary, so the system's
     own installation stays as it is. None when the packages are not there."""
     system = Path(f"/usr/lib/postgresql/{major}")
-    if not (system / "bin" / "pg_config").exists() or not (system / "bin" / "postgres").exists():
+    if missing(major):
         return None
     tree = home() / f"pg{major}"
     stamp = tree / "copied"
