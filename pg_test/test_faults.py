@@ -75,7 +75,9 @@ def outcomes(server, control, directory, export, call, error):
     number = 0
     while True:
         with server.connect() as db:
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+            # What a failed removal left, too.
+            for found in directory.iterdir():
+                shutil.rmtree(found) if found.is_dir() else found.unlink()
             if "new" not in export:
                 control.disarm()
                 db.execute(sql)
