@@ -106,6 +106,10 @@ class Arena:
         return [pid for pid, in self.watcher.execute("SELECT pid FROM pg_stat_activity WHERE leader_pid = %s AND pid <> %s",
                                                      (self.victim.info.backend_pid,) * 2)]
 
+    def waits(self):
+        """What every session does, for a finding that it does nothing."""
+        return self.watcher.execute("SELECT pid, backend_type, state, wait_event_type, wait_event, left(query, 60) FROM pg_stat_activity").fetchall()
+
     def wait_until_gone(self, pid):
         eventually(lambda: not self.ask("SELECT count(*) FROM pg_stat_activity WHERE pid = %s", pid), 20, lambda: f"backend {pid} does not end")
 

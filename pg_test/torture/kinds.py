@@ -51,7 +51,7 @@ def cancel(arena, chance):
     work, before = started(arena, chance, call)
     arena.watcher.execute("SELECT pg_cancel_backend(%s)", (work.pid,))
     # A cancel may come when the function is over and the statement is not.
-    return call, finish(arena, call, work, before)
+    return call, finish(arena, call, work, before, either=True)
 
 
 @kind(6)
@@ -84,7 +84,7 @@ def worker(arena, chance):
     call = pick(arena, chance, lambda call: "{workers}" in call.sql and large(call))
     before = state(call.target) if call.target else None
     work = arena.start(call.text(chance.choice((1, 2, 4))))
-    eventually(lambda: work.ended or arena.workers(), 30, lambda: f"{call.name} neither ends nor starts a worker")
+    eventually(lambda: work.ended or arena.workers(), 30, lambda: f"{call.name} neither ends nor starts a worker: {arena.waits()}")
     time.sleep(chance.random() * 0.05)
     for pid in arena.workers()[:1]:
         arena.watcher.execute(f"SELECT pg_{chance.choice(('cancel', 'terminate'))}_backend(%s)", (pid,))
