@@ -76,11 +76,11 @@ def create_extension(server):
 
 
 def eventually(condition, seconds=10, explain=lambda: None):
-    """Waits for a condition to hold; the last word is the condition's."""
+    """Waits until a condition holds once, be it for a moment."""
     deadline = time.monotonic() + seconds
-    while not condition() and time.monotonic() < deadline:
+    while not condition():
+        assert time.monotonic() < deadline, explain()
         time.sleep(0.01)
-    assert condition(), explain()
 
 
 class Background(threading.Thread):

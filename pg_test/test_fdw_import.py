@@ -422,7 +422,7 @@ def unread(out):
     metadata.set_file_path("part.parquet")
     metadata.write_metadata_file(str(out / "summary"))
     deep = pa.int64()
-    for _ in range(70):
+    for _ in range(105):
         deep = pa.struct([("x", deep)])
     write(out / "deep.parquet", pa.table({"a": pa.nulls(1, deep)}))
     write(out / "big.arrow", table)
