@@ -97,7 +97,8 @@ def statement_timeout(arena, chance):
     before = state(call.target) if call.target else None
     allowed = max(1, int(1000 * chance.random() * 1.1 * arena.durations.get(call.name, 0.05)))
     arena.session().execute(f"SET statement_timeout = {allowed}")
-    outcome = finish(arena, call, arena.start(call.text(chance.choice((0, 1, 2)))), before)
+    # As with a cancel.
+    outcome = finish(arena, call, arena.start(call.text(chance.choice((0, 1, 2)))), before, either=True)
     arena.session().execute("SET statement_timeout = 0")
     return call, outcome
 
