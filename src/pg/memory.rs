@@ -41,15 +41,6 @@ fn end_process(bytes: usize) {
         if !pg_sys::IsUnderPostmaster || !raw::errstart(pg_sys::FATAL as c_int, std::ptr::null()) {
             return;
         }
-        {
-            unsafe extern "C" {
-                fn backtrace(b: *mut *mut std::ffi::c_void, n: c_int) -> c_int;
-                fn backtrace_symbols_fd(b: *const *mut std::ffi::c_void, n: c_int, fd: c_int);
-            }
-            let mut b = [std::ptr::null_mut(); 40];
-            let n = backtrace(b.as_mut_ptr(), 40);
-            backtrace_symbols_fd(b.as_ptr(), n, 2);
-        }
         raw::errcode(Code::ERRCODE_OUT_OF_MEMORY as c_int);
         raw::errmsg(c"out of memory".as_ptr());
         raw::errdetail(c"Failed on request of size %zu.".as_ptr(), bytes);
