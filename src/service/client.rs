@@ -5,6 +5,7 @@ use std::hash::{Hash, Hasher};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use crate::memory::to_blame;
 use crate::pg::bgworker::{self, Started};
 use crate::pg::guc;
 use crate::pg::session::{now_micros, pause};
@@ -86,7 +87,8 @@ pub fn attach(effort: Effort) -> Result<(Beacon, Pool), Unavailable> {
         let beacon = find(effort)?;
         match Pool::attach(beacon.pid, beacon.fd, beacon.generation) {
             Ok(pool) => return Ok((beacon, pool)),
-            Err(cause) if Instant::now() > deadline => {
+            // There may be a newer pool by now, but not more room for it.
+            Err(cause) if to_blame(&cause).is_some() || Instant::now() > deadline => {
                 return Err(unavailable(format!("the GPU service's memory could not be read: {cause}")));
             }
             Err(_) => pause(LOOK_EVERY),
