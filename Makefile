@@ -18,6 +18,7 @@ PEERS ?= default
 SEED ?= 1
 FAULTS ?= 10000
 KINDS ?=
+JOBS ?= 1
 SECONDS ?= 60
 
 # Where rustup puts cargo, for a shell that was started before.
@@ -50,7 +51,7 @@ bench:
 
 torture:
 	$(PYTHON) -m pg_test.lab venv
-	$(VENV) -m pg_test.torture --seed $(SEED) --faults $(FAULTS) $(if $(KINDS),--kinds "$(KINDS)")
+	$(VENV) -m pg_test.torture --seed $(SEED) --faults $(FAULTS) --jobs $(JOBS) $(if $(KINDS),--kinds "$(KINDS)")
 
 fuzz:
 	cd fuzz && ./build.sh && OUT=target/findings ./run_all.sh $(SECONDS) 1

@@ -5,8 +5,8 @@ import time
 import pytest
 
 from .torture import appends, campaign, device, flat
-from .torture.__main__ import run
 from .torture.arena import Arena
+from .torture.faults import run
 from .torture.kinds import KINDS
 
 SEED, SECONDS = 20_000_000, 40
