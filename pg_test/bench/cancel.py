@@ -2,8 +2,8 @@
 
 Exports are cancelled at random moments: every function, with each codec and level, of a million ordinary rows, of texts
 of 300 MB, of rows of 1,500 columns, and of arrays. Printed are the median and the longest time until the error is there,
-and the longest less the time for which the backend waited for a core, which is what a busy machine adds. The words, if
-there are any, choose the cases whose line has them all.
+and the most that the backend ran on a processor meanwhile, which other load on the machine does not change. The words,
+if there are any, choose the cases whose line has them all.
 """
 
 import random
@@ -50,20 +50,20 @@ def cases():
             yield f"dump {table} workers {workers}", f"copy_binary_dump('{table}', '{{0}}/t.copy', overwrite => true, workers => {workers})"
 
 
-def waited(pid):
-    """Milliseconds for which a process waited for a core."""
-    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e6
+def processor(pid):
+    """Milliseconds that a process has run on processors."""
+    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e6
 
 
 def cancelled(server, call, after):
-    """Milliseconds from the cancel to the error, and of them those without a core; None when the export was quicker."""
+    """Milliseconds from the cancel to the error, by the clock and of a processor; None when the export was quicker."""
     with server.connect() as connection, server.connect() as other:
         connection.execute("LOAD 'pg_strata'")
         pid, before = connection.info.backend_pid, []
 
         def cancel():
             time.sleep(after)
-            before.extend([time.perf_counter(), waited(pid)])
+            before.extend([time.perf_counter(), processor(pid)])
             other.execute("SELECT pg_cancel_backend(%s)", (pid,))
 
         thread = threading.Thread(target=cancel)
@@ -72,7 +72,7 @@ def cancelled(server, call, after):
             connection.execute(f"SELECT {call}")
             return None
         except psycopg.errors.QueryCanceled:
-            return (time.perf_counter() - before[0]) * 1000, waited(pid) - before[1]
+            return (time.perf_counter() - before[0]) * 1000, processor(pid) - before[1]
         finally:
             thread.join()
 
@@ -99,9 +99,9 @@ def main(exports="20", *words):
             if not times:
                 print(f"{name:<44} none was cancelled", flush=True)
                 continue
-            walls = [wall for wall, _ in times]
+            walls, processors = zip(*times)
             print(f"{name:<44} {len(times):>3} cancelled: median {statistics.median(walls):.0f} ms, longest {max(walls):.0f} ms, "
-                  f"with a core {max(wall - waiting for wall, waiting in times):.0f} ms", flush=True)
+                  f"on a processor {max(processors):.0f} ms", flush=True)
 
 
 if __name__ == "__main__":
