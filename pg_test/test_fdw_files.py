@@ -430,3 +430,17 @@ def test_a_directory_that_lies_in_itself(db, out):
     (out / "d" / "a=2" / "b=1").symlink_to(out / "d")
     with raises("0A000"):
         db.execute(query)
+
+
+def test_a_file_of_a_directory_that_cannot_be_examined(db, out):
+    """Rows are not left out without a word; a link that leads nowhere is no file."""
+    (out / "d").mkdir()
+    write(out / "d" / "a.parquet", pa.table({"x": [1]}))
+    (out / "d" / "b.parquet").symlink_to(out / "nowhere")
+    (out / "d" / "c.parquet").symlink_to(out / "d" / "a.parquet" / "below a file")
+    query = f"SELECT x FROM read_parquet('{out}/d') AS t(x int8)"
+    assert db.execute(query).fetchall() == [(1,)]
+    (out / "d" / "e.parquet").symlink_to(out / "d" / "e.parquet")
+    with raises("58030") as caught:
+        db.execute(query)
+    assert f'could not examine file "{out}/d/e.parquet"' in str(caught.value)

@@ -1,7 +1,10 @@
 //! Which files a foreign table is made of.
 
 use std::fs;
-use std::io;
+use std::io::{
+    self,
+    ErrorKind::{NotADirectory, NotFound},
+};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -83,7 +86,14 @@ fn walk(
             continue;
         }
         // Through symbolic links, one that leads nowhere aside: there is no file.
-        let Ok(status) = fs::metadata(&path) else { continue };
+        let status = match fs::metadata(&path) {
+            Ok(status) => status,
+            Err(cause) if matches!(cause.kind(), NotFound | NotADirectory) => continue,
+            Err(cause) => {
+                let path = path.to_string_lossy();
+                return Err(ReadError::new(&path, Problem::Io("examine file", cause)));
+            }
+        };
         if status.is_dir() && name.contains('=') {
             walk(&path, suffix, above, found, look)?;
         } else if status.is_file() && name.ends_with(suffix) {

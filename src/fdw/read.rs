@@ -195,7 +195,7 @@ impl Scanner {
     pub fn next_batch(&mut self) -> Result<Option<Rows>> {
         let found = self.batch();
         let batch = match self.source.checked(found) {
-            Err(error) if self.is_indexed && !matches!(error.problem, Problem::Changed) => {
+            Err(error) if self.is_indexed && !matches!(error.problem, Problem::Changed | Problem::Io(..)) => {
                 let found = self.restart().and_then(|()| self.batch());
                 self.source.checked(found)
             }

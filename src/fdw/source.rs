@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -37,6 +37,8 @@ pub struct Source {
     /// Links to the file when it was opened.
     links: u64,
     read: Arc<AtomicU64>,
+    /// The system's error where a read has failed, 0 otherwise: the decoders hand on no more than its message.
+    failed: Arc<AtomicI32>,
     /// Called between steps: a place to give up, by a panic.
     look: fn(),
 }
@@ -51,7 +53,14 @@ impl Source {
         let file = File::open(path).map_err(|cause| io_error(path, "open file", cause))?;
         let status = settled(path, &file)?;
         let id = Arc::new(FileId::new(path, &status));
-        Ok(Source { id, file: Arc::new(file), links: status.nlink(), read: Arc::default(), look: || () })
+        Ok(Source {
+            id,
+            file: Arc::new(file),
+            links: status.nlink(),
+            read: Arc::default(),
+            failed: Arc::default(),
+            look: || (),
+        })
     }
 
     pub fn with_look(self, look: fn()) -> Source {
@@ -85,10 +94,20 @@ impl Source {
         }
     }
 
-    /// What was read of the file, if the file has not changed meanwhile. If it has, that is what is wrong.
+    /// Returns what was read of the file, if the file has not changed meanwhile and could be read. If not, that is
+    /// what is wrong.
     pub fn checked<T>(&self, found: Result<T>) -> Result<T> {
         self.check()?;
-        found
+        match self.failed.load(Ordering::Relaxed) {
+            0 => found,
+            error => Err(io_error(self.path(), "read file", io::Error::from_raw_os_error(error))),
+        }
+    }
+
+    /// Notes why a read failed.
+    fn failed(&self, cause: io::Error) -> io::Error {
+        self.failed.store(cause.raw_os_error().unwrap_or(0), Ordering::Relaxed);
+        cause
     }
 
     pub fn id(&self) -> &Arc<FileId> {
@@ -116,10 +135,14 @@ impl Source {
     pub fn read_into(&self, bytes: &mut [u8], offset: u64) -> Result<()> {
         for (number, step) in bytes.chunks_mut(STEP).enumerate() {
             let at = offset.saturating_add((number * STEP) as u64);
-            self.file.read_exact_at(step, at).map_err(|cause| match cause.kind() {
-                io::ErrorKind::UnexpectedEof => ReadError::damaged(self.path(), "the file ends too early"),
-                _ => io_error(self.path(), "read file", cause),
-            })?;
+            self.file.read_exact_at(step, at).map_err(|cause| self.failed(cause)).map_err(
+                |cause| match cause.kind() {
+                    io::ErrorKind::UnexpectedEof => {
+                        ReadError::damaged(self.path(), "the file ends too early")
+                    }
+                    _ => io_error(self.path(), "read file", cause),
+                },
+            )?;
             (self.look)();
         }
         self.read.fetch_add(bytes.len() as u64, Ordering::Relaxed);
@@ -207,7 +230,11 @@ impl Read for At {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         (self.source.look)();
         let step = bytes.len().min(STEP);
-        let got = self.source.file.read_at(&mut bytes[..step], self.offset)?;
+        let got = self
+            .source
+            .file
+            .read_at(&mut bytes[..step], self.offset)
+            .map_err(|cause| self.source.failed(cause))?;
         self.offset += got as u64;
         self.source.read.fetch_add(got as u64, Ordering::Relaxed);
         Ok(got)
