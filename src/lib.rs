@@ -16,6 +16,8 @@ mod api;
 #[cfg(feature = "pg")]
 mod export;
 #[cfg(feature = "pg")]
+mod foreign;
+#[cfg(feature = "pg")]
 mod pg;
 #[cfg(feature = "pg")]
 mod plan;

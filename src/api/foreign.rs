@@ -5,9 +5,10 @@ use pgrx::pg_sys::Oid;
 use pgrx::prelude::*;
 
 use super::{required, text};
+use crate::foreign;
 use crate::pg::encoding::from_utf8;
 use crate::pg::error::Error;
-use crate::pg::{foreign, guc};
+use crate::pg::guc;
 
 /// Returns the callbacks.
 #[pg_extern(sql = r#"

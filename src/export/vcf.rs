@@ -7,10 +7,11 @@ use std::path::Path;
 use super::leader::check_context;
 use crate::encode::ipc::BufferCodec;
 use crate::fdw::At;
-use crate::pg::access::check_file_role;
+use crate::foreign;
+use crate::pg::access::{check_file_role, check_read_role};
 use crate::pg::encoding::in_message;
 use crate::pg::error::{Code, Error, Result, error, file_error, lack_of_memory};
-use crate::pg::{check_for_interrupts, foreign, memory};
+use crate::pg::{check_for_interrupts, memory};
 use crate::publish::{Target, Writer};
 use crate::vcf::{self, Cause, FileSink, Samples, VcfError};
 
@@ -42,7 +43,7 @@ fn import_checked(
     overwrite: bool,
 ) -> Result<Imported> {
     check_context()?;
-    foreign::access::check_file_role(pgrx::pg_sys::InvalidOid)?;
+    check_read_role(pgrx::pg_sys::InvalidOid)?;
     check_file_role()?;
     let path = Path::new(from);
     if !path.is_absolute() {

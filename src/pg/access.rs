@@ -5,6 +5,7 @@ use pgrx::pg_sys::Oid;
 
 use super::encoding::in_message;
 use super::error::{Code, Error, Result, error};
+use super::memory;
 
 pub fn is_superuser() -> bool {
     // SAFETY: a syscache look-up inside a transaction.
@@ -23,6 +24,24 @@ pub fn check_file_role() -> Result<()> {
     Err(error(Code::ERRCODE_INSUFFICIENT_PRIVILEGE, "permission denied to export to a file")
         .set_detail("Only roles with privileges of the \"pg_write_server_files\" role may export to a file.")
         .set_hint("Ask for: GRANT pg_write_server_files TO your role."))
+}
+
+/// As COPY from a file asks: superusers, and members of pg_read_server_files. An invalid OID stands for the
+/// current user.
+pub fn check_read_role(role: Oid) -> Result<()> {
+    // Whatever is done with files begins here.
+    memory::check();
+    // SAFETY: plain syscache look-ups inside a transaction.
+    let member = unsafe {
+        let role = if role == pg_sys::InvalidOid { pg_sys::GetUserId() } else { role };
+        pg_sys::has_privs_of_role(role, Oid::from(pg_sys::ROLE_PG_READ_SERVER_FILES))
+    };
+    if member {
+        return Ok(());
+    }
+    Err(error(Code::ERRCODE_INSUFFICIENT_PRIVILEGE, "permission denied to read files of the server")
+        .set_detail("Only roles with privileges of the \"pg_read_server_files\" role may read them.")
+        .set_hint("Ask for: GRANT pg_read_server_files TO your role, or for a view over the foreign table."))
 }
 
 /// SELECT on the table, or on each of `columns`.

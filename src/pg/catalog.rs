@@ -141,9 +141,15 @@ impl Table {
         }
     }
 
+    /// Returns the relation's tuple descriptor, which lives as long as the relation is open.
+    pub fn descriptor(&self) -> pg_sys::TupleDesc {
+        // SAFETY: the relation is open.
+        unsafe { (*self.relation).rd_att }
+    }
+
     pub fn attributes(&self) -> Vec<Attribute> {
         // SAFETY: the relation is open; its descriptor lives as long.
-        unsafe { attributes_of((*self.relation).rd_att) }
+        unsafe { attributes_of(self.descriptor()) }
     }
 
     /// The value of attribute `number` in rows older than it; `None` for NULL. It lives as long as the
@@ -262,7 +268,7 @@ unsafe fn relation_exists(table: Oid) -> bool {
 ///
 /// # Safety
 /// The descriptor is a valid one.
-pub(super) unsafe fn attributes_of(descriptor: pg_sys::TupleDesc) -> Vec<Attribute> {
+pub unsafe fn attributes_of(descriptor: pg_sys::TupleDesc) -> Vec<Attribute> {
     // SAFETY: as the caller says; each index is below natts.
     unsafe { (0..(*descriptor).natts as usize).map(|index| attribute(descriptor, index)).collect() }
 }

@@ -15,10 +15,10 @@ use arrow::ipc::{Block, MetadataVersion};
 use super::Writer;
 use crate::encode::ipc::file;
 use crate::fdw::{IpcMeta, Problem, ReadError, Source};
+use crate::foreign::report;
 use crate::pg::check_for_interrupts;
 use crate::pg::encoding::in_message;
 use crate::pg::error::{Code, Error, Result, error, file_error};
-use crate::pg::foreign::report;
 use crate::types::{self, Kind, Shape, Shapes};
 
 /// One copy from file to file; cancel is looked at between them.

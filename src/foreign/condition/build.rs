@@ -4,9 +4,9 @@ use std::cell::Cell;
 
 use pgrx::pg_sys::{self, Datum, Oid};
 
-use super::super::members;
 use super::{Comparison, Condition, Element, Exact, Form, Kind, Order, Subject, Value};
 use crate::fdw::filter::Test;
+use crate::pg::list::members;
 use crate::pg::{catalog, encoding};
 
 impl Subject {

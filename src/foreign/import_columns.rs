@@ -5,8 +5,8 @@ use std::collections::{HashMap, HashSet};
 use arrow::datatypes::DataType;
 
 use super::column::Value;
-use super::import::{Declared, Origin};
-use super::{metadata, open};
+use super::declared::{Declared, Origin};
+use super::files::{metadata, open};
 use crate::fdw::{DataFile, FileMeta, Keys, LeftOut, Pattern, common_type, list_depth};
 use crate::pg::error::{Result, warning};
 use crate::pg::{check_for_interrupts, pg_type};

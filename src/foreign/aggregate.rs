@@ -6,9 +6,9 @@ use pgrx::pg_sys::{self, Datum, Oid};
 
 use super::aggregate_numeric::{Extreme, Numerics};
 use super::condition::ColumnValues;
-use super::members;
 use crate::fdw::values::Parts;
 use crate::pg::error::{Code, Result, error};
+use crate::pg::list::members;
 
 /// What is known of an aggregate function here.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -6,31 +6,16 @@ use pgrx::pg_guard;
 use pgrx::pg_sys::panic::ErrorReportable;
 use pgrx::pg_sys::{self, Oid};
 
-use super::access::check_file_role;
+use super::declared::{Declared, literal, quoted};
+use super::files::{list, metadata, open};
 use super::import_columns::{Columns, Key, virtual_keys};
 use super::import_names::{MOST_COLUMNS, name_all};
 use super::options::{self, TableOptions};
-use super::{list, metadata, open};
 use crate::fdw::DataFile;
+use crate::pg::access::check_read_role;
 use crate::pg::check_for_interrupts;
 use crate::pg::encoding::{from_utf8, name_to_utf8};
 use crate::pg::error::{Code, Result, error, warning};
-
-/// A column of the foreign table.
-pub struct Declared {
-    /// The file's, or the key of the files' paths.
-    pub name: String,
-    pub sql_type: String,
-    pub source: Origin,
-}
-
-pub enum Origin {
-    /// Of the columns of the name, the one that counts so; `None` where there is one.
-    File(Option<usize>),
-    Path,
-    /// The paths of some files, and the columns of the others.
-    Either,
-}
 
 #[pg_guard]
 pub unsafe extern "C-unwind" fn import(
@@ -52,7 +37,7 @@ pub unsafe extern "C-unwind" fn import(
 }
 
 fn create_table(table: &str, server: &str, pairs: &[(String, String)]) -> Result<String> {
-    check_file_role(pg_sys::InvalidOid)?;
+    check_read_role(pg_sys::InvalidOid)?;
     options::validate(pairs, pg_sys::ForeignTableRelationId)?;
     let options = options::table_options(pairs)?;
     let files = list(&options)?;
@@ -100,38 +85,4 @@ fn columns(files: &[DataFile], options: &TableOptions) -> Result<Vec<Declared>> 
     columns.truncate(room);
     columns.extend(keys);
     Ok(columns)
-}
-
-impl Declared {
-    /// As CREATE FOREIGN TABLE takes it, under a name of the table's.
-    fn definition(&self, name: &str) -> String {
-        let option = |name: &str, value: &str| format!("{name} {}", literal(value));
-        let mut options = Vec::new();
-        match self.source {
-            Origin::Path => options.push(option("virtual", &self.name)),
-            Origin::Either if name != self.name => options.push(option("virtual", &self.name)),
-            Origin::File(_) if name != self.name => options.push(option("field", &self.name)),
-            _ => {}
-        }
-        if let Origin::File(Some(occurrence)) = self.source {
-            options.push(option("occurrence", &occurrence.to_string()));
-        }
-        let options = match options.is_empty() {
-            true => String::new(),
-            false => format!(" OPTIONS ({})", options.join(", ")),
-        };
-        format!("{} {}{options}", quoted(name), self.sql_type)
-    }
-}
-
-fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
-}
-
-fn literal(text: &str) -> String {
-    let text = text.replace('\'', "''");
-    match text.contains('\\') {
-        true => format!("E'{}'", text.replace('\\', "\\\\")),
-        false => format!("'{text}'"),
-    }
 }

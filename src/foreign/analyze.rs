@@ -5,7 +5,7 @@ use pgrx::pg_sys;
 use pgrx::pg_sys::panic::ErrorReportable;
 
 use super::access::check_may_read;
-use super::plan::Estimate;
+use super::estimate::Estimate;
 use super::scan::Scan;
 use crate::pg::catalog;
 

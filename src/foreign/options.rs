@@ -5,11 +5,11 @@ use std::ffi::CStr;
 use pgrx::pg_sys;
 use pgrx::pg_sys::Oid;
 
-use super::access::check_file_role;
-use super::members;
 use crate::fdw::{FileSet, Pattern};
+use crate::pg::access::check_read_role;
 use crate::pg::encoding::to_utf8;
 use crate::pg::error::{Code, Error, Result, error};
+use crate::pg::list::members;
 
 /// Of a foreign table, checked.
 pub struct TableOptions {
@@ -72,7 +72,7 @@ pub fn validate(pairs: &Pairs, catalog: Oid) -> Result<()> {
         reads_as_owner(pairs)?;
     }
     if catalog == pg_sys::ForeignTableRelationId {
-        check_file_role(pg_sys::InvalidOid)?;
+        check_read_role(pg_sys::InvalidOid)?;
         table_options(pairs)?;
     }
     if catalog == pg_sys::AttributeRelationId {

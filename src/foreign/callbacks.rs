@@ -5,9 +5,9 @@ use pgrx::pg_sys::{self, Oid};
 use pgrx::{PgMemoryContexts, pg_guard};
 
 use super::access::check_may_read;
+use super::aggregate_paths;
 use super::scan::Scan;
 use super::task::Task;
-use super::upper;
 use crate::pg::error::{Result, internal};
 
 /// The scan of a node.
@@ -64,7 +64,7 @@ unsafe fn start(node: *mut pg_sys::ForeignScanState, running: bool) -> Result<Sc
             }
             Some(Task::Aggregates { table, role }) => {
                 check_may_read(table, role)?;
-                upper::start(node, table, running)
+                aggregate_paths::start(node, table, running)
             }
             None => Err(internal("the plan of a foreign scan has no task")),
         }

@@ -8,14 +8,15 @@ use pgrx::pg_guard;
 use pgrx::pg_sys::{self, Oid};
 
 use super::aggregate::{Aggregates, Kind};
+use super::estimate::{Estimate, divisor, role, workers};
 use super::file_column::Column;
-use super::members;
-use super::plan::{ALL_VARS, Estimate, decides, divisor, role, workers};
+use super::pushdown::{ALL_VARS, decides};
 use super::scan::Scan;
 use super::task::Task;
 use crate::pg::catalog::Table;
 use crate::pg::error::{Result, internal};
 use crate::pg::guc;
+use crate::pg::list::members;
 
 #[pg_guard]
 pub unsafe extern "C-unwind" fn get_upper_paths(
@@ -233,7 +234,7 @@ pub unsafe fn start(node: *mut pg_sys::ForeignScanState, table: Oid, running: bo
         }
         let hidden: Vec<i16> = numbers.iter().map(|(number, _)| *number).collect();
         let table = Table::open(table)?;
-        let mut scan = Scan::new(table.oid(), &[], &hidden, (*table.relation).rd_att)?;
+        let mut scan = Scan::new(table.oid(), &[], &hidden, table.descriptor())?;
         let place = |number: i16| scan.columns.iter().position(|column| column.number == number);
         let aggregates = aggregates.into_iter().map(|(kind, number)| (kind, number.and_then(place)));
         scan.aggregates = Some(Aggregates::new(aggregates.collect::<Vec<_>>()));

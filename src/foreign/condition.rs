@@ -15,9 +15,9 @@ use std::cell::Cell;
 
 use pgrx::pg_sys::{self, Datum, Oid};
 
-use super::members;
 use crate::fdw::BloomFilter;
 use crate::fdw::filter::Test;
+use crate::pg::list::members;
 
 mod build;
 mod prefix;

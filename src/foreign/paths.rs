@@ -1,24 +1,87 @@
-//! Parameterised paths: scans that run again for each row of another relation, whose values stand in their
-//! conditions.
+//! The paths of rows: plain, parallel, and parameterised ones, which run again for each row of another relation,
+//! whose values stand in their conditions.
 //!
-//! They pay where a value leaves out most groups, as those of virtual and of sorted columns do, and the other
-//! relation has few rows.
+//! Parameterised paths pay where a value leaves out most groups, as those of virtual and of sorted columns do, and
+//! the other relation has few rows.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
+use pgrx::pg_guard;
+use pgrx::pg_sys::panic::ErrorReportable;
 use pgrx::pg_sys::{self, Oid};
 
+use super::estimate::{Estimate, divisor, workers};
+use super::files::{list, metadata, open};
 use super::options::{self, ColumnSource};
-use super::plan::{Estimate, equals, path};
-use super::{list, members, metadata, open};
+use super::pushdown::equals;
 use crate::fdw::{Keys, share_of_groups};
 use crate::pg::error::Result;
+use crate::pg::list::members;
 use crate::pg::{catalog, check_for_interrupts, guc};
+
+#[pg_guard]
+pub unsafe extern "C-unwind" fn get_paths(
+    root: *mut pg_sys::PlannerInfo,
+    rel: *mut pg_sys::RelOptInfo,
+    _table: Oid,
+) {
+    // SAFETY: called by the planner after `get_rel_size`.
+    unsafe {
+        let estimate = &*(*rel).fdw_private.cast::<Estimate>();
+        let cpu = estimate.rows * (pg_sys::cpu_tuple_cost + (*rel).baserestrictcost.per_tuple);
+        let disk = f64::from((*rel).pages) * pg_sys::seq_page_cost;
+        let startup = (*rel).baserestrictcost.startup;
+        let lateral = (*rel).lateral_relids;
+        let plain = path(root, rel, (*rel).rows, startup, startup + disk + cpu, lateral);
+        pg_sys::add_path(rel, plain.cast());
+        add_parameterised(root, rel, estimate, disk + cpu).unwrap_or_report();
+        let workers = workers(rel, estimate);
+        if workers > 0 && lateral.is_null() {
+            let divisor = divisor(workers);
+            let rows = ((*rel).rows / divisor).max(1.0);
+            let partial = path(root, rel, rows, startup, startup + disk + cpu / divisor, lateral);
+            (*partial).path.parallel_aware = true;
+            (*partial).path.parallel_safe = true;
+            (*partial).path.parallel_workers = workers;
+            pg_sys::add_partial_path(rel, partial.cast());
+        }
+    }
+}
+
+/// A path of rows that needs values of `outer` relations, if there are any.
+unsafe fn path(
+    root: *mut pg_sys::PlannerInfo,
+    rel: *mut pg_sys::RelOptInfo,
+    rows: f64,
+    startup: f64,
+    total: f64,
+    outer: pg_sys::Relids,
+) -> *mut pg_sys::ForeignPath {
+    // SAFETY: the planner's relation; no order, no outer path, nothing private.
+    unsafe {
+        pg_sys::create_foreignscan_path(
+            root,
+            rel,
+            std::ptr::null_mut(),
+            rows,
+            #[cfg(feature = "pg18")]
+            0,
+            startup,
+            total,
+            std::ptr::null_mut(),
+            outer,
+            std::ptr::null_mut(),
+            #[cfg(any(feature = "pg17", feature = "pg18"))]
+            std::ptr::null_mut(),
+            std::ptr::null_mut(),
+        )
+    }
+}
 
 /// # Safety
 /// Called by the planner with a relation of its own, whose plain paths would cost `run` beyond their start.
-pub unsafe fn add_paths(
+unsafe fn add_parameterised(
     root: *mut pg_sys::PlannerInfo,
     rel: *mut pg_sys::RelOptInfo,
     estimate: &Estimate,

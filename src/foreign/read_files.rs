@@ -2,10 +2,10 @@
 
 use pgrx::pg_sys;
 
-use super::access::check_file_role;
 use super::file_column::Column;
 use super::options::{self, ColumnSource};
 use super::scan::Scan;
+use crate::pg::access::check_read_role;
 use crate::pg::catalog;
 use crate::pg::error::Result;
 
@@ -14,7 +14,7 @@ use crate::pg::error::Result;
 /// # Safety
 /// The call is that of a function that returns SETOF record.
 pub unsafe fn read_files(path: &str, call: pg_sys::FunctionCallInfo) -> Result<()> {
-    check_file_role(pg_sys::InvalidOid)?;
+    check_read_role(pg_sys::InvalidOid)?;
     let option = if std::path::Path::new(path).is_dir() { "dir" } else { "file" };
     let options = options::table_options(&[(option.to_owned(), path.to_owned())])?;
     // SAFETY: as the caller says; what is declared is the result's descriptor then.

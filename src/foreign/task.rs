@@ -2,7 +2,7 @@
 
 use pgrx::pg_sys::{self, Oid};
 
-use super::members;
+use crate::pg::list::{integers, members};
 
 /// What a scan is to do.
 pub enum Task {
@@ -40,7 +40,10 @@ impl Task {
         // SAFETY: as the caller says.
         unsafe {
             match members::<pg_sys::List>(list)[..] {
-                [shown, hidden] => Some(Task::Rows { shown: numbers(shown), hidden: numbers(hidden) }),
+                [shown, hidden] => {
+                    let numbers = |list| integers(list).into_iter().map(|number| number as i16).collect();
+                    Some(Task::Rows { shown: numbers(shown), hidden: numbers(hidden) })
+                }
                 [aggregates] if !aggregates.is_null() && (*aggregates).length == 2 => {
                     let elements = (*aggregates).elements;
                     Some(Task::Aggregates {
@@ -51,16 +54,5 @@ impl Task {
                 _ => None,
             }
         }
-    }
-}
-
-unsafe fn numbers(list: *const pg_sys::List) -> Vec<i16> {
-    if list.is_null() {
-        return Vec::new();
-    }
-    // SAFETY: a list of integers.
-    unsafe {
-        let length = (*list).length as usize;
-        (0..length).map(|index| (*(*list).elements.add(index)).int_value as i16).collect()
     }
 }

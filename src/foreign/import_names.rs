@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use pgrx::pg_sys;
 
-use super::import::Declared;
+use super::declared::Declared;
 use crate::pg::encoding::try_from_utf8;
 use crate::pg::error::warning;
 

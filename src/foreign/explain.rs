@@ -7,10 +7,11 @@ use pgrx::pg_guard;
 use pgrx::pg_sys;
 use pgrx::pg_sys::panic::ErrorReportable;
 
-use super::access::check_file_role;
-use super::{callbacks, members};
+use super::callbacks;
+use crate::pg::access::check_read_role;
 use crate::pg::check_for_interrupts;
 use crate::pg::encoding::{from_utf8, name_to_utf8};
+use crate::pg::list::members;
 
 #[pg_guard]
 pub unsafe extern "C-unwind" fn explain(
@@ -22,7 +23,7 @@ pub unsafe extern "C-unwind" fn explain(
         let scan = callbacks::of(node);
         // Names of files are what the server's owner calls them, and how many groups a condition leaves out tells of rows
         // that a view may hide.
-        let may_see_files = check_file_role(pg_sys::InvalidOid).is_ok();
+        let may_see_files = check_read_role(pg_sys::InvalidOid).is_ok();
         let names: Vec<&str> = scan.columns.iter().map(|column| column.name.as_str()).collect();
         if !names.is_empty() {
             property("referenced", &names.join(", "), state);

@@ -1,30 +1,21 @@
 //! One scan of a foreign table: files, groups, batches, rows.
 
-use std::sync::Arc;
-
 use pgrx::pg_sys::{self, Oid};
 
 use super::aggregate::Aggregates;
 use super::batch::{Batch, Selection, in_context};
+use super::claims::{Claims, Unit};
 use super::column::Value;
 use super::condition::{Conditions, Evidence, Subject};
+use super::error::report;
 use super::file_column::Column;
+use super::files::{list, metadata, open, reopen};
 use super::open_file::OpenFile;
 use super::options::{self, TableOptions};
-use super::parallel::Claims;
 use super::slot::{Cells, clear, store};
-use super::{list, metadata, open, reopen, report};
 use crate::fdw::{FileId, Keys, Rows};
 use crate::pg::error::{Result, internal};
 use crate::pg::{catalog, check_for_interrupts, guc, pg_type};
-
-/// A file of the scan and where its groups come among those of all files.
-pub struct Unit {
-    pub id: Arc<FileId>,
-    pub keys: Keys,
-    pub groups: usize,
-    pub first: usize,
-}
 
 pub struct Scan {
     options: TableOptions,

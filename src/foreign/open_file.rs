@@ -2,9 +2,10 @@
 
 use super::column::Statistics;
 use super::condition::{Conditions, Evidence, Known};
+use super::error::report;
 use super::file_column::{Column, FileColumn};
+use super::files::{metadata, reopen};
 use super::options::ColumnSource;
-use super::{metadata, reopen, report};
 use crate::fdw::{BloomFilter, FileId, Keys, Pages, Scanner, Selected};
 use crate::pg::error::Result;
 

@@ -1,0 +1,180 @@
+//! Which group of rows a process reads next: a counter, its own or one that all processes of a parallel scan share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use crate::fdw::{FileId, Keys};
+
+/// A file of the scan and where its groups come among those of all files.
+pub struct Unit {
+    pub id: Arc<FileId>,
+    pub keys: Keys,
+    pub groups: usize,
+    pub first: usize,
+}
+
+/// What a process claims from, and where it counts: its own, or in shared memory.
+pub struct Claims {
+    own: Shared,
+    /// Bytes read, by file.
+    own_read: Vec<AtomicU64>,
+    shared: *const Shared,
+}
+
+/// In shared memory, before the bytes read of each file and the list of files. The leader writes all of it before
+/// a worker starts; after that only the atomics change.
+#[derive(Default)]
+#[repr(C)]
+pub struct Shared {
+    next: AtomicUsize,
+    loaded: AtomicU64,
+    skipped: AtomicU64,
+    files: usize,
+    list_bytes: usize,
+}
+
+/// Groups that were read, groups that were left out.
+pub struct Counts {
+    pub loaded: u64,
+    pub skipped: u64,
+}
+
+impl Claims {
+    pub fn own() -> Claims {
+        Claims { own: Shared::default(), own_read: Vec::new(), shared: std::ptr::null() }
+    }
+
+    /// Before anything is read of so many files.
+    pub fn prepare(&mut self, files: usize) {
+        self.own_read = (0..files).map(|_| AtomicU64::default()).collect();
+    }
+
+    fn counters(&self) -> &Shared {
+        // SAFETY: shared memory outlives its use: `shutdown` lets go of it.
+        unsafe { self.shared.as_ref() }.unwrap_or(&self.own)
+    }
+
+    fn all_read(&self) -> &[AtomicU64] {
+        match self.shared.is_null() {
+            true => &self.own_read,
+            // SAFETY: as above.
+            false => unsafe { Shared::read(self.shared) },
+        }
+    }
+
+    /// The number of a group that nobody else gets.
+    pub fn next(&self) -> usize {
+        self.counters().next.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub fn count(&self, loaded: u64, skipped: u64) {
+        self.counters().add(&Counts { loaded, skipped });
+    }
+
+    pub fn counts(&self) -> Counts {
+        self.counters().counts()
+    }
+
+    /// Counts bytes that were read of a file.
+    pub fn count_read(&self, file: usize, bytes: u64) {
+        if let Some(read) = self.all_read().get(file) {
+            read.fetch_add(bytes, Ordering::Relaxed);
+        }
+    }
+
+    /// The bytes that were read of a file.
+    pub fn read(&self, file: usize) -> u64 {
+        self.all_read().get(file).map_or(0, |read| read.load(Ordering::Relaxed))
+    }
+
+    /// Returns the number of files that reads are counted for.
+    pub fn files(&self) -> usize {
+        self.own_read.len()
+    }
+
+    /// Claims from shared memory from now on: the leader, which writes the counters and the list of files there.
+    ///
+    /// # Safety
+    /// `shared` has as many bytes as `Shared::bytes` says, nobody else uses them yet, and they stay until `leave`.
+    pub unsafe fn share(&mut self, shared: *mut Shared, list: &[u8]) {
+        let files = self.files();
+        // SAFETY: the caller passes room for the counters, one more for each file, and the list.
+        unsafe {
+            shared.write(Shared { files, list_bytes: list.len(), ..Shared::default() });
+            let read = shared.add(1).cast::<AtomicU64>();
+            (0..files).for_each(|file| read.add(file).write(AtomicU64::default()));
+            // What the list left out is counted already.
+            (*shared).add(&self.own.counts());
+            read.add(files).cast::<u8>().copy_from_nonoverlapping(list.as_ptr(), list.len());
+        }
+        self.shared = shared;
+    }
+
+    /// Claims from shared memory from now on: a worker.
+    ///
+    /// # Safety
+    /// The leader has written `shared`, which stays until `leave`.
+    pub unsafe fn join(&mut self, shared: *const Shared) {
+        self.shared = shared;
+    }
+
+    /// Lets go of shared memory, and keeps its counts. There is nothing left to claim then.
+    pub fn leave(&mut self) {
+        // SAFETY: shared memory is still there.
+        if let Some(shared) = unsafe { self.shared.as_ref() } {
+            self.own = Shared { next: AtomicUsize::new(usize::MAX >> 1), ..Shared::default() };
+            self.own.add(&shared.counts());
+            // SAFETY: as above.
+            let read = unsafe { Shared::read(self.shared) }.iter();
+            self.own_read = read.map(|read| AtomicU64::new(read.load(Ordering::Relaxed))).collect();
+            self.shared = std::ptr::null();
+        }
+    }
+
+    /// Begins again; the shared counter is the leader's to reset, while no worker runs.
+    pub fn restart(&self) {
+        self.own.restart();
+    }
+}
+
+impl Shared {
+    pub fn bytes(files: usize, list_bytes: usize) -> usize {
+        size_of::<Shared>() + files * size_of::<AtomicU64>() + list_bytes
+    }
+
+    /// Bytes read, by file.
+    ///
+    /// # Safety
+    /// In shared memory, as the leader has written it.
+    unsafe fn read<'a>(shared: *const Shared) -> &'a [AtomicU64] {
+        // SAFETY: as the caller says: there are as many behind it, aligned as it is.
+        unsafe { std::slice::from_raw_parts(shared.add(1).cast(), (*shared).files) }
+    }
+
+    /// The list of files, as the leader wrote it.
+    ///
+    /// # Safety
+    /// The leader has written `shared`, which outlives the result.
+    pub unsafe fn list<'a>(shared: *const Shared) -> &'a [u8] {
+        // SAFETY: the list follows the bytes read of each file.
+        unsafe {
+            let list = shared.add(1).cast::<AtomicU64>().add((*shared).files).cast::<u8>();
+            std::slice::from_raw_parts(list, (*shared).list_bytes)
+        }
+    }
+
+    /// Makes the first group the next one, while no worker runs.
+    pub fn restart(&self) {
+        self.next.store(0, Ordering::Relaxed);
+    }
+
+    fn add(&self, counts: &Counts) {
+        self.loaded.fetch_add(counts.loaded, Ordering::Relaxed);
+        self.skipped.fetch_add(counts.skipped, Ordering::Relaxed);
+    }
+
+    fn counts(&self) -> Counts {
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Counts { loaded: load(&self.loaded), skipped: load(&self.skipped) }
+    }
+}

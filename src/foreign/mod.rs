@@ -1,0 +1,60 @@
+//! The foreign data wrapper `arrow_fdw`: planner and executor over the files that `fdw` reads.
+//!
+//! ```text
+//! routine.rs          the callbacks
+//! options.rs          the options of servers, tables and columns; access.rs who may read
+//! estimate.rs         files and metadata -> rows, bytes, workers
+//! plan.rs             the size of a relation, and the plan of a path; pushdown.rs which conditions the scan decides
+//! paths.rs            the paths of rows: plain, parallel, parameterised
+//! aggregate_paths.rs  the paths of aggregates
+//! task.rs             what a plan tells its scan
+//! callbacks.rs        begin, next row, rescan, end
+//! scan.rs             files -> claims of groups -> batches: one Scan for each scan node and process
+//! claims.rs           who reads which group; parallel.rs the claims in shared memory
+//! open_file.rs        the file that is being read, and what is known of its groups
+//! batch.rs            a batch -> the rows that match -> tuples, or aggregates' states
+//! column.rs           a column's Arrow array -> Datums; nested.rs lists and structs
+//! import.rs           files -> the foreign table that suits them
+//! ```
+//!
+//! A `Scan` lives in a box that the query's memory context drops, so that its file is closed however the query
+//! ends. Everything runs on the main thread of the backend or parallel worker that runs the query.
+
+mod access;
+mod aggregate;
+mod aggregate_numeric;
+mod aggregate_paths;
+mod analyze;
+mod batch;
+mod callbacks;
+mod claims;
+mod column;
+mod condition;
+mod declared;
+mod error;
+mod estimate;
+mod explain;
+mod file_column;
+mod files;
+mod import;
+mod import_columns;
+mod import_names;
+mod metadata_info;
+mod nested;
+mod open_file;
+pub mod options;
+mod parallel;
+mod paths;
+mod plan;
+mod pushdown;
+mod read_files;
+mod routine;
+mod scan;
+mod slot;
+mod task;
+
+pub use error::report;
+pub use files::{metadata_stats, open};
+pub use metadata_info::metadata_info;
+pub use read_files::read_files;
+pub use routine::routine;

@@ -1,0 +1,51 @@
+//! Which conditions of a relation the scan decides by itself.
+
+use pgrx::pg_sys;
+
+use super::condition::{Conditions, Subject};
+use crate::pg::list::members;
+use crate::pg::{guc, pg_type};
+
+/// Whether the scan can decide a condition by itself, and may: where a view hides rows, its conditions come
+/// first.
+pub unsafe fn decides(rel: *mut pg_sys::RelOptInfo, clause: *mut pg_sys::RestrictInfo) -> bool {
+    // SAFETY: a condition of the planner's relation.
+    unsafe {
+        if !guc::arrow_fdw_pushdown() || !pg_sys::restriction_is_securely_promotable(clause, rel) {
+            return false;
+        }
+        let list = pg_sys::lappend(std::ptr::null_mut(), (*clause).clause.cast());
+        Conditions::new(list, std::ptr::null_mut(), &subject(rel, list)).is_some()
+    }
+}
+
+/// The column of which a condition says that it equals a value from elsewhere.
+pub unsafe fn equals(rel: *mut pg_sys::RelOptInfo, clause: *mut pg_sys::RestrictInfo) -> Option<i16> {
+    // SAFETY: a condition of the planner's relation.
+    unsafe {
+        if (*clause).mergeopfamilies.is_null() && (*clause).hashjoinoperator == pg_sys::InvalidOid {
+            return None;
+        }
+        let list = pg_sys::lappend(std::ptr::null_mut(), (*clause).clause.cast());
+        let subject = subject(rel, list);
+        let conditions = Conditions::new(std::ptr::null_mut(), list, &subject)?;
+        conditions.columns().first().map(|&at| subject.columns[at].0)
+    }
+}
+
+/// The relation's columns in some expressions, as plans have them.
+unsafe fn subject(rel: *mut pg_sys::RelOptInfo, exprs: *mut pg_sys::List) -> Subject {
+    // SAFETY: expressions of the planner's; what is pulled are Vars.
+    unsafe {
+        let vars = members::<pg_sys::Var>(pg_sys::pull_var_clause(exprs.cast(), ALL_VARS)).into_iter();
+        let own = vars.filter(|&var| (*var).varno as u32 == (*rel).relid && (*var).varattno > 0);
+        let column =
+            |var: *mut pg_sys::Var| ((*var).varattno, pg_type::base_type((*var).vartype, (*var).vartypmod).0);
+        Subject { relation: (*rel).relid, columns: own.map(column).collect(), parent: std::ptr::null_mut() }
+    }
+}
+
+/// For pull_var_clause: into everything.
+pub const ALL_VARS: i32 = (pg_sys::PVC_RECURSE_AGGREGATES
+    | pg_sys::PVC_RECURSE_WINDOWFUNCS
+    | pg_sys::PVC_RECURSE_PLACEHOLDERS) as i32;
