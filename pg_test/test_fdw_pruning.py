@@ -59,6 +59,8 @@ def conditions_on(connection, cases):
         yield f"{name} BETWEEN {texts[0]} AND {texts[-1]}"
         yield f"{name} IN ({', '.join(texts[:2])})"
         yield f"{name} IN (NULL, {texts[-1]})"
+        if not sql_type.endswith("]"):
+            yield from (f"{name} {operator} ANY (ARRAY[{texts[0]}, {texts[-1]}, NULL]::{sql_type}[])" for operator in OPERATORS)
         yield f"{name} = {texts[0]} OR {name} > {texts[-1]} AND id > 2"
         yield f"NOT ({name} = {texts[0]})"
         yield from (f"{name} IS NULL", f"{name} IS NOT NULL", f"{name} = NULL::{sql_type}", f"{name} IS NULL OR id = 1", f"id = 3 AND {name} IS NOT NULL")

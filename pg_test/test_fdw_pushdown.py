@@ -98,6 +98,7 @@ PUSHED_QUERIES = (
     "SELECT coalesce(sum(n), -1) FROM $T WHERE x = 'k5'", "SELECT count(*) FROM $T WHERE even", "SELECT count(*) FROM $T WHERE NOT even",
     "SELECT count(*) FROM $T WHERE x IN ('k1', 'k2', NULL) OR low IS NULL AND (id < 50 OR n >= 100.125)",
     "SELECT count(*) FROM $T WHERE n IN (0.125, 0.25, 1.0005) AND id <> 2", "SELECT count(*) FROM $T WHERE fraction BETWEEN 3 AND 4.5",
+    "SELECT count(*) FROM $T WHERE id < ANY (ARRAY[5, 20])", "SELECT count(*) FROM $T WHERE n >= ANY (ARRAY[100.125, 120, NULL]) AND fraction > ANY ('{3,90}')",
     "SELECT sum(id) FROM $T WHERE d >= date '2021-01-01' AND id = ANY (ARRAY[400, 500, 600]::int8[])", "SELECT sum(id) FROM $T WHERE x <> 'k5' AND low < 3",
     "SELECT count(*), min(d) FROM $T WHERE id > (SELECT 990 + count(*) FROM pg_class WHERE false)",
     "SELECT (SELECT sum(id) FROM $T WHERE low = g) FROM generate_series(2, 2) g", "SELECT sum(id) OVER () FROM (SELECT sum(id) AS id FROM $T) t",

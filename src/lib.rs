@@ -2,6 +2,7 @@
 
 pub mod decode;
 pub mod encode;
+pub mod expr;
 pub mod fdw;
 pub mod gpu;
 pub mod interrupts;

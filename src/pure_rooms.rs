@@ -20,9 +20,20 @@ fn visit(path: &Path, found: &mut Vec<String>) {
 fn pure_rooms() {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut found = Vec::new();
-    for room in
-        ["types", "wire", "slot", "decode", "encode", "fdw", "gpu", "interrupts", "memory", "vcf", "fuzzing"]
-    {
+    for room in [
+        "types",
+        "wire",
+        "slot",
+        "decode",
+        "encode",
+        "expr",
+        "fdw",
+        "gpu",
+        "interrupts",
+        "memory",
+        "vcf",
+        "fuzzing",
+    ] {
         let room = source.join(room);
         for path in [room.clone(), room.with_extension("rs")] {
             if path.exists() {

@@ -13,27 +13,11 @@ use parquet::file::metadata::ColumnChunkMetaData;
 
 use super::bounds::leaf_of;
 use super::error::guarded;
-use super::filter::Place;
 use super::footer;
 use super::meta::{FileMeta, Format};
 use super::source::Source;
 use super::values::{DAY_MICROS, EPOCH_DAYS, EPOCH_MICROS};
-
-/// A value that is looked for, as PostgreSQL has it.
-#[derive(Clone, Copy, Debug)]
-pub enum Sought<'a> {
-    Integer(i64),
-    /// As PostgreSQL prints it.
-    Numeric(&'a str),
-    /// Days since 2000.
-    Date(i64),
-    /// Microseconds of the day.
-    Time(i64),
-    /// Microseconds since 2000.
-    Timestamp(i64),
-    Text(&'a [u8]),
-    Bytes(&'a [u8]),
-}
+use crate::expr::{Numeric, Place, Scalar, Type};
 
 /// The filter of one column in one row group, read when it is first asked.
 pub struct BloomFilter<'a> {
@@ -77,37 +61,46 @@ impl<'a> BloomFilter<'a> {
     }
 
     /// Whether the value may be in the row group; no only if it is not.
-    pub fn may_hold(&self, value: Sought) -> bool {
-        let Some(bytes) = self.bytes_of(value) else { return true };
+    pub fn may_hold(&self, of: Type, value: &Scalar) -> bool {
+        let Some(bytes) = self.bytes_of(of, value) else { return true };
         // A filter that cannot be read says nothing.
         self.bits.get_or_init(|| self.read()).as_ref().is_none_or(|bits| bits.check(&bytes[..]))
     }
 
     /// `None` where it is not certain what bytes the file has for the value, or that it can have it.
-    fn bytes_of(&self, value: Sought) -> Option<Vec<u8>> {
+    fn bytes_of(&self, of: Type, value: &Scalar) -> Option<Vec<u8>> {
         use DataType as D;
-        match (value, self.data_type) {
-            (Sought::Integer(value), data_type) if data_type.is_integer() => self.number(value.into()),
-            (Sought::Numeric(text), data_type) if data_type.is_integer() => self.number(exactly(text, 0)?),
+        match (of, value, self.data_type) {
+            (Type::Integer | Type::Oid, &Scalar::Integer(value), data_type) if data_type.is_integer() => {
+                self.number(value.into())
+            }
+            (_, Scalar::Numeric(value), data_type) if data_type.is_integer() => {
+                self.number(exactly(value, 0)?)
+            }
             (
-                Sought::Numeric(text),
+                _,
+                Scalar::Numeric(value),
                 D::Decimal32(_, scale)
                 | D::Decimal64(_, scale)
                 | D::Decimal128(_, scale)
                 | D::Decimal256(_, scale),
-            ) => self.number(exactly(text, *scale)?),
-            (Sought::Date(date), D::Date32) => self.number((date + EPOCH_DAYS).into()),
-            (Sought::Time(time), D::Time32(unit) | D::Time64(unit)) if (0..=DAY_MICROS).contains(&time) => {
+            ) => self.number(exactly(value, *scale)?),
+            (Type::Date, &Scalar::Integer(date), D::Date32) => self.number((date + EPOCH_DAYS).into()),
+            (Type::Time, &Scalar::Integer(time), D::Time32(unit) | D::Time64(unit))
+                if (0..=DAY_MICROS).contains(&time) =>
+            {
                 self.number(in_unit(time, *unit)?.into())
             }
-            (Sought::Timestamp(micros), D::Timestamp(unit, _)) => {
+            (Type::Timestamp, &Scalar::Integer(micros), D::Timestamp(unit, _)) => {
                 self.number(in_unit(micros.checked_add(EPOCH_MICROS)?, *unit)?.into())
             }
-            (Sought::Text(bytes), D::Utf8 | D::LargeUtf8 | D::Utf8View) => self.bytes(bytes),
-            (Sought::Text(bytes) | Sought::Bytes(bytes), D::Binary | D::LargeBinary | D::BinaryView) => {
-                self.bytes(bytes)
-            }
-            (Sought::Bytes(bytes), D::FixedSizeBinary(_)) => self.bytes(bytes),
+            (Type::Text, Scalar::Bytes(bytes), D::Utf8 | D::LargeUtf8 | D::Utf8View) => self.bytes(bytes),
+            (
+                Type::Text | Type::Bytea | Type::Uuid,
+                Scalar::Bytes(bytes),
+                D::Binary | D::LargeBinary | D::BinaryView,
+            ) => self.bytes(bytes),
+            (Type::Bytea | Type::Uuid, Scalar::Bytes(bytes), D::FixedSizeBinary(_)) => self.bytes(bytes),
             _ => None,
         }
     }
@@ -161,8 +154,8 @@ impl<'a> BloomFilter<'a> {
 }
 
 /// A numeric as a multiple of `10^-scale`, if it is one.
-fn exactly(text: &str, scale: i8) -> Option<i128> {
-    match Place::of_numeric(text, scale.into())? {
+fn exactly(value: &Numeric, scale: i8) -> Option<i128> {
+    match value.place(scale.into()) {
         Place::At(value, true) => Some(value),
         _ => None,
     }

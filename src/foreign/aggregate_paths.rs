@@ -7,7 +7,7 @@
 use pgrx::pg_guard;
 use pgrx::pg_sys::{self, Oid};
 
-use super::aggregate::{Aggregates, Kind};
+use super::aggregates::Aggregates;
 use super::estimate::{Estimate, divisor, role, workers};
 use super::file_column::Column;
 use super::pushdown::{ALL_VARS, decides};
@@ -15,6 +15,7 @@ use super::scan::Scan;
 use super::task::Task;
 use crate::pg::catalog::Table;
 use crate::pg::error::{Result, internal};
+use crate::pg::expr::aggregate::Aggregate;
 use crate::pg::guc;
 use crate::pg::list::members;
 
@@ -42,7 +43,7 @@ pub unsafe extern "C-unwind" fn get_upper_paths(
             _ => (*output).reltarget,
         };
         let exprs = members::<pg_sys::Node>((*target).exprs);
-        if exprs.is_empty() || exprs.iter().any(|expr| Kind::of_node(*expr).is_none()) {
+        if exprs.is_empty() || exprs.iter().any(|expr| Aggregate::of_node(*expr).is_none()) {
             return;
         }
         let serial = path(root, input, output, target, 0);
@@ -227,16 +228,16 @@ pub unsafe fn start(node: *mut pg_sys::ForeignScanState, table: Oid, running: bo
                 pg_sys::NodeTag::T_Var => {
                     numbers.push(((*expr.cast::<pg_sys::Var>()).varattno, (**entry).resno))
                 }
-                _ => {
-                    aggregates.push(Kind::of_node(expr).ok_or_else(|| internal("an aggregate is not known"))?)
-                }
+                _ => aggregates
+                    .push(Aggregate::of_node(expr).ok_or_else(|| internal("an aggregate is not known"))?),
             }
         }
         let hidden: Vec<i16> = numbers.iter().map(|(number, _)| *number).collect();
         let table = Table::open(table)?;
         let mut scan = Scan::new(table.oid(), &[], &hidden, table.descriptor())?;
         let place = |number: i16| scan.columns.iter().position(|column| column.number == number);
-        let aggregates = aggregates.into_iter().map(|(kind, number)| (kind, number.and_then(place)));
+        let aggregates =
+            aggregates.into_iter().map(|(aggregate, number)| (aggregate, number.and_then(place)));
         scan.aggregates = Some(Aggregates::new(aggregates.collect::<Vec<_>>()));
         let of = |column: &Column| {
             let found = numbers.iter().find(|(number, _)| *number == column.number);

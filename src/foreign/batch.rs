@@ -4,11 +4,12 @@ use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use pgrx::pg_sys;
 
-use super::aggregate::Aggregates;
+use super::aggregates::Aggregates;
 use super::column::Failure;
-use super::condition::{ColumnValues, Conditions};
+use super::conditions::Conditions;
 use super::file_column::{Column, FileColumn};
 use super::slot::Cells;
+use crate::expr::Vector;
 use crate::fdw::Rows;
 use crate::pg::error::{Error, Result, internal};
 
@@ -48,12 +49,8 @@ impl Batch<'_> {
         }
         let count = self.rows.count;
         let columns = self.load(&conditions.decided_columns())?;
-        let column = |at: usize| match &columns[at] {
-            Some(values) => values,
-            None => unreachable!("the conditions' columns are loaded"),
-        };
-        // SAFETY: as the caller says.
-        Ok(Selection::of(unsafe { conditions.select(count, &column) }))
+        // SAFETY: the expressions have their values; the words are of the columns' types.
+        Ok(Selection::of(unsafe { conditions.select(count, &columns) }))
     }
 
     /// Adds the selected rows to the aggregates.
@@ -69,7 +66,7 @@ impl Batch<'_> {
     }
 
     /// The values of some columns, those of numerics in the file's form where it has one.
-    fn load(&mut self, wanted: &[usize]) -> Result<Vec<Option<ColumnValues<'_>>>> {
+    fn load(&mut self, wanted: &[usize]) -> Result<Vec<Option<Vector<'_>>>> {
         let Batch { columns, values, rows, path, first } = self;
         let mut decimals = Vec::with_capacity(wanted.len());
         for &at in wanted {
@@ -85,14 +82,14 @@ impl Batch<'_> {
             }
             decimals.push(found);
         }
-        let mut loaded: Vec<Option<ColumnValues>> = columns.iter().map(|_| None).collect();
+        let mut loaded: Vec<Option<Vector>> = columns.iter().map(|_| None).collect();
         for (&at, decimals) in wanted.iter().zip(decimals) {
             let words = match &values[at] {
                 FileColumn::Read(_, value) | FileColumn::Constant(value) => &value.words,
             };
             loaded[at] = Some(match decimals {
-                Some(decimals) => ColumnValues::Decimals(decimals),
-                None => ColumnValues::Words(&words.words[..rows.count], &words.nulls[..rows.count]),
+                Some(decimals) => Vector::Decimals(decimals),
+                None => Vector::Words(&words.words[..rows.count], &words.nulls[..rows.count]),
             });
         }
         Ok(loaded)

@@ -13,9 +13,9 @@ use pgrx::PgTryBuilder;
 use pgrx::pg_sys::panic::CaughtError;
 use pgrx::pg_sys::{self, Datum, Oid};
 
-use super::condition::Known;
 use super::nested::{ListOf, RAGGED, RowOf};
-use crate::fdw::values::{self, Decimals, NumericLimit, Target, Words, fits, is_writable};
+use crate::expr;
+use crate::fdw::values::{self, NumericLimit, Target, Words, fits, is_writable};
 use crate::fdw::{Bounds, Misfit};
 use crate::memory;
 use crate::pg::catalog;
@@ -66,13 +66,14 @@ pub struct Statistics {
 }
 
 impl Statistics {
-    pub fn known(&self, group: usize, rows: u64) -> Known {
-        let datum = |words: &Words| {
+    /// Returns the bounds of a group, or of a page, of so many rows.
+    pub fn bounds(&self, group: usize, rows: u64) -> expr::Bounds {
+        let word = |words: &Words| {
             let is_null = words.nulls.get(group).copied().unwrap_or(true);
-            (!is_null).then(|| Datum::from(words.words[group] as usize))
+            (!is_null).then(|| words.words[group])
         };
         let nulls = self.nulls.get(group).copied().flatten();
-        Known { min: datum(&self.mins), max: datum(&self.maxes), rows, nulls }
+        expr::Bounds { min: word(&self.mins), max: word(&self.maxes), rows, nulls }
     }
 }
 
@@ -130,12 +131,12 @@ impl Value {
         nulls.resize(rows, nulls.first().copied().unwrap_or(true));
     }
 
-    /// What is known of a constant's rows.
-    pub fn known(&self) -> Known {
+    /// Returns the bounds of a constant's rows.
+    pub fn bounds(&self) -> expr::Bounds {
         let is_null = self.words.nulls.first().copied().unwrap_or(true);
         let word = self.words.words.first().copied().unwrap_or(0);
-        let datum = (!is_null).then(|| Datum::from(word as usize));
-        Known { min: datum, max: datum, rows: 1, nulls: Some(u64::from(is_null)) }
+        let word = (!is_null).then_some(word);
+        expr::Bounds { min: word, max: word, rows: 1, nulls: Some(u64::from(is_null)) }
     }
 
     /// A file's statistics as values; `None` where their order is not that of the values.
@@ -161,9 +162,12 @@ impl Value {
 
     /// The next batch as numbers in the file's own form, where the column is one of numerics and the array's
     /// values are such; what `fill` would refuse is an error here too.
-    pub fn decimals<'a>(&self, array: &'a ArrayRef) -> std::result::Result<Option<Decimals<'a>>, Failure> {
+    pub fn decimals<'a>(
+        &self,
+        array: &'a ArrayRef,
+    ) -> std::result::Result<Option<expr::Decimals<'a>>, Failure> {
         match (&self.how, &self.domain) {
-            (How::Plain(Target::Numeric(limit)), None) => Ok(Decimals::new(array, *limit)?),
+            (How::Plain(Target::Numeric(limit)), None) => Ok(values::decimals(array, *limit)?),
             _ => Ok(None),
         }
     }

@@ -12,6 +12,7 @@
 //! scan.rs             files -> claims of groups -> batches: one Scan for each scan node and process
 //! claims.rs           who reads which group; parallel.rs the claims in shared memory
 //! open_file.rs        the file that is being read, and what is known of its groups
+//! conditions.rs       the conditions that a scan decides, and those that leave out groups; aggregates.rs states
 //! batch.rs            a batch -> the rows that match -> tuples, or aggregates' states
 //! column.rs           a column's Arrow array -> Datums; nested.rs lists and structs
 //! import.rs           files -> the foreign table that suits them
@@ -21,15 +22,14 @@
 //! ends. Everything runs on the main thread of the backend or parallel worker that runs the query.
 
 mod access;
-mod aggregate;
-mod aggregate_numeric;
 mod aggregate_paths;
+mod aggregates;
 mod analyze;
 mod batch;
 mod callbacks;
 mod claims;
 mod column;
-mod condition;
+mod conditions;
 mod declared;
 mod error;
 mod estimate;

@@ -1,11 +1,12 @@
 //! A file of a scan while it is open: how its columns become values, what is known of its groups, and the reader.
 
 use super::column::Statistics;
-use super::condition::{Conditions, Evidence, Known};
+use super::conditions::{Conditions, Known};
 use super::error::report;
 use super::file_column::{Column, FileColumn};
 use super::files::{metadata, reopen};
 use super::options::ColumnSource;
+use crate::expr::Bounds;
 use crate::fdw::{BloomFilter, FileId, Keys, Pages, Scanner, Selected};
 use crate::pg::error::Result;
 
@@ -100,14 +101,13 @@ impl OpenFile {
 
     /// Whether rows of a group may match: by what is known of the file, and only then by what lies in it.
     unsafe fn may_match(&self, conditions: &Conditions, group: usize) -> bool {
-        let known = |at: usize| self.known(at, group);
+        let bounds = |at: usize| self.bounds(at, group);
         // SAFETY: the statistics are values of the columns' types, here and below.
-        if !unsafe { conditions.may_match(Evidence::of(&known)) } {
+        if !unsafe { conditions.may_match(&Known { bounds: &bounds, filters: &[] }) } {
             return false;
         }
         let filters = self.filters(conditions, group);
-        let filter = |at: usize| filters.iter().find(|(of, _)| *of == at).map(|(_, filter)| filter);
-        filters.is_empty() || unsafe { conditions.may_match(Evidence { known: &known, filter: &filter }) }
+        filters.is_empty() || unsafe { conditions.may_match(&Known { bounds: &bounds, filters: &filters }) }
     }
 
     /// The rows of a group that may match, as its pages tell; `None` where all rows are better read.
@@ -120,15 +120,15 @@ impl OpenFile {
         starts.dedup();
         let mut selected = Selected::default();
         for range in starts.windows(2) {
-            let known = |at: usize| match pages.iter().find(|(of, ..)| *of == at) {
+            let bounds = |at: usize| match pages.iter().find(|(of, ..)| *of == at) {
                 Some((_, pages, statistics)) => {
                     let (page, rows) = pages.at(range[0]);
-                    Some(statistics.known(page, rows))
+                    Some(statistics.bounds(page, rows))
                 }
-                None => self.known(at, group),
+                None => self.bounds(at, group),
             };
             // SAFETY: the statistics are values of the columns' types.
-            if unsafe { conditions.may_match(Evidence::of(&known)) } {
+            if unsafe { conditions.may_match(&Known { bounds: &bounds, filters: &[] }) } {
                 selected.push(range[0]..range[1]);
             }
         }
@@ -149,12 +149,12 @@ impl OpenFile {
         conditions.columns().into_iter().filter_map(pages).collect()
     }
 
-    fn known(&self, at: usize, group: usize) -> Option<Known> {
+    fn bounds(&self, at: usize, group: usize) -> Option<Bounds> {
         match &self.values[at] {
-            FileColumn::Constant(value) => Some(value.known()),
+            FileColumn::Constant(value) => Some(value.bounds()),
             FileColumn::Read(..) => {
                 let (_, statistics) = self.statistics.iter().find(|(of, _)| *of == at)?;
-                Some(statistics.known(group, self.scanner.meta().group_rows(group)))
+                Some(statistics.bounds(group, self.scanner.meta().group_rows(group)))
             }
         }
     }

@@ -2,7 +2,8 @@
 
 use pgrx::pg_sys;
 
-use super::condition::{Conditions, Subject};
+use super::conditions::Conditions;
+use crate::pg::expr::Scope;
 use crate::pg::list::members;
 use crate::pg::{guc, pg_type};
 
@@ -15,7 +16,7 @@ pub unsafe fn decides(rel: *mut pg_sys::RelOptInfo, clause: *mut pg_sys::Restric
             return false;
         }
         let list = pg_sys::lappend(std::ptr::null_mut(), (*clause).clause.cast());
-        Conditions::new(list, std::ptr::null_mut(), &subject(rel, list)).is_some()
+        Conditions::new(list, std::ptr::null_mut(), &scope(rel, list)).is_some()
     }
 }
 
@@ -27,21 +28,21 @@ pub unsafe fn equals(rel: *mut pg_sys::RelOptInfo, clause: *mut pg_sys::Restrict
             return None;
         }
         let list = pg_sys::lappend(std::ptr::null_mut(), (*clause).clause.cast());
-        let subject = subject(rel, list);
-        let conditions = Conditions::new(std::ptr::null_mut(), list, &subject)?;
-        conditions.columns().first().map(|&at| subject.columns[at].0)
+        let scope = scope(rel, list);
+        let conditions = Conditions::new(std::ptr::null_mut(), list, &scope)?;
+        conditions.columns().first().map(|&at| scope.columns[at].0)
     }
 }
 
 /// The relation's columns in some expressions, as plans have them.
-unsafe fn subject(rel: *mut pg_sys::RelOptInfo, exprs: *mut pg_sys::List) -> Subject {
+unsafe fn scope(rel: *mut pg_sys::RelOptInfo, exprs: *mut pg_sys::List) -> Scope {
     // SAFETY: expressions of the planner's; what is pulled are Vars.
     unsafe {
         let vars = members::<pg_sys::Var>(pg_sys::pull_var_clause(exprs.cast(), ALL_VARS)).into_iter();
         let own = vars.filter(|&var| (*var).varno as u32 == (*rel).relid && (*var).varattno > 0);
         let column =
             |var: *mut pg_sys::Var| ((*var).varattno, pg_type::base_type((*var).vartype, (*var).vartypmod).0);
-        Subject { relation: (*rel).relid, columns: own.map(column).collect(), parent: std::ptr::null_mut() }
+        Scope { relation: (*rel).relid, columns: own.map(column).collect(), parent: std::ptr::null_mut() }
     }
 }
 

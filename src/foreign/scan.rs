@@ -2,11 +2,11 @@
 
 use pgrx::pg_sys::{self, Oid};
 
-use super::aggregate::Aggregates;
+use super::aggregates::Aggregates;
 use super::batch::{Batch, Selection, in_context};
 use super::claims::{Claims, Unit};
 use super::column::Value;
-use super::condition::{Conditions, Evidence, Subject};
+use super::conditions::{Conditions, Known};
 use super::error::report;
 use super::file_column::Column;
 use super::files::{list, metadata, open, reopen};
@@ -15,6 +15,7 @@ use super::options::{self, TableOptions};
 use super::slot::{Cells, clear, store};
 use crate::fdw::{FileId, Keys, Rows};
 use crate::pg::error::{Result, internal};
+use crate::pg::expr::Scope;
 use crate::pg::{catalog, check_for_interrupts, guc, pg_type};
 
 pub struct Scan {
@@ -118,9 +119,8 @@ impl Scan {
         unsafe {
             let plan = (*node).ss.ps.plan;
             let others = if self.is_pruning { (*plan).qual } else { std::ptr::null_mut() };
-            let subject = Subject { relation, columns, parent: &raw mut (*node).ss.ps };
-            let conditions =
-                Conditions::new((*plan.cast::<pg_sys::ForeignScan>()).fdw_exprs, others, &subject);
+            let scope = Scope { relation, columns, parent: &raw mut (*node).ss.ps };
+            let conditions = Conditions::new((*plan.cast::<pg_sys::ForeignScan>()).fdw_exprs, others, &scope);
             self.conditions =
                 conditions.ok_or_else(|| internal("a condition of the plan is not understood"))?;
             if running {
@@ -184,8 +184,8 @@ impl Scan {
                 let values =
                     about.iter().map(|&(at, key)| Ok((at, self.columns[at].of_path(path, keys, key)?)));
                 let values: Vec<(usize, Value)> = values.collect::<Result<_>>()?;
-                let known = |at| values.iter().find(|(of, _)| *of == at).map(|(_, value)| value.known());
-                Ok(self.conditions.may_match(Evidence::of(&known)))
+                let bounds = |at| values.iter().find(|(of, _)| *of == at).map(|(_, value)| value.bounds());
+                Ok(self.conditions.may_match(&Known { bounds: &bounds, filters: &[] }))
             })
         }
     }

@@ -6,10 +6,11 @@ use std::os::fd::{AsRawFd, FromRawFd};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef};
+use arrow::datatypes::i256;
 
-use crate::fdw::filter::{Place, Range, Test};
-use crate::fdw::values::{self, Decimals, Target, Words};
-use crate::fdw::{FileMeta, Prefix, Scanner, Selected, Sought, Source, share_of_groups};
+use crate::expr::{Decimals, Numeric, Pattern, Place, Prefix, Range, Scalar, Test, Type};
+use crate::fdw::values::{self, Target, Words};
+use crate::fdw::{FileMeta, Scanner, Selected, Source, share_of_groups};
 
 /// More than a file of a few kilobytes has in earnest, yet no bomb for who fuzzes: rows that runs of one value make.
 const MOST_ROWS: u64 = 100_000;
@@ -68,13 +69,14 @@ fn look_at(source: &Source, meta: &FileMeta) {
                 (0..3).for_each(|row| _ = pages.at(row));
             }
             if let Some(filter) = meta.bloom_filter(source, group, column) {
-                for value in [
-                    Sought::Integer(7),
-                    Sought::Numeric("7.00"),
-                    Sought::Text(b"text 7"),
-                    Sought::Timestamp(0),
+                let numeric = Numeric::scaled(i256::from(700), 2, 2);
+                for (of, value) in [
+                    (Type::Integer, Scalar::Integer(7)),
+                    (Type::Numeric, Scalar::Numeric(numeric)),
+                    (Type::Text, Scalar::bytes(Type::Text, b"text 7")),
+                    (Type::Timestamp, Scalar::Integer(0)),
                 ] {
-                    filter.may_hold(value);
+                    filter.may_hold(of, &value);
                 }
             }
         }
@@ -185,24 +187,22 @@ fn values_of(array: &ArrayRef) {
             assert!(written.is_ok_and(|texts| texts.len() == array.len()) || !array.is_empty());
         }
     }
-    if let Ok(Some(decimals)) = Decimals::new(array, None) {
+    if let Ok(Some(decimals)) = values::decimals(array, None) {
         aggregates(&decimals, array.len());
     }
 }
 
 fn conditions(words: &Words) {
-    let Some(place) = Place::of_numeric("7.5", 0) else { return };
-    for test in [Test::Less, Test::Equal, Test::GreaterEqual] {
-        let selected = Range::new(test, place).select(&words.words, &words.nulls);
-        assert_eq!(selected.len(), words.words.len());
-    }
-    Prefix::literal(b"text").may_lie(None, None);
+    let range = Range::new(Test::Less, Place::At(7, false)).narrow();
+    assert!(words.words.iter().all(|&word| range.contains(word as i64) == (word as i64 <= 7)));
+    Prefix::new(Pattern::Literal, b"text").may_lie(None, None);
 }
 
 /// What is in a range and what is not are all there is.
 fn aggregates(decimals: &Decimals, rows: usize) {
     let range = Range::new(Test::LessEqual, Place::At(7, true));
-    let within = decimals.within(&range);
+    let mut within = vec![true; rows];
+    decimals.keep_within(&range, &mut within);
     let outside: Vec<bool> = within.iter().map(|within| !within).collect();
     let mut sum = decimals.sum(Some(&within));
     sum.add(decimals.sum(Some(&outside)));
@@ -211,6 +211,6 @@ fn aggregates(decimals: &Decimals, rows: usize) {
     assert!(decimals.count(None) <= rows as u64);
     if let Some((least, greatest)) = decimals.extremes(None) {
         assert!(least <= greatest);
-        decimals.image(least);
+        decimals.numeric(least).image();
     }
 }

@@ -7,8 +7,8 @@ use arrow::error::ArrowError;
 use super::Choices;
 use crate::encode::Codec;
 use crate::encode::ipc::BufferCodec;
-use crate::fdw::filter::{Place, Range, Test};
-use crate::fdw::{Pattern, Prefix};
+use crate::expr::{self, Numeric, Prefix, Range, Test};
+use crate::fdw::Pattern;
 use crate::vcf::{Samples, Sink, convert};
 
 /// The input: which parser, and a text; for patterns a line for the pattern and one for a path.
@@ -51,26 +51,28 @@ fn number(text: &str) {
     use Test::*;
     let (text, scale) = text.split_once('\n').unwrap_or((text, "0"));
     let scale = scale.parse::<i8>().unwrap_or(0);
-    let Some(place) = Place::of_numeric(text, scale.into()) else { return };
+    let Some(number) = Numeric::parse(text) else { return };
+    let place = number.place(scale.into());
+    let again = Numeric::read(&number.image()[4..]);
+    assert!(again.is_some_and(|again| again == number));
     for (test, opposite) in [(Less, GreaterEqual), (LessEqual, Greater), (Equal, NotEqual)] {
         let (range, other) = (Range::new(test, place), Range::new(opposite, place));
-        let words = [i64::MIN, -1, 0, 1, 123, i64::MAX].map(|value| value as u64);
-        let (in_one, in_other) = (range.select(&words, &[false; 6]), other.select(&words, &[false; 6]));
-        for (row, &word) in words.iter().enumerate() {
-            assert!(in_one[row] != in_other[row]);
-            assert_eq!(in_one[row], range.contains(i128::from(word as i64)));
+        for value in [i64::MIN, -1, 0, 1, 123, i64::MAX] {
+            let is_in = range.narrow().contains(value);
+            assert!(is_in != other.narrow().contains(value));
+            assert_eq!(is_in, range.contains(value.into()));
         }
     }
 }
 
 fn prefix(bytes: &[u8]) {
     let (pattern, value) = bytes.split_at(bytes.len() / 2);
-    let literal = Prefix::literal(pattern);
+    let literal = Prefix::new(expr::Pattern::Literal, pattern);
     assert!(literal.may_lie(Some(pattern), Some(pattern)));
     let mut longer = pattern.to_vec();
     longer.extend_from_slice(value);
     assert!(literal.may_lie(Some(&longer), Some(&longer)), "what begins with it");
-    Prefix::of_pattern(pattern).may_lie(Some(value), Some(&longer));
+    Prefix::new(expr::Pattern::Like, pattern).may_lie(Some(value), Some(&longer));
 }
 
 #[derive(Default)]

@@ -206,33 +206,6 @@ mod raw {
         ) -> *mut pg_sys::List;
     }
 
-    #[cfg(feature = "pg18")]
-    pub(super) unsafe fn collation_is_c(collation: Oid) -> bool {
-        /// The beginning of utils/pg_locale.h's pg_locale_struct.
-        #[repr(C)]
-        struct Locale {
-            provider: std::ffi::c_char,
-            deterministic: bool,
-            collate_is_c: bool,
-        }
-        unsafe extern "C-unwind" {
-            fn pg_newlocale_from_collation(collation: Oid) -> *const Locale;
-        }
-        // SAFETY: the closure holds nothing with a destructor; the locale is cached for the session.
-        unsafe {
-            (*pg_sys::ffi::pg_guard_ffi_boundary(|| pg_newlocale_from_collation(collation))).collate_is_c
-        }
-    }
-
-    #[cfg(not(feature = "pg18"))]
-    pub(super) unsafe fn collation_is_c(collation: Oid) -> bool {
-        unsafe extern "C-unwind" {
-            fn lc_collate_is_c(collation: Oid) -> bool;
-        }
-        // SAFETY: the closure holds nothing with a destructor.
-        unsafe { pg_sys::ffi::pg_guard_ffi_boundary(|| lc_collate_is_c(collation)) }
-    }
-
     pub(super) unsafe fn inheritors(parent: Oid) -> *mut pg_sys::List {
         // SAFETY: the closure holds nothing with a destructor.
         unsafe {
@@ -345,12 +318,6 @@ pub fn attribute_name(table: Oid, number: i16) -> Option<String> {
 pub fn error_class(code: Code) -> [u8; 2] {
     let character = |shift: i32| (code as i32 >> shift & 0x3f) as u8 + b'0';
     [character(0), character(6)]
-}
-
-/// Whether a collation orders texts by their bytes.
-pub fn orders_by_bytes(collation: Oid) -> bool {
-    // SAFETY: a cache look-up of a collation that a query uses.
-    collation != pg_sys::InvalidOid && unsafe { raw::collation_is_c(collation) }
 }
 
 /// The current snapshot's id as `pg_current_snapshot()` prints it: xmin:xmax:in-progress.

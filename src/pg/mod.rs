@@ -6,6 +6,7 @@ pub mod bgworker;
 pub mod catalog;
 pub mod encoding;
 pub mod error;
+pub mod expr;
 pub mod guc;
 pub mod heap;
 pub mod list;

@@ -162,6 +162,16 @@ impl<const WIRE: bool> Num<'_, WIRE> {
         index.and_then(|index| self.digits.get(index)).map_or(0, |&pair| Self::order(pair))
     }
 
+    /// Returns whether the value is negative, the first digit's weight and the display scale.
+    pub fn header(&self) -> (bool, i32, u16) {
+        (self.negative, self.weight, self.dscale)
+    }
+
+    /// Returns the digits that are stored.
+    pub fn digits(&self) -> impl Iterator<Item = u16> {
+        self.digits.iter().map(|&pair| Self::order(pair))
+    }
+
     pub fn dscale(&self) -> u16 {
         self.dscale
     }

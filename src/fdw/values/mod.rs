@@ -14,11 +14,9 @@ use super::error::Misfit;
 use crate::memory::reserve;
 use crate::types::Reason;
 
-mod decimals;
 mod declared;
 mod fixed;
 mod numeric;
-mod parts;
 mod text;
 mod time;
 mod written;
@@ -26,9 +24,7 @@ mod written;
 #[cfg(test)]
 mod tests;
 
-pub use decimals::{Decimals, Sum};
-pub use numeric::{NumericLimit, image};
-pub use parts::Parts;
+pub use numeric::{NumericLimit, decimals};
 pub use text::{HAS_NUL, TOO_LARGE};
 pub use time::{DAY_MICROS, EPOCH_DAYS, EPOCH_MICROS};
 pub use written::{NULL_KEY, is_writable, written};

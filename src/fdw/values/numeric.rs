@@ -5,6 +5,7 @@ use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray};
 use arrow::datatypes::*;
 
 use super::{Misfit, Words, unexpected};
+use crate::expr::Decimals;
 use crate::types::Reason;
 
 /// numeric(p,s): below 10^(p-s) and a multiple of 10^-s.
@@ -15,17 +16,31 @@ pub struct NumericLimit {
 }
 
 const HEADER: usize = 4;
-pub const SHORT: u16 = 0x8000;
-pub const SHORT_NEGATIVE: u16 = 0x2000;
-pub const LONG_NEGATIVE: u16 = 0x4000;
-pub const SHORT_DSCALE_SHIFT: u16 = 7;
-pub const SHORT_DSCALE_MAX: u16 = 63;
+const SHORT: u16 = 0x8000;
+const SHORT_NEGATIVE: u16 = 0x2000;
+const LONG_NEGATIVE: u16 = 0x4000;
+const SHORT_DSCALE_SHIFT: u16 = 7;
+const SHORT_DSCALE_MAX: u16 = 63;
 const SHORT_WEIGHTS: std::ops::RangeInclusive<i32> = -64..=63;
 const NBASE: u128 = 10_000;
 
 /// Bytes of any 128-bit value: headers, and eleven groups of four digits (39 digits on a group's boundary
 /// or off it), rounded up.
 const STRIDE: usize = 32;
+
+/// Returns an array's numbers as they are; `None` for an array of another type, and an error for the first value
+/// that the limit does not allow.
+pub fn decimals(array: &ArrayRef, limit: Option<NumericLimit>) -> Result<Option<Decimals<'_>>, Misfit> {
+    let Some(scale) = Decimals::scale(array.data_type()) else { return Ok(None) };
+    let rules = Rules::new(scale, limit);
+    let decimals = Decimals::new(array, rules.dscale);
+    let breaks = |value: i128| rules.check(value.unsigned_abs()).err();
+    let found = limit.and(decimals).and_then(|decimals| decimals.find(|value| breaks(value).is_some()));
+    match found.and_then(|(row, value)| Some(Misfit { row, reason: breaks(value)? })) {
+        Some(misfit) => Err(misfit),
+        None => Ok(decimals),
+    }
+}
 
 pub fn numerics(array: &ArrayRef, limit: Option<NumericLimit>, out: &mut Words) -> Result<(), Misfit> {
     match array.data_type() {
@@ -80,9 +95,9 @@ where
 }
 
 /// What is the same for all values of a column: each is `magnitude * 10^-scale`.
-pub struct Rules {
+struct Rules {
     /// Digits shown after the point.
-    pub dscale: u16,
+    dscale: u16,
     /// What the magnitude is multiplied by to end at a group of four digits.
     pad: u128,
     /// Groups after the point.
@@ -101,7 +116,7 @@ pub struct Rules {
 const THREE_GROUPS: u128 = NBASE * NBASE * NBASE - 1;
 
 impl Rules {
-    pub fn new(scale: i32, limit: Option<NumericLimit>) -> Rules {
+    fn new(scale: i32, limit: Option<NumericLimit>) -> Rules {
         let fraction = -(-scale).div_euclid(4);
         let pad = 10_u128.pow((4 * fraction - scale) as u32);
         let mut rules = Rules {
@@ -151,7 +166,7 @@ impl Rules {
         image[6..14].copy_from_slice(&(words >> (16 * leading.min(2))).to_le_bytes());
     }
 
-    pub fn check(&self, magnitude: u128) -> Result<(), Reason> {
+    fn check(&self, magnitude: u128) -> Result<(), Reason> {
         if magnitude > self.most {
             return Err(Reason::OutOfRange);
         }
@@ -280,12 +295,4 @@ fn write_shown(text: &str, scale: i32, dscale: u16, image: &mut [u8]) -> usize {
         groups.pop();
     }
     write_groups(negative, &groups, groups.len() as i32 - 1 - fraction, dscale, image)
-}
-
-/// `value * 10^-scale` as numeric, its varlena header included.
-pub fn image(value: i256, scale: i32, dscale: u16) -> Vec<u8> {
-    let mut image = vec![0; WIDE_STRIDE];
-    let size = write_shown(&value.to_string(), scale, dscale, &mut image);
-    image.truncate(size);
-    image
 }

@@ -1,27 +1,31 @@
-//! What texts begin with that match a LIKE pattern.
+//! The beginning of texts that match a LIKE pattern.
 
-/// The bytes that a pattern asks for at the beginning of a text.
+use super::operator::Pattern;
+
+/// The bytes that texts begin with if they match a pattern.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Prefix {
     bytes: Vec<u8>,
-    /// Nothing follows them.
+    /// No bytes follow.
     is_whole: bool,
 }
 
 impl Prefix {
-    /// Of what `starts_with` is given.
-    pub fn literal(bytes: &[u8]) -> Prefix {
-        Prefix { bytes: bytes.to_vec(), is_whole: false }
+    pub fn new(pattern: Pattern, bytes: &[u8]) -> Prefix {
+        match pattern {
+            Pattern::Like => Prefix::of_pattern(bytes),
+            Pattern::Literal => Prefix { bytes: bytes.to_vec(), is_whole: false },
+        }
     }
 
-    /// Of a pattern with `\` as the escape character, as PostgreSQL matches it byte by byte (like_match.c).
-    pub fn of_pattern(pattern: &[u8]) -> Prefix {
+    /// Reads a pattern with `\` as the escape character, as PostgreSQL matches it byte by byte (like_match.c).
+    fn of_pattern(pattern: &[u8]) -> Prefix {
         let mut bytes = Vec::with_capacity(pattern.len());
         let mut rest = pattern.iter();
         while let Some(&byte) = rest.next() {
             match (byte, rest.as_slice().first()) {
                 (b'%' | b'_', _) => return Prefix { bytes, is_whole: false },
-                // An escape character at the end is an error for texts that go on there, and only for those.
+                // An escape character at the end is an error for texts that continue there, and only for those.
                 (b'\\', None) => return Prefix { bytes, is_whole: false },
                 (b'\\', Some(&escaped)) => {
                     bytes.push(escaped);
@@ -33,11 +37,16 @@ impl Prefix {
         Prefix { bytes, is_whole: true }
     }
 
-    /// Whether a text that matches may lie between two bounds, either of which need not be known. Bounds that
+    /// Returns whether a text begins with the bytes.
+    pub fn is_of(&self, text: &[u8]) -> bool {
+        if self.is_whole { text == self.bytes } else { text.starts_with(&self.bytes) }
+    }
+
+    /// Returns whether a text that matches may lie between two bounds, either of which need not be known. Bounds that
     /// were cut are bounds.
     pub fn may_lie(&self, min: Option<&[u8]>, max: Option<&[u8]>) -> bool {
         let prefix = &self.bytes[..];
-        // All texts with the prefix lie at it or behind it, and before a text that has something greater there.
+        // All texts with the prefix sort at it or after it, and before a text that has a greater byte there.
         let above = max.is_none_or(|max| prefix <= max);
         let below = min.is_none_or(|min| match self.is_whole {
             true => min <= prefix,
@@ -54,7 +63,7 @@ mod tests {
     use super::*;
 
     fn pattern(text: &str) -> Prefix {
-        Prefix::of_pattern(text.as_bytes())
+        Prefix::new(Pattern::Like, text.as_bytes())
     }
 
     #[test]
@@ -77,10 +86,10 @@ mod tests {
         ] {
             assert_eq!(pattern(text), prefix(bytes.as_bytes(), is_whole), "{text}");
         }
-        assert_eq!(Prefix::literal(b"a%"), prefix(b"a%", false));
+        assert_eq!(Prefix::new(Pattern::Literal, b"a%"), prefix(b"a%", false));
     }
 
-    /// LIKE itself, by its definition.
+    /// Matches LIKE by its definition.
     fn is_like(text: &[char], pattern: &[char]) -> bool {
         match pattern {
             [] => text.is_empty(),
@@ -94,19 +103,21 @@ mod tests {
     const TEXT: &str = "[ab%_ž\u{10ffff}\\\\]{0,5}";
 
     proptest! {
-        /// Whatever the bounds, where a text between them matches, one may; cut bounds are bounds, too.
+        /// If a text between two bounds matches, one may; bounds that were cut are bounds, too.
         #[test]
         fn nothing_that_matches_is_left_out(texts in prop::collection::vec(TEXT, 1..4), like in TEXT, cut in 0..6usize) {
             let chars = |text: &str| text.chars().collect::<Vec<char>>();
             let (Some(min), Some(max)) = (texts.iter().min(), texts.iter().max()) else { return Ok(()) };
             let min = &min.as_bytes()[..cut.min(min.len())];
             let prefix = pattern(&like);
-            let begins = Prefix::literal(like.as_bytes());
+            let begins = Prefix::new(Pattern::Literal, like.as_bytes());
             for text in &texts {
                 if is_like(&chars(text), &chars(&like)) {
+                    prop_assert!(prefix.is_of(text.as_bytes()));
                     prop_assert!(prefix.may_lie(Some(min), Some(max.as_bytes())));
                     prop_assert!(prefix.may_lie(None, Some(max.as_bytes())) && prefix.may_lie(Some(min), None));
                 }
+                prop_assert_eq!(begins.is_of(text.as_bytes()), text.starts_with(&like));
                 if text.starts_with(&like) {
                     prop_assert!(begins.may_lie(Some(min), Some(max.as_bytes())));
                 }
@@ -133,6 +144,6 @@ mod tests {
             assert_eq!(found_now, found, "{like} in {min}..{max}");
         }
         // The first bytes of a character that goes on otherwise.
-        assert!(!Prefix::literal(b"\xc5\xbe").may_lie(Some(b"\xc5\xbf"), None));
+        assert!(!Prefix::new(Pattern::Literal, b"\xc5\xbe").may_lie(Some(b"\xc5\xbf"), None));
     }
 }

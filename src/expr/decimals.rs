@@ -1,15 +1,14 @@
-//! Numbers that PostgreSQL has as numeric, in the file's own form: 128-bit integers and a scale.
-//!
-//! For conditions and aggregates, which need no numeric of each value.
+//! Numbers that PostgreSQL has as numeric, in a file's own form: 128-bit integers and a scale. Conditions and
+//! aggregates need no numeric of each value.
 
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::*;
 
-use super::Misfit;
-use super::numeric::{NumericLimit, Rules, image};
-use crate::fdw::filter::Range;
+use super::numeric::Numeric;
+use super::range::Range;
 
 /// One batch of a column: each value is an integer times `10^-scale`.
+#[derive(Clone, Copy)]
 pub struct Decimals<'a> {
     array: &'a ArrayRef,
     pub scale: i32,
@@ -17,7 +16,7 @@ pub struct Decimals<'a> {
     pub dscale: u16,
 }
 
-/// Runs `$work` with the array's native values as a slice, whichever type it has.
+/// Runs `$work` with an array's native values as a slice, whichever type it has.
 macro_rules! with_values {
     ($array:expr, $values:ident => $work:expr) => {
         with_values!($array, $values => $work,
@@ -37,46 +36,38 @@ macro_rules! with_values {
     };
 }
 
-/// Of any of the native types.
 #[inline(always)]
 fn wide(value: impl Into<i128>) -> i128 {
     value.into()
 }
 
 impl<'a> Decimals<'a> {
-    /// `None` for an array of another type; an error for a value that the column's type does not hold.
-    pub fn new(array: &'a ArrayRef, limit: Option<NumericLimit>) -> Result<Option<Decimals<'a>>, Misfit> {
-        let scale = match array.data_type() {
+    /// Returns the values of an array that show `dscale` digits after the point; `None` for an array of another
+    /// type.
+    pub fn new(array: &'a ArrayRef, dscale: u16) -> Option<Decimals<'a>> {
+        Some(Decimals { array, scale: Decimals::scale(array.data_type())?, dscale })
+    }
+
+    /// Returns the scale of an array's values; `None` for a type that is not read here.
+    pub fn scale(data_type: &DataType) -> Option<i32> {
+        match data_type {
             DataType::Decimal32(_, scale)
             | DataType::Decimal64(_, scale)
-            | DataType::Decimal128(_, scale) => i32::from(*scale),
-            data_type if data_type.is_integer() => 0,
-            _ => return Ok(None),
-        };
-        let rules = Rules::new(scale, limit);
-        let decimals = Decimals { array, scale, dscale: rules.dscale };
-        match limit.and_then(|_| decimals.misfit(&rules)) {
-            Some(misfit) => Err(misfit),
-            None => Ok(Some(decimals)),
+            | DataType::Decimal128(_, scale) => Some((*scale).into()),
+            data_type if data_type.is_integer() => Some(0),
+            _ => None,
         }
     }
 
-    /// The first value that breaks the rules.
-    fn misfit(&self, rules: &Rules) -> Option<Misfit> {
-        with_values!(self.array, values => values.iter().enumerate().find_map(|(row, &value)| {
-            let reason = rules.check(wide(value).unsigned_abs()).err()?;
-            self.array.is_valid(row).then_some(Misfit { row, reason })
-        }))
+    /// Returns the first value that passes, and its row.
+    pub fn find(&self, passes: impl Fn(i128) -> bool) -> Option<(usize, i128)> {
+        with_values!(self.array, values => {
+            let mut values = values.iter().map(|&value| wide(value)).enumerate();
+            values.find(|&(row, value)| passes(value) && self.array.is_valid(row))
+        })
     }
 
-    pub fn is_null(&self) -> Vec<bool> {
-        match self.array.nulls() {
-            Some(nulls) => nulls.iter().map(|valid| !valid).collect(),
-            None => vec![false; self.array.len()],
-        }
-    }
-
-    /// The rows that have a value, of those in `rows`; `None`: all of them.
+    /// Returns the rows that have a value, of those in `rows`; `None`: all of them.
     fn kept(&self, rows: Option<&[bool]>) -> Option<Vec<bool>> {
         match (self.array.nulls().filter(|nulls| nulls.null_count() > 0), rows) {
             (None, None) => None,
@@ -88,22 +79,29 @@ impl<'a> Decimals<'a> {
         }
     }
 
-    /// The rows whose values pass; NULL never does.
-    pub fn select(&self, test: impl Fn(i128) -> bool) -> Vec<bool> {
-        let mut found: Vec<bool> = with_values!(self.array, values => {
-            values.iter().map(|&value| test(wide(value))).collect()
-        });
-        if let Some(nulls) = self.array.nulls() {
-            found.iter_mut().zip(nulls.iter()).for_each(|(found, valid)| *found &= valid);
+    /// Clears the rows whose value is NULL, or those whose value is not.
+    pub fn keep_null(&self, is_null: bool, rows: &mut [bool]) {
+        match self.array.nulls() {
+            Some(nulls) => rows.iter_mut().zip(nulls).for_each(|(row, valid)| *row &= valid != is_null),
+            None if is_null => rows.fill(false),
+            None => {}
         }
-        found
     }
 
-    pub fn within(&self, range: &Range) -> Vec<bool> {
-        self.select(|value| range.contains(value))
+    /// Clears the rows whose value is NULL or does not pass.
+    pub fn keep(&self, rows: &mut [bool], passes: impl Fn(i128) -> bool) {
+        with_values!(self.array, values => {
+            rows.iter_mut().zip(values).for_each(|(row, &value)| *row &= passes(wide(value)));
+        });
+        self.keep_null(false, rows);
     }
 
-    /// Of the values in `rows`.
+    /// Clears the rows whose value is NULL or outside a range.
+    pub fn keep_within(&self, range: &Range, rows: &mut [bool]) {
+        self.keep(rows, |value| range.contains(value));
+    }
+
+    /// Returns the sum of the values in `rows`.
     pub fn sum(&self, rows: Option<&[bool]>) -> Sum {
         let kept = self.kept(rows);
         with_values!(self.array, values => match kept {
@@ -137,16 +135,16 @@ impl<'a> Decimals<'a> {
         })
     }
 
-    /// A value as numeric, with its varlena header.
-    pub fn image(&self, value: i128) -> Vec<u8> {
-        image(i256::from_i128(value), self.scale, self.dscale)
+    /// Returns a value as numeric.
+    pub fn numeric(&self, value: i128) -> Numeric {
+        Numeric::scaled(i256::from_i128(value), self.scale, self.dscale)
     }
 }
 
 /// A sum of 128-bit integers that does not overflow before 2^63 of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sum {
-    /// Of the lower 64 bits, and of the rest.
+    /// The sum of the lower 64 bits, and of the rest.
     low: i128,
     high: i128,
     pub count: u64,
@@ -186,7 +184,7 @@ mod tests {
     fn sums_do_not_overflow() {
         let array: ArrayRef =
             Arc::new(Decimal128Array::from(vec![Some(i128::MIN), None, Some(i128::MIN), Some(-1)]));
-        let decimals = Decimals::new(&array, None).unwrap().unwrap();
+        let decimals = Decimals::new(&array, 0).unwrap();
         let sum = decimals.sum(None);
         let wanted = i256::from_i128(i128::MIN).wrapping_mul(i256::from_i128(2)).wrapping_sub(i256::ONE);
         assert_eq!((sum.total(), sum.count), (wanted, 3));
@@ -197,13 +195,21 @@ mod tests {
     }
 
     #[test]
-    fn values_beyond_the_type_are_found() {
+    fn nulls_pass_nothing() {
         let array: ArrayRef = Arc::new(Int32Array::from(vec![Some(99), None, Some(100)]));
-        let limit = |precision| Some(NumericLimit { precision, scale: 0 });
-        assert_eq!(Decimals::new(&array, limit(2)).err().map(|misfit| misfit.row), Some(2));
-        let decimals = Decimals::new(&array, limit(3)).unwrap().unwrap();
-        assert_eq!(decimals.select(|value| value > 99), [false, false, true]);
-        assert_eq!(decimals.is_null(), [false, true, false]);
+        let decimals = Decimals::new(&array, 0).unwrap();
+        let kept = |work: &dyn Fn(&mut [bool])| {
+            let mut rows = [true; 3];
+            work(&mut rows);
+            rows
+        };
+        assert_eq!(kept(&|rows| decimals.keep(rows, |value| value > 99)), [false, false, true]);
+        assert_eq!(kept(&|rows| decimals.keep(rows, |_| true)), [true, false, true]);
+        assert_eq!(kept(&|rows| decimals.keep_null(true, rows)), [false, true, false]);
         assert_eq!(decimals.count(None), 2);
+        assert_eq!(
+            (decimals.find(|value| value == 0), decimals.find(|value| value > 99)),
+            (None, Some((2, 100)))
+        );
     }
 }

@@ -1,0 +1,47 @@
+//! Expressions over columns: conditions and aggregates, as data, and their evaluation on vectors of values.
+//!
+//! ```text
+//! condition.rs  the tree: comparisons of columns with values, AND, OR, NOT, IS NULL; operator.rs comparisons
+//! context.rs    parameters' values, and the evaluator of opaque conditions; evidence.rs statistics
+//! select.rs     a condition and a batch of columns -> the rows for which it is true
+//! prune.rs      a condition and what is known of a group of rows -> whether a row may match
+//! vector.rs     the values of a column in a batch
+//! value.rs      constants; numeric.rs PostgreSQL's numeric
+//! range.rs      comparisons of numbers as ranges; prefix.rs what texts begin with
+//! decimals.rs   numerics in a file's form
+//! aggregate.rs  aggregates' states; sum.rs sums of numerics
+//! ```
+//!
+//! Pure: no server. What only PostgreSQL can evaluate is an opaque condition, which whoever made the tree evaluates.
+//! Values compare as PostgreSQL's own operators compare them.
+
+mod aggregate;
+mod condition;
+mod context;
+mod decimals;
+mod evidence;
+mod numeric;
+mod operator;
+mod prefix;
+mod prune;
+mod range;
+mod select;
+mod sum;
+mod value;
+mod vector;
+
+#[cfg(test)]
+mod tests;
+
+pub use aggregate::{Kind, State};
+pub use condition::{ColumnRef, Condition, Operand};
+pub use context::{Context, Opaque};
+pub use decimals::{Decimals, Sum};
+pub use evidence::{Bounds, Evidence};
+pub use numeric::{Finite, Numeric};
+pub use operator::{Pattern, Test};
+pub use prefix::Prefix;
+pub use range::{Place, Range, float_key};
+pub use sum::NumericSum;
+pub use value::{Constant, Scalar, Type};
+pub use vector::{Batch, Vector};

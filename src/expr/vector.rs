@@ -1,0 +1,80 @@
+//! The values of columns in a batch of rows.
+
+use super::decimals::Decimals;
+use super::range::float_key;
+use super::value::{Type, without_blanks};
+
+/// The rows of one column: Datums and NULL flags, or numbers in a file's own form.
+pub enum Vector<'a> {
+    Words(&'a [u64], &'a [bool]),
+    Decimals(Decimals<'a>),
+}
+
+/// Some rows. A column that nobody asks for need not be there.
+pub struct Batch<'a> {
+    pub rows: usize,
+    pub columns: &'a [Option<Vector<'a>>],
+}
+
+impl Batch<'_> {
+    /// Returns a column that a condition is about, as `Condition::columns` told.
+    pub fn column(&self, index: usize) -> &Vector<'_> {
+        match self.columns.get(index) {
+            Some(Some(vector)) => vector,
+            _ => unreachable!("a condition's column is not in the batch"),
+        }
+    }
+}
+
+impl Vector<'_> {
+    /// Clears the rows whose value is NULL, or those whose value is not.
+    pub fn keep_null(&self, is_null: bool, rows: &mut [bool]) {
+        match self {
+            Vector::Words(_, nulls) => {
+                rows.iter_mut().zip(*nulls).for_each(|(row, null)| *row &= *null == is_null);
+            }
+            Vector::Decimals(decimals) => decimals.keep_null(is_null, rows),
+        }
+    }
+}
+
+/// Returns the float that a word holds, as its `float_key`.
+#[inline]
+pub fn float_of(word: u64, of: Type) -> i64 {
+    float_key(if of == Type::Float4 { f32::from_bits(word as u32).into() } else { f64::from_bits(word) })
+}
+
+/// Returns the bytes of a text, of bytea or of uuid.
+///
+/// # Safety
+/// The word is a Datum of the type, and not NULL; see `varlena`.
+#[inline]
+pub unsafe fn bytes_of<'a>(word: u64, of: Type) -> &'a [u8] {
+    // SAFETY: the word points to 16 bytes if it is a uuid, and to a varlena otherwise.
+    unsafe {
+        match of {
+            Type::Uuid => std::slice::from_raw_parts(word as *const u8, 16),
+            Type::Bpchar => without_blanks(varlena(word)),
+            _ => varlena(word),
+        }
+    }
+}
+
+/// Returns a varlena's bytes without its header (varatt.h), which has one byte or four.
+///
+/// # Safety
+/// The word points to a varlena that is neither compressed nor stored elsewhere and outlives the result.
+#[inline]
+pub unsafe fn varlena<'a>(word: u64) -> &'a [u8] {
+    let at = word as *const u8;
+    // SAFETY: the header tells how many bytes there are; a header of four bytes need not be aligned.
+    unsafe {
+        match *at {
+            short if short & 1 == 1 => std::slice::from_raw_parts(at.add(1), usize::from(short >> 1) - 1),
+            _ => {
+                let length = at.cast::<u32>().read_unaligned() as usize >> 2;
+                std::slice::from_raw_parts(at.add(4), length - 4)
+            }
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! PostgreSQL's expressions as those of `expr`.
+//!
+//! ```text
+//! translate.rs  nodes -> conditions; begins.rs LIKE and starts_with
+//! input.rs      values that are the same for a whole scan: constants, parameters, stable expressions;
+//!               inputs.rs those of one scan
+//! opaque.rs     comparisons that only PostgreSQL's operators evaluate
+//! collation.rs  what a collation says of bytes
+//! aggregate.rs  Aggrefs -> aggregates, and their states -> Datums
+//! ```
+
+pub mod aggregate;
+mod begins;
+pub mod collation;
+mod input;
+mod inputs;
+mod opaque;
+mod translate;
+
+pub use inputs::Inputs;
+pub use translate::{Purpose, Scope, Translator};
