@@ -7,8 +7,8 @@ use crate::pg::access::check_read_role;
 use crate::pg::encoding::in_message;
 use crate::pg::error::Result;
 
-/// The files of a foreign table: on the role's privileges, or on those of the server's owner where the server's
-/// option `read_as` says so.
+/// Checks that the files of a foreign table may be read: by the role, or by the server's owner if the server's
+/// option `read_as` is `owner`.
 pub fn check_may_read(table: Oid, role: Oid) -> Result<()> {
     match owner_who_reads(table)? {
         None => check_read_role(role),

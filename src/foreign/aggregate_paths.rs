@@ -1,15 +1,15 @@
 //! Aggregates of a whole foreign table, planned as a scan that gives their partial states.
 //!
-//! Without GROUP BY, and where the scan decides every condition by itself: a path of partial states under
-//! PostgreSQL's Finalize Aggregate, and for parallel and partitionwise aggregation the partial paths that the
-//! planner puts Gather or Append above.
+//! An aggregation without GROUP BY gets such a path if the scan decides every condition by itself. PostgreSQL's
+//! Finalize Aggregate makes the results of the states. For parallel and partitionwise aggregation there are partial
+//! paths, above which the planner puts Gather or Append.
 
 use pgrx::pg_guard;
 use pgrx::pg_sys::{self, Oid};
 
 use super::aggregates::Aggregates;
 use super::estimate::{Estimate, divisor, role, workers};
-use super::file_column::Column;
+use super::file_column::TableColumn;
 use super::pushdown::{ALL_VARS, decides};
 use super::scan::Scan;
 use super::task::Task;
@@ -19,6 +19,8 @@ use crate::pg::expr::aggregate::Aggregate;
 use crate::pg::guc;
 use crate::pg::list::members;
 
+/// # Safety
+/// The planner calls it.
 #[pg_guard]
 pub unsafe extern "C-unwind" fn get_upper_paths(
     root: *mut pg_sys::PlannerInfo,
@@ -28,7 +30,7 @@ pub unsafe extern "C-unwind" fn get_upper_paths(
     extra: *mut std::ffi::c_void,
 ) {
     use pgrx::pg_sys::UpperRelationKind::*;
-    // SAFETY: called by the planner with relations of its own; for these stages `extra` is GroupPathExtraData.
+    // SAFETY: the relations are the planner's; for these stages `extra` is GroupPathExtraData.
     unsafe {
         if !guc::arrow_fdw_pushdown() || !is_suitable(root, input) {
             return;
@@ -60,10 +62,14 @@ pub unsafe extern "C-unwind" fn get_upper_paths(
     }
 }
 
-/// A plain scan of one of our tables, with conditions that it decides, below an aggregation without groups.
+/// Returns whether the input is a plain scan of one of our tables that decides all of its conditions, below an
+/// aggregation without groups.
+///
+/// # Safety
+/// The relation is the planner's.
 unsafe fn is_suitable(root: *mut pg_sys::PlannerInfo, input: *mut pg_sys::RelOptInfo) -> bool {
     use pgrx::pg_sys::RelOptKind::*;
-    // SAFETY: the planner's relation; its conditions are RestrictInfos.
+    // SAFETY: a relation's conditions are RestrictInfos.
     unsafe {
         let query = &*(*root).parse;
         let is_table = matches!((*input).reloptkind, RELOPT_BASEREL | RELOPT_OTHER_MEMBER_REL);
@@ -77,8 +83,11 @@ unsafe fn is_suitable(root: *mut pg_sys::PlannerInfo, input: *mut pg_sys::RelOpt
     }
 }
 
-/// The aggregates of a target and of HAVING, as their partial states: what make_partial_grouping_target in
-/// planner.c makes of them.
+/// Returns the aggregates of a target and of HAVING as their partial states, as make_partial_grouping_target in
+/// planner.c does.
+///
+/// # Safety
+/// The target and the list are the planner's.
 unsafe fn partial_target(
     root: *mut pg_sys::PlannerInfo,
     target: *mut pg_sys::PathTarget,
@@ -86,7 +95,7 @@ unsafe fn partial_target(
 ) -> *mut pg_sys::PathTarget {
     const INCLUDED: u32 =
         pg_sys::PVC_INCLUDE_AGGREGATES | pg_sys::PVC_RECURSE_WINDOWFUNCS | pg_sys::PVC_INCLUDE_PLACEHOLDERS;
-    // SAFETY: expressions of the planner's; each aggregate is copied before it is changed.
+    // SAFETY: each aggregate is copied before it is changed.
     unsafe {
         let partial = pg_sys::create_empty_pathtarget();
         for exprs in [(*target).exprs, having] {
@@ -106,7 +115,10 @@ unsafe fn partial_target(
     }
 }
 
-/// A scan that gives the states, by one process or with workers.
+/// Makes a path of a scan that gives the states, by one process or with workers.
+///
+/// # Safety
+/// The relations are the planner's, and `input` is a foreign table's whose size was estimated.
 unsafe fn path(
     root: *mut pg_sys::PlannerInfo,
     input: *mut pg_sys::RelOptInfo,
@@ -116,7 +128,7 @@ unsafe fn path(
 ) -> *mut pg_sys::ForeignPath {
     /// A value in a column costs a fraction of what the executor's operators do.
     const COLUMNAR: f64 = 0.25;
-    // SAFETY: the planner's relations. The path's private list is the relation that is scanned.
+    // SAFETY: `get_rel_size` left an Estimate. The path's private list is the relation that is scanned.
     unsafe {
         let estimate = &*(*input).fdw_private.cast::<Estimate>();
         let operators =
@@ -149,7 +161,10 @@ unsafe fn path(
     }
 }
 
-/// PostgreSQL's own last step over one row of states.
+/// Makes the path of PostgreSQL's own final step over one row of states.
+///
+/// # Safety
+/// The relation is the planner's, and the path is one of `path`.
 unsafe fn finalized(
     root: *mut pg_sys::PlannerInfo,
     output: *mut pg_sys::RelOptInfo,
@@ -157,7 +172,7 @@ unsafe fn finalized(
     having: *mut pg_sys::List,
 ) -> *mut pg_sys::AggPath {
     let costs = pg_sys::AggClauseCosts::default();
-    // SAFETY: the planner's relation and a path of ours.
+    // SAFETY: the path gives the states of the relation's target and of HAVING.
     unsafe {
         pg_sys::create_agg_path(
             root,
@@ -174,18 +189,18 @@ unsafe fn finalized(
     }
 }
 
-/// The plan's own tuples are the states and after them, for their names alone, the columns that the aggregates
-/// and the conditions refer to.
+/// Makes the plan of a path. The plan's own tuples are the states, followed by the columns that the aggregates and
+/// the conditions refer to, which are there for their names alone.
 ///
 /// # Safety
-/// Called by the planner with one of the paths above.
+/// The planner calls it with one of the paths above.
 pub unsafe fn plan(
     root: *mut pg_sys::PlannerInfo,
     path: *mut pg_sys::ForeignPath,
     targets: *mut pg_sys::List,
     outer: *mut pg_sys::Plan,
 ) -> *mut pg_sys::ForeignScan {
-    // SAFETY: as the caller says.
+    // SAFETY: the path's private list is the relation, whose size was estimated.
     unsafe {
         let input = members::<pg_sys::RelOptInfo>((*path).fdw_private)[0];
         let table = (*(*input).fdw_private.cast::<Estimate>()).table;
@@ -211,12 +226,12 @@ pub unsafe fn plan(
     }
 }
 
-/// The scan of a node that `plan` planned.
+/// Returns the scan of a node that `plan` planned.
 ///
 /// # Safety
-/// Called by the executor; the current context is the query's.
+/// The executor calls it; the current context is the query's.
 pub unsafe fn start(node: *mut pg_sys::ForeignScanState, table: Oid, running: bool) -> Result<Scan> {
-    // SAFETY: as the caller says; the plan's tuple is a list of TargetEntries.
+    // SAFETY: the plan's tuple is a list of TargetEntries, as `plan` made it.
     unsafe {
         let plan = (*node).ss.ps.plan.cast::<pg_sys::ForeignScan>();
         let entries = members::<pg_sys::TargetEntry>((*plan).fdw_scan_tlist);
@@ -239,7 +254,7 @@ pub unsafe fn start(node: *mut pg_sys::ForeignScanState, table: Oid, running: bo
         let aggregates =
             aggregates.into_iter().map(|(aggregate, number)| (aggregate, number.and_then(place)));
         scan.aggregates = Some(Aggregates::new(aggregates.collect::<Vec<_>>()));
-        let of = |column: &Column| {
+        let of = |column: &TableColumn| {
             let found = numbers.iter().find(|(number, _)| *number == column.number);
             found.map_or(0, |(_, resno)| *resno)
         };

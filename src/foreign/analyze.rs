@@ -1,4 +1,4 @@
-//! ANALYZE: a random sample of the rows, each with the same chance.
+//! ANALYZE: a random sample of the rows, each with the same probability.
 
 use pgrx::pg_guard;
 use pgrx::pg_sys;
@@ -9,13 +9,15 @@ use super::estimate::Estimate;
 use super::scan::Scan;
 use crate::pg::catalog;
 
+/// # Safety
+/// ANALYZE calls it with an open foreign table.
 #[pg_guard]
 pub unsafe extern "C-unwind" fn analyze(
     relation: pg_sys::Relation,
     function: *mut pg_sys::AcquireSampleRowsFunc,
     pages: *mut pg_sys::BlockNumber,
 ) -> bool {
-    // SAFETY: called by ANALYZE with an open foreign table.
+    // SAFETY: the relation is open, and the pointers are to ANALYZE's variables.
     unsafe {
         check_may_read((*relation).rd_id, pg_sys::InvalidOid).unwrap_or_report();
         *function = Some(acquire_sample);
@@ -24,6 +26,8 @@ pub unsafe extern "C-unwind" fn analyze(
     }
 }
 
+/// # Safety
+/// ANALYZE calls it with an open foreign table; `sample` has room for as many tuples as are wanted.
 #[pg_guard]
 unsafe extern "C-unwind" fn acquire_sample(
     relation: pg_sys::Relation,
@@ -33,8 +37,7 @@ unsafe extern "C-unwind" fn acquire_sample(
     total: *mut f64,
     dead: *mut f64,
 ) -> i32 {
-    // SAFETY: called by ANALYZE: `sample` has room for as many tuples as are wanted, which live in the current
-    // context.
+    // SAFETY: no place in `sample` is beyond the tuples that are wanted, which live in the current context.
     unsafe {
         let descriptor = (*relation).rd_att;
         let numbers: Vec<i16> = catalog::attributes_of(descriptor).iter().map(|of| of.number).collect();
@@ -44,7 +47,7 @@ unsafe extern "C-unwind" fn acquire_sample(
         let mut random = Random::new();
         let mut rows = 0;
         while scan.next_row(slot).unwrap_or_report() {
-            // Algorithm R: the row takes a place of the sample with the chance that it has by now.
+            // Algorithm R: each row so far is in the sample with the same probability.
             let place = if rows < wanted { rows } else { random.below(rows + 1) };
             if place < wanted {
                 let tuple = sample.add(place as usize);

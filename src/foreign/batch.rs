@@ -1,4 +1,4 @@
-//! One batch of a scan: the rows that meet the scan's own conditions, as tuples' values or into aggregates.
+//! One batch of a scan: the rows that meet the scan's own conditions become tuples' values, or go into aggregates.
 
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
@@ -7,15 +7,15 @@ use pgrx::pg_sys;
 use super::aggregates::Aggregates;
 use super::column::Failure;
 use super::conditions::Conditions;
-use super::file_column::{Column, FileColumn};
-use super::slot::Cells;
+use super::file_column::{FileColumn, TableColumn};
+use super::tuple_slot::Cells;
 use crate::expr::Vector;
 use crate::fdw::Rows;
 use crate::pg::error::{Error, Result, internal};
 
-/// A batch, and what there is to make values of it.
+/// A batch, and the columns that make values of it.
 pub struct Batch<'a> {
-    pub columns: &'a [Column],
+    pub columns: &'a [TableColumn],
     pub values: &'a mut [FileColumn],
     pub rows: &'a Rows,
     /// The file, and its rows before the group.
@@ -41,6 +41,8 @@ impl Selection {
 }
 
 impl Batch<'_> {
+    /// Returns the rows that meet the conditions.
+    ///
     /// # Safety
     /// The conditions' expressions have their values; the current context is the batch's.
     pub unsafe fn select(&mut self, conditions: &Conditions) -> Result<Selection> {
@@ -60,12 +62,12 @@ impl Batch<'_> {
     pub unsafe fn aggregate(&mut self, selected: Option<&[bool]>, aggregates: &mut Aggregates) -> Result<()> {
         let count = self.rows.count;
         let columns = self.load(&aggregates.columns())?;
-        // SAFETY: as the caller says; the values are those of the columns' types.
+        // SAFETY: the words are Datums of the columns' types.
         unsafe { aggregates.add(count, &columns, selected) };
         Ok(())
     }
 
-    /// The values of some columns, those of numerics in the file's form where it has one.
+    /// Returns the values of some columns; numerics stay in the file's form if it has one.
     fn load(&mut self, wanted: &[usize]) -> Result<Vec<Option<Vector<'_>>>> {
         let Batch { columns, values, rows, path, first } = self;
         let mut decimals = Vec::with_capacity(wanted.len());
@@ -95,7 +97,7 @@ impl Batch<'_> {
         Ok(loaded)
     }
 
-    /// The selected rows' values, for the executor's slots, and how many rows they are.
+    /// Makes the selected rows' values for the executor's slots, and returns how many rows they are.
     pub fn fill(&mut self, selected: Option<&[bool]>, cells: &mut Vec<Cells>) -> Result<usize> {
         let filtered = match (selected, &self.rows.batch) {
             (Some(selected), Some(batch)) => Some(filter(batch, selected)?),
@@ -128,11 +130,12 @@ fn filter(batch: &RecordBatch, selected: &[bool]) -> Result<RecordBatch> {
     filter_record_batch(batch, &selected).map_err(|cause| internal(cause.to_string()))
 }
 
-/// `before`: the file's rows before one of the batch; `selected`: those of it that the failure counts.
+/// Returns the error for a value of a column. `before` tells how many rows of the file come before one of the batch;
+/// the failure counts the rows that are `selected`.
 fn report(
     failure: Failure,
     path: &str,
-    column: &Column,
+    column: &TableColumn,
     before: impl Fn(usize) -> u64,
     selected: Option<&[bool]>,
 ) -> Error {
@@ -146,12 +149,12 @@ fn report(
     failure.report(path, &column.name, before(row) + 1, &column.type_name())
 }
 
-/// Runs with a memory context current that is empty.
+/// Empties a memory context and runs `work` with it as the current one.
 ///
 /// # Safety
-/// Nothing in the context is needed any more.
+/// Nothing in the context is used any more.
 pub unsafe fn in_context<T>(context: pg_sys::MemoryContext, work: impl FnOnce() -> T) -> T {
-    // SAFETY: as the caller says. An error of PostgreSQL's sets its own context.
+    // SAFETY: the context exists, and nothing in it is used. An error of PostgreSQL's sets its own context.
     unsafe {
         pg_sys::MemoryContextReset(context);
         let before = pg_sys::MemoryContextSwitchTo(context);

@@ -10,22 +10,27 @@ use super::scan::Scan;
 use super::task::Task;
 use crate::pg::error::{Result, internal};
 
-/// The scan of a node.
+/// Returns the scan of a node.
 ///
 /// # Safety
-/// `begin` has been called for the node.
+/// The node is between `begin` and `end`.
 pub unsafe fn of<'a>(node: *mut pg_sys::ForeignScanState) -> &'a mut Scan {
-    // SAFETY: as the caller says; the executor runs one callback at a time.
+    // SAFETY: `begin` has made the scan, and the executor runs one callback at a time.
     unsafe { &mut *(*node).fdw_state.cast::<Scan>() }
 }
 
-/// Whose privileges count for a scan of a relation: those of the query's user, or of the view's owner.
+/// Returns whose privileges count for a scan of a relation: the query's user's, or the view's owner's.
+///
+/// # Safety
+/// The node is a scan of a relation, in `begin`.
 #[cfg(not(feature = "pg15"))]
 unsafe fn role(node: *mut pg_sys::ForeignScanState) -> Oid {
     // SAFETY: the node's plan is a ForeignScan.
     unsafe { (*(*node).ss.ps.plan.cast::<pg_sys::ForeignScan>()).checkAsUser }
 }
 
+/// # Safety
+/// The node is a scan of a relation, in `begin`.
 #[cfg(feature = "pg15")]
 unsafe fn role(node: *mut pg_sys::ForeignScanState) -> Oid {
     // SAFETY: the node's plan is a ForeignScan, of a relation of the range table.
@@ -36,10 +41,12 @@ unsafe fn role(node: *mut pg_sys::ForeignScanState) -> Oid {
     }
 }
 
+/// # Safety
+/// The executor calls it with a node of one of our plans.
 #[pg_guard]
 pub unsafe extern "C-unwind" fn begin(node: *mut pg_sys::ForeignScanState, flags: i32) {
     let running = flags & pg_sys::EXEC_FLAG_EXPLAIN_ONLY as i32 == 0;
-    // SAFETY: called by the executor; the scan goes with the query's memory.
+    // SAFETY: the node has a state; the scan is dropped with the query's memory context.
     unsafe {
         let query = (*(*node).ss.ps.state).es_query_cxt;
         let before = pg_sys::MemoryContextSwitchTo(query);
@@ -49,9 +56,12 @@ pub unsafe extern "C-unwind" fn begin(node: *mut pg_sys::ForeignScanState, flags
     }
 }
 
-/// The scan of a node; the current context is the query's.
+/// Returns the scan of a node.
+///
+/// # Safety
+/// The node is one of our plans, in `begin`; the current context is the query's.
 unsafe fn start(node: *mut pg_sys::ForeignScanState, running: bool) -> Result<Scan> {
-    // SAFETY: called by the executor with a node of one of our plans; its relation is open, if it has one.
+    // SAFETY: the node's relation is open, if it has one; the private list is a task's.
     unsafe {
         let plan = (*node).ss.ps.plan.cast::<pg_sys::ForeignScan>();
         match Task::from_list((*plan).fdw_private) {
@@ -71,9 +81,11 @@ unsafe fn start(node: *mut pg_sys::ForeignScanState, running: bool) -> Result<Sc
     }
 }
 
+/// # Safety
+/// The executor calls it between `begin` and `end`.
 #[pg_guard]
 pub unsafe extern "C-unwind" fn iterate(node: *mut pg_sys::ForeignScanState) -> *mut pg_sys::TupleTableSlot {
-    // SAFETY: called by the executor between `begin` and `end`.
+    // SAFETY: the node has a scan, and a slot for its rows.
     unsafe {
         let slot = (*node).ss.ss_ScanTupleSlot;
         of(node).next_row(slot).unwrap_or_report();
@@ -81,15 +93,19 @@ pub unsafe extern "C-unwind" fn iterate(node: *mut pg_sys::ForeignScanState) -> 
     }
 }
 
+/// # Safety
+/// The executor calls it between `begin` and `end`.
 #[pg_guard]
 pub unsafe extern "C-unwind" fn rescan(node: *mut pg_sys::ForeignScanState) {
-    // SAFETY: called by the executor between `begin` and `end`.
+    // SAFETY: the node has a scan.
     unsafe { of(node).restart() }
 }
 
+/// # Safety
+/// The executor calls it, also if `begin` failed.
 #[pg_guard]
 pub unsafe extern "C-unwind" fn end(node: *mut pg_sys::ForeignScanState) {
-    // SAFETY: called by the executor, also where `begin` failed. The rest goes with the query's memory.
+    // SAFETY: a state that is not NULL is a scan. What it holds is dropped with the query's memory context.
     unsafe {
         if !(*node).fdw_state.is_null() {
             of(node).close();

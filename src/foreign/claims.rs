@@ -5,15 +5,15 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crate::fdw::{FileId, Keys};
 
-/// A file of the scan and where its groups come among those of all files.
-pub struct Unit {
+/// A file of the scan, and the number of its first group among those of all files.
+pub struct ScanFile {
     pub id: Arc<FileId>,
     pub keys: Keys,
     pub groups: usize,
     pub first: usize,
 }
 
-/// What a process claims from, and where it counts: its own, or in shared memory.
+/// The counters that a process claims from: its own, or shared ones.
 pub struct Claims {
     own: Shared,
     /// Bytes read, by file.
@@ -21,8 +21,8 @@ pub struct Claims {
     shared: *const Shared,
 }
 
-/// In shared memory, before the bytes read of each file and the list of files. The leader writes all of it before
-/// a worker starts; after that only the atomics change.
+/// The counters. In shared memory the bytes read of each file and the list of files follow them. The leader writes all
+/// of it before a worker starts; after that only the atomics change.
 #[derive(Default)]
 #[repr(C)]
 pub struct Shared {
@@ -33,7 +33,7 @@ pub struct Shared {
     list_bytes: usize,
 }
 
-/// Groups that were read, groups that were left out.
+/// How many groups were read, and how many were skipped.
 pub struct Counts {
     pub loaded: u64,
     pub skipped: u64,
@@ -44,25 +44,25 @@ impl Claims {
         Claims { own: Shared::default(), own_read: Vec::new(), shared: std::ptr::null() }
     }
 
-    /// Before anything is read of so many files.
+    /// Makes room for the counts of so many files, before any is read.
     pub fn prepare(&mut self, files: usize) {
         self.own_read = (0..files).map(|_| AtomicU64::default()).collect();
     }
 
     fn counters(&self) -> &Shared {
-        // SAFETY: shared memory outlives its use: `shutdown` lets go of it.
+        // SAFETY: shared memory outlives its use: `leave` is called before it goes.
         unsafe { self.shared.as_ref() }.unwrap_or(&self.own)
     }
 
     fn all_read(&self) -> &[AtomicU64] {
         match self.shared.is_null() {
             true => &self.own_read,
-            // SAFETY: as above.
+            // SAFETY: shared memory is as `share` wrote it until `leave`.
             false => unsafe { Shared::read(self.shared) },
         }
     }
 
-    /// The number of a group that nobody else gets.
+    /// Returns the number of a group that no other process gets.
     pub fn next(&self) -> usize {
         self.counters().next.fetch_add(1, Ordering::Relaxed)
     }
@@ -82,7 +82,7 @@ impl Claims {
         }
     }
 
-    /// The bytes that were read of a file.
+    /// Returns the bytes that were read of a file.
     pub fn read(&self, file: usize) -> u64 {
         self.all_read().get(file).map_or(0, |read| read.load(Ordering::Relaxed))
     }
@@ -92,7 +92,7 @@ impl Claims {
         self.own_read.len()
     }
 
-    /// Claims from shared memory from now on: the leader, which writes the counters and the list of files there.
+    /// Moves the leader's counters, and the list of files, to shared memory, and claims from there.
     ///
     /// # Safety
     /// `shared` has as many bytes as `Shared::bytes` says, nobody else uses them yet, and they stay until `leave`.
@@ -110,7 +110,7 @@ impl Claims {
         self.shared = shared;
     }
 
-    /// Claims from shared memory from now on: a worker.
+    /// Makes a worker claim from shared memory.
     ///
     /// # Safety
     /// The leader has written `shared`, which stays until `leave`.
@@ -118,20 +118,20 @@ impl Claims {
         self.shared = shared;
     }
 
-    /// Lets go of shared memory, and keeps its counts. There is nothing left to claim then.
+    /// Copies the counts from shared memory and no longer uses it. Nothing is left to claim then.
     pub fn leave(&mut self) {
-        // SAFETY: shared memory is still there.
+        // SAFETY: shared memory is there until this returns.
         if let Some(shared) = unsafe { self.shared.as_ref() } {
             self.own = Shared { next: AtomicUsize::new(usize::MAX >> 1), ..Shared::default() };
             self.own.add(&shared.counts());
-            // SAFETY: as above.
+            // SAFETY: the leader wrote it.
             let read = unsafe { Shared::read(self.shared) }.iter();
             self.own_read = read.map(|read| AtomicU64::new(read.load(Ordering::Relaxed))).collect();
             self.shared = std::ptr::null();
         }
     }
 
-    /// Begins again; the shared counter is the leader's to reset, while no worker runs.
+    /// Begins again. The leader resets the shared counter, while no worker runs.
     pub fn restart(&self) {
         self.own.restart();
     }
@@ -142,16 +142,16 @@ impl Shared {
         size_of::<Shared>() + files * size_of::<AtomicU64>() + list_bytes
     }
 
-    /// Bytes read, by file.
+    /// Returns the bytes read, by file.
     ///
     /// # Safety
-    /// In shared memory, as the leader has written it.
+    /// The leader has written `shared`, which outlives the result.
     unsafe fn read<'a>(shared: *const Shared) -> &'a [AtomicU64] {
-        // SAFETY: as the caller says: there are as many behind it, aligned as it is.
+        // SAFETY: so many counters follow, aligned as they are.
         unsafe { std::slice::from_raw_parts(shared.add(1).cast(), (*shared).files) }
     }
 
-    /// The list of files, as the leader wrote it.
+    /// Returns the list of files, as the leader wrote it.
     ///
     /// # Safety
     /// The leader has written `shared`, which outlives the result.

@@ -1,7 +1,7 @@
 //! One column of a scan: an Arrow array becomes a Datum and a NULL flag for each row.
 //!
-//! `fdw::values` makes what needs no server. What does, runs here: input functions, arrays, composites and the
-//! constraints of domains; their results lie in the batch's memory context.
+//! `fdw::values` makes the values that need no server. Input functions, arrays, composites and the constraints of
+//! domains run here; their results lie in the batch's memory context.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -24,8 +24,8 @@ use crate::pg::error::{Code, Error, error};
 use crate::pg::pg_type;
 use crate::types::Reason;
 
-/// Values of one PostgreSQL type from arrays of one Arrow type.
-pub struct Value {
+/// Makes values of one PostgreSQL type from arrays of one Arrow type, and keeps those of a batch.
+pub struct Converter {
     how: How,
     domain: Option<Domain>,
     pub words: Words,
@@ -36,7 +36,7 @@ enum How {
     Parsed(Parser),
     List(Box<ListOf>),
     Row(Box<RowOf>),
-    /// The values' text, or JSON, becomes those of the column.
+    /// The text of the file's values, or their JSON, becomes the column's values.
     Written {
         of_text: Box<How>,
         declared: DataType,
@@ -77,7 +77,7 @@ impl Statistics {
     }
 }
 
-/// A value that cannot be had, by its row in the batch.
+/// A value that cannot be made, and its row in the batch.
 pub struct Failure {
     pub row: usize,
     pub cause: Cause,
@@ -85,7 +85,7 @@ pub struct Failure {
 
 pub enum Cause {
     Misfit(Reason),
-    /// What the type's input function, or the domain, said.
+    /// The error of the type's input function, or of the domain.
     Raised(Code, String),
 }
 
@@ -101,30 +101,30 @@ pub fn misfit(row: usize, why: &'static str) -> Failure {
     Failure { row, cause: Cause::Misfit(Reason::Malformed(why)) }
 }
 
-impl Value {
-    /// `None` where arrays of this type have no values of that one.
-    pub fn new(type_oid: Oid, typmod: i32, data_type: &DataType) -> Option<Value> {
+impl Converter {
+    /// Returns `None` if arrays of the Arrow type have no values of the PostgreSQL type.
+    pub fn new(type_oid: Oid, typmod: i32, data_type: &DataType) -> Option<Converter> {
         let (base, typmod) = pg_type::base_type(type_oid, typmod);
         let how = How::new(base, typmod, data_type)?;
         // SAFETY: the current context is the scan's.
         let context = unsafe { pg_sys::CurrentMemoryContext };
         let known = std::ptr::null_mut();
         let domain = (base != type_oid).then_some(Domain { oid: type_oid, known, context });
-        Some(Value { how, domain, words: Words::default() })
+        Some(Converter { how, domain, words: Words::default() })
     }
 
-    /// The value of a text, as of a virtual column; `None` for a type that has no value of texts.
+    /// Returns a text as a value, which a virtual column has; `None` for a type that has no values of texts.
     pub fn constant(
         type_oid: Oid,
         typmod: i32,
         text: Option<&str>,
-    ) -> Option<std::result::Result<Value, Failure>> {
-        let mut value = Value::new(type_oid, typmod, &DataType::Utf8)?;
+    ) -> Option<std::result::Result<Converter, Failure>> {
+        let mut value = Converter::new(type_oid, typmod, &DataType::Utf8)?;
         let array: ArrayRef = Arc::new(StringArray::from(vec![text]));
         Some(value.fill(&array).map(|()| value))
     }
 
-    /// Makes the one value of a constant that of so many rows.
+    /// Repeats the value of a constant for so many rows.
     pub fn repeat(&mut self, rows: usize) {
         let Words { words, nulls, .. } = &mut self.words;
         words.resize(rows, words.first().copied().unwrap_or(0));
@@ -139,10 +139,10 @@ impl Value {
         expr::Bounds { min: word, max: word, rows: 1, nulls: Some(u64::from(is_null)) }
     }
 
-    /// A file's statistics as values; `None` where their order is not that of the values.
+    /// Returns a file's statistics as values; `None` if their order is not that of the values.
     pub fn statistics(&self, bounds: &Bounds) -> Option<Statistics> {
         let How::Plain(target) = &self.how else { return None };
-        // Bounds need not fit the column's type as the values have to.
+        // Bounds need not fit the column's type, as values must.
         let target = match target {
             Target::Interval => return None,
             Target::Text(_) | Target::Bpchar(_) => Target::Text(None),
@@ -154,14 +154,14 @@ impl Value {
         let made = values::convert(&bounds.mins, &target, &mut statistics.mins)
             .and_then(|()| values::convert(&bounds.maxes, &target, &mut statistics.maxes));
         if made.is_err() {
-            // One that is no value: nothing is known but NULLs.
+            // If a bound is not a value, only the NULLs are known.
             (statistics.mins, statistics.maxes) = (Words::default(), Words::default());
         }
         Some(statistics)
     }
 
-    /// The next batch as numbers in the file's own form, where the column is one of numerics and the array's
-    /// values are such; what `fill` would refuse is an error here too.
+    /// Returns the next batch as numbers in the file's own form, if the column is numeric and the array has such
+    /// numbers. Values that `fill` would refuse are errors here too.
     pub fn decimals<'a>(
         &self,
         array: &'a ArrayRef,
@@ -213,7 +213,7 @@ impl How {
         own.or_else(|| How::written(base, typmod, data_type))
     }
 
-    /// Text and JSON hold the values of all types. Bytes may be text themselves.
+    /// Writes values as text or JSON, which hold those of all types; not bytes, which may be text themselves.
     fn written(base: Oid, typmod: i32, data_type: &DataType) -> Option<How> {
         let json = match base {
             _ if matches!(data_type, DataType::Binary | DataType::LargeBinary | DataType::BinaryView) => {
@@ -241,7 +241,7 @@ impl How {
     }
 }
 
-/// The target of a type below its domains; `None` for those that only the server can make values of.
+/// Returns the target of a type below its domains; `None` for a type whose values only the server can make.
 fn target(base: Oid, typmod: i32) -> Option<Target> {
     use pgrx::pg_sys::*;
     const VARHDRSZ: i32 = 4;
@@ -274,7 +274,7 @@ fn target(base: Oid, typmod: i32) -> Option<Target> {
     })
 }
 
-/// Runs what may raise an error of PostgreSQL's, which becomes one about the row that `row` tells then.
+/// Runs what may raise an error of PostgreSQL's, and returns it as a failure of the row that `row` tells then.
 fn caught(row: &AtomicUsize, work: impl FnOnce() -> Filled) -> Filled {
     PgTryBuilder::new(AssertUnwindSafe(work))
         .catch_others(|cause| match cause {
@@ -287,7 +287,8 @@ fn caught(row: &AtomicUsize, work: impl FnOnce() -> Filled) -> Filled {
         .execute()
 }
 
-/// Class 22, data exceptions, and 23, constraints. Others, such as a cancel, are not about a value.
+/// Returns whether an error is of class 22, data exceptions, or 23, constraints. Others, such as a cancel, are not
+/// about a value.
 fn is_about_data(code: Code) -> bool {
     matches!(catalog::error_class(code), [b'2', b'2' | b'3'])
 }
@@ -362,7 +363,7 @@ fn text_at(array: &ArrayRef, row: usize) -> Option<&str> {
 }
 
 impl Failure {
-    /// `row` counts from 1 in the file.
+    /// Returns the error; `row` counts from 1 in the file.
     pub fn report(self, file: &str, column: &str, row: u64, type_name: &str) -> Error {
         if let Cause::Misfit(Reason::Malformed(values::NO_MEMORY)) = self.cause {
             return memory::OutOfMemory(0).into();
@@ -387,7 +388,7 @@ impl Failure {
 }
 
 impl Cause {
-    /// Text holds the numbers and times of all types, and the lists.
+    /// Returns a hint. A column of text takes numbers, times and lists of all types.
     fn hint(&self) -> &'static str {
         match self {
             Cause::Misfit(Reason::InvalidUtf8) => "Declare the column as bytea.",

@@ -2,22 +2,22 @@
 
 /// A column of the foreign table.
 pub struct Declared {
-    /// The file's, or the key of the files' paths.
+    /// The name of the file's column, or the key of the files' paths.
     pub name: String,
     pub sql_type: String,
     pub source: Origin,
 }
 
 pub enum Origin {
-    /// Of the columns of the name, the one that counts so; `None` where there is one.
+    /// A column of the files. If several have the name, its number among them.
     File(Option<usize>),
     Path,
-    /// The paths of some files, and the columns of the others.
+    /// A key of the paths of some files, and a column of the others.
     Either,
 }
 
 impl Declared {
-    /// As CREATE FOREIGN TABLE takes it, under a name of the table's.
+    /// Returns the column's definition in CREATE FOREIGN TABLE, under a name of the table's.
     pub fn definition(&self, name: &str) -> String {
         let option = |name: &str, value: &str| format!("{name} {}", literal(value));
         let mut options = Vec::new();

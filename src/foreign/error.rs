@@ -1,10 +1,10 @@
-//! What is wrong with a file, as PostgreSQL's errors.
+//! Errors of files, as PostgreSQL reports them.
 
 use crate::fdw::{Problem, ReadError};
 use crate::pg::encoding::in_message;
 use crate::pg::error::{Code, Error, error, os_message};
 
-/// What is wrong with a file, as PostgreSQL reports it.
+/// Returns what is wrong with a file as PostgreSQL's error.
 pub fn report(found: ReadError) -> Error {
     let path = &found.path;
     match found.problem {

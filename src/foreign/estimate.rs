@@ -1,4 +1,4 @@
-//! What a foreign table's files say of themselves: rows, bytes, groups, and how many workers they are worth.
+//! The size of a foreign table by its files' metadata, and how many workers suit it.
 
 use pgrx::pg_sys::{self, Oid};
 
@@ -7,7 +7,7 @@ use super::options;
 use crate::pg::check_for_interrupts;
 use crate::pg::error::Result;
 
-/// What the files say of themselves, kept between the callbacks for one relation.
+/// The sizes that the files' metadata tell, kept between the callbacks for one relation.
 pub struct Estimate {
     pub table: Oid,
     pub rows: f64,
@@ -31,28 +31,37 @@ impl Estimate {
         Ok(estimate)
     }
 
-    /// Of the files, in blocks of the server's size.
+    /// Returns the size of the files in blocks of the server's.
     pub fn pages(&self) -> u32 {
         (self.bytes / f64::from(pg_sys::BLCKSZ)).min(f64::from(u32::MAX - 1)) as u32
     }
 }
 
+/// Returns whose privileges count for a relation: the query's user's, or the view's owner's.
+///
+/// # Safety
+/// The relation is the planner's.
 #[cfg(not(feature = "pg15"))]
 pub unsafe fn role(_root: *mut pg_sys::PlannerInfo, rel: *mut pg_sys::RelOptInfo) -> Oid {
-    // SAFETY: the planner's relation.
+    // SAFETY: the relation exists while the query is planned.
     unsafe { (*rel).userid }
 }
 
+/// # Safety
+/// The relation is the planner's.
 #[cfg(feature = "pg15")]
 pub unsafe fn role(root: *mut pg_sys::PlannerInfo, rel: *mut pg_sys::RelOptInfo) -> Oid {
-    // SAFETY: the planner's relation, of the range table that it has unpacked.
+    // SAFETY: the relation is one of the range table that the planner has unpacked.
     unsafe { (**(*root).simple_rte_array.add((*rel).relid as usize)).checkAsUser }
 }
 
-/// As many as a heap of the rows that are read would have, but none without a group of its own.
+/// Returns how many workers to plan: as many as a heap with the rows would have, but fewer than groups.
+///
+/// # Safety
+/// The relation is the planner's.
 pub unsafe fn workers(rel: *mut pg_sys::RelOptInfo, estimate: &Estimate) -> i32 {
     const ROW_OVERHEAD: f64 = 28.0;
-    // SAFETY: the planner's relation.
+    // SAFETY: the relation exists while the query is planned.
     unsafe {
         if !(*rel).consider_parallel {
             return 0;
@@ -70,8 +79,8 @@ pub unsafe fn workers(rel: *mut pg_sys::RelOptInfo, estimate: &Estimate) -> i32 
     }
 }
 
-/// How many processes work, the leader in part (get_parallel_divisor in costsize.c).
-pub unsafe fn divisor(workers: i32) -> f64 {
+/// Returns how many processes work, the leader in part (get_parallel_divisor in costsize.c).
+pub fn divisor(workers: i32) -> f64 {
     let workers = f64::from(workers);
     // SAFETY: reads a process-wide setting.
     let leader = match unsafe { pg_sys::parallel_leader_participation } {

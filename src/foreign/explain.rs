@@ -1,5 +1,5 @@
-//! What EXPLAIN says of a scan: the columns that are read, the aggregates and conditions that are its own, the
-//! conditions that leave out groups, the files.
+//! EXPLAIN of a scan: the columns that are read, the scan's own aggregates and conditions, the conditions that skip
+//! groups, the files.
 
 use std::ffi::{CStr, CString};
 
@@ -13,16 +13,18 @@ use crate::pg::check_for_interrupts;
 use crate::pg::encoding::{from_utf8, name_to_utf8};
 use crate::pg::list::members;
 
+/// # Safety
+/// EXPLAIN calls it between `begin` and `end`.
 #[pg_guard]
 pub unsafe extern "C-unwind" fn explain(
     node: *mut pg_sys::ForeignScanState,
     state: *mut pg_sys::ExplainState,
 ) {
-    // SAFETY: called by EXPLAIN between `begin` and `end`.
+    // SAFETY: the node has a scan, and its plan is a ForeignScan.
     unsafe {
         let scan = callbacks::of(node);
-        // Names of files are what the server's owner calls them, and how many groups a condition leaves out tells of rows
-        // that a view may hide.
+        // The names of files may be secret, and the number of groups that a condition skips tells about rows that a
+        // view may hide.
         let may_see_files = check_read_role(pg_sys::InvalidOid).is_ok();
         let names: Vec<&str> = scan.columns.iter().map(|column| column.name.as_str()).collect();
         if !names.is_empty() {
@@ -34,7 +36,7 @@ pub unsafe extern "C-unwind" fn explain(
         let aggregates: Vec<*mut pg_sys::Expr> =
             entries.map(|entry| (*entry).expr).filter(is_aggregate).collect();
         if !aggregates.is_empty() {
-            // PostgreSQL prints them as the partial ones that they are; the plan above this one says so too.
+            // PostgreSQL prints that they are partial; the plan above this one says so too.
             let names = texts(&aggregates, node, state);
             let names: Vec<&str> = names.iter().map(|name| name.trim_start_matches("PARTIAL ")).collect();
             property("Aggregates", &names.join(", "), state);
@@ -63,13 +65,17 @@ pub unsafe extern "C-unwind" fn explain(
     }
 }
 
-/// Expressions of the plan as SQL.
+/// Returns expressions of the plan as SQL.
+///
+/// # Safety
+/// The expressions are of the node's plan; EXPLAIN is running.
 unsafe fn texts(
     exprs: &[*mut pg_sys::Expr],
     node: *mut pg_sys::ForeignScanState,
     state: *mut pg_sys::ExplainState,
 ) -> Vec<String> {
-    // SAFETY: as show_qual in explain.c does it; parameters of outer nodes show by their number.
+    // SAFETY: EXPLAIN's context is made as show_qual in explain.c does it; parameters of outer nodes show by their
+    // number.
     unsafe {
         let plan = (*node).ss.ps.plan;
         let context = pg_sys::set_deparse_context_plan((*state).deparse_cxt, plan, std::ptr::null_mut());
@@ -80,16 +86,18 @@ unsafe fn texts(
     }
 }
 
+/// # Safety
+/// EXPLAIN is running with the state.
 unsafe fn property(name: &str, text: &str, state: *mut pg_sys::ExplainState) {
     let name = CString::new(name).unwrap_or_default();
     let mut text = from_utf8(text);
     text.push(0);
     let text = CStr::from_bytes_until_nul(&text).unwrap_or_default();
-    // SAFETY: two C strings, of which EXPLAIN makes its own.
+    // SAFETY: two C strings, which EXPLAIN copies.
     unsafe { pg_sys::ExplainPropertyText(name.as_ptr(), text.as_ptr(), state) }
 }
 
-/// As PG-Strom's EXPLAIN prints sizes: `107.83MB`.
+/// Returns a size as PG-Strom's EXPLAIN prints it: `107.83MB`.
 fn size_text(bytes: u64) -> String {
     let units = ["B", "KB", "MB", "GB", "TB"];
     let mut size = bytes as f64;

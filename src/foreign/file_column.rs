@@ -2,7 +2,7 @@
 
 use pgrx::pg_sys::Oid;
 
-use super::column::Value;
+use super::column::Converter;
 use super::options::ColumnSource;
 use crate::fdw::{FileMeta, Keys};
 use crate::pg::encoding::in_message;
@@ -10,32 +10,32 @@ use crate::pg::error::{Code, Error, Result, error};
 use crate::pg::pg_type;
 
 /// A column that the query refers to.
-pub struct Column {
-    /// From 0, in the foreign table.
+pub struct TableColumn {
+    /// The column's number in the foreign table, from 0.
     pub index: usize,
     pub number: i16,
     pub name: String,
     pub type_oid: Oid,
     pub typmod: i32,
     pub source: ColumnSource,
-    /// Files may be without it: it is NULL there.
+    /// If a file does not have the column, it is NULL there.
     pub may_be_missing: bool,
-    /// The executor sees it; the others serve the scan's own conditions and aggregates.
+    /// The executor sees it. Other columns are read for the scan's own conditions and aggregates only.
     pub is_shown: bool,
 }
 
-/// How a file has a column of the table: where in the batches, or the same value in every row.
+/// A column of the table in a file: its place in the batches, or the same value in every row.
 pub enum FileColumn {
-    Read(usize, Value),
-    Constant(Value),
+    Read(usize, Converter),
+    Constant(Converter),
 }
 
-impl Column {
+impl TableColumn {
     pub fn type_name(&self) -> String {
         pg_type::type_name(self.type_oid, self.typmod)
     }
 
-    /// Which column of a file it is.
+    /// Returns which column of a file it is.
     pub fn place(&self, meta: &FileMeta, keys: &Keys) -> Option<usize> {
         match &self.source {
             _ if self.key(keys).is_some() => None,
@@ -45,7 +45,7 @@ impl Column {
         }
     }
 
-    /// The key of a file's path that tells its values, if one does.
+    /// Returns the key of a file's path that tells the values, if there is one.
     pub fn key(&self, keys: &Keys) -> Option<&str> {
         match &self.source {
             ColumnSource::Virtual(key) => Some(key),
@@ -54,7 +54,7 @@ impl Column {
         }
     }
 
-    /// Where a file has the column, and how it becomes values.
+    /// Returns where a file has the column, and how it becomes values.
     pub fn in_file(&self, meta: &FileMeta, keys: &Keys) -> Result<FileColumn> {
         let path = &meta.id.path;
         match &self.source {
@@ -94,7 +94,7 @@ impl Column {
             }
         };
         let data_type = meta.schema().field(at).data_type();
-        match Value::new(self.type_oid, self.typmod, data_type) {
+        match Converter::new(self.type_oid, self.typmod, data_type) {
             Some(value) => Ok(FileColumn::Read(at, value)),
             None => Err(self.unreadable(meta, at)),
         }
@@ -117,7 +117,7 @@ impl Column {
         let field = meta.schema().field(at);
         let suits = |name: &&str| {
             pg_type::type_of_name(name)
-                .is_some_and(|(of, typmod)| Value::new(of, typmod, field.data_type()).is_some())
+                .is_some_and(|(of, typmod)| Converter::new(of, typmod, field.data_type()).is_some())
         };
         let own = meta.sql_type(at);
         let mut types: Vec<&str> = own.as_deref().into_iter().chain(["text"]).filter(suits).collect();
@@ -140,13 +140,13 @@ impl Column {
         .set_hint(hint)
     }
 
-    /// The value in a group's rows of a key whose value is a list; NULL behind the list's end.
-    pub fn of_group(&self, meta: &FileMeta, key: &str, group: usize) -> Result<Value> {
+    /// Returns the value in a group's rows of a key whose value is a list; NULL past the list's end.
+    pub fn of_group(&self, meta: &FileMeta, key: &str, group: usize) -> Result<Converter> {
         self.of_text(&meta.id.path, meta.metadata(key).and_then(|list| list.split(',').nth(group)))
     }
 
-    /// The value of a key in the rows of a file.
-    pub fn of_path(&self, path: &str, keys: &Keys, key: &str) -> Result<Value> {
+    /// Returns the value of a key in the rows of a file.
+    pub fn of_path(&self, path: &str, keys: &Keys, key: &str) -> Result<Converter> {
         match keys.iter().find(|(known, _)| known == key) {
             Some((_, text)) => self.of_text(path, text.as_deref()),
             None if self.may_be_missing => self.of_text(path, None),
@@ -161,9 +161,9 @@ impl Column {
         }
     }
 
-    fn of_text(&self, path: &str, text: Option<&str>) -> Result<Value> {
+    fn of_text(&self, path: &str, text: Option<&str>) -> Result<Converter> {
         let failed = |why: Error| why.set_hint("Give the virtual column a type that its values have.");
-        match Value::constant(self.type_oid, self.typmod, text) {
+        match Converter::constant(self.type_oid, self.typmod, text) {
             Some(Ok(value)) => Ok(value),
             Some(Err(failure)) => Err(failed(failure.report(path, &self.name, 1, &self.type_name()))),
             None => Err(failed(error(

@@ -1,4 +1,4 @@
-//! IMPORT FOREIGN SCHEMA: the foreign table that suits a set of files, its virtual columns included.
+//! IMPORT FOREIGN SCHEMA: makes the foreign table for a set of files, with virtual columns.
 
 use std::ffi::CStr;
 
@@ -17,13 +17,14 @@ use crate::pg::check_for_interrupts;
 use crate::pg::encoding::{from_utf8, name_to_utf8};
 use crate::pg::error::{Code, Result, error, warning};
 
+/// # Safety
+/// The utility command calls it.
 #[pg_guard]
 pub unsafe extern "C-unwind" fn import(
     statement: *mut pg_sys::ImportForeignSchemaStmt,
     _server: Oid,
 ) -> *mut pg_sys::List {
-    // SAFETY: called by the utility command; its names are C strings. The result is a C string in the
-    // caller's context.
+    // SAFETY: the statement's names are C strings. The result is a C string in the caller's context.
     unsafe {
         let pairs = options::pairs((*statement).options).unwrap_or_report();
         let server = name_to_utf8((*statement).server_name);
@@ -58,8 +59,8 @@ fn create_table(table: &str, server: &str, pairs: &[(String, String)]) -> Result
     ))
 }
 
-/// Those of the first file, or of all where columns may be missing, with types for all files; then the keys of
-/// the paths.
+/// Returns the columns of the first file, or of all files if columns may be missing, with types for all files; then
+/// the keys of the paths.
 fn columns(files: &[DataFile], options: &TableOptions) -> Result<Vec<Declared>> {
     let mut found = Columns::default();
     for (at, file) in files.iter().enumerate() {

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use arrow::datatypes::DataType;
 
-use super::column::Value;
+use super::column::Converter;
 use super::declared::{Declared, Origin};
 use super::files::{metadata, open};
 use crate::fdw::{DataFile, FileMeta, Keys, LeftOut, Pattern, common_type, list_depth};
@@ -15,11 +15,11 @@ use crate::pg::{check_for_interrupts, pg_type};
 #[derive(Default)]
 pub struct Columns {
     found: Vec<Found>,
-    /// By name, and which of the columns of the name.
+    /// The index in `found` by name and number among the columns of the name.
     places: HashMap<(String, usize), usize>,
-    /// Names that two columns of a file have.
+    /// Names that several columns of a file have.
     ambiguous: HashSet<String>,
-    /// That cannot be read in a file, by name.
+    /// Columns that cannot be read in a file.
     left_out: Vec<LeftOut>,
     files: usize,
 }
@@ -27,16 +27,16 @@ pub struct Columns {
 struct Found {
     name: String,
     occurrence: usize,
-    /// In so many files.
+    /// The number of files that have it.
     files: usize,
     kinds: Vec<Kind>,
 }
 
-/// How one file, or several, have a column.
+/// The type of a column in one file or several.
 struct Kind {
     data_type: DataType,
     sql_type: Option<String>,
-    /// What an export wrote down, and the first file that has it.
+    /// The type that an export recorded, and the first file that has it.
     declared: Option<String>,
     path: String,
 }
@@ -55,7 +55,7 @@ impl Key {
 }
 
 impl Columns {
-    /// Takes a file's columns; `is_new`: also those that no file before had.
+    /// Adds a file's columns; if `is_new` also those that no file before had.
     pub fn add(&mut self, meta: &FileMeta, keys: &Keys, is_new: bool) {
         self.files += 1;
         let declared = meta.declared_types();
@@ -106,7 +106,7 @@ impl Columns {
         self.left_out.iter().any(|column| column.name == name)
     }
 
-    /// The columns that can be read, and the keys that no column has the name of.
+    /// Returns the columns that can be read, and warns about the others.
     pub fn declare(&self, files: &[DataFile], keys: &[Key], may_be_missing: bool) -> Result<Vec<Declared>> {
         let mut columns = Vec::new();
         for column in &self.left_out {
@@ -156,7 +156,7 @@ impl Columns {
         self.ambiguous.contains(&found.name).then_some(found.occurrence)
     }
 
-    /// Of a column whose name is a key of files' paths, which is what it is there.
+    /// Returns the type and the source of a column whose name is also a key of files' paths.
     fn with_key(&self, found: &Found, key: &Key) -> (Option<String>, Origin) {
         warning(
             "a key of the files' paths hides a column of the files",
@@ -186,8 +186,8 @@ impl Found {
         types.join(" or ")
     }
 
-    /// As the export's table had it, where all files say the same and the type is here; as the files have it
-    /// otherwise.
+    /// Returns the type that the export's table had, if all files record the same one and it exists here; otherwise
+    /// one for the files' types.
     fn sql_type(&self, files: &[DataFile]) -> Result<Option<String>> {
         if let Some(declared) = self.declared() {
             return Ok(Some(declared));
@@ -204,7 +204,7 @@ impl Found {
     }
 
     fn is_readable(&self, type_oid: pgrx::pg_sys::Oid, typmod: i32) -> bool {
-        self.kinds.iter().all(|kind| Value::new(type_oid, typmod, &kind.data_type).is_some())
+        self.kinds.iter().all(|kind| Converter::new(type_oid, typmod, &kind.data_type).is_some())
     }
 
     fn declared(&self) -> Option<String> {
@@ -243,9 +243,9 @@ impl Found {
         }
     }
 
-    /// `None` where one of the types has no name in PostgreSQL.
+    /// Returns a type for all files; `None` if one of the files' types has no name in PostgreSQL.
     fn common_type(&self, files: &[DataFile]) -> Result<Option<String>> {
-        // Where all values are NULL, any type is right.
+        // Any type suits a column whose values are all NULL.
         let kinds = self.kinds.iter().filter(|kind| kind.data_type != DataType::Null);
         let Some(types) = kinds.map(|kind| kind.sql_type.clone()).collect::<Option<Vec<_>>>() else {
             return Ok(None);
@@ -257,7 +257,7 @@ impl Found {
         Ok(Some(if is_text && self.fits_double(files)? { "double precision".into() } else { common }))
     }
 
-    /// Whether the integers of all files are known to be such as a double holds.
+    /// Returns whether a double is known to hold the integers of all files.
     fn fits_double(&self, files: &[DataFile]) -> Result<bool> {
         for file in files {
             check_for_interrupts();
@@ -293,7 +293,7 @@ impl Found {
     }
 }
 
-/// Whether inner lists may differ in length.
+/// Returns whether inner lists may differ in length.
 fn is_ragged(data_type: &DataType) -> bool {
     match data_type {
         DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
@@ -305,7 +305,7 @@ fn is_ragged(data_type: &DataType) -> bool {
     }
 }
 
-/// The keys that the files' paths tell, with types that their values have.
+/// Returns the keys of the files' paths, with types that their values have.
 pub fn virtual_keys(files: &[DataFile], pattern: Option<&Pattern>) -> Vec<Key> {
     let numbers: Vec<(&str, bool)> = pattern.into_iter().flat_map(Pattern::keys).collect();
     let mut keys: Vec<Key> = Vec::new();

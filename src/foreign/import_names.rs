@@ -1,4 +1,4 @@
-//! The names that columns have in a foreign table: the file's where PostgreSQL takes it, else a distinct one.
+//! The names of columns in a foreign table: the file's if PostgreSQL allows it, otherwise a distinct one.
 
 use std::collections::HashSet;
 
@@ -14,8 +14,8 @@ pub const MOST_COLUMNS: usize = 1600;
 /// Every table has columns of these names.
 const SYSTEM: &[&str] = &["ctid", "xmin", "cmin", "xmax", "cmax", "tableoid"];
 
-/// Names that PostgreSQL takes as they are stay so; the others are cut to its length, or get a number. Columns
-/// whose names no option can say are left out.
+/// Keeps the names that PostgreSQL allows, and truncates or numbers the others. Leaves out columns whose names cannot
+/// be written in the database's encoding.
 pub fn name_all(columns: Vec<Declared>) -> Vec<(String, Declared)> {
     let mut taken = HashSet::new();
     let kept: Vec<bool> =
@@ -45,7 +45,7 @@ fn longest() -> usize {
     pg_sys::NAMEDATALEN as usize - 1
 }
 
-/// In the database's encoding; `None` where that lacks a character, or strings end at it.
+/// Returns a name's length in the database's encoding; `None` if that lacks a character, or if the name has a NUL.
 fn bytes(name: &str) -> Option<usize> {
     (!name.contains('\0')).then(|| try_from_utf8(name)).flatten().map(|bytes| bytes.len())
 }
@@ -65,7 +65,7 @@ fn distinct(name: &str, taken: &mut HashSet<String>) -> Option<String> {
     Some(name)
 }
 
-/// As many whole characters as the bytes hold.
+/// Truncates a name to `most` bytes at a character's boundary.
 fn cut(name: &str, most: usize) -> String {
     let mut cut = name;
     while let Some((last, _)) = cut.char_indices().last()

@@ -8,9 +8,12 @@ use crate::pg::access::check_read_role;
 use crate::pg::check_for_interrupts;
 use crate::pg::error::{Code, Result, error};
 
-/// The metadata of the files of a foreign table: file, column where it is one's, key and value.
-pub fn metadata_info(table: Oid) -> Result<Vec<(String, Option<String>, String, String)>> {
-    // SAFETY: a syscache look-up.
+/// A file, its column if the metadata is a column's, key and value.
+pub type Entry = (String, Option<String>, String, String);
+
+/// Returns the metadata of the files of a foreign table.
+pub fn metadata_info(table: Oid) -> Result<Vec<Entry>> {
+    // SAFETY: a syscache look-up on the main thread.
     if unsafe { pg_sys::get_rel_relkind(table) } as u8 != pg_sys::RELKIND_FOREIGN_TABLE {
         return Err(error(Code::ERRCODE_WRONG_OBJECT_TYPE, "not a foreign table")
             .set_hint("Name a foreign table of the server arrow_fdw."));

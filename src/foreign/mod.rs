@@ -50,8 +50,8 @@ mod pushdown;
 mod read_files;
 mod routine;
 mod scan;
-mod slot;
 mod task;
+mod tuple_slot;
 
 pub use error::report;
 pub use files::{metadata_stats, open};

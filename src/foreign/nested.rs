@@ -1,11 +1,11 @@
-//! Lists as arrays, structs as composites. What they are made of becomes values first, the whole batch at
-//! once; then PostgreSQL puts each array and row together, in the batch's memory context.
+//! Lists become arrays, structs composites. First their elements and fields become values, the whole batch at once;
+//! then PostgreSQL builds each array and row, in the batch's memory context.
 
 use arrow::array::{Array, ArrayRef, AsArray, StructArray};
 use arrow::datatypes::{DataType, Fields};
 use pgrx::pg_sys::{self, Datum, Oid};
 
-use super::column::{Failure, Filled, Value, misfit};
+use super::column::{Converter, Failure, Filled, misfit};
 use crate::fdw::list_depth;
 use crate::fdw::values::Words;
 use crate::pg::catalog;
@@ -15,20 +15,20 @@ pub const RAGGED: &str = "an array of PostgreSQL has inner arrays of one length,
 
 /// Arrays of one type of elements.
 pub struct ListOf {
-    element: Value,
+    element: Converter,
     element_type: Oid,
     length: i16,
     by_value: bool,
     align: std::ffi::c_char,
-    /// Lists in lists: the array's dimensions.
+    /// The levels of lists, which are the array's dimensions.
     depth: usize,
 }
 
 /// Rows of one composite type.
 pub struct RowOf {
     descriptor: pg_sys::TupleDesc,
-    /// For each attribute the struct's field and its values; `None` for a dropped one, which is NULL.
-    fields: Vec<Option<(usize, Value)>>,
+    /// The struct's field and its values for each attribute; `None` for a dropped one, which is NULL.
+    fields: Vec<Option<(usize, Converter)>>,
 }
 
 /// One level of lists: where each begins and ends among the level's items, and which are NULL.
@@ -38,7 +38,7 @@ struct Level {
 }
 
 impl Level {
-    /// The lists of an array, and their items end to end.
+    /// Returns the lists of an array, and their items end to end.
     fn of(array: &ArrayRef) -> Option<(Level, ArrayRef)> {
         let (starts, items): (Vec<usize>, ArrayRef) = match array.data_type() {
             DataType::List(_) => {
@@ -66,7 +66,7 @@ impl Level {
 impl ListOf {
     pub fn new(base: Oid, typmod: i32, data_type: &DataType) -> Option<ListOf> {
         let TypeClass::Array(element_type) = pg_type::type_class(base) else { return None };
-        // Where the elements are arrays, of a domain, no more than one level of two is theirs for certain.
+        // If the elements are of a domain over an array, it is not certain which levels of lists are theirs.
         let of_arrays =
             matches!(pg_type::type_class(pg_type::base_type(element_type, -1).0), TypeClass::Array(_));
         let (mut depth, mut inner) = (0, data_type);
@@ -81,7 +81,7 @@ impl ListOf {
         if depth > pg_sys::MAXDIM as usize || of_arrays && list_depth(inner) != 1 {
             return None;
         }
-        let element = Value::new(element_type, typmod, inner)?;
+        let element = Converter::new(element_type, typmod, inner)?;
         let (mut length, mut by_value, mut align) = (0, false, 0);
         // SAFETY: a syscache look-up of a type that a column uses.
         unsafe { pg_sys::get_typlenbyvalalign(element_type, &mut length, &mut by_value, &mut align) };
@@ -143,7 +143,7 @@ impl ListOf {
     }
 }
 
-/// The row that an item of the innermost level belongs to.
+/// Returns the row that an item of the innermost level belongs to.
 fn owner(levels: &[Level], item: usize) -> usize {
     levels
         .iter()
@@ -166,7 +166,7 @@ impl RowOf {
             }
             let mut named = of.iter().enumerate().filter(|(_, field)| *field.name() == attribute.name);
             let (Some((index, field)), None) = (named.next(), named.next()) else { return None };
-            let value = Value::new(attribute.type_oid, attribute.typmod, field.data_type())?;
+            let value = Converter::new(attribute.type_oid, attribute.typmod, field.data_type())?;
             fields.push(Some((index, value)));
         }
         Some(RowOf { descriptor, fields })

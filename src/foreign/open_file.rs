@@ -1,19 +1,19 @@
-//! A file of a scan while it is open: how its columns become values, what is known of its groups, and the reader.
+//! An open file of a scan: the columns that become values, the groups' statistics, and the reader.
 
 use super::column::Statistics;
 use super::conditions::{Conditions, Known};
 use super::error::report;
-use super::file_column::{Column, FileColumn};
+use super::file_column::{FileColumn, TableColumn};
 use super::files::{metadata, reopen};
 use super::options::ColumnSource;
 use crate::expr::Bounds;
 use crate::fdw::{BloomFilter, FileId, Keys, Pages, Scanner, Selected};
 use crate::pg::error::Result;
 
-/// Rows that are made values of at once: few enough for the cache, many enough to forget the cost of each.
+/// Rows of a batch: few enough for the cache, many enough that the cost of a batch does not matter.
 const BATCH_ROWS: usize = 4096;
 
-/// Of a group's rows, so many at most are better selected than read with the others.
+/// Rows are selected by pages if at most this share of a group's rows is.
 const WORTH_SELECTING: f64 = 0.8;
 
 pub struct OpenFile {
@@ -21,21 +21,21 @@ pub struct OpenFile {
     pub unit: usize,
     pub scanner: Scanner,
     pub values: Vec<FileColumn>,
-    /// For the columns that conditions are about, as the scan numbers them.
+    /// The statistics of the columns that conditions are about, by the scan's number of the column.
     statistics: Vec<(usize, Statistics)>,
-    /// Rows before the group.
+    /// The number of rows before the group.
     pub first: u64,
-    /// Bytes read of it that are counted already.
+    /// Bytes read that are counted already.
     counted: u64,
 }
 
 impl OpenFile {
-    /// `about`: the columns that conditions are about. What is looked up lives in the current context.
+    /// Opens a file. `about` are the columns that conditions are about. What is looked up lives in the current context.
     pub fn new(
         unit: usize,
         id: &FileId,
         keys: &Keys,
-        columns: &[Column],
+        columns: &[TableColumn],
         about: &[usize],
     ) -> Result<OpenFile> {
         let source = reopen(id)?;
@@ -64,8 +64,8 @@ impl OpenFile {
         Ok(OpenFile { unit, scanner, values, statistics, first: 0, counted: 0 })
     }
 
-    /// Gives the columns that differ by group their values, which are made in the current context.
-    pub fn fill_metadata(&mut self, columns: &[Column], group: usize) -> Result<()> {
+    /// Makes the values of columns that differ by group, in the current context.
+    pub fn fill_metadata(&mut self, columns: &[TableColumn], group: usize) -> Result<()> {
         for (column, value) in columns.iter().zip(&mut self.values) {
             if let ColumnSource::MetadataSplit(key) = &column.source {
                 let mut constant = column.of_group(self.scanner.meta(), key, group)?;
@@ -76,18 +76,18 @@ impl OpenFile {
         Ok(())
     }
 
-    /// Begins to read a group; false where no rows of it meet the conditions.
+    /// Begins to read a group; returns false if no rows of it can meet the conditions.
     ///
     /// # Safety
-    /// The conditions are those of the scan, their expressions evaluated.
+    /// The conditions are the scan's, and their expressions are evaluated.
     pub unsafe fn begin(&mut self, conditions: Option<&Conditions>, group: usize) -> Result<bool> {
         let mut selected = None;
         if let Some(conditions) = conditions {
-            // SAFETY: as the caller says.
+            // SAFETY: the conditions are the scan's.
             if !unsafe { self.may_match(conditions, group) } {
                 return Ok(false);
             }
-            // SAFETY: as the caller says.
+            // SAFETY: the conditions are the scan's.
             selected = unsafe { self.select(conditions, group) };
             if selected.as_ref().is_some_and(|selected| selected.count() == 0) {
                 return Ok(false);
@@ -99,22 +99,29 @@ impl OpenFile {
         Ok(true)
     }
 
-    /// Whether rows of a group may match: by what is known of the file, and only then by what lies in it.
+    /// Returns whether rows of a group may match: by the metadata first, then by filters, which are read of the file.
+    ///
+    /// # Safety
+    /// The conditions are the scan's, and their expressions are evaluated.
     unsafe fn may_match(&self, conditions: &Conditions, group: usize) -> bool {
         let bounds = |at: usize| self.bounds(at, group);
-        // SAFETY: the statistics are values of the columns' types, here and below.
+        // SAFETY: the statistics are values of the columns' types.
         if !unsafe { conditions.may_match(&Known { bounds: &bounds, filters: &[] }) } {
             return false;
         }
         let filters = self.filters(conditions, group);
+        // SAFETY: the statistics are values of the columns' types.
         filters.is_empty() || unsafe { conditions.may_match(&Known { bounds: &bounds, filters: &filters }) }
     }
 
-    /// The rows of a group that may match, as its pages tell; `None` where all rows are better read.
+    /// Returns the rows of a group that may match by the statistics of its pages; `None` if reading all is cheaper.
+    ///
+    /// # Safety
+    /// The conditions are the scan's, and their expressions are evaluated.
     unsafe fn select(&self, conditions: &Conditions, group: usize) -> Option<Selected> {
         let pages = self.pages(conditions, group);
         let rows = self.scanner.meta().group_rows(group);
-        // Between two of these no page begins.
+        // No page begins between two of these.
         let mut starts: Vec<u64> = pages.iter().flat_map(|(_, pages, _)| pages.starts()).copied().collect();
         starts.sort_unstable();
         starts.dedup();
@@ -136,7 +143,7 @@ impl OpenFile {
         is_worth.then_some(selected)
     }
 
-    /// The pages of the columns that conditions are about, and their statistics as values.
+    /// Returns the pages of the columns that conditions are about, and their statistics as values.
     fn pages(&self, conditions: &Conditions, group: usize) -> Vec<(usize, Pages, Statistics)> {
         let pages = |at: usize| match &self.values[at] {
             FileColumn::Read(column, value) => {
@@ -159,7 +166,7 @@ impl OpenFile {
         }
     }
 
-    /// The Bloom filters that a group has for the columns that conditions are about.
+    /// Returns the Bloom filters that a group has for the columns that conditions are about.
     fn filters(&self, conditions: &Conditions, group: usize) -> Vec<(usize, BloomFilter<'_>)> {
         let filter = |at: usize| match &self.values[at] {
             FileColumn::Read(column, _) => Some((at, self.scanner.bloom_filter(group, *column)?)),
@@ -168,7 +175,7 @@ impl OpenFile {
         conditions.columns().into_iter().filter_map(filter).collect()
     }
 
-    /// Bytes that were read since this was asked last.
+    /// Returns the bytes that were read since the last call.
     pub fn uncounted(&mut self) -> u64 {
         let before = std::mem::replace(&mut self.counted, self.scanner.bytes_read());
         self.counted - before

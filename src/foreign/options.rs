@@ -11,27 +11,27 @@ use crate::pg::encoding::to_utf8;
 use crate::pg::error::{Code, Error, Result, error};
 use crate::pg::list::members;
 
-/// Of a foreign table, checked.
+/// The options of a foreign table, checked.
 pub struct TableOptions {
     pub files: FileSet,
     pub pattern: Option<Pattern>,
     pub parallel_workers: Option<i32>,
-    /// A column that a file does not have is NULL there, and no error.
+    /// A column that a file does not have is NULL there; otherwise it is an error.
     pub missing_as_null: bool,
 }
 
-/// Where a column's values come from.
+/// The source of a column's values.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ColumnSource {
-    /// A key of the file's path, or the file's column where that has none of the name.
+    /// A key of the file's path, or a column of the file if the path has no such key.
     Named(String),
-    /// A column of the file; of those that have the name, the one that counts so, from 1.
+    /// A column of the file. If several have the name, its number among them, from 1.
     Field(String, Option<usize>),
     /// A key of the file's path.
     Virtual(String),
     /// A key of the file's metadata.
     Metadata(String),
-    /// The same, whose value is a list separated by commas: an element for each group.
+    /// A key of the file's metadata whose value is a list separated by commas, with an element for each group.
     MetadataSplit(String),
 }
 
@@ -50,7 +50,7 @@ fn invalid(message: String) -> Error {
     error(Code::ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE, message)
 }
 
-/// What CREATE and ALTER check. `catalog` says what the options are those of.
+/// Checks options in CREATE and ALTER. `catalog` says what kind of object has them.
 pub fn validate(pairs: &Pairs, catalog: Oid) -> Result<()> {
     let known: &[&str] = match catalog {
         pg_sys::ForeignServerRelationId => SERVER,
@@ -103,7 +103,7 @@ fn occurrence(text: &str) -> Option<usize> {
     text.parse().ok().filter(|&number| number > 0)
 }
 
-/// The options of a table, or of IMPORT FOREIGN SCHEMA.
+/// Returns the options of a table, or of IMPORT FOREIGN SCHEMA.
 pub fn table_options(pairs: &Pairs) -> Result<TableOptions> {
     let given = |name| get(pairs, name);
     let files = match (given("file"), given("files"), given("dir")) {
@@ -148,7 +148,7 @@ pub fn table_options(pairs: &Pairs) -> Result<TableOptions> {
     })
 }
 
-/// Whether an option has the second of its two values; the first is the default.
+/// Returns whether an option has the second of its two values; the first is the default.
 fn choice(pairs: &Pairs, option: &str, default: &str, other: &str) -> Result<bool> {
     match get(pairs, option) {
         None => Ok(false),
@@ -163,7 +163,7 @@ fn reads_as_owner(server: &Pairs) -> Result<bool> {
     choice(server, "read_as", "user", "owner")
 }
 
-/// The owner and the name of the table's server, where the server's option says that its owner's privileges count.
+/// Returns the owner and the name of the table's server, if the server's option says that its owner's privileges count.
 pub fn owner_who_reads(table: Oid) -> Result<Option<(Oid, String)>> {
     // SAFETY: syscache look-ups of a foreign table that the query has locked; the name is a C string.
     unsafe {
@@ -191,15 +191,15 @@ fn absolute(path: &str, option: &str) -> Result<String> {
     }
 }
 
-/// The options of a foreign table as they are now; an error of PostgreSQL's for what is none.
+/// Returns the options of a foreign table as they are now; raises PostgreSQL's error for a relation of another kind.
 pub fn of_table(table: Oid) -> Result<TableOptions> {
     // SAFETY: a syscache look-up of a foreign table that the query has locked.
     table_options(&unsafe { pairs((*pg_sys::GetForeignTable(table)).options) }?)
 }
 
-/// Where the values of column `number`, called `name`, come from.
+/// Returns the source of the values of column `number`, called `name`.
 pub fn of_column(table: Oid, number: i16, name: &str) -> Result<ColumnSource> {
-    // SAFETY: as above.
+    // SAFETY: a syscache look-up of a foreign table that the query has locked.
     let pairs = unsafe { pairs(pg_sys::GetForeignColumnOptions(table, number)) }?;
     Ok(if let Some(key) = get(&pairs, "virtual") {
         ColumnSource::Virtual(key.to_owned())
@@ -215,16 +215,18 @@ pub fn of_column(table: Oid, number: i16, name: &str) -> Result<ColumnSource> {
     })
 }
 
+/// Returns names and values of options.
+///
 /// # Safety
-/// A list of DefElem, or NULL.
+/// The list is NULL, or a list of DefElem.
 pub unsafe fn pairs(list: *const pg_sys::List) -> Result<Vec<(String, String)>> {
-    // SAFETY: as the caller says; names and values are C strings.
+    // SAFETY: a DefElem's name and value are C strings.
     let text = |text| unsafe { to_utf8(CStr::from_ptr(text).to_bytes()).map(|text| text.into_owned()) };
-    // SAFETY: as the caller says.
+    // SAFETY: the list is one of DefElem.
     let elements = unsafe { members::<pg_sys::DefElem>(list) };
     elements
         .into_iter()
-        // SAFETY: members of the list.
+        // SAFETY: the members of the list are DefElem.
         .map(|element| unsafe { Ok((text((*element).defname)?, text(pg_sys::defGetString(element))?)) })
         .collect()
 }

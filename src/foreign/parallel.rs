@@ -1,4 +1,4 @@
-//! A parallel scan: the leader's list of files in shared memory, and the counter of claims.
+//! Parallel scans: the leader puts the list of files and the counters of claims into shared memory.
 
 use std::ffi::c_void;
 use std::sync::Arc;
@@ -9,12 +9,12 @@ use pgrx::pg_sys::panic::ErrorReportable;
 use serde::{Deserialize, Serialize};
 
 use super::callbacks;
-use super::claims::{Shared, Unit};
+use super::claims::{ScanFile, Shared};
 use super::scan::Scan;
 use crate::fdw::{FileId, Keys};
 use crate::pg::error::internal;
 
-/// A file as the list has it.
+/// A file in the list.
 #[derive(Serialize, Deserialize)]
 struct Listed {
     id: FileId,
@@ -24,12 +24,17 @@ struct Listed {
 
 fn listed(scan: &mut Scan) -> Vec<u8> {
     let units = scan.list().unwrap_or_report();
-    let entry =
-        |unit: &Unit| Listed { id: FileId::clone(&unit.id), keys: unit.keys.clone(), groups: unit.groups };
+    let entry = |unit: &ScanFile| Listed {
+        id: FileId::clone(&unit.id),
+        keys: unit.keys.clone(),
+        groups: unit.groups,
+    };
     let list: Vec<Listed> = units.iter().map(entry).collect();
     serde_json::to_vec(&list).map_err(|cause| internal(cause.to_string())).unwrap_or_report()
 }
 
+/// # Safety
+/// The planner calls it; nothing is read.
 #[pg_guard]
 pub unsafe extern "C-unwind" fn is_safe(
     _root: *mut pg_sys::PlannerInfo,
@@ -39,24 +44,28 @@ pub unsafe extern "C-unwind" fn is_safe(
     true
 }
 
+/// # Safety
+/// The leader's executor calls it between `begin` and `end`.
 #[pg_guard]
 pub unsafe extern "C-unwind" fn estimate(
     node: *mut pg_sys::ForeignScanState,
     _context: *mut pg_sys::ParallelContext,
 ) -> pg_sys::Size {
-    // SAFETY: called by the leader's executor between `begin` and `end`.
+    // SAFETY: the node has a scan.
     let scan = unsafe { callbacks::of(node) };
     let list = listed(scan);
     Shared::bytes(scan.claims.files(), list.len())
 }
 
+/// # Safety
+/// The leader's executor calls it after `estimate`, before a worker starts.
 #[pg_guard]
 pub unsafe extern "C-unwind" fn initialize(
     node: *mut pg_sys::ForeignScanState,
     _context: *mut pg_sys::ParallelContext,
     coordinate: *mut c_void,
 ) {
-    // SAFETY: `coordinate` has as many bytes as `estimate` asked for; the list has not changed since.
+    // SAFETY: `coordinate` has as many bytes as `estimate` returned, and the list has not changed since.
     unsafe {
         let scan = callbacks::of(node);
         let list = listed(scan);
@@ -64,23 +73,27 @@ pub unsafe extern "C-unwind" fn initialize(
     }
 }
 
+/// # Safety
+/// The leader's executor calls it after `initialize`, while no worker runs.
 #[pg_guard]
 pub unsafe extern "C-unwind" fn reinitialize(
     _node: *mut pg_sys::ForeignScanState,
     _context: *mut pg_sys::ParallelContext,
     coordinate: *mut c_void,
 ) {
-    // SAFETY: initialised above; no worker runs.
+    // SAFETY: `initialize` has written it, and no worker runs.
     unsafe { (*coordinate.cast::<Shared>()).restart() }
 }
 
+/// # Safety
+/// A worker's executor calls it after `begin`, with what the leader initialised.
 #[pg_guard]
 pub unsafe extern "C-unwind" fn initialize_worker(
     node: *mut pg_sys::ForeignScanState,
     _toc: *mut pg_sys::shm_toc,
     coordinate: *mut c_void,
 ) {
-    // SAFETY: the leader initialised `coordinate`; it stays mapped until `shutdown`.
+    // SAFETY: the leader has initialised `coordinate`, which stays mapped until `shutdown`.
     unsafe {
         let shared = coordinate.cast::<Shared>();
         let list: Vec<Listed> = serde_json::from_slice(Shared::list(shared))
@@ -89,7 +102,7 @@ pub unsafe extern "C-unwind" fn initialize_worker(
         let mut first = 0;
         let units = list.into_iter().map(|Listed { id, keys, groups }| {
             first += groups;
-            Unit { id: Arc::new(id), keys, groups, first: first - groups }
+            ScanFile { id: Arc::new(id), keys, groups, first: first - groups }
         });
         let scan = callbacks::of(node);
         scan.units = Some(units.collect());
@@ -97,9 +110,11 @@ pub unsafe extern "C-unwind" fn initialize_worker(
     }
 }
 
+/// # Safety
+/// The executor calls it before shared memory is unmapped.
 #[pg_guard]
 pub unsafe extern "C-unwind" fn shutdown(node: *mut pg_sys::ForeignScanState) {
-    // SAFETY: called before shared memory goes away.
+    // SAFETY: a state that is not NULL is a scan; shared memory is still mapped.
     unsafe {
         if !(*node).fdw_state.is_null() {
             callbacks::of(node).claims.leave();

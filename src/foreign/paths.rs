@@ -1,8 +1,7 @@
-//! The paths of rows: plain, parallel, and parameterised ones, which run again for each row of another relation,
-//! whose values stand in their conditions.
+//! The paths of rows: plain, parallel, and parameterised.
 //!
-//! Parameterised paths pay where a value leaves out most groups, as those of virtual and of sorted columns do, and
-//! the other relation has few rows.
+//! A parameterised path is scanned again for each row of another relation, whose values are in its conditions. It pays
+//! if a value skips most groups, as values of virtual and of sorted columns do, and the other relation has few rows.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -20,13 +19,15 @@ use crate::pg::error::Result;
 use crate::pg::list::members;
 use crate::pg::{catalog, check_for_interrupts, guc};
 
+/// # Safety
+/// The planner calls it after `get_rel_size`.
 #[pg_guard]
 pub unsafe extern "C-unwind" fn get_paths(
     root: *mut pg_sys::PlannerInfo,
     rel: *mut pg_sys::RelOptInfo,
     _table: Oid,
 ) {
-    // SAFETY: called by the planner after `get_rel_size`.
+    // SAFETY: the relation is the planner's, and `get_rel_size` left an Estimate.
     unsafe {
         let estimate = &*(*rel).fdw_private.cast::<Estimate>();
         let cpu = estimate.rows * (pg_sys::cpu_tuple_cost + (*rel).baserestrictcost.per_tuple);
@@ -49,7 +50,10 @@ pub unsafe extern "C-unwind" fn get_paths(
     }
 }
 
-/// A path of rows that needs values of `outer` relations, if there are any.
+/// Makes a path of rows that needs values of `outer` relations, if there are any.
+///
+/// # Safety
+/// The relation is the planner's.
 unsafe fn path(
     root: *mut pg_sys::PlannerInfo,
     rel: *mut pg_sys::RelOptInfo,
@@ -58,7 +62,7 @@ unsafe fn path(
     total: f64,
     outer: pg_sys::Relids,
 ) -> *mut pg_sys::ForeignPath {
-    // SAFETY: the planner's relation; no order, no outer path, nothing private.
+    // SAFETY: the path has no order, no outer path, and no private list.
     unsafe {
         pg_sys::create_foreignscan_path(
             root,
@@ -79,15 +83,17 @@ unsafe fn path(
     }
 }
 
+/// Adds the parameterised paths of a relation whose plain path costs `run` beyond its start.
+///
 /// # Safety
-/// Called by the planner with a relation of its own, whose plain paths would cost `run` beyond their start.
+/// The relation is the planner's.
 unsafe fn add_parameterised(
     root: *mut pg_sys::PlannerInfo,
     rel: *mut pg_sys::RelOptInfo,
     estimate: &Estimate,
     run: f64,
 ) -> Result<()> {
-    // SAFETY: the planner's relations, as the caller says.
+    // SAFETY: the sets and lists are those of the planner's relations.
     unsafe {
         let is_joined = !(*rel).joininfo.is_null() || (*rel).has_eclass_joins;
         if !is_joined || !guc::arrow_fdw_pruning() {
@@ -100,7 +106,7 @@ unsafe fn add_parameterised(
             if other < 0 {
                 return Ok(());
             }
-            // Itself, the table whose partition it is, and those that need its rows first.
+            // Not itself, the table whose partition it is, nor relations that need its rows first.
             if other as u32 == (*rel).relid
                 || pg_sys::bms_is_member(other, (*rel).top_parent_relids)
                 || pg_sys::bms_is_member(other, (*rel).lateral_referencers)
@@ -120,7 +126,7 @@ unsafe fn add_parameterised(
             }
             if share < 1.0 {
                 let startup = (*rel).baserestrictcost.startup;
-                // A file is opened, and at least one group read, each time.
+                // Each scan opens a file and reads a group at least.
                 let total = startup + pg_sys::random_page_cost + run * share;
                 let path = path(root, rel, (*parameters).ppi_rows, startup, total, outer);
                 pg_sys::add_path(rel, path.cast());
@@ -129,7 +135,7 @@ unsafe fn add_parameterised(
     }
 }
 
-/// The share of the groups that are read for one value of a column, on average.
+/// Returns the share of the groups that are read for one value of a column, on average.
 fn share_of(table: Oid, number: i16) -> Result<f64> {
     let Some(name) = catalog::attribute_name(table, number) else { return Ok(1.0) };
     let source = options::of_column(table, number, &name)?;

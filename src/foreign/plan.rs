@@ -11,13 +11,15 @@ use super::pushdown::decides;
 use super::task::Task;
 use crate::pg::list::members;
 
+/// # Safety
+/// The planner calls it.
 #[pg_guard]
 pub unsafe extern "C-unwind" fn get_rel_size(
     root: *mut pg_sys::PlannerInfo,
     rel: *mut pg_sys::RelOptInfo,
     table: Oid,
 ) {
-    // SAFETY: called by the planner with a relation of its own.
+    // SAFETY: the relation is the planner's; the estimate is dropped with its memory context.
     unsafe {
         check_may_read(table, role(root, rel)).unwrap_or_report();
         let estimate = Estimate::new(table).unwrap_or_report();
@@ -28,7 +30,10 @@ pub unsafe extern "C-unwind" fn get_rel_size(
     }
 }
 
-/// The plan of a path: the scan's own conditions are its expressions, the others the executor's.
+/// Makes the plan of a path: the scan's own conditions are its expressions, the others are the executor's.
+///
+/// # Safety
+/// The planner calls it with a path of ours.
 #[pg_guard]
 pub unsafe extern "C-unwind" fn get_plan(
     root: *mut pg_sys::PlannerInfo,
@@ -39,7 +44,7 @@ pub unsafe extern "C-unwind" fn get_plan(
     clauses: *mut pg_sys::List,
     outer: *mut pg_sys::Plan,
 ) -> *mut pg_sys::ForeignScan {
-    // SAFETY: called by the planner with a relation of its own, and a path of ours.
+    // SAFETY: the clauses are RestrictInfos of the planner's relation.
     unsafe {
         if (*rel).relid == 0 {
             return aggregate_paths::plan(root, path, targets, outer);
@@ -67,9 +72,12 @@ pub unsafe extern "C-unwind" fn get_plan(
     }
 }
 
-/// The attributes that the relation's target, and some clauses, refer to; all of them for a whole row.
+/// Returns the attributes that the relation's target and some clauses refer to; all of them for a whole row.
+///
+/// # Safety
+/// The relation is the planner's, and the clauses are of it.
 unsafe fn referenced(rel: *mut pg_sys::RelOptInfo, clauses: *mut pg_sys::List) -> Vec<i16> {
-    // SAFETY: the planner's relation and clauses of it.
+    // SAFETY: the target and the clauses are lists of expressions.
     unsafe {
         let mut found = std::ptr::null_mut();
         pg_sys::pull_varattnos((*(*rel).reltarget).exprs.cast(), (*rel).relid, &mut found);

@@ -1,4 +1,4 @@
-//! Which conditions of a relation the scan decides by itself.
+//! The conditions of a relation that the scan decides by itself.
 
 use pgrx::pg_sys;
 
@@ -7,10 +7,13 @@ use crate::pg::expr::Scope;
 use crate::pg::list::members;
 use crate::pg::{guc, pg_type};
 
-/// Whether the scan can decide a condition by itself, and may: where a view hides rows, its conditions come
+/// Returns whether the scan can decide a condition by itself, and may: the conditions of a view that hides rows come
 /// first.
+///
+/// # Safety
+/// The condition is one of the planner's relation.
 pub unsafe fn decides(rel: *mut pg_sys::RelOptInfo, clause: *mut pg_sys::RestrictInfo) -> bool {
-    // SAFETY: a condition of the planner's relation.
+    // SAFETY: the clause is an expression over the relation.
     unsafe {
         if !guc::arrow_fdw_pushdown() || !pg_sys::restriction_is_securely_promotable(clause, rel) {
             return false;
@@ -20,9 +23,12 @@ pub unsafe fn decides(rel: *mut pg_sys::RelOptInfo, clause: *mut pg_sys::Restric
     }
 }
 
-/// The column of which a condition says that it equals a value from elsewhere.
+/// Returns the column that a condition says is equal to a value from elsewhere.
+///
+/// # Safety
+/// The condition is one of the planner's relation.
 pub unsafe fn equals(rel: *mut pg_sys::RelOptInfo, clause: *mut pg_sys::RestrictInfo) -> Option<i16> {
-    // SAFETY: a condition of the planner's relation.
+    // SAFETY: the clause is an expression over the relation.
     unsafe {
         if (*clause).mergeopfamilies.is_null() && (*clause).hashjoinoperator == pg_sys::InvalidOid {
             return None;
@@ -34,9 +40,12 @@ pub unsafe fn equals(rel: *mut pg_sys::RelOptInfo, clause: *mut pg_sys::Restrict
     }
 }
 
-/// The relation's columns in some expressions, as plans have them.
+/// Returns the relation's columns in some expressions, as plans have them.
+///
+/// # Safety
+/// The expressions are over the planner's relation.
 unsafe fn scope(rel: *mut pg_sys::RelOptInfo, exprs: *mut pg_sys::List) -> Scope {
-    // SAFETY: expressions of the planner's; what is pulled are Vars.
+    // SAFETY: pull_var_clause returns a list of Vars.
     unsafe {
         let vars = members::<pg_sys::Var>(pg_sys::pull_var_clause(exprs.cast(), ALL_VARS)).into_iter();
         let own = vars.filter(|&var| (*var).varno as u32 == (*rel).relid && (*var).varattno > 0);
@@ -46,7 +55,7 @@ unsafe fn scope(rel: *mut pg_sys::RelOptInfo, exprs: *mut pg_sys::List) -> Scope
     }
 }
 
-/// For pull_var_clause: into everything.
+/// Flags of pull_var_clause: looks into everything.
 pub const ALL_VARS: i32 = (pg_sys::PVC_RECURSE_AGGREGATES
     | pg_sys::PVC_RECURSE_WINDOWFUNCS
     | pg_sys::PVC_RECURSE_PLACEHOLDERS) as i32;

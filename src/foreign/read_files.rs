@@ -2,7 +2,7 @@
 
 use pgrx::pg_sys;
 
-use super::file_column::Column;
+use super::file_column::TableColumn;
 use super::options::{self, ColumnSource};
 use super::scan::Scan;
 use crate::pg::access::check_read_role;
@@ -12,18 +12,18 @@ use crate::pg::error::Result;
 /// Reads a file, or all files of a directory, into the function's tuplestore.
 ///
 /// # Safety
-/// The call is that of a function that returns SETOF record.
+/// The call is of a function that returns SETOF record.
 pub unsafe fn read_files(path: &str, call: pg_sys::FunctionCallInfo) -> Result<()> {
     check_read_role(pg_sys::InvalidOid)?;
     let option = if std::path::Path::new(path).is_dir() { "dir" } else { "file" };
     let options = options::table_options(&[(option.to_owned(), path.to_owned())])?;
-    // SAFETY: as the caller says; what is declared is the result's descriptor then.
+    // SAFETY: the call's result information is a ReturnSetInfo, whose descriptor is what the call declares.
     unsafe {
         pg_sys::InitMaterializedSRF(call, pg_sys::MAT_SRF_USE_EXPECTED_DESC);
         let result = (*call).resultinfo.cast::<pg_sys::ReturnSetInfo>();
         let descriptor = (*result).setDesc;
         let attributes = catalog::attributes_of(descriptor).into_iter().enumerate();
-        let columns = attributes.map(|(index, of)| Column {
+        let columns = attributes.map(|(index, of)| TableColumn {
             index,
             number: of.number,
             source: ColumnSource::Named(of.name.clone()),

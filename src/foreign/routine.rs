@@ -4,9 +4,9 @@ use pgrx::pg_sys::{self, Datum};
 
 use super::{aggregate_paths, analyze, callbacks, explain, import, parallel, paths, plan};
 
-/// The routine's callbacks, in a node that PostgreSQL keeps.
+/// Returns the callbacks, in a node that PostgreSQL keeps.
 pub fn routine() -> Datum {
-    // SAFETY: a new node of the type that its tag says, in the caller's context.
+    // SAFETY: the node is new, and of the type that its tag says.
     unsafe {
         let routine = pg_sys::palloc0(size_of::<pg_sys::FdwRoutine>()).cast::<pg_sys::FdwRoutine>();
         (*routine).type_ = pg_sys::NodeTag::T_FdwRoutine;

@@ -4,15 +4,15 @@ use pgrx::pg_sys::{self, Oid};
 
 use super::aggregates::Aggregates;
 use super::batch::{Batch, Selection, in_context};
-use super::claims::{Claims, Unit};
-use super::column::Value;
+use super::claims::{Claims, ScanFile};
+use super::column::Converter;
 use super::conditions::{Conditions, Known};
 use super::error::report;
-use super::file_column::Column;
+use super::file_column::TableColumn;
 use super::files::{list, metadata, open, reopen};
 use super::open_file::OpenFile;
 use super::options::{self, TableOptions};
-use super::slot::{Cells, clear, store};
+use super::tuple_slot::{Cells, clear, store};
 use crate::fdw::{FileId, Keys, Rows};
 use crate::pg::error::{Result, internal};
 use crate::pg::expr::Scope;
@@ -20,29 +20,29 @@ use crate::pg::{catalog, check_for_interrupts, guc, pg_type};
 
 pub struct Scan {
     options: TableOptions,
-    pub columns: Vec<Column>,
+    pub columns: Vec<TableColumn>,
     pub conditions: Conditions,
-    /// Whether they also leave out groups.
+    /// Whether the conditions also skip groups.
     pub is_pruning: bool,
-    /// In place of rows.
+    /// Aggregates that are computed in place of rows.
     pub aggregates: Option<Aggregates>,
-    /// Where the conditions' expressions are evaluated; null where they are not.
+    /// The context that the conditions' expressions are evaluated in; null if they are not.
     expressions: *mut pg_sys::ExprContext,
     evaluated: bool,
-    /// Listed when the first row is asked for, or by the leader of a parallel scan.
-    pub units: Option<Vec<Unit>>,
+    /// The files. They are listed when the first row is wanted, or by the leader of a parallel scan.
+    pub units: Option<Vec<ScanFile>>,
     pub claims: Claims,
-    /// A file that the conditions on virtual columns leave out.
+    /// A file that the conditions on virtual columns exclude.
     rejected: Option<usize>,
     open: Option<OpenFile>,
-    /// Where the rows of the batch that is being returned lie.
+    /// The values of the batch that is being returned.
     cells: Vec<Cells>,
     rows: usize,
     next: usize,
     contexts: Contexts,
 }
 
-/// What lives as long as the conditions' values are those, a file is open, a batch is returned.
+/// Memory that lives as long as the conditions' values, as a file is open, as a batch is returned.
 struct Contexts {
     values: pg_sys::MemoryContext,
     file: pg_sys::MemoryContext,
@@ -50,7 +50,7 @@ struct Contexts {
 }
 
 impl Scan {
-    /// `shown`: the attributes that the executor sees; `hidden`: those that are read besides.
+    /// Makes a scan of a table. The executor sees the attributes that are `shown`; the `hidden` ones are read besides.
     pub fn new(table: Oid, shown: &[i16], hidden: &[i16], descriptor: pg_sys::TupleDesc) -> Result<Scan> {
         // SAFETY: the descriptor is that of the scan's relation, which is open.
         let attributes = unsafe { catalog::attributes_of(descriptor) };
@@ -58,7 +58,7 @@ impl Scan {
         let is_read = |number: &i16| shown.contains(number) || hidden.contains(number);
         let referenced = attributes.iter().enumerate().filter(|(_, of)| !of.dropped && is_read(&of.number));
         let columns = referenced.map(|(index, of)| {
-            Ok(Column {
+            Ok(TableColumn {
                 index,
                 number: of.number,
                 name: of.name.clone(),
@@ -73,8 +73,8 @@ impl Scan {
         Ok(Scan::of_columns(options, columns))
     }
 
-    /// Of columns without a table.
-    pub fn of_columns(options: TableOptions, columns: Vec<Column>) -> Scan {
+    /// Makes a scan of columns without a table.
+    pub fn of_columns(options: TableOptions, columns: Vec<TableColumn>) -> Scan {
         Scan {
             options,
             columns,
@@ -98,16 +98,16 @@ impl Scan {
         }
     }
 
-    /// Takes the plan's conditions: those that the scan decides, and those that leave out groups. The columns
-    /// are attributes of `relation` as `number` numbers them.
+    /// Takes the plan's conditions: those that the scan decides, and those that skip groups. The columns are attributes
+    /// of `relation`, by `number`. `running` is false for EXPLAIN without ANALYZE.
     ///
     /// # Safety
-    /// The node is the scan's; `running`: not for EXPLAIN alone.
+    /// The node is the scan's, in `begin`.
     pub unsafe fn take_conditions(
         &mut self,
         node: *mut pg_sys::ForeignScanState,
         relation: u32,
-        number: impl Fn(&Column) -> i16,
+        number: impl Fn(&TableColumn) -> i16,
         running: bool,
     ) -> Result<()> {
         let columns = self
@@ -130,13 +130,12 @@ impl Scan {
         Ok(())
     }
 
-    /// Gives the conditions' expressions their values: all of them, or those that do not depend on what else
-    /// the plan does.
+    /// Evaluates the conditions' expressions: all of them, or those that do not depend on other nodes of the plan.
     fn evaluate(&mut self, all: bool) {
         if self.expressions.is_null() {
             return;
         }
-        // SAFETY: the scan's own contexts; the executor runs the node.
+        // SAFETY: the contexts are the scan's own, and the executor runs the node.
         unsafe {
             pg_sys::MemoryContextReset(self.contexts.values);
             let before = pg_sys::MemoryContextSwitchTo(self.contexts.values);
@@ -145,9 +144,9 @@ impl Scan {
         }
     }
 
-    /// Lists the files and what is in them, unless that is done. Files that virtual columns leave out whatever
-    /// happens are not opened.
-    pub fn list(&mut self) -> Result<&[Unit]> {
+    /// Lists the files and their groups, once. Files that conditions on virtual columns exclude in every case are not
+    /// opened.
+    pub fn list(&mut self) -> Result<&[ScanFile]> {
         if self.units.is_none() {
             self.evaluate(false);
             let mut units = Vec::new();
@@ -160,7 +159,7 @@ impl Scan {
                 }
                 let source = open(&file.path)?;
                 let groups = metadata(&source)?.groups();
-                units.push(Unit { id: source.id().clone(), keys: file.keys, groups, first });
+                units.push(ScanFile { id: source.id().clone(), keys: file.keys, groups, first });
                 first += groups;
             }
             self.claims.prepare(units.len());
@@ -170,7 +169,7 @@ impl Scan {
         Ok(self.units.as_deref().unwrap_or_default())
     }
 
-    /// Whether rows of a file may match, as far as its path tells.
+    /// Returns whether rows of a file may match, by its path.
     fn path_may_match(&mut self, path: &str, keys: &Keys) -> Result<bool> {
         let about = self.conditions.columns();
         let of_key = |at: usize| self.columns[at].key(keys).map(|key| (at, key));
@@ -178,19 +177,19 @@ impl Scan {
         if about.is_empty() || !self.is_pruning {
             return Ok(true);
         }
-        // SAFETY: the scan's own context; there is no batch that needs it.
+        // SAFETY: the context is the scan's own, and no batch needs it.
         unsafe {
             in_context(self.contexts.batch, || {
                 let values =
                     about.iter().map(|&(at, key)| Ok((at, self.columns[at].of_path(path, keys, key)?)));
-                let values: Vec<(usize, Value)> = values.collect::<Result<_>>()?;
+                let values: Vec<(usize, Converter)> = values.collect::<Result<_>>()?;
                 let bounds = |at| values.iter().find(|(of, _)| *of == at).map(|(_, value)| value.bounds());
                 Ok(self.conditions.may_match(&Known { bounds: &bounds, filters: &[] }))
             })
         }
     }
 
-    /// The next batch; false at the end.
+    /// Takes the next batch that has rows; false at the end.
     fn advance(&mut self) -> Result<bool> {
         (self.rows, self.next) = (0, 0);
         self.cells.clear();
@@ -218,7 +217,7 @@ impl Scan {
         }
     }
 
-    /// A group that nobody else reads.
+    /// Returns a group that no other process reads; `None` at the end.
     fn claim(&mut self) -> Result<Option<(usize, usize)>> {
         self.list()?;
         if !self.evaluated {
@@ -227,7 +226,7 @@ impl Scan {
         }
         let units = self.units.as_deref().unwrap_or_default();
         let ordinal = self.claims.next();
-        // The last file that begins at or before it: those without groups begin where the next one does.
+        // The last file that begins at or before the group: files without groups begin where the next one does.
         let Some(unit) = units.partition_point(|unit| unit.first <= ordinal).checked_sub(1) else {
             return Ok(None);
         };
@@ -235,7 +234,7 @@ impl Scan {
         Ok((group < units[unit].groups).then_some((unit, group)))
     }
 
-    /// Opens a group, unless the conditions leave it out.
+    /// Opens a group; returns false if the conditions exclude it.
     fn open_group(&mut self, unit: usize, group: usize) -> Result<bool> {
         if self.rejected == Some(unit) {
             return Ok(false);
@@ -251,33 +250,34 @@ impl Scan {
             self.open = Some(self.open_file(unit, &id, &keys)?);
         }
         let Some(open) = &mut self.open else { return Ok(false) };
-        // SAFETY: the context is the scan's, and goes with the file.
+        // SAFETY: the context is the scan's own.
         let before = unsafe { pg_sys::MemoryContextSwitchTo(self.contexts.file) };
         let filled = open.fill_metadata(&self.columns, group);
-        // SAFETY: back to the caller's context.
+        // SAFETY: the context was the caller's.
         unsafe { pg_sys::MemoryContextSwitchTo(before) };
         filled?;
         let conditions = self.is_pruning.then_some(&self.conditions);
-        // SAFETY: the scan's own context; there is no batch that needs it.
+        // SAFETY: the context is the scan's own, and no batch needs it.
         let found = unsafe { in_context(self.contexts.batch, || open.begin(conditions, group)) };
-        // What leaves a group out was known or read of the file as it still is.
+        // The file must still be the one whose metadata excluded the group.
         open.scanner.check().map_err(report)?;
         found
     }
 
     fn open_file(&mut self, unit: usize, id: &FileId, keys: &Keys) -> Result<OpenFile> {
         let about = if self.is_pruning { self.conditions.columns() } else { Vec::new() };
-        // SAFETY: the context is the scan's, and what the last file left in it is of no more use.
+        // SAFETY: the context is the scan's, and nothing that the last file left in it is used.
         unsafe { in_context(self.contexts.file, || OpenFile::new(unit, id, keys, &self.columns, &about)) }
     }
 
-    /// Takes a batch's rows that match: into the aggregates, or to return them; false: none are to be returned.
+    /// Adds a batch's rows that match to the aggregates, or keeps them to be returned; false if there are none to
+    /// return.
     fn take(&mut self, rows: Rows) -> Result<bool> {
         let Some(open) = &mut self.open else { return Ok(false) };
         let (columns, path, first) = (&self.columns, &open.scanner.meta().id.path, open.first);
         let mut batch = Batch { columns, values: &mut open.values, rows: &rows, path, first };
-        // SAFETY: the context is the scan's, and the last batch's rows have been returned; the conditions'
-        // expressions were evaluated before the group was claimed.
+        // SAFETY: the last batch's rows have been returned; the conditions' expressions were evaluated before the group
+        // was claimed.
         let returned = unsafe {
             in_context(self.contexts.batch, || {
                 let selection = batch.select(&self.conditions)?;
@@ -299,9 +299,9 @@ impl Scan {
     /// Puts the next row into the slot; false at the end, with the slot empty.
     ///
     /// # Safety
-    /// The slot is one of the scan's relation, or of its aggregates.
+    /// The slot is of the scan's relation, or of its aggregates.
     pub unsafe fn next_row(&mut self, slot: *mut pg_sys::TupleTableSlot) -> Result<bool> {
-        // SAFETY: as the caller says; the cells have a value for each row of the batch.
+        // SAFETY: the slot is the scan's; the cells have a value for each row of the batch.
         unsafe {
             clear(slot);
             if self.aggregates.is_some() {
@@ -317,6 +317,9 @@ impl Scan {
     }
 
     /// Reads all rows, and puts the aggregates' states into the slot, once.
+    ///
+    /// # Safety
+    /// The slot is of the aggregates, and clear.
     unsafe fn aggregate(&mut self, slot: *mut pg_sys::TupleTableSlot) -> Result<bool> {
         if self.aggregates.as_ref().is_none_or(|aggregates| aggregates.is_done) {
             return Ok(false);
@@ -324,7 +327,7 @@ impl Scan {
         self.advance()?;
         let Some(aggregates) = &mut self.aggregates else { return Ok(false) };
         aggregates.is_done = true;
-        // SAFETY: the context is the scan's, and no batch is left; a Datum is a word.
+        // SAFETY: no batch is left that needs the context; there is a word and a flag for each state.
         unsafe {
             let states = in_context(self.contexts.batch, || aggregates.states())?;
             let words: Vec<u64> =
@@ -337,11 +340,11 @@ impl Scan {
         Ok(true)
     }
 
-    /// The files that are listed: path, bytes that are read of it, bytes. Where the scan has not run, those that
-    /// the columns take.
+    /// Returns the files: path, bytes that were read, size. If the scan has not run, the bytes read are the size of its
+    /// columns.
     pub fn files_read(&mut self, has_run: bool) -> Result<Vec<(String, u64, u64)>> {
         self.list()?;
-        let describe = |(at, unit): (usize, &Unit)| {
+        let describe = |(at, unit): (usize, &ScanFile)| {
             if has_run {
                 return Ok((unit.id.path.clone(), self.claims.read(at), unit.id.size));
             }
@@ -372,9 +375,9 @@ impl Scan {
     }
 }
 
-/// Under the current one, with which it goes.
+/// Makes a memory context below the current one.
 fn context(name: &'static std::ffi::CStr) -> pg_sys::MemoryContext {
-    // SAFETY: a child of the current context; the name is static.
+    // SAFETY: the parent is the current context, and the name is static.
     unsafe {
         pg_sys::AllocSetContextCreateExtended(
             pg_sys::CurrentMemoryContext,

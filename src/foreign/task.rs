@@ -1,20 +1,20 @@
-//! What a plan tells its scan, in the plan's private list.
+//! The task of a scan, in its plan's private list.
 
 use pgrx::pg_sys::{self, Oid};
 
 use crate::pg::list::{integers, members};
 
-/// What a scan is to do.
+/// What a scan returns.
 pub enum Task {
-    /// Rows with the attributes that are shown; hidden ones serve the scan's own conditions alone.
+    /// Rows with the attributes that are shown. Hidden ones are read for the scan's own conditions only.
     Rows { shown: Vec<i16>, hidden: Vec<i16> },
-    /// One row of aggregates' states. Without a relation of its own, the scan is told which table, and on whose
-    /// privileges; an invalid OID stands for the current user.
+    /// One row of aggregates' states. Such a scan has no relation of its own; it reads `table` with the privileges of
+    /// `role`. An invalid OID stands for the current user.
     Aggregates { table: Oid, role: Oid },
 }
 
 impl Task {
-    /// As a list of lists, which plans are copied and sent to workers with.
+    /// Returns the task as a list of lists, which PostgreSQL copies and sends to workers with the plan.
     pub fn to_list(&self) -> *mut pg_sys::List {
         let null = std::ptr::null_mut;
         // SAFETY: new lists in the current context.
@@ -34,10 +34,12 @@ impl Task {
         }
     }
 
+    /// Reads what `to_list` made.
+    ///
     /// # Safety
-    /// The list is one that `to_list` made.
+    /// The list is a plan's private list.
     pub unsafe fn from_list(list: *const pg_sys::List) -> Option<Task> {
-        // SAFETY: as the caller says.
+        // SAFETY: the list is one that `to_list` made.
         unsafe {
             match members::<pg_sys::List>(list)[..] {
                 [shown, hidden] => {

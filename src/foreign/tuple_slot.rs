@@ -1,21 +1,21 @@
-//! Rows into the executor's slots, without a call of the server's for each.
+//! Puts rows into the executor's slots, without a call of the server's for each.
 
 use pgrx::pg_sys::{self, Datum};
 
-/// Where the values of one column lie, row by row.
+/// The values of one column, row by row.
 pub struct Cells {
-    /// From 0, in the slot.
+    /// The attribute of the slot, from 0.
     pub index: usize,
     pub words: *const u64,
     pub nulls: *const bool,
 }
 
-/// As ExecClearTuple.
+/// Empties a slot, as ExecClearTuple does.
 ///
 /// # Safety
-/// A slot of the executor's.
+/// The slot is valid.
 pub unsafe fn clear(slot: *mut pg_sys::TupleTableSlot) {
-    // SAFETY: a slot of the executor's.
+    // SAFETY: the caller passes a valid slot.
     unsafe {
         if (*slot).tts_flags & pg_sys::TTS_FLAG_SHOULDFREE as u16 != 0 {
             pg_sys::ExecClearTuple(slot);
@@ -25,12 +25,12 @@ pub unsafe fn clear(slot: *mut pg_sys::TupleTableSlot) {
     }
 }
 
-/// As ExecStoreVirtualTuple, after the values of the columns that are referred to; the others are NULL.
+/// Stores a row as ExecStoreVirtualTuple does. Attributes without a cell are NULL.
 ///
 /// # Safety
-/// The slot is clear and has an element for each attribute, each cell one for the row.
+/// The slot is clear, each cell is of one of its attributes, and has a value for the row.
 pub unsafe fn store(slot: *mut pg_sys::TupleTableSlot, cells: &[Cells], row: usize) {
-    // SAFETY: the slot has an element for each attribute, and each cell one for each row of the batch.
+    // SAFETY: the slot has an element for each attribute, and each cell one for the row.
     unsafe {
         let natts = (*(*slot).tts_tupleDescriptor).natts as usize;
         let (values, nulls) = ((*slot).tts_values, (*slot).tts_isnull);
