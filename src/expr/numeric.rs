@@ -56,6 +56,17 @@ impl Numeric {
         })
     }
 
+    /// Compares the value with that of a varlena's payload. PostgreSQL stores no zeros at either end of the digits.
+    pub fn order(&self, payload: &[u8]) -> Ordering {
+        match (self, HeapNumeric::read(payload)) {
+            (Numeric::Finite(finite), Ok(format::Numeric::Finite(num))) => {
+                let (negative, weight, _) = num.header();
+                order(negative, weight, num.digits(), finite).reverse()
+            }
+            _ => self.cmp(&Numeric::read(payload).unwrap_or(Numeric::NaN)),
+        }
+    }
+
     /// Returns `value * 10^-scale`.
     pub fn scaled(value: i256, scale: i32, dscale: u16) -> Numeric {
         Numeric::Finite(Finite::scaled(value, scale, dscale))
@@ -169,18 +180,24 @@ fn power(exponent: i32) -> Option<i128> {
     10_i128.checked_pow(exponent.unsigned_abs())
 }
 
+/// Compares finite values: the first one by its sign, the first digit's weight, and its digits.
+fn order(negative: bool, weight: i32, digits: impl Iterator<Item = u16> + Clone, other: &Finite) -> Ordering {
+    let sign = |is_zero: bool, negative: bool| match (is_zero, negative) {
+        (true, _) => 0,
+        (false, true) => -1,
+        (false, false) => 1,
+    };
+    let signs =
+        sign(digits.clone().next().is_none(), negative).cmp(&sign(other.digits.is_empty(), other.negative));
+    signs.then_with(|| {
+        let magnitudes = weight.cmp(&other.weight).then_with(|| digits.cmp(other.digits.iter().copied()));
+        if negative { magnitudes.reverse() } else { magnitudes }
+    })
+}
+
 impl Ord for Finite {
     fn cmp(&self, other: &Finite) -> Ordering {
-        let sign = |of: &Finite| match (of.digits.is_empty(), of.negative) {
-            (true, _) => 0,
-            (false, true) => -1,
-            (false, false) => 1,
-        };
-        let magnitudes = || self.weight.cmp(&other.weight).then_with(|| self.digits.cmp(&other.digits));
-        sign(self).cmp(&sign(other)).then_with(|| match self.negative {
-            false => magnitudes(),
-            true => magnitudes().reverse(),
-        })
+        order(self.negative, self.weight, self.digits.iter().copied(), other)
     }
 }
 
@@ -308,6 +325,9 @@ mod tests {
         ];
         let numbers: Vec<Numeric> = ordered.iter().map(|text| Numeric::parse(text).unwrap()).collect();
         assert!(numbers.is_sorted_by(|a, b| a < b));
+        for (one, other) in numbers.iter().flat_map(|one| numbers.iter().map(move |other| (one, other))) {
+            assert_eq!(one.order(&other.image()[4..]), one.cmp(other), "{one:?} {other:?}");
+        }
         assert_eq!(Numeric::parse("1.50"), Numeric::parse("1.5"));
         assert_eq!(Numeric::parse("-0.0"), Numeric::parse("0"));
     }

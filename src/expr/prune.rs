@@ -6,7 +6,6 @@ use std::cmp::Ordering;
 use super::condition::{ColumnRef, Condition};
 use super::context::Context;
 use super::evidence::{Bounds, Evidence};
-use super::numeric::Numeric;
 use super::operator::{Pattern, Test};
 use super::prefix::Prefix;
 use super::range::float_key;
@@ -100,7 +99,7 @@ unsafe fn order(bound: u64, of: Type, value: &Scalar) -> Ordering {
         match value {
             Scalar::Integer(value) => (bound as i64).cmp(value),
             Scalar::Float(value) => float_of(bound, of).cmp(value),
-            Scalar::Numeric(value) => Numeric::read(varlena(bound)).unwrap_or(Numeric::NaN).cmp(value),
+            Scalar::Numeric(value) => value.order(varlena(bound)).reverse(),
             Scalar::Bytes(value) => bytes_of(bound, of).cmp(value),
         }
     }

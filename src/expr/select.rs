@@ -3,13 +3,14 @@
 //! A condition clears the rows of a selection for which its value is not the wanted one, true or false. It clears the
 //! rows for which it is NULL in both cases, so that AND, OR and NOT need no third value.
 
+use std::cmp::Ordering;
+
 use super::condition::{ColumnRef, Condition};
 use super::context::Context;
 use super::decimals::Decimals;
-use super::numeric::Numeric;
 use super::operator::{Pattern, Test};
 use super::prefix::Prefix;
-use super::range::{Narrow, Place, Range};
+use super::range::{Place, Range};
 use super::value::{Constant, Scalar, Type};
 use super::vector::{Batch, Vector, bytes_of, float_of, varlena};
 
@@ -122,7 +123,7 @@ unsafe fn compare(of: Type, test: Test, value: &Scalar, vector: &Vector, rows: &
         }
         (Vector::Words(words, nulls), Scalar::Float(value)) => {
             let range = Range::new(test, Place::At((*value).into(), true)).narrow();
-            floats(of, words, nulls, rows, range);
+            keep_cheap(&float_keys(words, of), nulls, rows, |key| range.contains(key));
         }
         (Vector::Words(words, nulls), Scalar::Bytes(value)) => {
             // SAFETY: the words are Datums of the type.
@@ -134,26 +135,18 @@ unsafe fn compare(of: Type, test: Test, value: &Scalar, vector: &Vector, rows: &
         }
         (Vector::Words(words, nulls), Scalar::Numeric(value)) => {
             // SAFETY: the words are numerics.
-            keep(words, nulls, rows, |word| test.holds(unsafe { numeric_of(word) }.cmp(value)));
+            keep(words, nulls, rows, |word| test.holds(value.order(unsafe { varlena(word) }).reverse()));
         }
         (Vector::Decimals(_), _) => unreachable!("numerics are compared with numerics"),
     }
 }
 
-fn floats(of: Type, words: &[u64], nulls: &[bool], rows: &mut [bool], range: Narrow) {
+/// Returns the floats that words hold, as their `float_key`s: it costs less to make all of them first.
+fn float_keys(words: &[u64], of: Type) -> Vec<u64> {
     match of {
-        Type::Float4 => {
-            keep_cheap(words, nulls, rows, |word| range.contains(float_of(word as u64, Type::Float4)))
-        }
-        _ => keep_cheap(words, nulls, rows, |word| range.contains(float_of(word as u64, Type::Float8))),
+        Type::Float4 => words.iter().map(|&word| float_of(word, Type::Float4) as u64).collect(),
+        _ => words.iter().map(|&word| float_of(word, Type::Float8) as u64).collect(),
     }
-}
-
-/// # Safety
-/// The word is a Datum of numeric as `varlena` reads it.
-unsafe fn numeric_of(word: u64) -> Numeric {
-    // SAFETY: the caller passes a numeric.
-    Numeric::read(unsafe { varlena(word) }).unwrap_or(Numeric::NaN)
 }
 
 /// Clears the rows for which `test ANY (values)` is not `wanted`.
@@ -207,7 +200,7 @@ unsafe fn members(of: Type, wanted: bool, values: &[Scalar], vector: &Vector, ro
             let is_float = matches!(of, Type::Float4 | Type::Float8);
             let passes = |value: i64| values.binary_search(&value).is_ok() == wanted;
             match is_float {
-                true => keep_cheap(words, nulls, rows, |word| passes(float_of(word as u64, of))),
+                true => keep_cheap(&float_keys(words, of), nulls, rows, passes),
                 false => keep_cheap(words, nulls, rows, passes),
             }
         }
@@ -218,7 +211,12 @@ unsafe fn members(of: Type, wanted: bool, values: &[Scalar], vector: &Vector, ro
         }),
         (Vector::Words(words, nulls), Scalar::Numeric(_)) => keep_if(wanted, words, nulls, rows, |word| {
             // SAFETY: the words are numerics.
-            values.binary_search(&Scalar::Numeric(unsafe { numeric_of(word) })).is_ok()
+            let number = unsafe { varlena(word) };
+            let order = |value: &Scalar| match value {
+                Scalar::Numeric(value) => value.order(number),
+                _ => Ordering::Less,
+            };
+            values.binary_search_by(order).is_ok()
         }),
     }
 }

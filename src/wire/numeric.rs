@@ -168,7 +168,7 @@ impl<const WIRE: bool> Num<'_, WIRE> {
     }
 
     /// Returns the digits that are stored.
-    pub fn digits(&self) -> impl Iterator<Item = u16> {
+    pub fn digits(&self) -> impl Iterator<Item = u16> + Clone {
         self.digits.iter().map(|&pair| Self::order(pair))
     }
 
