@@ -18,16 +18,16 @@
 
 constexpr u32 MORE = 15, LAST_LITERALS = 5, LAST_COPY = 12;
 // A sequence takes more than it stands for when it has 270 literals or more: a byte for each 255 of them.
-static_assert(SLOT >= SEGMENT + SEGMENT / 255 + 3, "room for a segment's sequences");
+static_assert(SEGMENT_ROOM >= SEGMENT + SEGMENT / 255 + 3, "room for a segment's sequences");
 
 // A segment that is put: its bytes, 0 without a copy, and the literals before its first and behind its last.
 struct Edges {
     u32 bytes, lead, tail;
-    // Where in the page the run begins that its first literals are of.
+    // The start in the page of the run that its first literals belong to.
     u32 run_at;
 };
 
-// Of a page with `left` bytes from the segment's start on.
+// A segment of a page with `left` bytes from the segment's start on.
 DEVICE Segment lz4_segment(const u8 *from, u32 bytes, u32 left, u8 *to) {
     if (left < LAST_COPY) return Segment{from, bytes, 0, 0, to};
     const u32 stop = least(stop_of(bytes), left - LAST_COPY + 1);

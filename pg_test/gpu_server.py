@@ -1,24 +1,30 @@
-"""What the tests of the GPU service share: servers with fake devices, and looking at the service.
+"""Helpers of the GPU service's tests: servers with fake devices, and looks at the service.
 
 Fake devices decode on the CPU what a GPU would, through the same slots and the same engine process."""
 
 import json
 import os
 import re
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
 from . import oracle
+from .lab import places
 from .lab.server import Server
-from .support import eventually, export
+from .support import Background, eventually, export
 
-# On a machine that has a GPU the tests of the device check run on it; PG_STRATA_FAKE_DEVICES rehearses that.
+# On a machine with a GPU the device check runs the tests on it; PG_STRATA_FAKE_DEVICES rehearses that.
 REAL = "PG_STRATA_TEST_GPU" in os.environ
 SETTINGS = {"shared_buffers": "128MB", "max_connections": "50", "max_prepared_transactions": "2",
             "pg_strata.gpu_fake_devices": os.environ.get("PG_STRATA_FAKE_DEVICES", "0" if REAL else "2"), "pg_strata.nvrtc_library": os.environ.get("PG_STRATA_NVRTC", ""),
             "pg_strata.gpu_min_table_size": "0",
             "pg_strata.gpu_pool_size": "32MB", "pg_strata.gpu_slot_size": "512kB"}
+
+
+# The number of rows of `big`.
+ROWS = 900_000
 
 
 class GpuServer(Server):
@@ -31,20 +37,23 @@ class GpuServer(Server):
         super().__init__(postgres, name, **settings)
 
     def initdb(self):
+        library = Path(self.postgres.ask("--pkglibdir")) / "pg_strata.so"
+        if b"pg_strata.gpu_fake_devices" not in library.read_bytes():
+            raise RuntimeError(f"{library} has no fake devices: python3 -m pg_test.lab install {self.postgres.major} builds it for tests")
         super().initdb()
         with open(self.data / "postgresql.conf", "a") as file:
             file.writelines(f"{name} = '{value}'\n" for name, value in self.service.items())
 
 
-def beacon(server):
-    """What the service says of itself in the data directory."""
+def service_info(server):
+    """The contents of the service file in the data directory."""
     return json.loads((server.data / "pg_dynshmem" / "pg_strata.gpu").read_text())
 
 
 def ready(server):
-    """The service has an engine that works."""
+    """Whether the service has an engine that works."""
     try:
-        return beacon(server)["state"] == "ready" and runs(beacon(server)["engine"])
+        return service_info(server)["state"] == "ready" and runs(service_info(server)["engine"])
     except (FileNotFoundError, ValueError):
         return False
 
@@ -55,7 +64,7 @@ def status(connection):
 
 
 def free_slots(connection):
-    """Slots, and how many of them nobody has."""
+    """The number of slots, and of free ones."""
     return tuple(map(int, re.search(r"(\d+) slots, (\d+) free", status(connection)).groups()))
 
 
@@ -65,7 +74,7 @@ def all_free(connection):
 
 
 def runs(pid):
-    """Whether a process is there and not just waiting to be reaped."""
+    """Whether a process is alive and not just waiting to be reaped."""
     try:
         with open(f"/proc/{pid}/stat") as stat:
             return stat.read().rpartition(")")[2].split()[0] != "Z"
@@ -78,15 +87,42 @@ def set_devices(server, connection, count, **more):
     if REAL:
         pytest.skip("devices are as many as there are")
     connection.execute("SELECT * FROM gpu_devices()")
-    before = beacon(server)["engine"]
+    before = service_info(server)["engine"]
     changes = {"gpu_fake_devices": count, **more}
     shown = {name: connection.execute(f"SHOW pg_strata.{name}").fetchone()[0] for name in changes}
     for name, value in changes.items():
         connection.execute(f"ALTER SYSTEM SET pg_strata.{name} = '{value}'")
     connection.execute("SELECT pg_reload_conf()")
     if shown != {name: str(value) for name, value in changes.items()}:
-        eventually(lambda: ready(server) and beacon(server)["engine"] != before)
+        eventually(lambda: ready(server) and service_info(server)["engine"] != before)
     assert connection.execute("SELECT count(*) FROM gpu_devices()").fetchone()[0] == count
+
+
+def make_big(connection, rows=ROWS):
+    """A table whose export takes long enough to be interrupted."""
+    connection.execute("CREATE EXTENSION IF NOT EXISTS pg_strata")
+    connection.execute(f"""CREATE TABLE big AS SELECT i AS id, md5(i::text) || md5((-i)::text) AS a, i / 7.0 AS n,
+        md5((i * 3)::text) AS b, now() + i * interval '1s' AS at FROM generate_series(1, {rows}) i""")
+
+
+def cpu_values(server):
+    """`big` as the CPU exports it, which other tests hold against SELECT."""
+    directory = places.fresh(places.home() / "out" / f"{server.place.name}-truth", 0o755)
+    with server.connect() as connection:
+        rows = connection.execute("SELECT count(*) FROM big").fetchone()[0]
+        assert export(connection, "big", directory / "t.parquet", device="cpu", workers=2).rows == rows
+    return oracle.read_pyarrow(directory / "t.parquet")
+
+
+def running(server, path, **options):
+    """An export of `big` in a thread, on a connection of its own."""
+    connection = server.connect()
+    heard = notices(connection)
+    connection.execute("LOAD 'pg_strata'")
+    options = {"device": "gpu", "row_group_rows": 50_000, **options}
+    call = Background(lambda: export(connection, "big", path, **options))
+    call.pid, call.connection, call.heard = connection.info.backend_pid, connection, heard
+    return call
 
 
 def layout(path):
@@ -121,13 +157,13 @@ def notices(connection):
 
 
 def wait_until_writing(out, call):
-    """Until an export has written its first row group."""
+    """Waits until an export has written its first row group."""
     eventually(lambda: any(file.stat().st_size for file in out.rglob("*") if file.is_file()) or call.ended)
     assert not call.ended, f"the export was over before it could be interrupted: {call.error}"
 
 
 def kill_engine(server):
-    """Returns its process, which the beacon names until the service has noticed."""
-    engine = beacon(server)["engine"]
+    """Kills the engine and returns its process, which the service file names until the service has noticed."""
+    engine = service_info(server)["engine"]
     os.kill(engine, 9)
     return engine

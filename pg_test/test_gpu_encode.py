@@ -8,10 +8,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from . import every_type, oracle
-from .gpu_server import GpuServer, all_free, beacon, export_both, kill_engine, notices, ready, same_files, set_devices, wait_until_writing
-from .support import SCANS, Background, create_extension, entries, eventually, export
+from .gpu_server import GpuServer, all_free, service_info, cpu_values, export_both, kill_engine, notices, ready, running, same_files, set_devices, wait_until_writing
+from .support import SCANS, create_extension, entries, eventually, export
 from .test_gpu import fit
 
+SMALL_GROUPS = {"compression": "snappy", "row_group_rows": 30000}
 CODECS = ("none", "snappy", "lz4_raw", "zstd")
 LINES = """SELECT (i / 4)::int8 AS key, i % 4 + 1 AS line, (i::int8 * 7919 % 30000)::numeric AS customer, (i::int8 * 104729 % 200000)::int AS part,
     '1992-01-01'::date + i / 300 AS day, (ARRAY['1-URGENT','2-HIGH','3-MEDIUM','4-NOT SPECIFIED','5-LOW'])[1 + i * 31 % 5] AS priority,
@@ -28,14 +29,14 @@ def server(installation):
 
 
 def encoded(connection):
-    """Row groups that the last export had encoded on the GPU, those that it did again, and why."""
+    """The row groups that the last export had encoded on the GPU, those that it did again on the CPU, and why."""
     message = connection.execute("SELECT message FROM gpu_status() WHERE message LIKE '%row groups encoded%' ORDER BY time DESC LIMIT 1").fetchone()[0]
     groups, again, why = re.search(r"(\d+) row groups encoded on the GPU, (\d+) more on the CPU after a try(?:: (.*))?$", message).groups()
     return int(groups), int(again), why
 
 
 def export_encoded(connection, table, out, **options):
-    """On both, all of the row groups on the GPU, and with the CPU's statistics."""
+    """Exports on both. The GPU encodes all row groups, with the CPU's statistics."""
     cpu = export(connection, table, out / "cpu.parquet", device="cpu", overwrite=True, **options)
     result = export(connection, table, out / "gpu.parquet", device="gpu", overwrite=True, **options)
     assert (result.device, result.rows, result.row_groups) == ("gpu", cpu.rows, cpu.row_groups)
@@ -48,7 +49,7 @@ def export_encoded(connection, table, out, **options):
 
 
 def statistics(path):
-    """Of each column chunk, whatever order the row groups were written in."""
+    """The statistics of each column chunk, in any order of row groups."""
     found = []
     for file in oracle.data_files(path):
         metadata = pq.read_metadata(file)
@@ -141,7 +142,7 @@ def test_partitions(db, out, scan):
 
 @pytest.mark.parametrize("scan", SCANS)
 def test_groups_that_are_read_again(db, out, scan):
-    """What only the server can read makes row groups of the CPU's, beside those of the GPU in one file."""
+    """Values that only the server can read make row groups on the CPU, beside those of the GPU in one file."""
     db.execute("""CREATE TABLE t AS SELECT i, CASE WHEN i BETWEEN 40000 AND 41000 THEN repeat('compressed', 400 + i % 100) ELSE 'plain' || i END AS c
         FROM generate_series(1, 90000) i""")
     result = export_both(db, "t", out, scan=scan, workers=0, compression="snappy", row_group_rows=8000)
@@ -187,7 +188,7 @@ def test_little_memory(server, db, out):
 
 
 def test_nested_and_other_formats(db, out):
-    """What is not encoded there is decoded there all the same."""
+    """Columns that are not encoded on the GPU are still decoded there."""
     db.execute("CREATE TABLE t AS SELECT i, ARRAY[i, i + 1] AS a FROM generate_series(1, 5000) i")
     result = export_both(db, "t", out, scan="copy_binary", compression="snappy")
     assert (result.device, encoded(db)) == ("gpu", (0, 0, None))
@@ -204,21 +205,8 @@ def big(server):
 
 
 @pytest.fixture(scope="module")
-def truth(server, big, tmp_path_factory):
-    from .lab import places
-    directory = places.fresh(places.home() / "out" / "encode-truth", 0o755)
-    with server.connect() as connection:
-        export(connection, "big", directory / "t.parquet", device="cpu", workers=2)
-    return oracle.read_pyarrow(directory / "t.parquet")
-
-
-def running(server, path, **options):
-    connection = server.connect()
-    heard = notices(connection)
-    connection.execute("LOAD 'pg_strata'")
-    call = Background(lambda: export(connection, "big", path, device="gpu", compression="snappy", row_group_rows=30000, **options))
-    call.pid, call.heard = connection.info.backend_pid, heard
-    return call
+def truth(server, big):
+    return cpu_values(server)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -227,22 +215,22 @@ def test_killed_engine(server, db, truth, out, scan, workers):
     """Row groups that the engine had are read again; those that had come back stay."""
     db.execute("SELECT * FROM gpu_devices()")
     eventually(lambda: ready(server))
-    engine = beacon(server)["engine"]
-    call = running(server, out / "t.parquet", scan=scan, workers=workers)
+    engine = service_info(server)["engine"]
+    call = running(server, out / "t.parquet", scan=scan, workers=workers, **SMALL_GROUPS)
     wait_until_writing(out, call)
     kill_engine(server)
     result = call.result()
     assert (result.rows, result.device) == (600000, "gpu+cpu")
     assert [severity for severity, *_ in call.heard] == ["WARNING"], call.heard
     assert oracle.read_pyarrow(out / "t.parquet").equals(truth)
-    eventually(lambda: ready(server) and beacon(server)["engine"] != engine)
+    eventually(lambda: ready(server) and service_info(server)["engine"] != engine)
 
 
 @pytest.mark.parametrize("scan", SCANS)
 def test_faults(server, db, truth, out, scan):
     set_devices(server, db, 2, gpu_fault_after=30)
     try:
-        result = export(db, "big", out / "t.parquet", scan=scan, workers=2, device="gpu", compression="snappy", row_group_rows=30000)
+        result = export(db, "big", out / "t.parquet", scan=scan, workers=2, device="gpu", **SMALL_GROUPS)
         # All of it here where the engine faults before it has given anything back.
         assert result.device in ("gpu+cpu", "cpu")
         assert oracle.read_pyarrow(out / "t.parquet").equals(truth)
@@ -251,7 +239,7 @@ def test_faults(server, db, truth, out, scan):
         db.execute("SELECT pg_reload_conf()")
     # As the next export would: it starts the service where there is none.
     db.execute("SELECT * FROM gpu_devices()")
-    eventually(lambda: ready(server), 30, lambda: f"{beacon(server)}\n{server.log()[-6000:]}")
+    eventually(lambda: ready(server), 30, lambda: f"{service_info(server)}\n{server.log()[-6000:]}")
 
 
 @pytest.mark.parametrize("scan", SCANS)
@@ -259,7 +247,7 @@ def test_cancelled(server, db, big, out, scan):
     """No slot and no file is left behind."""
     db.execute("SELECT * FROM gpu_devices()")
     eventually(lambda: ready(server))
-    call = running(server, out / "t.parquet", scan=scan, workers=2)
+    call = running(server, out / "t.parquet", scan=scan, workers=2, **SMALL_GROUPS)
     wait_until_writing(out, call)
     db.execute("SELECT pg_cancel_backend(%s)", (call.pid,))
     call.join(20)
@@ -270,7 +258,7 @@ def test_cancelled(server, db, big, out, scan):
 
 def test_exports_at_once(server, db, truth, again, out):
     """More processes than slots: some row groups wait, some are the CPU's."""
-    calls = [running(server, out / f"{number}.parquet", scan=SCANS[number % 2], workers=2) for number in range(4)]
+    calls = [running(server, out / f"{number}.parquet", scan=SCANS[number % 2], workers=2, **SMALL_GROUPS) for number in range(4)]
     assert {call.result(120).rows for call in calls} == {600000}
     for number in range(4):
         assert oracle.read_pyarrow(out / f"{number}.parquet").equals(truth)

@@ -11,20 +11,13 @@ import psycopg
 import pytest
 
 from . import oracle
-from .lab import places
-from .gpu_server import REAL, GpuServer, all_free, beacon, export_both, free_slots, kill_engine, notices, ready, runs, set_devices, status, wait_until_writing
+from .gpu_server import (REAL, ROWS, GpuServer, all_free, service_info, cpu_values, export_both, free_slots, kill_engine, make_big, notices, ready, running, runs,
+                         set_devices, status, wait_until_writing)
 from .support import SCANS, Background, entries, eventually, export, raises
 from .test_interrupts import PROMPT, workers_of
 from .test_stale import Contained
 
-ROWS = 900_000
 fakes_only = pytest.mark.skipif(REAL, reason="of fake devices")
-
-
-def make_table(connection, rows=ROWS):
-    connection.execute("CREATE EXTENSION IF NOT EXISTS pg_strata")
-    connection.execute(f"""CREATE TABLE big AS SELECT i AS id, md5(i::text) || md5((-i)::text) AS a, i / 7.0 AS n,
-        md5((i * 3)::text) AS b, now() + i * interval '1s' AS at FROM generate_series(1, {rows}) i""")
 
 
 @pytest.fixture
@@ -47,18 +40,14 @@ def new_server(installation):
 def server(installation):
     with GpuServer(installation, "gpu-faults") as server:
         with server.connect() as connection:
-            make_table(connection)
+            make_big(connection)
             connection.execute("VACUUM ANALYZE big")
         yield server
 
 
 @pytest.fixture(scope="module")
 def truth(server):
-    """The table as the CPU exports it, which other tests hold against SELECT."""
-    directory = places.fresh(places.home() / "out" / "truth", 0o755)
-    with server.connect() as connection:
-        assert export(connection, "big", directory / "t.parquet", device="cpu", workers=2).rows == ROWS
-    return oracle.read_pyarrow(directory / "t.parquet")
+    return cpu_values(server)
 
 
 @pytest.fixture
@@ -70,32 +59,22 @@ def db(server):
         connection.execute("ROLLBACK")
 
 
-def running(server, path, scan, workers, **options):
-    """An export in a thread, on a connection of its own."""
-    connection = server.connect()
-    heard = notices(connection)
-    connection.execute("LOAD 'pg_strata'")
-    call = Background(lambda: export(connection, "big", path, scan=scan, workers=workers, device="gpu", row_group_rows=50_000, **options))
-    call.pid, call.connection, call.heard = connection.info.backend_pid, connection, heard
-    return call
-
-
 @pytest.mark.parametrize("scan", SCANS)
 @pytest.mark.parametrize("workers", [0, 2])
 def test_killed_engine(server, db, truth, out, scan, workers):
     """The export goes on and says so; the next one has a GPU again."""
     db.execute("SELECT * FROM gpu_devices()")
     eventually(lambda: ready(server))
-    service, engine = beacon(server)["pid"], beacon(server)["engine"]
-    call = running(server, out / "t.parquet", scan, workers)
+    service, engine = service_info(server)["pid"], service_info(server)["engine"]
+    call = running(server, out / "t.parquet", scan=scan, workers=workers)
     wait_until_writing(out, call)
     kill_engine(server)
     result = call.result()
     assert (result.rows, result.device) == (ROWS, "gpu+cpu")
     assert [(severity, "GPU service failed" in message) for severity, message, _ in call.heard] == [("WARNING", True)], call.heard
     assert oracle.read_pyarrow(out / "t.parquet").equals(truth)
-    eventually(lambda: ready(server) and beacon(server)["engine"] != engine)
-    assert beacon(server)["pid"] == service, "the service itself did not end"
+    eventually(lambda: ready(server) and service_info(server)["engine"] != engine)
+    assert service_info(server)["pid"] == service, "the service itself did not end"
     again = export(db, "big", out / "again.parquet", scan=scan, workers=workers, device="gpu", row_group_rows=50_000)
     assert again.device == "gpu"
     assert oracle.read_pyarrow(out / "again.parquet").equals(truth)
@@ -104,7 +83,7 @@ def test_killed_engine(server, db, truth, out, scan, workers):
 
 @pytest.mark.parametrize("scan", SCANS)
 def test_faults(server, db, truth, out, scan):
-    """A device that faults takes its engine along; the values are right all the same."""
+    """A device that faults ends its engine; the values are right all the same."""
     set_devices(server, db, 2, gpu_fault_after=20)
     try:
         heard = notices(db)
@@ -123,15 +102,15 @@ def test_engines_that_keep_dying(new_server, out):
     """After some tries the service gives up and says why; a reload has it try again."""
     server = new_server()
     with server.connect() as connection:
-        make_table(connection, 1000)
+        make_big(connection, 1000)
         for _ in range(6):
             connection.execute("SELECT * FROM gpu_devices()")
-            eventually(lambda: ready(server) or beacon(server)["state"] == "failed", 20)
-            if beacon(server)["state"] == "failed":
+            eventually(lambda: ready(server) or service_info(server)["state"] == "failed", 20)
+            if service_info(server)["state"] == "failed":
                 break
             killed = kill_engine(server)
-            eventually(lambda: beacon(server)["engine"] != killed)
-        eventually(lambda: beacon(server)["state"] == "failed", 20)
+            eventually(lambda: service_info(server)["engine"] != killed)
+        eventually(lambda: service_info(server)["state"] == "failed", 20)
         with raises("55000") as caught:
             export(connection, "big", out / "t.parquet", device="gpu")
         assert "died 5 times" in caught.value.diag.message_detail
@@ -147,7 +126,7 @@ def test_engines_that_keep_dying(new_server, out):
 @pytest.mark.parametrize("way", ["pg_cancel_backend", "pg_terminate_backend"])
 def test_interrupted_exports_leave_no_slot(server, db, out, scan, workers, way):
     db.execute("SELECT * FROM gpu_devices()")
-    call = running(server, out / "t.parquet", scan, workers)
+    call = running(server, out / "t.parquet", scan=scan, workers=workers)
     wait_until_writing(out, call)
     asked = time.monotonic()
     db.execute(f"SELECT {way}(%s)", (call.pid,))
@@ -163,16 +142,16 @@ def test_interrupted_exports_leave_no_slot(server, db, out, scan, workers, way):
 def test_service_that_is_terminated(server, db, truth, out):
     """pg_terminate_backend ends the service and its engine; exports under way finish, the next starts it anew."""
     db.execute("SELECT * FROM gpu_devices()")
-    before = beacon(server)
-    call = running(server, out / "t.parquet", "heap", 2)
+    before = service_info(server)
+    call = running(server, out / "t.parquet", scan="heap", workers=2)
     wait_until_writing(out, call)
     os.kill(before["pid"], signal.SIGTERM)
     assert call.result().rows == ROWS
     eventually(lambda: not runs(before["pid"]) and not runs(before["engine"]))
-    assert beacon(server)["state"] == "stopped"
+    assert service_info(server)["state"] == "stopped"
     assert oracle.read_pyarrow(out / "t.parquet").equals(truth)
     assert export(db, "big", out / "again.parquet", device="gpu").device == "gpu"
-    assert beacon(server)["pid"] != before["pid"]
+    assert service_info(server)["pid"] != before["pid"]
 
 
 @pytest.mark.parametrize("preload", [False, True])
@@ -184,7 +163,7 @@ def test_stopped_servers_leave_nothing(new_server, preload, how):
         connection.execute("CREATE EXTENSION pg_strata")
         connection.execute("SELECT * FROM gpu_devices()")
     eventually(lambda: ready(server))
-    found = beacon(server)
+    found = service_info(server)
     assert runs(found["pid"]) and runs(found["engine"])
     server.process.send_signal(how)
     server.process.wait(20)
@@ -195,10 +174,10 @@ def test_killed_service(new_server, out):
     """kill -9 of the service is kill -9 of a server process: PostgreSQL restarts, and the engine is gone."""
     server = new_server()
     with server.connect() as connection:
-        make_table(connection, 1000)
+        make_big(connection, 1000)
         connection.execute("SELECT * FROM gpu_devices()")
     eventually(lambda: ready(server))
-    found = beacon(server)
+    found = service_info(server)
     os.kill(found["pid"], signal.SIGKILL)
     eventually(lambda: not runs(found["engine"]))
     eventually(lambda: "reinitializing" in server.log(), 30)
@@ -213,25 +192,25 @@ def test_preloaded(new_server, out):
     server = new_server(shared_preload_libraries="pg_strata")
     eventually(lambda: ready(server))
     with server.connect() as connection:
-        make_table(connection, 1000)
+        make_big(connection, 1000)
         assert export(connection, "big", out / "t.parquet").device == "gpu"
-        assert connection.execute("SELECT backend_type FROM pg_stat_activity WHERE pid = %s", (beacon(server)["pid"],)).fetchall() == []
-        title = subprocess.run(["ps", "-o", "args=", "-p", str(beacon(server)["pid"])], capture_output=True, text=True).stdout
+        assert connection.execute("SELECT backend_type FROM pg_stat_activity WHERE pid = %s", (service_info(server)["pid"],)).fetchall() == []
+        title = subprocess.run(["ps", "-o", "args=", "-p", str(service_info(server)["pid"])], capture_output=True, text=True).stdout
         assert "pg_strata gpu service" in title
 
 
 @fakes_only
 def test_two_services_are_one(new_server):
-    """Sessions that ask at once get the same one; whichever comes second goes away."""
+    """Sessions that ask at the same time get the same service; a second one ends."""
     server = new_server()
     with server.connect() as connection:
         connection.execute("CREATE EXTENSION pg_strata")
     connections = [server.connect() for _ in range(6)]
     calls = [Background(lambda connection=connection: connection.execute("SELECT count(*) FROM gpu_devices()").fetchone()[0]) for connection in connections]
     assert [call.result() for call in calls] == [2] * 6
-    pid = beacon(server)["pid"]
+    pid = service_info(server)["pid"]
     time.sleep(0.5)
-    assert runs(pid) and beacon(server)["pid"] == pid
+    assert runs(pid) and service_info(server)["pid"] == pid
     for connection in connections:
         connection.close()
 
@@ -243,14 +222,14 @@ def test_without_devices(new_server, out, preload):
     settings = {"shared_preload_libraries": "pg_strata"} if preload else {}
     server = new_server(**{"pg_strata.gpu_fake_devices": "0"}, **settings)
     with server.connect() as connection:
-        make_table(connection, 1000)
+        make_big(connection, 1000)
         heard = notices(connection)
         assert export(connection, "big", out / "t.parquet").device == "cpu"
         assert heard == []
         with raises("55000") as caught:
             export(connection, "big", out / "t.parquet", device="gpu", overwrite=True)
         assert "libcuda" in caught.value.diag.message_detail or "NVIDIA" in caught.value.diag.message_detail
-        assert "absent" in str(beacon(server)) and not runs(beacon(server)["pid"])
+        assert "absent" in str(service_info(server)) and not runs(service_info(server)["pid"])
         first = status(connection)
         assert first.startswith("not running: no NVIDIA driver"), first
         decisions = [row[0] for row in connection.execute("SELECT message FROM gpu_status()")]
@@ -269,7 +248,7 @@ def test_without_devices(new_server, out, preload):
 def test_no_room_for_the_service(new_server, out):
     server = new_server(max_worker_processes="0")
     with server.connect() as connection:
-        make_table(connection, 1000)
+        make_big(connection, 1000)
         assert export(connection, "big", out / "t.parquet").device == "cpu"
         with raises("55000") as caught:
             export(connection, "big", out / "t.parquet", device="gpu", overwrite=True)
@@ -277,10 +256,10 @@ def test_no_room_for_the_service(new_server, out):
 
 
 def test_devices_without_memory(new_server, out):
-    """A device that cannot be opened is none: 'auto' is the CPU's, 'gpu' an error with the reason, until that changes."""
+    """With a device that cannot be opened 'auto' uses the CPU and 'gpu' is an error with the reason, until that changes."""
     server = new_server(**{"pg_strata.gpu_exhaust_memory": "on"})
     with server.connect() as connection:
-        make_table(connection, 1000)
+        make_big(connection, 1000)
         assert export(connection, "big", out / "t.parquet").device == "cpu"
         with raises("55000") as caught:
             export(connection, "big", out / "t.parquet", device="gpu", overwrite=True)
@@ -292,7 +271,7 @@ def test_devices_without_memory(new_server, out):
 
 @fakes_only
 def test_pool_that_is_too_large(new_server, out):
-    """The pool shrinks to what there is, and says so."""
+    """The pool shrinks to the memory that there is, and the log says so."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     # The server can make no file, and no shared memory of the pool's kind, that is larger.
     resource.setrlimit(resource.RLIMIT_FSIZE, (150 << 20, before[1]))
@@ -301,7 +280,7 @@ def test_pool_that_is_too_large(new_server, out):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     with server.connect() as connection:
-        make_table(connection, 20_000)
+        make_big(connection, 20_000)
         assert export_both(connection, "big", out).device == "gpu"
         found = re.search(r"the GPU pool has (\d+) slots in place of (\d+)", server.log())
         assert found and 0 < int(found[1]) < int(found[2])
@@ -320,9 +299,9 @@ def test_dead_exporters_slots_are_freed(new_server, out):
     """FATAL runs no destructors: a backend that is terminated while it fills a slot leaves it to the service."""
     server = new_server()
     with server.connect() as connection:
-        make_table(connection)
+        make_big(connection)
         for _ in range(3):
-            call = running(server, out / "t.parquet", "heap", 0, overwrite=True)
+            call = running(server, out / "t.parquet", scan="heap", workers=0, overwrite=True)
             wait_until_writing(out, call)
             connection.execute("SELECT pg_terminate_backend(%s)", (call.pid,))
             with pytest.raises(psycopg.Error):
@@ -336,7 +315,7 @@ class ContainedGpu(Contained, GpuServer):
 
 @fakes_only
 def test_a_server_that_starts_again_in_its_container(installation, out):
-    """What was hopeless for the server before is tried again."""
+    """A start that was hopeless for the previous server is tried again."""
     with ContainedGpu(installation, "gpu-contained", **{"pg_strata.gpu_fake_devices": "0"}) as server:
         for start in (1, 2):
             with server.connect() as connection:

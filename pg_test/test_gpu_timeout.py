@@ -8,10 +8,8 @@ import time
 import pytest
 
 from . import oracle
-from .lab import places
-from .gpu_server import REAL, GpuServer, all_free, beacon, notices, ready, runs, wait_until_writing
-from .support import SCANS, Background, entries, eventually, export, raises
-from .test_gpu_service import ROWS, make_table
+from .gpu_server import REAL, ROWS, GpuServer, all_free, service_info, cpu_values, make_big, notices, ready, running, runs, wait_until_writing
+from .support import SCANS, entries, eventually, export, raises
 from .test_interrupts import PROMPT, workers_of
 
 pytestmark = pytest.mark.skipif(REAL, reason="of fake devices")
@@ -22,16 +20,13 @@ LIMIT = 4
 def server(installation):
     with GpuServer(installation, "gpu-timeout", **{"pg_strata.gpu_timeout": f"{LIMIT}s"}) as server:
         with server.connect() as connection:
-            make_table(connection)
+            make_big(connection)
         yield server
 
 
 @pytest.fixture(scope="module")
 def truth(server):
-    directory = places.fresh(places.home() / "out" / "timeout-truth", 0o755)
-    with server.connect() as connection:
-        assert export(connection, "big", directory / "t.parquet", device="cpu", workers=2).rows == ROWS
-    return oracle.read_pyarrow(directory / "t.parquet")
+    return cpu_values(server)
 
 
 @pytest.fixture
@@ -44,18 +39,18 @@ def db(server):
 
 @pytest.fixture
 def patient(db):
-    """Without a limit."""
+    """A connection to the server without a time limit."""
     set_limit(db, "0")
     yield db
     set_limit(db, f"{LIMIT}s")
 
 
 def wait_for_engine(server, db, before=None):
-    """Another one than before. After some of them the service gives up until a reload."""
+    """Waits for another engine than before. After some of them the service gives up until a reload."""
     def there():
-        if beacon(server)["state"] == "failed":
+        if service_info(server)["state"] == "failed":
             db.execute("SELECT pg_reload_conf()")
-        return ready(server) and beacon(server)["engine"] != before
+        return ready(server) and service_info(server)["engine"] != before
 
     eventually(there, 20)
 
@@ -66,24 +61,21 @@ def set_limit(db, value):
     eventually(lambda: db.execute("SHOW pg_strata.gpu_timeout").fetchone() == (value,))
 
 
-def running(server, path, scan, workers, device):
+def writing(server, path, **options):
     """An export that has begun to write."""
-    connection = server.connect()
-    heard = notices(connection)
-    call = Background(lambda: export(connection, "big", path, scan=scan, workers=workers, device=device, row_group_rows=50_000))
-    call.pid, call.connection, call.heard = connection.info.backend_pid, connection, heard
+    call = running(server, path, **options)
     wait_until_writing(path.parent, call)
     return call
 
 
 def stop(server):
-    engine = beacon(server)["engine"]
+    engine = service_info(server)["engine"]
     os.kill(engine, signal.SIGSTOP)
     return engine
 
 
 def waits(db, pid):
-    """What a process waits for."""
+    """The wait event of a process."""
     return db.execute("SELECT wait_event_type, wait_event FROM pg_stat_activity WHERE pid = %s", (pid,)).fetchone()
 
 
@@ -97,7 +89,7 @@ def waits_for_gpu(db, pid):
 @pytest.mark.parametrize("device", ["auto", "gpu"])
 def test_stopped_engine(server, db, truth, out, scan, workers, device):
     """The export ends on the CPU and says so; the service replaces the engine, and the next export has a GPU again."""
-    call = running(server, out / "t.parquet", scan, workers, device)
+    call = writing(server, out / "t.parquet", scan=scan, workers=workers, device=device)
     engine = stop(server)
     eventually(lambda: len(workers_of(db, call.pid)) == workers)
     for pid in [call.pid, *workers_of(db, call.pid)]:
@@ -119,7 +111,7 @@ def test_stopped_engine(server, db, truth, out, scan, workers, device):
 
 def test_engine_that_goes_on(server, patient, truth, out):
     """Without a limit it may take its time."""
-    call = running(server, out / "t.parquet", "heap", 2, "gpu")
+    call = writing(server, out / "t.parquet", scan="heap", workers=2)
     engine = stop(server)
     eventually(lambda: waits_for_gpu(patient, call.pid))
     time.sleep(LIMIT + 2)
@@ -127,13 +119,13 @@ def test_engine_that_goes_on(server, patient, truth, out):
     os.kill(engine, signal.SIGCONT)
     assert call.result().device == "gpu" and call.heard == []
     assert oracle.read_pyarrow(out / "t.parquet").equals(truth)
-    assert beacon(server)["engine"] == engine
+    assert service_info(server)["engine"] == engine
 
 
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("way", ["pg_cancel_backend", "pg_terminate_backend"])
 def test_cancel_while_the_engine_does_not_answer(server, patient, out, workers, way):
-    call = running(server, out / "t.parquet", "heap", workers, "gpu")
+    call = writing(server, out / "t.parquet", scan="heap", workers=workers)
     engine = stop(server)
     try:
         eventually(lambda: waits_for_gpu(patient, call.pid))
@@ -150,9 +142,9 @@ def test_cancel_while_the_engine_does_not_answer(server, patient, out, workers, 
 
 
 def test_a_service_that_does_not_answer_either(server, db, truth, out):
-    """Then the exporters give both up by themselves, some seconds later."""
-    call = running(server, out / "t.parquet", "heap", 0, "auto")
-    service, engine = beacon(server)["pid"], beacon(server)["engine"]
+    """If the service does not answer either, the exporters give both up by themselves, some seconds later."""
+    call = writing(server, out / "t.parquet", scan="heap", workers=0, device="auto")
+    service, engine = service_info(server)["pid"], service_info(server)["engine"]
     os.kill(service, signal.SIGSTOP)
     os.kill(engine, signal.SIGSTOP)
     try:
@@ -167,7 +159,7 @@ def test_a_service_that_does_not_answer_either(server, db, truth, out):
 
 
 def test_while_no_engine_answers(server, db, out):
-    """'auto' is the CPU's at once, gpu_status() says since when, gpu_devices() which. As where an engine does not even die."""
+    """'auto' uses the CPU at once, gpu_status() says since when and gpu_devices() which, also if an engine cannot be killed."""
     path = server.data / "pg_dynshmem" / "pg_strata.gpu"
     before = path.read_bytes()
     since, reason = 1_700_000_000_000_000, "the GPU engine, process 1, did not answer within 4 seconds"
@@ -197,7 +189,7 @@ def test_server_that_is_stopped_with_a_stopped_engine(installation):
             connection.execute("CREATE EXTENSION pg_strata")
             connection.execute("SELECT * FROM gpu_devices()")
         eventually(lambda: ready(server))
-        found, _ = beacon(server), stop(server)
+        found, _ = service_info(server), stop(server)
         server.process.send_signal(signal.SIGINT)
         server.process.wait(20)
         eventually(lambda: not runs(found["pid"]) and not runs(found["engine"]))

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use pg_strata::gpu::Device;
 use pg_strata::gpu::cuda::{self, Config};
 use pg_strata::gpu::engine;
-use pg_strata::gpu::fake::FakeDevice;
 use pg_strata::gpu::schedule::Policy;
-use pg_strata::gpu::specimens::{self, Wish as Specimen};
+use pg_strata::gpu::testing::fake::FakeDevice;
+use pg_strata::gpu::testing::specimens::{self, Wish as Specimen};
 use pg_strata::slot::encode::{
     Answer, DESCRIBE, LZ4, MORE, Order, PLAIN_BODIES, Request, SNAPPY, Wish, ZSTD, encoding, write_request,
 };
@@ -35,7 +35,7 @@ fn order(number: usize, op: Op) -> Order {
     }
 }
 
-/// What values can be encoded in but PLAIN, if anything.
+/// Returns the encoding other than PLAIN that values can have, if any.
 fn other_encoding(op: Op, order: Order) -> u32 {
     [encoding::DELTA_BINARY_PACKED, encoding::DELTA_LENGTH_BYTE_ARRAY, encoding::BYTE_STREAM_SPLIT]
         .into_iter()
@@ -96,7 +96,8 @@ fn encoded(
 
 /// The bodies one by one.
 fn split<'a>(answer: &Answer, mut bodies: &'a [u8]) -> Vec<&'a [u8]> {
-    let dictionary = |chunk: &pg_strata::slot::encode::Chunk| chunk.dictionary.map(|found| found.stored);
+    let dictionary =
+        |chunk: &pg_strata::slot::encode::ColumnChunk| chunk.dictionary.map(|found| found.stored);
     let sizes = answer.chunks.iter().flat_map(|chunk| {
         dictionary(chunk)
             .into_iter()

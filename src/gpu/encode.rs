@@ -1,15 +1,15 @@
-//! What the encode kernels take and give (kernels/page.cuh), and how columns are divided into pages.
+//! The structures that the encode kernels take and give (kernels/page.cuh), and the division of columns into pages.
 //!
-//! A column is a part of an input: validity words, and values as `slot::layout` has them. Its pages are of
-//! its rows alone; a column chunk is made of the pages of as many columns as its row group has slots. Where
-//! a body may lie is known before it is made: bodies have gaps between them, which codec or copy close.
+//! A column part is a slot's share of a column: validity words, and values as `slot::layout` has them. A page has rows
+//! of one part only; a column chunk is made of the pages of as many parts as its row group has slots. The place of each
+//! body is known before it is made: bodies have gaps between them, which a codec or a copy closes.
 
 use crate::encode::{Codec, MAX_BYTES, PAGE_BYTES, PAGE_ROWS};
 use crate::slot::encode::{END_BYTES, LZ4, PLAIN_BODIES, SNAPPY, ZSTD};
 pub use crate::slot::encode::{Ends, Order, encoding};
 
-/// What a device is asked to do to bodies for the sake of a codec. Levels are the CPU's, and zstd's default stands
-/// for the level that a device has.
+/// Returns what a device does to bodies for a codec. A device has one level of zstd, which the default stands for;
+/// other levels are left to the CPU.
 pub fn of_device(codec: Codec) -> u32 {
     match codec {
         Codec::Snappy => SNAPPY,
@@ -19,7 +19,7 @@ pub fn of_device(codec: Codec) -> u32 {
     }
 }
 
-/// How values lie in the column, and in a body.
+/// The form of values in the column and in a body.
 #[repr(u8)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
@@ -36,7 +36,7 @@ pub enum Shape {
 }
 
 impl Shape {
-    /// Bytes of a value in the column; of a string, those that its length takes in a body.
+    /// Bytes of a value in the column; for a string, the bytes of its length in a body.
     fn width(self) -> u64 {
         match self {
             Shape::Bits => 0,
@@ -47,9 +47,9 @@ impl Shape {
     }
 }
 
-/// A column of the input. Places are from the input's start, at multiples of 16.
+/// A slot's share of a column. Places are counted from the input's start and are multiples of 16.
 #[derive(Clone, Copy, Debug)]
-pub struct Column {
+pub struct ColumnPart {
     pub shape: Shape,
     pub order: Order,
     pub nullable: bool,
@@ -60,11 +60,11 @@ pub struct Column {
     /// Strings: where their bytes are, and how many.
     pub bytes_at: u64,
     pub bytes: u64,
-    /// Its pages are of the chunk of the column before it, which is of the same type.
+    /// The part continues the column chunk of the part before it, which has the same type.
     pub continues: bool,
-    /// A dictionary is tried; not of bits.
+    /// A dictionary is tried. Bits never have one.
     pub dictionary: bool,
-    /// Of values without one: an [`encoding`] that the type has.
+    /// The [`encoding`] of values that have no dictionary.
     pub encoding: u32,
 }
 
@@ -75,7 +75,7 @@ pub struct Page {
     pub valid_at: u64,
     pub values_at: u64,
     pub bytes_at: u64,
-    /// Where in the output its body may start; of strings, plus the offset of its first row.
+    /// The place of its body in the output; for strings, the offset of its first row is added.
     pub body_at: u64,
     /// A multiple of 32.
     pub first: u32,
@@ -85,9 +85,9 @@ pub struct Page {
     pub shape: u8,
     pub order: u8,
     pub nullable: u8,
-    /// As `Column::encoding`.
+    /// See `ColumnPart::encoding`.
     pub encoding: u8,
-    /// Of the chunks that a dictionary is tried for; `NO_CHUNK`: of none.
+    /// The number of its `DictionaryChunk`, or `NO_CHUNK`.
     pub chunk: u32,
 }
 
@@ -97,23 +97,23 @@ pub const NO_CHUNK: u32 = u32::MAX;
 /// A column chunk that a dictionary is tried for, with its places in the scratch.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Chunk {
-    /// u32[slots]: hashed.
+pub struct DictionaryChunk {
+    /// u32[buckets]: the hash table.
     pub table_at: u64,
-    /// u32[pages << shift]: each row's slot.
+    /// u32[pages << shift]: each row's bucket.
     pub codes_at: u64,
-    /// A bit for each of as many rows, and a u32 for each 32.
+    /// A bit for each of those rows, and a u32 for each 32 of them.
     pub marks_at: u64,
     pub ranks_at: u64,
-    /// u32[most] each: of the entries.
+    /// u32[most] each, by entry.
     pub firsts_at: u64,
     pub starts_at: u64,
-    /// In the output, a multiple of 16: where the dictionary page's body goes.
+    /// The place of the dictionary page's body in the output, a multiple of 16.
     pub body_at: u64,
     pub first_page: u32,
     pub pages: u32,
     /// A power of two, at least twice `most`.
-    pub slots: u32,
+    pub buckets: u32,
     /// No page has more than `1 << shift` rows.
     pub shift: u32,
     /// Entries that a dictionary may have, and bytes.
@@ -121,16 +121,16 @@ pub struct Chunk {
     pub most_bytes: u32,
 }
 
-/// What became of a chunk's dictionary.
+/// The result of trying a dictionary.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct State {
+pub struct DictionaryState {
     pub entries: u32,
     /// More than `most` values.
     pub failed: u32,
     /// Values that are not NULL.
     pub values: u32,
-    /// Of the dictionary page's body.
+    /// Bytes of the dictionary page's body.
     pub bytes: u32,
     /// The pages are indices, of `width` bits, into the dictionary.
     pub used: u32,
@@ -139,7 +139,7 @@ pub struct State {
     pub plain: u64,
 }
 
-/// A body in the output: what `compress.cu` takes.
+/// A body in the output, as `compress.cu` takes it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Body {
@@ -161,15 +161,15 @@ pub struct Bounds {
     pub nans: u32,
 }
 
-/// Bytes that the [`Ends`] of a page take: the bounds of strings, whose `Bounds` tell their values' bytes in
-/// `min_low` and how many there are.
+/// Bytes of a page's [`Ends`], the bounds of strings. The page's `Bounds` then have the bytes of the values in `min_low`,
+/// and the number of values.
 pub const ENDS: u64 = size_of::<Ends>() as u64;
 const _: () = assert!(ENDS == 8 + 2 * END_BYTES as u64);
 
 const _: () = assert!(size_of::<Page>() == 48 && size_of::<Body>() == 16 && size_of::<Bounds>() == 40);
-const _: () = assert!(size_of::<Chunk>() == 80 && size_of::<State>() == 32);
+const _: () = assert!(size_of::<DictionaryChunk>() == 80 && size_of::<DictionaryState>() == 32);
 
-/// What a dictionary may have at most; no dictionary is tried with 0 entries.
+/// The most that a dictionary may have. With 0 entries none is tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     pub entries: u32,
@@ -179,39 +179,40 @@ pub struct Limits {
 /// Entries of more than 16 bits hardly ever save a quarter.
 pub const LIMITS: Limits = Limits { entries: 1 << 16, bytes: MAX_BYTES as u32 };
 
-/// What the kernels are to do.
+/// The work of the kernels for a row group.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
     pub pages: Vec<Page>,
-    pub chunks: Vec<Chunk>,
+    pub chunks: Vec<DictionaryChunk>,
     pub output_bytes: u64,
     pub scratch_bytes: u64,
 }
 
-/// Room for a body beyond its values and a byte a row: the levels' length and header, and alignment; of deltas
-/// a header too, and what the last block is filled up with.
+/// Room for a body beyond its values and a byte a row: the levels' length and header, and alignment. Deltas also have a
+/// header, and padding in their last block.
 const SLACK: u64 = 64;
 const DELTA_SLACK: u64 = 448;
-/// Whether `deltas` of kernels/encode.cu writes the values.
+
+/// Whether the kernel `deltas` of kernels/encode.cu writes the values.
 pub fn has_deltas(encoding: u32) -> bool {
     matches!(encoding, encoding::DELTA_BINARY_PACKED | encoding::DELTA_LENGTH_BYTE_ARRAY)
 }
 
-/// Validity comes in words of as many rows.
+/// Rows of a validity word.
 const WORD: u32 = 32;
 
-/// Rows of each of the column's pages but the last: as on the CPU, a page ends at `PAGE_ROWS` or about
-/// `PAGE_BYTES`.
-pub fn page_rows(column: &Column) -> u32 {
+/// Returns the rows of each of the column's pages but the last. A page ends at `PAGE_ROWS` or at about `PAGE_BYTES`, as
+/// on the CPU.
+pub fn page_rows(column: &ColumnPart) -> u32 {
     let plain = column.shape.width() * u64::from(column.rows) + column.bytes;
     let fit = PAGE_BYTES as u64 * u64::from(column.rows) / plain.max(1);
     (fit.min(PAGE_ROWS as u64) as u32 / WORD * WORD).max(WORD)
 }
 
-/// The columns' pages in order, of as many rows as `page_rows` says, and their chunks' dictionaries.
-pub fn plan(columns: &[Column], page_rows: impl Fn(&Column) -> u32, limits: Limits) -> Plan {
+/// Divides the columns into pages of as many rows as `page_rows` says, in order, and places their dictionaries.
+pub fn plan(columns: &[ColumnPart], page_rows: impl Fn(&ColumnPart) -> u32, limits: Limits) -> Plan {
     let mut plan = Plan::default();
-    // Whether the last chunk is the column's own: one without rows has none.
+    // Whether the last chunk is this column's: a column without rows has no chunk.
     let mut is_open = false;
     for column in columns {
         is_open &= column.continues;
@@ -225,7 +226,7 @@ pub fn plan(columns: &[Column], page_rows: impl Fn(&Column) -> u32, limits: Limi
         }
         let shift = step.min(column.rows).next_power_of_two().trailing_zeros();
         if !is_open {
-            plan.chunks.push(Chunk::new(first_page, limits));
+            plan.chunks.push(DictionaryChunk::new(first_page, limits));
             is_open = true;
         }
         let number = plan.chunks.len() as u32 - 1;
@@ -239,7 +240,7 @@ pub fn plan(columns: &[Column], page_rows: impl Fn(&Column) -> u32, limits: Limi
 }
 
 impl Plan {
-    fn add_pages(&mut self, column: &Column, step: u32) {
+    fn add_pages(&mut self, column: &ColumnPart, step: u32) {
         let row_room = column.shape.width() + 1;
         let slack = if has_deltas(column.encoding) { DELTA_SLACK } else { SLACK };
         for (number, first) in (0..column.rows).step_by(step as usize).enumerate() {
@@ -267,7 +268,7 @@ impl Plan {
             let pages = &self.pages[chunk.first_page as usize..][..chunk.pages as usize];
             let rows: u64 = pages.iter().map(|page| u64::from(page.rows)).sum();
             chunk.most = u64::from(chunk.most).min(rows) as u32;
-            chunk.slots = (2 * chunk.most).next_power_of_two();
+            chunk.buckets = (2 * chunk.most).next_power_of_two();
             let numbers = u64::from(chunk.pages) << chunk.shift;
             assert!(numbers < 1 << 32, "a chunk of {rows} rows");
             let mut take = |words: u64| {
@@ -275,7 +276,7 @@ impl Plan {
                 self.scratch_bytes = (at + 4 * words).next_multiple_of(64);
                 at
             };
-            chunk.table_at = take(chunk.slots.into());
+            chunk.table_at = take(chunk.buckets.into());
             chunk.codes_at = take(numbers);
             chunk.marks_at = take(numbers / 32);
             chunk.ranks_at = take(numbers / 32);
@@ -287,10 +288,10 @@ impl Plan {
     }
 }
 
-impl Chunk {
-    /// Without its places yet.
-    fn new(first_page: u32, limits: Limits) -> Chunk {
-        Chunk {
+impl DictionaryChunk {
+    /// A chunk that has no places yet.
+    fn new(first_page: u32, limits: Limits) -> DictionaryChunk {
+        DictionaryChunk {
             table_at: 0,
             codes_at: 0,
             marks_at: 0,
@@ -300,7 +301,7 @@ impl Chunk {
             body_at: 0,
             first_page,
             pages: 0,
-            slots: 0,
+            buckets: 0,
             shift: WORD.trailing_zeros(),
             most: limits.entries,
             most_bytes: limits.bytes,
@@ -309,8 +310,8 @@ impl Chunk {
 }
 
 impl Bounds {
-    /// The bits of the least and the greatest value; 16 bytes as a big-endian number. Of floats, a zero is
-    /// -0 as the least and +0 as the greatest, as parquet.thrift asks.
+    /// Returns the bits of the least and the greatest value; 16 bytes as a big-endian number. A floating-point zero is -0
+    /// as the least value and +0 as the greatest, as parquet.thrift asks.
     pub fn bits(&self, shape: Shape, order: Order) -> Option<(u128, u128)> {
         if self.values == 0 {
             return None;
@@ -345,7 +346,7 @@ mod tests {
 
     #[test]
     fn pages_as_on_the_cpu() {
-        let column = Column {
+        let column = ColumnPart {
             shape: Shape::Fixed8,
             order: Order::Signed,
             nullable: true,
@@ -359,9 +360,9 @@ mod tests {
             encoding: encoding::PLAIN,
         };
         assert_eq!(page_rows(&column), 20_000);
-        let long = Column { shape: Shape::Strings, bytes: 57_000 * 1000, ..column };
+        let long = ColumnPart { shape: Shape::Strings, bytes: 57_000 * 1000, ..column };
         assert_eq!(page_rows(&long), 1044 / 32 * 32);
-        let longer = Column { shape: Shape::Strings, rows: 3, bytes: 1 << 30, ..column };
+        let longer = ColumnPart { shape: Shape::Strings, rows: 3, bytes: 1 << 30, ..column };
         assert_eq!(page_rows(&longer), 32);
         let none = Limits { entries: 0, bytes: 0 };
         let Plan { pages, chunks, output_bytes, .. } = plan(&[column, longer], page_rows, none);
@@ -371,12 +372,12 @@ mod tests {
         assert_eq!(pages[3].body_at, (3 * 64 + 57_000 * 9u64).next_multiple_of(16));
         assert!(output_bytes > pages[3].body_at + (1 << 30) + 12 && chunks.is_empty());
         assert_eq!(plan(&[], page_rows, LIMITS), Plan::default());
-        assert_eq!(plan(&[Column { rows: 0, ..column }], page_rows, LIMITS), Plan::default());
+        assert_eq!(plan(&[ColumnPart { rows: 0, ..column }], page_rows, LIMITS), Plan::default());
     }
 
     #[test]
     fn chunks_of_several_columns() {
-        let column = Column {
+        let column = ColumnPart {
             shape: Shape::Fixed4,
             order: Order::None,
             nullable: false,
@@ -389,18 +390,18 @@ mod tests {
             dictionary: true,
             encoding: encoding::PLAIN,
         };
-        let bits = Column { shape: Shape::Bits, ..column };
-        let more = Column { continues: true, rows: 300, ..column };
+        let bits = ColumnPart { shape: Shape::Bits, ..column };
+        let more = ColumnPart { continues: true, rows: 300, ..column };
         let Plan { pages, chunks, .. } = plan(&[bits, column, more], |_| 96, LIMITS);
         let found: Vec<_> = pages.iter().map(|page| page.chunk).collect();
         assert_eq!(found, [NO_CHUNK, NO_CHUNK, 0, 0, 0, 0, 0, 0]);
         assert_eq!((chunks[0].first_page, chunks[0].pages, chunks[0].shift), (2, 6, 7));
-        assert_eq!((chunks[0].most, chunks[0].slots), (400, 1024));
+        assert_eq!((chunks[0].most, chunks[0].buckets), (400, 1024));
 
         // A chunk that begins with a part without rows is not the one before it.
-        let empty = Column { shape: Shape::Strings, rows: 0, ..column };
+        let empty = ColumnPart { shape: Shape::Strings, rows: 0, ..column };
         let Plan { pages, chunks, .. } =
-            plan(&[column, empty, Column { continues: true, rows: 9, ..empty }], |_| 96, LIMITS);
+            plan(&[column, empty, ColumnPart { continues: true, rows: 9, ..empty }], |_| 96, LIMITS);
         let found: Vec<_> = pages.iter().map(|page| page.chunk).collect();
         assert_eq!((found, chunks.len()), (vec![0, 0, 1], 2));
     }

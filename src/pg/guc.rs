@@ -1,5 +1,8 @@
 //! Configuration parameters.
 
+#[cfg(any(test, feature = "testing"))]
+mod testing;
+
 use std::borrow::Cow;
 use std::ffi::{CStr, CString};
 use std::sync::OnceLock;
@@ -48,16 +51,14 @@ static MIN_TABLE_KB: GucSetting<i32> = GucSetting::<i32>::new(512 << 10);
 static ARROW_FDW_PRUNING: GucSetting<bool> = GucSetting::<bool>::new(true);
 static ARROW_FDW_PUSHDOWN: GucSetting<bool> = GucSetting::<bool>::new(true);
 static ARROW_FDW_CACHE_KB: GucSetting<i32> = GucSetting::<i32>::new(64 << 10);
-static FAKE_DEVICES: GucSetting<i32> = GucSetting::<i32>::new(0);
-static FAULT_AFTER: GucSetting<i32> = GucSetting::<i32>::new(0);
-static EXHAUST_MEMORY: GucSetting<bool> = GucSetting::<bool>::new(false);
 
-/// What only superusers may set.
+/// The settings that only superusers may set.
 const GUARDED: [&CStr; 3] =
     [c"pg_strata.export_directories", c"pg_strata.gpu", c"pg_strata.log_gpu_decisions"];
 static HIDDEN: OnceLock<&str> = OnceLock::new();
 
-/// Called from `_PG_init`, which a parallel worker runs before it has a transaction: no catalogs here.
+/// Registers all settings. Called from `_PG_init`, which a parallel worker runs before it has a transaction, so catalogs
+/// cannot be used.
 pub fn register() {
     register_guarded(|| {
         register_directories();
@@ -65,7 +66,8 @@ pub fn register() {
     });
     register_foreign();
     register_service();
-    register_developer();
+    #[cfg(any(test, feature = "testing"))]
+    testing::register();
     // SAFETY: runs on the main thread during _PG_init, with a static C string.
     unsafe { pg_sys::MarkGUCPrefixReserved(c"pg_strata".as_ptr()) };
 }
@@ -81,7 +83,7 @@ fn register_directories() {
     );
 }
 
-/// What an export decides by.
+/// Registers the settings by which an export decides.
 fn register_choices() {
     GucRegistry::define_enum_guc(
         c"pg_strata.gpu",
@@ -111,7 +113,7 @@ fn register_choices() {
     );
 }
 
-/// What arrow_fdw goes by.
+/// Registers the settings of foreign tables.
 fn register_foreign() {
     GucRegistry::define_bool_guc(
         c"pg_strata.arrow_fdw_pruning",
@@ -141,9 +143,9 @@ fn register_foreign() {
     );
 }
 
-/// What the service reads when it starts, and again on a reload.
+/// Registers the settings that the service reads when it starts, and again on a reload.
 fn register_service() {
-    const MORE: &CStr = c"The GPU service takes a new value up, on a reload, as soon as no export uses it.";
+    const MORE: &CStr = c"The GPU service applies a new value after a reload, as soon as no export uses it.";
     let int = |name, short, long, setting, min, flags| {
         GucRegistry::define_int_guc(name, short, long, setting, min, i32::MAX, GucContext::Sighup, flags);
     };
@@ -210,46 +212,19 @@ fn register_service() {
     );
 }
 
-fn register_developer() {
-    let int = |name, short, long, setting| {
-        let flags = GucFlags::NO_SHOW_ALL;
-        GucRegistry::define_int_guc(name, short, long, setting, 0, i32::MAX, GucContext::Sighup, flags);
-    };
-    int(
-        c"pg_strata.gpu_fake_devices",
-        c"Devices that decode on the CPU, in place of GPUs. For tests.",
-        c"",
-        &FAKE_DEVICES,
-    );
-    int(
-        c"pg_strata.gpu_fault_after",
-        c"Slots after which the first device fails, as after an illegal address in a kernel; 0 for never. For tests.",
-        c"",
-        &FAULT_AFTER,
-    );
-    GucRegistry::define_bool_guc(
-        c"pg_strata.gpu_exhaust_memory",
-        c"Asks each device for more memory than it has. For tests.",
-        c"",
-        &EXHAUST_MEMORY,
-        GucContext::Sighup,
-        GucFlags::NO_SHOW_ALL,
-    );
-}
-
-/// The directories an export is confined to; `None`: no limit. A value that names none allows none.
+/// Returns the directories that exports may write to; `None` for any. A value that names none allows none.
 pub fn export_directories() -> Option<Vec<String>> {
     let is_set = EXPORT_DIRECTORIES.get().is_some_and(|value| !value.is_empty());
     is_set.then(|| list(&EXPORT_DIRECTORIES))
 }
 
-/// A setting for superusers whose configured value this session does not know.
+/// Returns a setting for superusers whose configured value this session does not know, if there is one.
 pub fn hidden_setting() -> Option<&'static str> {
     HIDDEN.get().copied()
 }
 
-/// Registers settings that only superusers may set. What a client asks for before the library is loaded takes the place of
-/// the configured value; it is then refused, and the default is left, which may allow more than was configured.
+/// Registers settings that only superusers may set. A value that a client sets before the library is loaded replaces the
+/// configured one. It is then refused, and the default is left, which may allow more than was configured.
 fn register_guarded(register: impl FnOnce()) {
     let sources = || GUARDED.map(source);
     let before = sources();
@@ -261,22 +236,30 @@ fn register_guarded(register: impl FnOnce()) {
     }
 }
 
-/// Where a setting's value comes from, whether or not the setting is registered: sources are numbered in the order in
-/// which they override each other (GucSource in guc.h).
+/// Returns the source of a setting's value, registered or not. Sources are numbered in the order in which they override each
+/// other (GucSource in guc.h).
 fn source(name: &CStr) -> Option<pg_sys::GucSource::Type> {
-    // SAFETY: a look-up by a C string; the record lives as long as the process.
+    // SAFETY: settings are registered on the main thread; the record lives as long as the process.
     unsafe {
         let record = find(name);
         (!record.is_null()).then(|| (*record).source)
     }
 }
 
+/// Finds a setting's record; NULL if there is none.
+///
+/// # Safety
+/// Called on the main thread.
 #[cfg(not(feature = "pg15"))]
 unsafe fn find(name: &CStr) -> *mut pg_sys::config_generic {
     // SAFETY: a C string; nothing is created, and nothing raised.
     unsafe { pg_sys::find_option(name.as_ptr(), false, true, 0) }
 }
 
+/// Finds a setting's record; NULL if there is none.
+///
+/// # Safety
+/// Called on the main thread.
 #[cfg(feature = "pg15")]
 unsafe fn find(name: &CStr) -> *mut pg_sys::config_generic {
     // SAFETY: so many records, whose names are C strings.
@@ -315,29 +298,38 @@ pub fn gpu_min_table_size() -> u64 {
     (MIN_TABLE_KB.get().max(0) as u64) << 10
 }
 
-/// How long a slot may be with a GPU; `None`: as long as it takes.
+/// Returns the time that a GPU may take for a slot; `None` for no limit.
 pub fn gpu_timeout() -> Option<Duration> {
-    u64::try_from(TIMEOUT_SECONDS.get()).ok().filter(|seconds| *seconds > 0).map(Duration::from_secs)
+    unless_0(TIMEOUT_SECONDS.get()).map(Duration::from_secs)
 }
 
-/// What the GPU service runs by.
+/// The settings of the GPU service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GpuSettings {
     pub pool_bytes: usize,
     pub slot_bytes: usize,
-    /// Of each device; `None` for what it needs.
+    /// Bytes of each device's memory; `None` for what it needs.
     pub memory_limit: Option<u64>,
     pub devices: Vec<String>,
     pub policy: Policy,
     pub nvrtc_library: Option<String>,
     pub nvcomp_library: Option<String>,
-    pub fake_devices: usize,
-    pub fault_after: Option<u64>,
-    pub exhaust_memory: bool,
+    #[cfg(any(test, feature = "testing"))]
+    pub testing: testing::Settings,
+}
+
+impl GpuSettings {
+    /// Whether the devices are GPUs, which need a driver.
+    pub fn uses_gpus(&self) -> bool {
+        #[cfg(any(test, feature = "testing"))]
+        if self.testing.fake_devices > 0 {
+            return false;
+        }
+        true
+    }
 }
 
 pub fn gpu_settings() -> GpuSettings {
-    let unless_0 = |value: i32| u64::try_from(value).ok().filter(|value| *value > 0);
     GpuSettings {
         pool_bytes: (POOL_MB.get().max(0) as usize) << 20,
         slot_bytes: (SLOT_KB.get().max(0) as usize) << 10,
@@ -346,10 +338,13 @@ pub fn gpu_settings() -> GpuSettings {
         policy: POLICY.get(),
         nvrtc_library: list(&NVRTC_LIBRARY).into_iter().next(),
         nvcomp_library: list(&NVCOMP_LIBRARY).into_iter().next(),
-        fake_devices: FAKE_DEVICES.get().max(0) as usize,
-        fault_after: unless_0(FAULT_AFTER.get()),
-        exhaust_memory: EXHAUST_MEMORY.get(),
+        #[cfg(any(test, feature = "testing"))]
+        testing: testing::settings(),
     }
+}
+
+fn unless_0(value: i32) -> Option<u64> {
+    u64::try_from(value).ok().filter(|value| *value > 0)
 }
 
 fn list(setting: &Text) -> Vec<String> {

@@ -1,4 +1,4 @@
-//! The exporters' side of the service: find it, or have it started.
+//! The exporters' side of the service: finds it, or has it started.
 
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
@@ -9,16 +9,17 @@ use crate::memory::to_blame;
 use crate::pg::bgworker::{self, Started};
 use crate::pg::guc;
 use crate::pg::session::{now_micros, pause};
-use crate::slot::beacon::{self, Beacon, State};
 use crate::slot::pool::Pool;
+use crate::slot::service_file::{self, ServiceInfo, ServiceState};
 
-/// The driver starts, memory is pinned and kernels are compiled: seconds, where there are many devices.
+/// The time that a service may take to start: with many devices the driver, pinning memory and compiling kernels take
+/// seconds.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// An engine that does not answer is killed, and another started; one that cannot be killed stays.
+/// The time in which an engine that does not answer is replaced, unless it cannot be killed.
 const REPLACED_WITHIN: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
-/// Why there is no service to use.
+/// The reason why there is no service to use.
 #[derive(Clone, Debug)]
 pub struct Unavailable {
     pub reason: String,
@@ -27,19 +28,19 @@ pub struct Unavailable {
 
 const STATUS_HINT: &str = "SELECT * FROM gpu_status() and the server's log tell more.";
 
-/// How far to go for a service.
+/// The effort to make for a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effort {
     /// Use it if it is there.
     Look,
-    /// Start one, unless it is known that this leads to nothing.
+    /// Start one, unless it is known to be useless.
     Start,
     /// Start one.
     Insist,
 }
 
-/// The service's word that it is ready, or why it is not.
-pub fn find(effort: Effort) -> Result<Beacon, Unavailable> {
+/// Finds a service that is ready, or returns the reason why there is none.
+pub fn find(effort: Effort) -> Result<ServiceInfo, Unavailable> {
     if guc::gpu() == guc::Gpu::Off {
         return Err(Unavailable {
             reason: "the parameter pg_strata.gpu is off".into(),
@@ -50,20 +51,20 @@ pub fn find(effort: Effort) -> Result<Beacon, Unavailable> {
     let mut started: Option<Started> = None;
     loop {
         match look()? {
-            Some((beacon, true)) => match beacon.state {
-                State::Ready => return Ok(beacon),
-                State::Failed => return Err(unavailable(beacon.reason)),
-                State::Silent if effort == Effort::Start || lasts(&beacon, REPLACED_WITHIN) => {
-                    return Err(unavailable(beacon.reason));
+            Some((info, true)) => match info.state {
+                ServiceState::Ready => return Ok(info),
+                ServiceState::Failed => return Err(unavailable(info.reason)),
+                ServiceState::Silent if effort == Effort::Start || lasts(&info, REPLACED_WITHIN) => {
+                    return Err(unavailable(info.reason));
                 }
-                state if effort == Effort::Look || effort == Effort::Start && lasts(&beacon, PATIENCE) => {
+                state if effort == Effort::Look || effort == Effort::Start && lasts(&info, PATIENCE) => {
                     return Err(unavailable(format!("the GPU service is {}", state.name())));
                 }
                 _ => {}
             },
             known => match &started {
                 Some(ours) if !ours.has_ended() => {}
-                // What was read may be older than the end, which another service may have been the reason of.
+                // What was read may be older than the end, and the end may be due to another service.
                 Some(_) => match look()? {
                     Some((_, true)) => {}
                     known => return Err(ended(known)),
@@ -80,14 +81,14 @@ pub fn find(effort: Effort) -> Result<Beacon, Unavailable> {
     }
 }
 
-/// As `find`, with the pool mapped. A service that restarts between the two is found again.
-pub fn attach(effort: Effort) -> Result<(Beacon, Pool), Unavailable> {
+/// Finds the service and maps its pool. A service that restarts between the two is found again.
+pub fn attach(effort: Effort) -> Result<(ServiceInfo, Pool), Unavailable> {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let beacon = find(effort)?;
-        match Pool::attach(beacon.pid, beacon.fd, beacon.generation) {
-            Ok(pool) => return Ok((beacon, pool)),
-            // There may be a newer pool by now, but not more room for it.
+        let info = find(effort)?;
+        match Pool::attach(info.pid, info.fd, info.generation) {
+            Ok(pool) => return Ok((info, pool)),
+            // There may be a newer pool by now, but no more room for it.
             Err(cause) if to_blame(&cause).is_some() || Instant::now() > deadline => {
                 return Err(unavailable(format!("the GPU service's memory could not be read: {cause}")));
             }
@@ -96,40 +97,44 @@ pub fn attach(effort: Effort) -> Result<(Beacon, Pool), Unavailable> {
     }
 }
 
-/// What the beacon says, and whether the service lives.
-pub fn look() -> Result<Option<(Beacon, bool)>, Unavailable> {
-    beacon::read(Path::new(beacon::PATH))
-        .map_err(|cause| unavailable(format!("could not read \"{}\": {cause}", beacon::PATH)))
+/// Reads the service file, and tells whether the service lives.
+pub fn look() -> Result<Option<(ServiceInfo, bool)>, Unavailable> {
+    service_file::read(Path::new(service_file::PATH))
+        .map_err(|cause| unavailable(format!("could not read \"{}\": {cause}", service_file::PATH)))
 }
 
-/// The same server has tried under the same settings.
-fn is_hopeless(known: Option<&(Beacon, bool)>) -> bool {
-    known.is_some_and(|(beacon, _)| {
-        beacon.state == State::Absent
-            && beacon.server_start == bgworker::server_start()
-            && beacon.settings == settings_mark()
+/// Whether the same server has tried with the same settings in vain.
+fn is_hopeless(known: Option<&(ServiceInfo, bool)>) -> bool {
+    known.is_some_and(|(info, _)| {
+        info.state == ServiceState::Absent
+            && info.server_start == bgworker::server_start()
+            && info.settings == settings_mark()
     })
 }
 
-/// Whoever waits for the state to change has waited in vain for so long.
-fn lasts(beacon: &Beacon, time: Duration) -> bool {
-    beacon.since > 0 && now_micros() - beacon.since > time.as_micros() as i64
+/// Whether the state has lasted for more than a time.
+fn lasts(info: &ServiceInfo, time: Duration) -> bool {
+    info.since > 0 && now_micros() - info.since > time.as_micros() as i64
 }
 
-/// Tells one configuration from another.
+/// Returns a mark that tells one configuration from another.
 pub fn settings_mark() -> String {
     let mut hasher = DefaultHasher::new();
     format!("{:?}", guc::gpu_settings()).hash(&mut hasher);
     format!("{:016x}", hasher.finish())
 }
 
-fn ended(known: Option<(Beacon, bool)>) -> Unavailable {
+fn ended(known: Option<(ServiceInfo, bool)>) -> Unavailable {
     unavailable(match known {
-        Some((beacon, _)) if beacon.state == State::Absent => beacon.reason,
-        Some((Beacon { state: State::Ready | State::Starting | State::Restarting, .. }, _)) => {
-            "the GPU service ended without a word".into()
-        }
-        Some((beacon, _)) if !beacon.reason.is_empty() => beacon.reason,
+        Some((info, _)) if info.state == ServiceState::Absent => info.reason,
+        Some((
+            ServiceInfo {
+                state: ServiceState::Ready | ServiceState::Starting | ServiceState::Restarting,
+                ..
+            },
+            _,
+        )) => "the GPU service ended without a word".into(),
+        Some((info, _)) if !info.reason.is_empty() => info.reason,
         _ => "the GPU service is not running".into(),
     })
 }

@@ -1,16 +1,15 @@
-//! Why exports use a GPU or do not: one line each, for `gpu_status()`, and for the server's log on request.
+//! The reasons why exports use a GPU or do not: a line for each, for `gpu_status()` and, on request, the server's log.
 //!
-//! A line goes into the pool's ring, which all sessions see, or where there is no pool into a short memory of
-//! the session's own.
+//! A line goes into the pool's ring, which all sessions see, or, without a pool, into a short list of the session.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
 
 use super::client;
 use crate::pg::{error, guc, session};
-use crate::slot::beacon::State;
-use crate::slot::board::LogLine;
+use crate::slot::monitoring::LogLine;
 use crate::slot::pool::Pool;
+use crate::slot::service_file::ServiceState;
 
 const REMEMBERED: usize = 64;
 
@@ -35,14 +34,14 @@ pub fn note(message: String) {
     });
 }
 
-/// The service's, where there is one that works.
+/// Returns the service's pool, if there is a service that works.
 pub fn pool() -> Option<Pool> {
-    let (beacon, alive) = client::look().ok().flatten()?;
-    let ready = alive && beacon.state == State::Ready;
-    ready.then(|| Pool::attach(beacon.pid, beacon.fd, beacon.generation).ok()).flatten()
+    let (info, alive) = client::look().ok().flatten()?;
+    let ready = alive && info.state == ServiceState::Ready;
+    ready.then(|| Pool::attach(info.pid, info.fd, info.generation).ok()).flatten()
 }
 
-/// The session's own lines, oldest first.
+/// Returns the session's lines, oldest first.
 pub fn of_session() -> Vec<LogLine> {
     SESSION.with_borrow(|lines| lines.iter().cloned().collect())
 }

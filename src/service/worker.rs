@@ -1,4 +1,4 @@
-//! The service's process: a background worker without a database. Main thread only, and the only one.
+//! The service's process: a background worker without a database, with one thread.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -9,30 +9,30 @@ use crate::pg::bgworker;
 use crate::pg::error::log;
 use crate::pg::guc::{self, Gpu, GpuSettings};
 use crate::pg::session::now_micros;
-use crate::slot::beacon::{self, Beacon, Held, State};
 use crate::slot::pool::{Config, Pool};
+use crate::slot::service_file::{self, ServiceFile, ServiceInfo, ServiceState};
 use crate::slot::watch::Watch;
 
-/// Dead exporters' slots are looked for this often.
+/// The interval at which slots of dead exporters are freed.
 const REAP_EVERY: Duration = Duration::from_secs(1);
-/// How soon a start is noticed.
+/// The interval at which a starting engine is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
-/// Engines that die one after the other, before the service gives up.
+/// The number of engines that may die one after the other before the service gives up.
 const TRIES: u32 = 5;
-/// One that ran as long as this is not one of them.
+/// An engine that ran for this long does not count among them.
 const STEADY: Duration = Duration::from_secs(60);
-/// An engine that has not come up by now will not.
+/// The time that an engine may take to start.
 const START_TIME: Duration = Duration::from_secs(300);
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 
-/// What follows when a stretch of work ends.
+/// What to do when serving under one configuration ends.
 enum Next {
-    /// Begin again, under the settings as they are now.
+    /// Begin again with the current settings.
     Again,
     Stop,
 }
 
-/// How an engine came to its end.
+/// The way in which an engine ended.
 enum End {
     Asked(Next),
     /// There is no device.
@@ -42,71 +42,71 @@ enum End {
     Silent(String),
 }
 
-/// The service. A normal end is for good: PostgreSQL starts it again after an error alone.
+/// Runs the service. PostgreSQL starts it again after an error, but not after a normal end.
 pub fn run() {
-    match take_beacon() {
-        Some(held) => Service { held, beacon: Beacon::default(), was_ready: false }.run(),
+    match take_service_file() {
+        Some(file) => Service { file, info: ServiceInfo::default(), was_ready: false }.run(),
         None => log("pg_strata: the GPU service runs already"),
     }
 }
 
-fn take_beacon() -> Option<Held> {
-    match Held::take(Path::new(beacon::PATH)) {
-        Ok(held) => held,
+fn take_service_file() -> Option<ServiceFile> {
+    match ServiceFile::take(Path::new(service_file::PATH)) {
+        Ok(file) => file,
         Err(cause) => {
-            log(&format!("pg_strata: could not open \"{}\": {cause}", beacon::PATH));
+            log(&format!("pg_strata: could not open \"{}\": {cause}", service_file::PATH));
             None
         }
     }
 }
 
 struct Service {
-    held: Held,
-    beacon: Beacon,
-    /// Under the settings in force.
+    file: ServiceFile,
+    info: ServiceInfo,
+    /// Whether an engine was ready under the current settings.
     was_ready: bool,
 }
 
 impl Service {
     fn run(mut self) {
         while let Next::Again = self.serve() {}
-        if !matches!(self.beacon.state, State::Absent) {
-            self.say(State::Stopped, "the GPU service was stopped");
+        if !matches!(self.info.state, ServiceState::Absent) {
+            self.say(ServiceState::Stopped, "the GPU service was stopped");
         }
     }
 
-    fn say(&mut self, state: State, reason: &str) {
-        if (self.beacon.state, self.beacon.reason.as_str()) != (state, reason) && !reason.is_empty() {
+    fn say(&mut self, state: ServiceState, reason: &str) {
+        if (self.info.state, self.info.reason.as_str()) != (state, reason) && !reason.is_empty() {
             log(&format!("pg_strata: GPU service {}: {reason}", state.name()));
         }
-        if self.beacon.since == 0 || self.beacon.state != state {
-            self.beacon.since = now_micros();
+        if self.info.since == 0 || self.info.state != state {
+            self.info.since = now_micros();
         }
-        (self.beacon.state, self.beacon.reason) = (state, reason.to_owned());
-        if let Err(cause) = self.held.write(&self.beacon) {
-            log(&format!("pg_strata: could not write \"{}\": {cause}", beacon::PATH));
+        (self.info.state, self.info.reason) = (state, reason.to_owned());
+        if let Err(cause) = self.file.write(&self.info) {
+            log(&format!("pg_strata: could not write \"{}\": {cause}", service_file::PATH));
         }
     }
 
     fn absent(&mut self, reason: &str) -> Next {
-        self.say(State::Absent, reason);
+        self.say(ServiceState::Absent, reason);
         Next::Stop
     }
 
     /// Serves under one configuration.
     fn serve(&mut self) -> Next {
         let settings = guc::gpu_settings();
-        self.beacon = Beacon {
+        self.info = ServiceInfo {
             pid: std::process::id() as i32,
             server_start: bgworker::server_start(),
             settings: client::settings_mark(),
-            ..Beacon::default()
+            ..ServiceInfo::default()
         };
         self.was_ready = false;
         if guc::gpu() == Gpu::Off {
             return self.absent("the parameter pg_strata.gpu is off");
         }
-        self.say(State::Starting, "");
+        self.say(ServiceState::Starting, "");
         match self.probe(&settings) {
             End::Absent(reason) => return self.absent(&reason),
             End::Died(reason) | End::Silent(reason) => {
@@ -119,13 +119,13 @@ impl Service {
             Ok(pool) => pool,
             Err(reason) => return self.wait_failed(&reason),
         };
-        self.beacon.fd = pool.descriptor();
+        self.info.fd = pool.descriptor();
         self.keep_running(&pool, &settings)
     }
 
-    /// Whether there is a driver at all: before gigabytes are taken, and in a process of its own.
+    /// Looks for a driver in a process of its own, before gigabytes are allocated.
     fn probe(&mut self, settings: &GpuSettings) -> End {
-        if settings.fake_devices > 0 {
+        if !settings.uses_gpus() {
             return End::Asked(Next::Again);
         }
         let mut child = match Child::fork(c"probe", &[], engine::probe) {
@@ -144,14 +144,14 @@ impl Service {
                 }
                 Some(status) => return End::Died(child::describe(status)),
                 None if bgworker::stop_requested() => return End::Asked(Next::Stop),
-                // Its end of the pipe goes a moment before it can be waited for.
+                // The child's end of the pipe closes a moment before the child can be waited for.
                 None if child.has_closed() => std::thread::sleep(Duration::from_millis(1)),
                 None => {}
             }
         }
     }
 
-    /// Starts engines, one after the other, until told otherwise.
+    /// Starts engines one after the other, until the service is stopped or reloaded.
     fn keep_running(&mut self, pool: &Pool, settings: &GpuSettings) -> Next {
         let mut tries = 0;
         loop {
@@ -165,8 +165,10 @@ impl Service {
                 End::Died(reason) | End::Silent(reason) if tries > TRIES => {
                     return self.wait_failed(&format!("the engine died {TRIES} times: {reason}"));
                 }
-                End::Died(reason) => self.say(State::Restarting, &format!("the engine died: {reason}")),
-                // Said already; so it stays until the next one answers.
+                End::Died(reason) => {
+                    self.say(ServiceState::Restarting, &format!("the engine died: {reason}"))
+                }
+                // The state was set before, and stays until the next engine answers.
                 End::Silent(_) => {}
             }
             let until = Instant::now() + FIRST_PAUSE * 2u32.pow(tries - 1);
@@ -183,11 +185,11 @@ impl Service {
         }
     }
 
-    /// Nothing can be done until the configuration changes.
+    /// Waits for the configuration to change, without which nothing can be done.
     fn wait_failed(&mut self, reason: &str) -> Next {
-        self.say(State::Failed, &format!("{reason} (a reload of the configuration tries again)"));
+        self.say(ServiceState::Failed, &format!("{reason} (a reload of the configuration tries again)"));
         loop {
-            // Before the wait: what came while the last engine ended has had its latch reset.
+            // Before the wait: the latch was reset for signals that came while the last engine ended.
             if bgworker::stop_requested() {
                 return Next::Stop;
             }
@@ -204,27 +206,27 @@ impl Service {
             Ok(engine) => engine,
             Err(cause) => return End::Died(format!("could not fork: {cause}")),
         };
-        self.beacon.engine = engine.pid;
-        self.beacon.generation = pool.generation();
+        self.info.engine = engine.pid;
+        self.info.generation = pool.generation();
         let end = self.watch(&mut engine, pool, settings);
         if let End::Silent(reason) = &end {
             self.give_up(&mut engine, pool, reason);
         }
         engine.stop();
         if engine.ended().is_none() {
-            // Its devices may still write to its slots: the next service makes a pool of its own.
+            // Its devices may still write to its slots, so the next service makes a pool of its own.
             return End::Asked(Next::Stop);
         }
-        // Exporters that wait learn from the new generation that nobody works for them.
+        // Exporters that wait learn from the new generation that the engine has gone.
         pool.new_generation();
         pool.fail_running();
-        self.beacon.engine = 0;
+        self.info.engine = 0;
         end
     }
 
-    /// Ends an engine that does not answer, and waits until it has ended: one that is in the driver may take its time.
+    /// Kills an engine that does not answer, and waits for its end, which may take long in the driver.
     fn give_up(&mut self, engine: &mut Child, pool: &Pool, reason: &str) {
-        self.say(State::Silent, reason);
+        self.say(ServiceState::Silent, reason);
         pool.log("service", reason);
         pool.give_up(reason);
         engine.kill();
@@ -239,11 +241,11 @@ impl Service {
         let mut changed = false;
         let mut last_words = String::new();
         loop {
-            let starting = self.beacon.state != State::Ready;
+            let starting = self.info.state != ServiceState::Ready;
             bgworker::wait(Some(engine.descriptor()), if starting { LOOK_EVERY } else { REAP_EVERY });
             let ended = engine.ended();
             if ended.is_none() && engine.has_closed() {
-                // Its end of the pipe goes a moment before it can be waited for.
+                // The child's end of the pipe closes a moment before the child can be waited for.
                 std::thread::sleep(Duration::from_millis(1));
             }
             for line in engine.lines() {
@@ -263,7 +265,7 @@ impl Service {
             }
             if starting && pool.is_ready() {
                 self.was_ready = true;
-                self.say(State::Ready, "");
+                self.say(ServiceState::Ready, "");
             } else if starting && began.elapsed() > START_TIME {
                 return silent(engine, "start", START_TIME);
             }
@@ -293,10 +295,10 @@ fn silent(engine: &Child, what: &str, limit: Duration) -> End {
     ))
 }
 
-/// As many slots as the memory that can be had has room for.
+/// Makes a pool with as many slots as there is memory for.
 fn create_pool(settings: &GpuSettings) -> Result<Pool, String> {
     let input_bytes = settings.slot_bytes;
-    // Columns take less than rows do, but for many columns of NULLs.
+    // Columns take less than rows, except for many columns of NULLs.
     let output_bytes = input_bytes + input_bytes / 2;
     let slots = (settings.pool_bytes / (input_bytes + output_bytes)).max(1);
     let pool = Pool::create_at_most(Config { slots, input_bytes, output_bytes })

@@ -1,4 +1,4 @@
-//! The kernels of `kernels/compress.cu` and how they are launched: its head tells the numbers used here.
+//! Launches the kernels of `kernels/compress.cu`, whose head explains the numbers used here.
 
 use std::sync::Arc;
 
@@ -8,13 +8,14 @@ use crate::slot::encode::LZ4;
 
 /// Bytes that one warp compresses.
 const SEGMENT: u64 = 65_536;
-/// Room for what a segment becomes, and for its edges.
-const SLOT: u64 = 66_576 + 16;
+/// Room for a compressed segment and its edges.
+const SEGMENT_ROOM: u64 = 66_576 + 16;
 
 /// In the order of their launches.
+#[cfg(any(test, feature = "testing"))]
 pub const PHASES: [&str; 5] = ["divide", "compress", "measure", "place", "join"];
 
-/// Where a page lies in the input, or a stream in the output.
+/// The place of a page in the input, or of a stream in the output.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Place {
@@ -23,12 +24,12 @@ pub struct Place {
     pub reserved: u32,
 }
 
-/// In the `bytes` of the last of the bodies: the output has no room.
+/// The `bytes` of the last body if the output has no room.
 pub const FAILED: u32 = u32::MAX;
 
-/// Addresses on the device and what they hold: see the head of compress.cu.
+/// The kernels' arguments, explained at the head of compress.cu.
 #[derive(Clone, Copy, Debug)]
-pub struct Work {
+pub struct Arguments {
     pub input: u64,
     pub pages: u64,
     pub output: u64,
@@ -39,7 +40,7 @@ pub struct Work {
     pub bound: u32,
 }
 
-/// Segments of pages with these lengths.
+/// Returns the number of segments of pages with these lengths.
 pub fn segments(lengths: impl Iterator<Item = usize>) -> u32 {
     lengths.map(|bytes| (bytes as u64).div_ceil(SEGMENT).max(1) as u32).sum()
 }
@@ -47,7 +48,7 @@ pub fn segments(lengths: impl Iterator<Item = usize>) -> u32 {
 pub fn scratch(count: u32, bound: u32) -> u64 {
     let (count, bound) = (u64::from(count), u64::from(bound));
     let words = 256 + (4 * (count + 1)).next_multiple_of(64) + (4 * bound).next_multiple_of(64);
-    words + (8 * (bound + 1)).next_multiple_of(64) + SLOT * bound
+    words + (8 * (bound + 1)).next_multiple_of(64) + SEGMENT_ROOM * bound
 }
 
 pub struct Kernels {
@@ -58,7 +59,7 @@ pub struct Kernels {
     lz4: Segments,
 }
 
-/// What a codec has of its own.
+/// The kernels of one codec.
 struct Segments {
     compress: CudaFunction,
     join: CudaFunction,
@@ -76,16 +77,17 @@ impl Kernels {
         })
     }
 
-    /// Launches all kernels of a codec, `SNAPPY` or `LZ4`. `after` is called with the phase that was just launched, or left out.
+    /// Launches all kernels of a codec, `SNAPPY` or `LZ4`. `after` is called with
+    /// each phase that was launched or left out.
     ///
     /// # Safety
     ///
-    /// In the stream's order: input and pages are there, and no one else uses what is written, which is as
+    /// In the stream's order input and pages are there, and nothing else uses the memory that is written, which is as
     /// large as compress.cu asks, until the kernels are done.
     pub unsafe fn launch(
         &self,
         stream: &CudaStream,
-        work: &Work,
+        work: &Arguments,
         codec: u32,
         mut after: impl FnMut(usize) -> Result<(), DriverError>,
     ) -> Result<(), DriverError> {
@@ -110,7 +112,7 @@ impl Kernels {
                 let mut launch = stream.launch_builder(function);
                 launch.arg(&work.input).arg(&work.pages).arg(&work.output).arg(&work.bodies);
                 launch.arg(&work.scratch).arg(&work.output_bytes).arg(&work.count).arg(&work.bound);
-                // SAFETY: the eight parameters that every kernel takes; the caller vouches for the memory.
+                // SAFETY: every kernel takes these eight parameters; the caller keeps the memory that they name for the kernels.
                 unsafe { launch.launch(config)? };
             }
             after(phase)?;

@@ -8,25 +8,26 @@
 //! collect   waits for the report, checks it | copy_out  exactly the bytes in use -> output region
 //! ```
 //!
-//! What becomes of columns that are kept, and of requests to encode them, is in `group`.
+//! `row_groups` keeps columns and answers requests to encode them.
 //!
-//! The report has a stream to itself: behind `copy_out` it would wait for other slots' columns, and on
-//! `compute` it would hold up the next slot's kernels. `submit` is called by the feeder's thread and
-//! `collect` by the drainer's and those that answer requests; all bind the context first.
+//! The report has a stream of its own: on `copy_out` it would wait for other slots' columns, and on `compute` it would
+//! hold up the next slot's kernels. The feeder's thread calls `submit`; the drainer's thread and those that answer
+//! requests call `collect`. All bind the context first.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use cudarc::driver::sys::{CUevent_flags, cuMemcpyDtoHAsync_v2, cuMemcpyHtoDAsync_v2};
-use cudarc::driver::{CudaContext, CudaEvent, CudaFunction, CudaStream, DriverError, LaunchConfig};
+use cudarc::driver::{CudaContext, CudaEvent, CudaStream, DriverError};
 
 use super::arena::{Arena, Need, Parts};
 use super::bandwidth::Bandwidth;
 use super::error::{fault, refused};
-use super::group::Grouping;
 use super::launch::Kernels;
 use super::pinned::{Pinned, Registered};
+use super::row_groups::RowGroups;
+use crate::gpu::lock::lock;
 use crate::gpu::{Device, DeviceInfo, Fault};
 use crate::slot::encode::{Request, Wish, read_request};
 use crate::slot::input::Input;
@@ -35,7 +36,7 @@ use crate::slot::layout::{Header, KEEP, Op, OutHeader, columns_start, get, lay_o
 /// Columns that a report has room for: PostgreSQL's tables have at most 1600.
 const MAX_COLUMNS: usize = 1664;
 
-pub(super) struct Streams {
+pub(in crate::gpu) struct Streams {
     pub copy_in: Arc<CudaStream>,
     pub compute: Arc<CudaStream>,
     pub report: Arc<CudaStream>,
@@ -49,7 +50,7 @@ impl Streams {
     }
 }
 
-/// What a slot in flight has on the device and beside it.
+/// The memory and the events of a slot in flight.
 struct Buffer {
     parts: Parts,
     report: Pinned,
@@ -57,11 +58,11 @@ struct Buffer {
     computed: CudaEvent,
     reported: CudaEvent,
     written: CudaEvent,
-    /// What came in; `None` while the buffer is free.
+    /// The slot's task; `None` while the buffer is free.
     task: Mutex<Option<Task>>,
 }
 
-/// Rows to be decoded.
+/// Rows to decode.
 #[derive(Clone)]
 struct Task {
     group: u64,
@@ -91,35 +92,39 @@ impl Buffer {
     }
 }
 
-/// A fault on purpose, for tests: the kernel is launched with this slot, counted from 0.
+/// A kernel that is launched with a test's slot, counted from 0, and faults.
+#[cfg(any(test, feature = "testing"))]
 pub(super) struct Planted {
     pub slot: u64,
-    pub kernel: CudaFunction,
+    pub kernel: cudarc::driver::CudaFunction,
 }
 
 pub struct CudaDevice {
-    pub(super) info: DeviceInfo,
-    pub(super) bandwidth: Bandwidth,
-    pub(super) context: Arc<CudaContext>,
-    pub(super) streams: Streams,
-    pub(super) kernels: Kernels,
-    pub(super) need: Need,
-    planted: Option<Planted>,
-    pub(super) grouping: Grouping,
+    info: DeviceInfo,
+    #[cfg_attr(not(any(test, feature = "testing")), expect(dead_code))]
+    pub(in crate::gpu) bandwidth: Bandwidth,
+    pub(in crate::gpu) context: Arc<CudaContext>,
+    pub(in crate::gpu) streams: Streams,
+    pub(in crate::gpu) kernels: Kernels,
+    pub(in crate::gpu) need: Need,
+    row_groups: RowGroups,
     buffers: Vec<Buffer>,
-    /// Requests in flight, by their tickets, which come behind those of the buffers.
+    /// Requests in flight by their tickets, which follow those of the buffers.
     asked: Mutex<HashMap<usize, Asked>>,
     next_request: AtomicUsize,
     free: Mutex<Vec<usize>>,
     freed: Condvar,
-    submitted: AtomicU64,
+    #[cfg(any(test, feature = "testing"))]
+    planted: Option<Planted>,
+    #[cfg(any(test, feature = "testing"))]
+    submitted: std::sync::atomic::AtomicU64,
     lost: AtomicBool,
     // Dropped last, in this order.
     _arena: Arena,
     _pool: Arc<Registered>,
 }
 
-/// The parts that `open` in the module above has made.
+/// The parts of a device that is opened.
 pub(super) struct Made {
     pub info: DeviceInfo,
     pub bandwidth: Bandwidth,
@@ -127,15 +132,16 @@ pub(super) struct Made {
     pub streams: Streams,
     pub kernels: Kernels,
     pub need: Need,
-    pub planted: Option<Planted>,
-    pub grouping: Grouping,
+    pub row_groups: RowGroups,
     pub arena: Arena,
     pub pool: Arc<Registered>,
+    #[cfg(any(test, feature = "testing"))]
+    pub planted: Option<Planted>,
 }
 
 impl CudaDevice {
     pub(super) fn new(made: Made) -> Result<CudaDevice, DriverError> {
-        let Made { info, bandwidth, context, streams, kernels, need, planted, grouping, arena, pool } = made;
+        let Made { info, bandwidth, context, streams, kernels, need, row_groups, arena, pool, .. } = made;
         let buffers =
             arena.parts().iter().map(|parts| Buffer::new(&context, *parts)).collect::<Result<Vec<_>, _>>()?;
         Ok(CudaDevice {
@@ -145,14 +151,16 @@ impl CudaDevice {
             streams,
             kernels,
             need,
-            planted,
-            grouping,
+            row_groups,
             free: Mutex::new((0..buffers.len()).collect()),
             asked: Mutex::default(),
             next_request: AtomicUsize::new(buffers.len()),
             buffers,
             freed: Condvar::new(),
-            submitted: AtomicU64::new(0),
+            #[cfg(any(test, feature = "testing"))]
+            planted: made.planted,
+            #[cfg(any(test, feature = "testing"))]
+            submitted: Default::default(),
             lost: AtomicBool::new(false),
             _arena: arena,
             _pool: pool,
@@ -169,9 +177,12 @@ impl CudaDevice {
         self.context.bind_to_thread().map_err(|error| self.fault("use the device", error))
     }
 
-    pub(super) fn fault(&self, doing: &str, error: DriverError) -> Fault {
-        let mut fault = fault(doing, error);
-        fault.message = format!("GPU {}: {}", self.info.ordinal, fault.message);
+    pub(in crate::gpu) fn fault(&self, doing: &str, error: DriverError) -> Fault {
+        self.noted(fault(self.info.ordinal, doing, error))
+    }
+
+    /// Remembers that the device is lost, if the fault says so.
+    fn noted(&self, fault: Fault) -> Fault {
         if fault.sticky {
             self.lost.store(true, Ordering::Relaxed);
             self.freed.notify_all();
@@ -179,7 +190,7 @@ impl CudaDevice {
         fault
     }
 
-    /// A free buffer, waited for.
+    /// Waits for a free buffer.
     fn acquire(&self) -> Result<usize, Fault> {
         let mut free = lock(&self.free);
         loop {
@@ -199,7 +210,7 @@ impl CudaDevice {
         self.freed.notify_one();
     }
 
-    /// What a slot that failed half-way has started may still use its memory: ends that.
+    /// Waits for what a failed slot has started, which may still use its memory.
     fn settle(&self, fault: Fault) -> Fault {
         match self.context.synchronize() {
             Err(error) if !fault.sticky => self.fault("finish what was started", error),
@@ -213,19 +224,25 @@ impl CudaDevice {
         fault
     }
 
-    /// Keeps a request for `collect`.
+    /// Keeps a request for `collect` and returns its ticket.
     fn ask(&self, asked: Asked) -> usize {
         let ticket = self.next_request.fetch_add(1, Ordering::Relaxed);
         lock(&self.asked).insert(ticket, asked);
         ticket
     }
 
-    pub(super) fn parts(&self, index: usize) -> Parts {
+    #[cfg(any(test, feature = "testing"))]
+    pub(in crate::gpu) fn parts(&self, index: usize) -> Parts {
         self.buffers[index].parts
     }
 
     /// Copies the parts of the input that the kernels read.
-    pub(super) fn copy_in(&self, region: &[u8], input: &Input, parts: Parts) -> Result<(), DriverError> {
+    pub(in crate::gpu) fn copy_in(
+        &self,
+        region: &[u8],
+        input: &Input,
+        parts: Parts,
+    ) -> Result<(), DriverError> {
         for (start, end) in used_ranges(input) {
             // SAFETY: the range lies in the region, as `Input` has checked, and in the device's buffer, which
             // is as large. The region stays until the slot is collected.
@@ -250,13 +267,8 @@ impl CudaDevice {
         // SAFETY: the input's copy is complete before the kernels run, in stream order, and the buffer is
         // this slot's alone until it is released.
         unsafe { self.kernels.launch(&streams.compute, input, buffer.parts, self.need, |_| Ok(()))? };
-        let slot = self.submitted.fetch_add(1, Ordering::Relaxed);
-        if let Some(planted) = self.planted.as_ref().filter(|planted| planted.slot == slot) {
-            // SAFETY: a kernel without arguments. It is meant to fault.
-            unsafe {
-                streams.compute.launch_builder(&planted.kernel).launch(LaunchConfig::for_num_elems(1))?
-            };
-        }
+        #[cfg(any(test, feature = "testing"))]
+        self.launch_planted()?;
         buffer.computed.record(&streams.compute)?;
         streams.report.wait(&buffer.computed)?;
         // SAFETY: the report has room for as many columns as `submit` lets through.
@@ -272,7 +284,18 @@ impl CudaDevice {
         buffer.reported.record(&streams.report)
     }
 
-    /// Bytes of the region that are to come back, by the report.
+    #[cfg(any(test, feature = "testing"))]
+    fn launch_planted(&self) -> Result<(), DriverError> {
+        let slot = self.submitted.fetch_add(1, Ordering::Relaxed);
+        if let Some(planted) = self.planted.as_ref().filter(|planted| planted.slot == slot) {
+            let one = cudarc::driver::LaunchConfig::for_num_elems(1);
+            // SAFETY: a kernel without arguments. It is meant to fault.
+            unsafe { self.streams.compute.launch_builder(&planted.kernel).launch(one)? };
+        }
+        Ok(())
+    }
+
+    /// Returns the bytes of the region to copy back, by the report.
     fn check_report(&self, header: &Header, report: &[u8], room: usize) -> Result<usize, Fault> {
         let found: OutHeader = get(report, 0).unwrap_or_default();
         let ordinal = self.info.ordinal;
@@ -307,7 +330,11 @@ impl CudaDevice {
         if !header.returns_columns() {
             output[..bytes].copy_from_slice(&report[..bytes]);
             let kept = header.flags & KEEP != 0;
-            return if kept { self.keep(*group, header, ops, buffer.parts.output, report) } else { Ok(()) };
+            if !kept {
+                return Ok(());
+            }
+            let kept = self.row_groups.keep(*group, header, ops, buffer.parts.output, report);
+            return kept.map_err(|fault| self.noted(fault));
         }
         let copied = |error| self.fault("copy columns back", error);
         // SAFETY: `bytes` of the output region, which is ours until we return, from as many of the buffer.
@@ -362,7 +389,8 @@ impl Device for CudaDevice {
         let asked = lock(&self.asked).remove(&ticket);
         if let Some(Asked { group, request, wishes }) = asked {
             self.bind()?;
-            return self.answer(group, &request, &wishes, output).map_err(|fault| self.settle(fault));
+            let answered = self.row_groups.answer(group, &request, &wishes, output);
+            return answered.map_err(|fault| self.settle(self.noted(fault)));
         }
         let task = self.buffers.get(ticket).and_then(|buffer| lock(&buffer.task).clone());
         let Some(task) = task else { return Err(refused(format!("no slot has ticket {ticket}"))) };
@@ -380,27 +408,23 @@ impl Device for CudaDevice {
     }
 
     fn notes(&self) -> Vec<String> {
-        self.grouping.zstd.take_notes()
+        self.row_groups.take_notes()
     }
 }
 
 impl Drop for CudaDevice {
     fn drop(&mut self) {
-        // What was started still reads the pool and writes the buffers. After a sticky error this fails at
+        // Work that was started still reads the pool and writes the buffers. After a sticky error this fails at
         // once, and so does everything that the fields' drops try.
         let _ = self.context.bind_to_thread();
         let _ = self.context.synchronize();
     }
 }
 
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Gaps below this are copied along: a copy costs as much as some ten thousand bytes do.
+/// Smaller gaps are copied too: a copy costs as much as some ten thousand bytes do.
 const GAP: usize = 64 << 10;
 
-/// What to copy, in order and joined: all that the kernels read, and so not the block numbers.
+/// Returns the ranges that the kernels read, in order and joined. They do not read the block numbers.
 fn used_ranges(input: &Input) -> Vec<(usize, usize)> {
     let header = input.header();
     let (rows, heap) = (header.rows as usize, input.is_heap());

@@ -1,10 +1,12 @@
-//! The kernels of `kernels/encode.cu` and how they are launched: its head tells the numbers used here.
+//! Launches the kernels of `kernels/encode.cu`, whose head explains the numbers used here.
 
 use std::sync::Arc;
 
 use cudarc::driver::{CudaFunction, CudaModule, CudaStream, DriverError, LaunchConfig, PushKernelArg};
 
-use crate::gpu::encode::{Body, Bounds, Chunk, Ends, Order, Page, Plan, Shape, State, has_deltas};
+use crate::gpu::encode::{
+    Body, Bounds, DictionaryChunk, DictionaryState, Ends, Order, Page, Plan, Shape, has_deltas,
+};
 
 const THREADS: u32 = 256;
 /// Blocks that share the work on a chunk's table.
@@ -14,9 +16,9 @@ const SHARE: u32 = 64;
 pub const PHASES: [&str; 10] =
     ["clear", "insert", "mark", "rank", "number", "decide", "entries", "encode", "deltas", "find_ends"];
 
-/// Addresses on the device and what they hold: see the head of encode.cu.
+/// The kernels' arguments, explained at the head of encode.cu.
 #[derive(Clone, Copy, Debug)]
-pub struct Work {
+pub struct Arguments {
     pub input: u64,
     pub tables: Tables,
     pub output: u64,
@@ -27,7 +29,7 @@ pub struct Work {
     pub ends: bool,
 }
 
-/// Where the plan's tables lie, and those that the kernels fill.
+/// The addresses of the plan's tables and of those that the kernels fill.
 #[derive(Clone, Copy, Debug)]
 pub struct Tables {
     pub pages: u64,
@@ -36,12 +38,12 @@ pub struct Tables {
     pub bounds: u64,
     pub ends: u64,
     pub states: u64,
-    /// Behind the last.
+    /// The end of the last table.
     pub end: u64,
 }
 
 impl Tables {
-    /// One behind the other, from a multiple of 256 on.
+    /// Places the tables one after the other from `start`, a multiple of 256.
     pub fn at(start: u64, plan: &Plan) -> Tables {
         let (count, tried) = (plan.pages.len(), plan.chunks.len());
         let mut end = start;
@@ -51,19 +53,19 @@ impl Tables {
             at
         };
         let pages = take(size_of::<Page>(), count);
-        let chunks = take(size_of::<Chunk>(), tried);
+        let chunks = take(size_of::<DictionaryChunk>(), tried);
         let bodies = take(size_of::<Body>(), count + tried);
         let bounds = take(size_of::<Bounds>(), count);
         let ends = take(size_of::<Ends>(), count);
-        let states = take(size_of::<State>(), tried);
+        let states = take(size_of::<DictionaryState>(), tried);
         Tables { pages, chunks, bodies, bounds, ends, states, end }
     }
 }
 
-impl Work {
-    pub fn new(plan: &Plan, input: u64, tables: Tables, output: u64, scratch: u64) -> Work {
+impl Arguments {
+    pub fn new(plan: &Plan, input: u64, tables: Tables, output: u64, scratch: u64) -> Arguments {
         let bounded = |page: &Page| page.shape == Shape::Strings as u8 && page.order != Order::None as u8;
-        Work {
+        Arguments {
             input,
             tables,
             output,
@@ -86,16 +88,16 @@ impl Kernels {
         Ok(Kernels { functions: [a?, b?, c?, d?, e?, f?, g?, h?, i?, j?] })
     }
 
-    /// Launches all kernels. `after` is called with the phase that was just launched, or left out.
+    /// Launches all kernels. `after` is called with each phase that was launched or left out.
     ///
     /// # Safety
     ///
-    /// In the stream's order: input, pages and chunks are there, and no one else uses what is written, which is
-    /// as large as encode.cu asks, until the kernels are done.
+    /// In the stream's order input, pages and chunks are there, and nothing else uses the memory that is written, which
+    /// is as large as encode.cu asks, until the kernels are done.
     pub unsafe fn launch(
         &self,
         stream: &CudaStream,
-        work: &Work,
+        work: &Arguments,
         mut after: impl FnMut(usize) -> Result<(), DriverError>,
     ) -> Result<(), DriverError> {
         let (count, tried, tables) = (work.count, work.tried, &work.tables);
@@ -121,7 +123,7 @@ impl Kernels {
                 launch.arg(&work.input).arg(&tables.pages).arg(&tables.chunks).arg(&work.output);
                 launch.arg(&tables.bodies).arg(&tables.bounds).arg(&tables.ends).arg(&tables.states);
                 launch.arg(&work.scratch).arg(&work.count).arg(&work.tried);
-                // SAFETY: the eleven parameters that every kernel takes; the caller vouches for the memory.
+                // SAFETY: every kernel takes these eleven parameters; the caller keeps the memory that they name for the kernels.
                 unsafe { launch.launch(config)? };
             }
             after(phase)?;

@@ -1,4 +1,4 @@
-//! The kernels of `kernels/decode.cu` and how they are launched: its head tells the numbers used here.
+//! Launches the kernels of `kernels/decode.cu`, whose head explains the numbers used here.
 
 use std::sync::Arc;
 
@@ -14,12 +14,13 @@ use crate::slot::layout::BLOCK;
 const THREADS: u32 = 256;
 /// Rows of a tile, which a block of threads decodes.
 const TILE: u64 = 256;
-/// What is staged at most: three blocks of it fit on a multiprocessor.
+/// The most shared memory that a block stages: three such blocks fit on a multiprocessor.
 const MOST_SHARED: u64 = 73_728;
-/// Up to here a kernel need not say that it wants more.
+/// The shared memory that a kernel gets without asking for more.
 const PLAIN_SHARED: i32 = 49_152;
 
-/// In the order of their launches; `WALK` is one of two kernels.
+/// The phases in the order of their launches; `WALK` is one of two kernels.
+#[cfg(any(test, feature = "testing"))]
 pub const PHASES: [&str; 5] = ["plan", "walk", "scan", "offsets", "gather"];
 const PLAN: usize = 0;
 const WALK: usize = 1;
@@ -37,9 +38,9 @@ pub struct Kernels {
     shared: u64,
 }
 
-/// What a slot's launches are made from.
+/// The sizes of a slot, from which its launches follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Work {
+struct SlotSize {
     heap: bool,
     rows: u64,
     pages: u64,
@@ -49,10 +50,10 @@ struct Work {
     varying: u64,
 }
 
-impl Work {
-    fn of(input: &Input) -> Work {
+impl SlotSize {
+    fn of(input: &Input) -> SlotSize {
         let header = input.header();
-        Work {
+        SlotSize {
             heap: input.is_heap(),
             rows: header.rows.into(),
             pages: header.pages.into(),
@@ -67,7 +68,8 @@ impl Work {
         self.rows.div_ceil(TILE)
     }
 
-    /// Parts that a tile's bytes are divided into, so that few rows of long values keep the device busy too.
+    /// Returns the number of parts that a tile's bytes are divided into, so that few rows of long values also keep the
+    /// device busy.
     fn splits(self) -> u64 {
         (self.data / 65_536 / self.tiles().max(1)).clamp(1, 64)
     }
@@ -76,7 +78,7 @@ impl Work {
         256 + 64 * (self.attrs + self.columns) + 1056 * self.tiles() * self.varying
     }
 
-    /// Shared memory that most tiles can be staged in; 0 when that is more than there is.
+    /// Returns the shared memory in which most tiles can be staged; 0 if that is more than there is.
     fn shared(self, most: u64) -> u64 {
         let rows = self.rows.max(1);
         let wanted = if self.heap {
@@ -89,13 +91,13 @@ impl Work {
     }
 }
 
-/// Scratch for any slot whose output fits: every varying column has 4 bytes a row of offsets there, and so
-/// at least 1024 a tile, but for its last.
+/// Returns the scratch for any slot whose output fits: a column of varying length has 4 bytes of offsets for each row
+/// there, and so at least 1024 for each tile but the last.
 pub fn most_scratch(output: u64) -> u64 {
     output + output / 16 + (4 << 20)
 }
 
-/// Input and output of these region sizes on the device: kernels read up to a multiple of 16.
+/// Returns what regions of these sizes need on the device: kernels read up to a multiple of 16.
 pub fn need(input: usize, output: usize) -> Need {
     let output = output as u64 & !15;
     Need { input: input as u64 + 256, output, scratch: most_scratch(output) }
@@ -129,17 +131,17 @@ impl Kernels {
         })
     }
 
-    /// Whether the device's buffers have room for what the kernels need beside input and output.
+    /// Whether the device's buffers have room for the scratch of the slot.
     pub fn fits(&self, input: &Input, need: Need) -> bool {
-        Work::of(input).scratch() <= need.scratch
+        SlotSize::of(input).scratch() <= need.scratch
     }
 
-    /// Launches all that the slot needs. `after` is called with the phase that was just launched, or left out.
+    /// Launches the kernels that the slot needs. `after` is called with each phase that was launched or left out.
     ///
     /// # Safety
     ///
-    /// In the stream's order: the input lies in its part and no one else uses the three parts, which are as
-    /// large as `need` says, until the kernels are done.
+    /// In the stream's order the input lies in its part, and nothing else uses the three parts, which are as large as
+    /// `need` says, until the kernels are done.
     pub unsafe fn launch(
         &self,
         stream: &CudaStream,
@@ -148,7 +150,7 @@ impl Kernels {
         need: Need,
         mut after: impl FnMut(usize) -> Result<(), DriverError>,
     ) -> Result<(), DriverError> {
-        let work = Work::of(input);
+        let work = SlotSize::of(input);
         let (tiles, varying) = (work.tiles() as u32, work.varying as u32);
         let walk = if work.heap { &self.walk_heap } else { &self.walk_copy };
         let (rows, bytes) = (tiles > 0, varying > 0);
@@ -165,7 +167,7 @@ impl Kernels {
                 let config = LaunchConfig { grid_dim, block_dim: (THREADS, 1, 1), shared_mem_bytes };
                 let mut launch = stream.launch_builder(function);
                 launch.arg(&parts.input).arg(&parts.output).arg(&parts.scratch).arg(&output_bytes);
-                // SAFETY: the four parameters that every kernel takes; the caller vouches for the memory.
+                // SAFETY: every kernel takes these four parameters; the caller keeps the slot's parts for the kernels.
                 unsafe { launch.launch(config)? };
             }
             after(phase)?;
@@ -173,7 +175,8 @@ impl Kernels {
         Ok(())
     }
 
-    /// Registers and bytes of local memory of each kernel, for reports.
+    /// Returns the registers and the bytes of local memory of each kernel, for reports.
+    #[cfg(any(test, feature = "testing"))]
     pub fn resources(&self) -> Result<Vec<(&'static str, i32, i32)>, DriverError> {
         let named = [
             ("plan", &self.plan),
@@ -194,8 +197,15 @@ impl Kernels {
 mod tests {
     use super::*;
 
-    const LINEORDER: Work =
-        Work { heap: true, rows: 57_000, pages: 1000, data: 8_192_000, attrs: 17, columns: 17, varying: 5 };
+    const LINEORDER: SlotSize = SlotSize {
+        heap: true,
+        rows: 57_000,
+        pages: 1000,
+        data: 8_192_000,
+        attrs: 17,
+        columns: 17,
+        varying: 5,
+    };
 
     #[test]
     fn launches_follow_the_kernels_head() {
@@ -205,13 +215,13 @@ mod tests {
         assert_eq!(LINEORDER.shared(8192 * 6 - 16), 0);
         assert_eq!(LINEORDER.splits(), 1);
         assert_eq!(LINEORDER.scratch(), 256 + 64 * 34 + 1056 * 223 * 5);
-        let one_page = Work { pages: 1, rows: 3, data: 8192, ..LINEORDER };
+        let one_page = SlotSize { pages: 1, rows: 3, data: 8192, ..LINEORDER };
         assert_eq!(one_page.shared(MOST_SHARED), 8192);
-        let copy = Work { heap: false, pages: 0, data: 230 * 57_000, ..LINEORDER };
+        let copy = SlotSize { heap: false, pages: 0, data: 230 * 57_000, ..LINEORDER };
         assert_eq!(copy.shared(MOST_SHARED), (230 * 256 * 9 / 8 + 32u64).next_multiple_of(16));
-        let long = Work { rows: 2, data: 64 << 20, ..copy };
+        let long = SlotSize { rows: 2, data: 64 << 20, ..copy };
         assert_eq!((long.splits(), long.shared(MOST_SHARED)), (64, 0));
-        let none = Work { rows: 0, data: 0, pages: 0, ..LINEORDER };
+        let none = SlotSize { rows: 0, data: 0, pages: 0, ..LINEORDER };
         assert_eq!((none.tiles(), none.splits(), none.shared(MOST_SHARED)), (0, 1, 8192));
     }
 
@@ -219,7 +229,7 @@ mod tests {
     #[test]
     fn scratch_is_enough_for_any_output() {
         for (rows, varying) in [(1, 1600), (257, 1600), (100_000, 60), (2_000_000, 3)] {
-            let work = Work { rows, varying, attrs: 1600, columns: 1600, ..LINEORDER };
+            let work = SlotSize { rows, varying, attrs: 1600, columns: 1600, ..LINEORDER };
             let output = 4 * (rows + 1) * varying;
             assert!(work.scratch() <= most_scratch(output), "{rows} rows of {varying} columns");
         }

@@ -1,54 +1,46 @@
-//! NVIDIA devices, through the CUDA driver that the server may or may not have: nothing here links to it.
+//! NVIDIA devices, through the CUDA driver, which is loaded at run time if the server has one.
 //!
-//! What a server needs: driver 580 or newer (CUDA 13.0), and NVRTC as [`module`] says. All of this runs in
-//! the engine's process, whose threads bind a device's context before they use it.
+//! A server needs driver 580 or newer (CUDA 13.0), and NVRTC as [`module`] says. All of this runs in the engine's
+//! process, whose threads bind a device's context before they use it.
 //!
-//! [`probe`] says whether CUDA is there, [`devices`] opens the devices: compiles or finds the kernels,
-//! registers the pool, takes the device's memory, measures the bus. Nothing is allocated after that.
+//! [`probe`] says whether CUDA is there. [`devices`] opens the devices: it compiles or finds the kernels, registers the
+//! pool, takes the device's memory and measures the bus. Nothing is allocated after that.
 
-mod alone;
-mod arena;
-mod bandwidth;
-#[doc(hidden)]
-pub mod bench;
+pub(super) mod arena;
+pub(super) mod bandwidth;
 mod cache;
-mod compress;
-#[doc(hidden)]
-pub mod compress_bench;
-mod device;
+pub(super) mod compress;
+pub(super) mod copy;
+pub(super) mod device;
 mod dynamic;
-mod encode;
-#[doc(hidden)]
-pub mod encode_bench;
-mod error;
-mod frames;
-mod group;
-mod launch;
-mod memory;
-mod module;
-pub(in crate::gpu) mod nvcomp;
-mod nvrtc;
+pub(super) mod encode;
+pub(super) mod error;
+pub(super) mod launch;
+pub(super) mod memory;
+pub(super) mod module;
+pub(super) mod nvcomp;
+pub(super) mod nvrtc;
 mod pci;
 mod pinned;
 mod probe;
+mod row_groups;
+pub(super) mod zstd_frames;
 
 use std::ffi::c_char;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use cudarc::driver::sys::cuDeviceGetPCIBusId;
-use cudarc::driver::{CudaContext, CudaModule, DriverError};
-use cudarc::nvrtc::Ptx;
+use cudarc::driver::{CudaContext, DriverError};
 
 use super::{Device, DeviceInfo};
 use arena::Arena;
-use device::{Made, Planted, Streams};
+use device::{Made, Streams};
 use error::message;
-use group::Grouping;
 use launch::Kernels;
 use memory::Heap;
-use nvrtc::Unit;
 use pinned::Registered;
+use row_groups::RowGroups;
 
 pub use bandwidth::Bandwidth;
 pub use device::CudaDevice;
@@ -56,7 +48,7 @@ pub use nvrtc::VARIABLE as NVRTC_VARIABLE;
 pub use pinned::Pool;
 pub use probe::{Driver, probe};
 
-/// What devices are opened with.
+/// The configuration that devices are opened with.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// The ordinals to open; empty for all.
@@ -66,42 +58,38 @@ pub struct Config {
     /// Sizes of a slot's regions.
     pub input_bytes: usize,
     pub output_bytes: usize,
-    /// Slots in flight on each device, fewer where the memory's limit says so.
+    /// Slots in flight on each device; fewer if the memory's limit allows no more.
     pub depth: usize,
-    /// Bytes of each device's memory to take at most; 0: half of what is free.
+    /// The most bytes of each device's memory to take; 0 for half of what is free.
     pub memory_limit: u64,
-    /// Of those, bytes for row groups, at most.
+    /// The most of those bytes to take for row groups.
     pub group_memory: u64,
-    /// NVRTC's file or folder; `None`: where it is usually found.
+    /// NVRTC's file or folder; `None` to look in the usual places.
     pub nvrtc: Option<PathBuf>,
     /// nvCOMP's file, if zstd pages are to be compressed by it.
     pub nvcomp: Option<PathBuf>,
-    /// Where compiled kernels are kept.
+    /// The folder of compiled kernels.
     pub cache: PathBuf,
-    /// Test: each device's slot of this number, from 0, makes a kernel fault.
-    pub fault_after: Option<u64>,
-    /// Test: ask the device for more memory than it has.
-    pub exhaust_memory: bool,
-    /// Test: allocate every buffer by itself, for the sanitizers.
-    pub scatter_memory: bool,
+    #[cfg(any(test, feature = "testing"))]
+    pub test: super::testing::TestOptions,
 }
 
-/// Opens the devices that the configuration names; a reason, when one of them cannot be used.
+/// Opens the devices that the configuration names, or returns the reason why one of them cannot be used.
 ///
 /// # Safety
 ///
 /// `config.pool` is a page-aligned mapping, readable and writable, that outlives the devices.
 pub unsafe fn devices(config: &Config) -> Result<Vec<Box<dyn Device>>, String> {
-    // SAFETY: as the caller says.
+    // SAFETY: the caller keeps the pool mapped as long as the devices live.
     let opened = unsafe { open_all(config) }?;
     Ok(opened.into_iter().map(|device| Box::new(device) as Box<dyn Device>).collect())
 }
 
-/// As [`devices`], as they are.
+/// Opens the devices as [`devices`] does, and returns them as they are.
 ///
 /// # Safety
 ///
-/// As for [`devices`].
+/// `config.pool` is a page-aligned mapping, readable and writable, that outlives the devices.
 #[doc(hidden)]
 pub unsafe fn open_all(config: &Config) -> Result<Vec<CudaDevice>, String> {
     let driver = probe()?;
@@ -113,7 +101,7 @@ pub unsafe fn open_all(config: &Config) -> Result<Vec<CudaDevice>, String> {
         if ordinal >= driver.devices {
             return Err(format!("GPU {ordinal} is not there: the driver sees {} of them", driver.devices));
         }
-        // SAFETY: as the caller says.
+        // SAFETY: the caller keeps the pool mapped as long as the devices live.
         opened.push(
             unsafe { open(config, ordinal, &mut pool) }
                 .map_err(|reason| format!("GPU {ordinal}: {reason}"))?,
@@ -122,9 +110,11 @@ pub unsafe fn open_all(config: &Config) -> Result<Vec<CudaDevice>, String> {
     Ok(opened)
 }
 
+/// Opens a device; the first one registers the pool for all.
+///
 /// # Safety
 ///
-/// As for [`devices`].
+/// `config.pool` is a page-aligned mapping, readable and writable, that outlives the device.
 unsafe fn open(
     config: &Config,
     ordinal: u32,
@@ -133,27 +123,29 @@ unsafe fn open(
     let failed = |doing: &'static str| move |error: DriverError| message(doing, error);
     let context = CudaContext::new(ordinal as usize).map_err(failed("open the device"))?;
     context.set_blocking_synchronize().map_err(failed("set how to wait"))?;
-    // SAFETY: what orders the streams is recorded by hand, and no `CudaSlice` is used.
+    // SAFETY: events that order the streams are recorded by hand, and no `CudaSlice` is used.
     unsafe { context.disable_event_tracking() };
     let mut info = describe(&context, ordinal).map_err(failed("describe the device"))?;
     let architecture = 10 * info.capability.0 + info.capability.1;
-    let load = |unit| load(&context, unit, architecture, config.nvrtc.as_deref(), &config.cache);
+    let load = |unit| module::load(&context, unit, architecture, config.nvrtc.as_deref(), &config.cache);
     let decode = load(&module::DECODE)?;
     let kernels = Kernels::load(&context, &decode).map_err(failed("load the kernels"))?;
     let loaded = failed("load the kernels");
     let encode = encode::Kernels::load(&load(&module::ENCODE)?).map_err(loaded)?;
     let compress = compress::Kernels::load(&load(&module::COMPRESS)?).map_err(loaded)?;
-    let planted = match config.fault_after {
+    #[cfg(any(test, feature = "testing"))]
+    let planted = match config.test.fault_after {
         None => None,
         Some(slot) => {
-            let module = load(&module::FAULT)?;
-            Some(Planted { slot, kernel: module.load_function("fault").map_err(failed("load the fault"))? })
+            let module = load(&super::testing::FAULT)?;
+            let kernel = module.load_function("fault").map_err(failed("load the fault"))?;
+            Some(device::Planted { slot, kernel })
         }
     };
     let registered = match pool {
         Some(registered) => registered.clone(),
         None => {
-            // SAFETY: as the caller says.
+            // SAFETY: the pool is page-aligned, and the caller keeps it mapped as long as the device lives.
             let new = unsafe { Registered::new(&context, config.pool) };
             let new = Arc::new(new.map_err(failed("register the slots' shared memory"))?);
             pool.insert(new).clone()
@@ -164,50 +156,57 @@ unsafe fn open(
         .map_err(failed("measure the bus"))?;
     (info.h2d, info.d2h) = (bandwidth.h2d, bandwidth.d2h);
     let need = launch::need(config.input_bytes, config.output_bytes);
-    let (free, total) = context.mem_get_info().map_err(failed("read the free memory"))?;
+    let (free, _) = context.mem_get_info().map_err(failed("read the free memory"))?;
     let limit = if config.memory_limit == 0 { free as u64 / 2 } else { config.memory_limit };
     let (depth, bytes) = arena::plan(need, config.depth, limit)?;
-    let bytes = if config.exhaust_memory { 2 * total as u64 } else { bytes };
-    let arena = match config.scatter_memory {
-        true => Arena::scattered(&context, need, depth),
-        false => Arena::new(&context, need, depth, bytes),
-    };
-    let arena = arena.map_err(|error| {
+    #[cfg(any(test, feature = "testing"))]
+    let bytes = if config.test.exhaust_memory { 2 * info.memory } else { bytes };
+    let arena = allocate(config, &context, need, depth, bytes).map_err(|error| {
         let (asked, free) = (bytes >> 20, free >> 20);
         format!("{}; {asked} MB were asked for, {free} MB are free", message("allocate memory", error))
     })?;
     let left = limit.saturating_sub(bytes).min(config.group_memory);
     let heap = Heap::new(&context, left).map_err(failed("allocate memory for row groups"))?;
-    let grouping = Grouping::new(&context, heap, encode, compress, config.nvcomp.as_deref());
-    let grouping = grouping.map_err(failed("make a stream, or use nvCOMP"))?;
-    let made =
-        Made { info, bandwidth, context, streams, kernels, need, planted, grouping, arena, pool: registered };
+    let decode = streams.compute.clone();
+    let row_groups =
+        RowGroups::new(ordinal, &context, decode, heap, encode, compress, config.nvcomp.as_deref());
+    let row_groups = row_groups.map_err(failed("make a stream, or use nvCOMP"))?;
+    let made = Made {
+        info,
+        bandwidth,
+        context,
+        streams,
+        kernels,
+        need,
+        row_groups,
+        arena,
+        pool: registered,
+        #[cfg(any(test, feature = "testing"))]
+        planted,
+    };
     CudaDevice::new(made).map_err(failed("prepare buffers"))
 }
 
-/// The unit's module: what the cache holds is compiled anew when the driver refuses it.
-fn load(
+/// Allocates the memory of the slots in flight.
+#[cfg_attr(not(any(test, feature = "testing")), expect(unused_variables))]
+fn allocate(
+    config: &Config,
     context: &Arc<CudaContext>,
-    unit: &Unit,
-    architecture: u32,
-    nvrtc: Option<&Path>,
-    cache: &Path,
-) -> Result<Arc<CudaModule>, String> {
-    let code = |fresh| module::code(unit, architecture, nvrtc, cache, fresh);
-    let first = code(false)?;
-    match context.load_module(Ptx::from_binary(first.cubin)) {
-        Ok(module) => Ok(module),
-        Err(error) if first.cached && !error::fault("", error).sticky => context
-            .load_module(Ptx::from_binary(code(true)?.cubin))
-            .map_err(|error| message(&format!("load {}", unit.name), error)),
-        Err(error) => Err(format!("{} ({})", message(&format!("load {}", unit.name), error), first.origin)),
+    need: arena::Need,
+    depth: usize,
+    bytes: u64,
+) -> Result<Arena, DriverError> {
+    #[cfg(any(test, feature = "testing"))]
+    if config.test.scatter_memory {
+        return Arena::scattered(context, need, depth);
     }
+    Arena::new(context, need, depth, bytes)
 }
 
 fn describe(context: &Arc<CudaContext>, ordinal: u32) -> Result<DeviceInfo, DriverError> {
     let (major, minor) = context.compute_capability()?;
     let mut bus_id = [0 as c_char; 32];
-    // SAFETY: writes at most as many bytes as told, a NUL last.
+    // SAFETY: the driver writes at most as many bytes as it is told, a NUL last.
     unsafe { cuDeviceGetPCIBusId(bus_id.as_mut_ptr(), bus_id.len() as i32, context.cu_device()) }.result()?;
     let bus_id: String = bus_id
         .iter()
@@ -231,7 +230,7 @@ fn describe(context: &Arc<CudaContext>, ordinal: u32) -> Result<DeviceInfo, Driv
 mod tests {
     use super::*;
 
-    /// Where there is no GPU there is a reason, and no panic.
+    /// Without a GPU there is a reason, and no panic.
     #[test]
     fn devices_or_a_reason() {
         if probe().is_ok() {
@@ -249,9 +248,7 @@ mod tests {
             nvrtc: None,
             nvcomp: None,
             cache: std::env::temp_dir(),
-            fault_after: None,
-            exhaust_memory: false,
-            scatter_memory: false,
+            test: Default::default(),
         };
         // SAFETY: without a driver nothing is registered.
         let reason = unsafe { devices(&config) }.err().unwrap();

@@ -1,9 +1,9 @@
-//! With libraries that are built of pg_test/nvcomp_stub.c: they look like nvCOMP, or almost, and work on the host.
+//! Tests with libraries built from pg_test/nvcomp_stub.c, which look like nvCOMP, or almost, and work on the host.
 
 use std::process::Command;
 
 use super::*;
-use crate::gpu::fake;
+use crate::gpu::testing::fake;
 use crate::slot::encode::{PLAIN_BODIES, SNAPPY, ZSTD};
 
 fn stub(name: &str, flags: &[&str]) -> PathBuf {

@@ -1,4 +1,4 @@
-//! Host memory that the device copies from and to at the bus's full rate: the pool, and small buffers.
+//! Pinned host memory, which devices copy from and to at the bus's full rate: the pool, and small buffers.
 
 use std::ptr::NonNull;
 use std::slice;
@@ -7,34 +7,36 @@ use std::sync::Arc;
 use cudarc::driver::sys::{cuMemHostRegister_v2, cuMemHostUnregister};
 use cudarc::driver::{CudaContext, DriverError, result};
 
-/// `CU_MEMHOSTREGISTER_PORTABLE`: for every context of the process, so that one registering serves all devices.
+/// `CU_MEMHOSTREGISTER_PORTABLE`: memory is registered once for the contexts of all devices.
 const PORTABLE: u32 = 1;
 
-/// Where the pool is mapped.
+/// The address range of the pool's mapping.
 #[derive(Clone, Copy, Debug)]
 pub struct Pool {
     pub start: *const u8,
     pub bytes: usize,
 }
 
-// SAFETY: an address range; who reads it says why that may be.
+// SAFETY: an address range that nothing here dereferences.
 unsafe impl Send for Pool {}
-// SAFETY: as above.
+// SAFETY: an address range that nothing here dereferences.
 unsafe impl Sync for Pool {}
 
-/// The pool's mapping, known to CUDA until this is dropped.
+/// The pool's mapping, registered with CUDA until this is dropped.
 pub struct Registered {
     context: Arc<CudaContext>,
     pool: Pool,
 }
 
 impl Registered {
+    /// Registers the pool.
+    ///
     /// # Safety
     ///
     /// The pool is mapped readable and writable, starts at a page, and stays mapped while the value lives.
     pub unsafe fn new(context: &Arc<CudaContext>, pool: Pool) -> Result<Registered, DriverError> {
         context.bind_to_thread()?;
-        // SAFETY: a mapping, as the caller says; pinning it changes none of its bytes.
+        // SAFETY: the caller says that the range is mapped; pinning it changes none of its bytes.
         unsafe { cuMemHostRegister_v2(pool.start as *mut _, pool.bytes, PORTABLE) }.result()?;
         Ok(Registered { context: context.clone(), pool })
     }
@@ -50,7 +52,7 @@ impl Drop for Registered {
     }
 }
 
-/// A buffer of CUDA's own, cached: not write-combined, since the host reads it.
+/// A buffer that CUDA allocates. It is cached, not write-combined, since the host reads it.
 pub struct Pinned {
     context: Arc<CudaContext>,
     start: NonNull<u8>,
@@ -78,11 +80,13 @@ impl Pinned {
         self.start.as_ptr()
     }
 
+    /// Returns what has been copied to the buffer.
+    ///
     /// # Safety
     ///
     /// No copy to the buffer is under way.
     pub unsafe fn get(&self) -> &[u8] {
-        // SAFETY: initialised by `new`, and the device writes nothing, as the caller says.
+        // SAFETY: `new` has initialised the bytes, and the caller says that no copy writes them.
         unsafe { slice::from_raw_parts(self.start.as_ptr(), self.bytes) }
     }
 }

@@ -1,8 +1,8 @@
-//! The file by which a server's GPU service is found: `pg_dynshmem/pg_strata.gpu` in the data directory.
+//! The GPU service's file, by which exporters find it: `pg_dynshmem/pg_strata.gpu` in the data directory.
 //!
-//! It works without preloading, on every version, and no base backup copies it. The service holds a lock on it
-//! for as long as it lives; what the file says outlives the service, so that exporters know why there is none.
-//! The text is padded to one length and written at once, and a reader that meets half of it reads again.
+//! It works without preloading, on every version, and no base backup copies it. The service holds a lock on it as long as
+//! it lives. The contents outlive the service, so that exporters know why there is none. The text is padded to one length
+//! and written at once, and a reader that meets half of it reads again.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -13,14 +13,14 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// From the data directory, in which every server process works.
+/// The file's path from the data directory, in which every server process works.
 pub const PATH: &str = "pg_dynshmem/pg_strata.gpu";
 
 const BYTES: usize = 4096;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum State {
+pub enum ServiceState {
     #[default]
     Starting,
     Ready,
@@ -30,73 +30,72 @@ pub enum State {
     Silent,
     /// No engine is running, and none will until the configuration is reloaded.
     Failed,
-    /// There is nothing to run on.
+    /// There is no device to run on.
     Absent,
     /// The service was stopped.
     Stopped,
 }
 
-impl State {
+impl ServiceState {
     pub fn name(self) -> &'static str {
         match self {
-            State::Starting => "starting",
-            State::Ready => "ready",
-            State::Restarting => "restarting",
-            State::Silent => "not answering",
-            State::Failed => "failed",
-            State::Absent => "absent",
-            State::Stopped => "stopped",
+            ServiceState::Starting => "starting",
+            ServiceState::Ready => "ready",
+            ServiceState::Restarting => "restarting",
+            ServiceState::Silent => "not answering",
+            ServiceState::Failed => "failed",
+            ServiceState::Absent => "absent",
+            ServiceState::Stopped => "stopped",
         }
     }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Beacon {
-    /// The service's, and of the pool's file there.
+pub struct ServiceInfo {
+    /// The service's process, and the descriptor of the pool's memory there.
     pub pid: i32,
     pub fd: i32,
     pub generation: u64,
-    pub state: State,
-    /// Of a state that is not `Ready`.
+    pub state: ServiceState,
+    /// The reason for a state other than `Ready`.
     pub reason: String,
-    /// When that began, in microseconds since 1970.
+    /// When the state began, in microseconds since 1970.
     pub since: i64,
-    /// The engine's.
+    /// The engine's process.
     pub engine: i32,
-    /// What the service was started under: another start under the same cannot do better.
+    /// A mark of the settings that the service was started with: another start with the same settings has the same result.
     pub settings: String,
-    /// When the server was started, as it counts time.
+    /// When the server was started, in its own units.
     pub server_start: i64,
 }
 
 /// The file, locked by this process.
-pub struct Held {
+pub struct ServiceFile {
     file: File,
 }
 
-impl Held {
-    /// `None` when another service has it.
-    pub fn take(path: &Path) -> io::Result<Option<Held>> {
+impl ServiceFile {
+    /// Opens and locks the file; `None` if another service has it.
+    pub fn take(path: &Path) -> io::Result<Option<ServiceFile>> {
         let options =
             || OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).clone();
         let file = options().open(path)?;
-        Ok(set_lock(&file)?.then_some(Held { file }))
+        Ok(set_lock(&file)?.then_some(ServiceFile { file }))
     }
 
-    pub fn write(&self, beacon: &Beacon) -> io::Result<()> {
+    pub fn write(&self, info: &ServiceInfo) -> io::Result<()> {
         // A character takes six bytes at most.
         let cut = |text: &str| text.chars().take(BYTES / 16).collect();
-        let beacon =
-            Beacon { reason: cut(&beacon.reason), settings: cut(&beacon.settings), ..beacon.clone() };
-        let mut text = serde_json::to_vec(&beacon).map_err(io::Error::other)?;
+        let info = ServiceInfo { reason: cut(&info.reason), settings: cut(&info.settings), ..info.clone() };
+        let mut text = serde_json::to_vec(&info).map_err(io::Error::other)?;
         text.resize(BYTES, b' ');
         self.file.write_all_at(&text, 0)
     }
 }
 
-/// What the file says, and whether a service lives. One that has written nothing yet is starting.
-pub fn read(path: &Path) -> io::Result<Option<(Beacon, bool)>> {
+/// Reads the file, and tells whether a service lives. A service that has written nothing yet is starting.
+pub fn read(path: &Path) -> io::Result<Option<(ServiceInfo, bool)>> {
     let file = match File::open(path) {
         Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(None),
         file => file?,
@@ -105,11 +104,11 @@ pub fn read(path: &Path) -> io::Result<Option<(Beacon, bool)>> {
         let mut text = vec![0; BYTES];
         let length = file.read_at(&mut text, 0)?;
         if length == 0 {
-            return Ok(is_locked(&file)?.then(|| (Beacon::default(), true)));
+            return Ok(is_locked(&file)?.then(|| (ServiceInfo::default(), true)));
         }
-        // The lock is asked for after the text: one that ends meanwhile is not taken to be alive.
-        if let Ok(beacon) = serde_json::from_slice(&text[..length]) {
-            return Ok(Some((beacon, is_locked(&file)?)));
+        // The lock is looked at after the text, so that a service that ends meanwhile is not taken to be alive.
+        if let Ok(info) = serde_json::from_slice(&text[..length]) {
+            return Ok(Some((info, is_locked(&file)?)));
         }
         std::thread::sleep(Duration::from_millis(1));
     }
@@ -123,7 +122,7 @@ fn whole_file(kind: i32) -> libc::flock {
     lock
 }
 
-/// Locks of open file descriptions, for which it can be asked whether somebody has one.
+/// Takes a lock of the open file description; unlike flock's, others can ask whether it is held.
 fn set_lock(file: &File) -> io::Result<bool> {
     let mut lock = whole_file(libc::F_WRLCK);
     // SAFETY: an open descriptor and a structure that outlives the call.
@@ -138,7 +137,7 @@ fn set_lock(file: &File) -> io::Result<bool> {
 
 fn is_locked(file: &File) -> io::Result<bool> {
     let mut lock = whole_file(libc::F_RDLCK);
-    // SAFETY: as above.
+    // SAFETY: an open descriptor and a structure that outlives the call.
     match unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_GETLK, &mut lock) } {
         0 => Ok(lock.l_type != libc::F_UNLCK as libc::c_short),
         _ => Err(io::Error::last_os_error()),
@@ -151,18 +150,19 @@ mod tests {
 
     #[test]
     fn one_holds_it_and_others_read_it() {
-        let path = std::env::temp_dir().join(format!("pg_strata-beacon-{}", std::process::id()));
+        let path = std::env::temp_dir().join(format!("pg_strata-info-{}", std::process::id()));
         let _ = std::fs::remove_file(&path);
         assert_eq!(read(&path).unwrap(), None);
-        drop(Held::take(&path).unwrap().unwrap());
+        drop(ServiceFile::take(&path).unwrap().unwrap());
         assert_eq!(read(&path).unwrap(), None, "nothing was written, and nobody has it");
-        let held = Held::take(&path).unwrap().unwrap();
-        assert_eq!(read(&path).unwrap(), Some((Beacon::default(), true)), "a service that starts");
-        assert!(Held::take(&path).unwrap().is_none());
-        let beacon = Beacon { pid: 7, generation: 3, state: State::Ready, ..Beacon::default() };
-        held.write(&beacon).unwrap();
-        assert_eq!(read(&path).unwrap(), Some((beacon.clone(), true)));
-        let long = Beacon { reason: "\"\u{1}".repeat(9000), ..beacon };
+        let held = ServiceFile::take(&path).unwrap().unwrap();
+        assert_eq!(read(&path).unwrap(), Some((ServiceInfo::default(), true)), "a service that starts");
+        assert!(ServiceFile::take(&path).unwrap().is_none());
+        let info =
+            ServiceInfo { pid: 7, generation: 3, state: ServiceState::Ready, ..ServiceInfo::default() };
+        held.write(&info).unwrap();
+        assert_eq!(read(&path).unwrap(), Some((info.clone(), true)));
+        let long = ServiceInfo { reason: "\"\u{1}".repeat(9000), ..info };
         held.write(&long).unwrap();
         let (found, alive) = read(&path).unwrap().unwrap();
         assert!(
@@ -170,7 +170,7 @@ mod tests {
         );
         drop(held);
         assert!(!read(&path).unwrap().unwrap().1);
-        assert!(Held::take(&path).unwrap().is_some());
+        assert!(ServiceFile::take(&path).unwrap().is_some());
         std::fs::remove_file(&path).unwrap();
     }
 }

@@ -1,8 +1,9 @@
-//! Pages on a CUDA device that nvCOMP makes zstd frames of.
+//! Zstd frames that nvCOMP makes of pages on a CUDA device.
 //!
-//! On the thread that opens the device, where a page is tried, and on those that answer requests, one at a time. Memory
-//! is the row groups': a batch's temporary memory is a quarter of it at most, so that other processes' columns keep
-//! their room. However few the pages, nvCOMP 6.0 asks for 1.1 GB on an H100 (measured), by the GPU's multiprocessors.
+//! Runs on the thread that opens the device, where a page is tried, and on the threads that answer requests, one at a
+//! time. It uses the row groups' memory. A batch's temporary memory is at most a quarter of it, so that other processes'
+//! columns keep their room. nvCOMP 6.0 asks for 1.1 GB on an H100 (measured) however few the pages are: the amount follows
+//! from the number of the GPU's multiprocessors.
 
 use std::ops::Range;
 use std::path::Path;
@@ -10,21 +11,20 @@ use std::sync::Arc;
 
 use cudarc::driver::{CudaStream, DriverError};
 
-use super::alone::take;
+use super::copy::{put, take};
 use super::error::message;
-use super::group::put;
 use super::memory::{Block, Heap};
 use super::nvcomp::{Nvcomp, Plan, Tables};
 
-/// The share of the memory that temporary memory may have.
+/// Temporary memory may have one part in this many of the memory.
 const SHARE: u64 = 4;
 /// Bytes of the page that is tried.
 const TRIED: usize = 150_000;
 
-/// Why there are no frames.
+/// The reason why there are no frames.
 pub enum Failed {
     Device(DriverError),
-    /// The device is well, as far as is known.
+    /// An error of nvCOMP's; the device works.
     Refused(String),
 }
 
@@ -40,8 +40,8 @@ impl From<String> for Failed {
     }
 }
 
-/// Pages on their way, and the memory that this takes.
-pub struct Frames<'a> {
+/// Pages that are compressed, and the memory that this takes.
+pub struct ZstdFrames<'a> {
     nvcomp: &'a Nvcomp,
     plan: Plan,
     batches: Vec<Range<usize>>,
@@ -52,19 +52,19 @@ pub struct Frames<'a> {
     frames: Block,
 }
 
-impl<'a> Frames<'a> {
-    /// `pages`: addresses, multiples of 16, and lengths.
+impl<'a> ZstdFrames<'a> {
+    /// Takes the memory to compress `pages`, given by their addresses, multiples of 16, and lengths.
     pub fn new(
         nvcomp: &'a Nvcomp,
         heap: &Arc<Heap>,
         stream: &CudaStream,
         pages: &[(u64, u64)],
-    ) -> Result<Frames<'a>, String> {
+    ) -> Result<ZstdFrames<'a>, String> {
         let room = |bytes| heap.take(bytes).ok_or("no memory is left for what nvCOMP makes of a row group");
         let plan = nvcomp.plan(pages.iter().copied())?;
         let (batches, temporary_bytes) =
             nvcomp.batches(&plan, heap.bytes() / SHARE, stream.cu_stream().cast())?;
-        Ok(Frames {
+        Ok(ZstdFrames {
             nvcomp,
             batches,
             pages: pages.len(),
@@ -80,12 +80,15 @@ impl<'a> Frames<'a> {
         Tables::at(self.tables.address(), self.pages)
     }
 
+    /// Starts to compress the pages.
+    ///
     /// # Safety
     ///
     /// In the stream's order the pages are there, and the value lives until the stream is synchronized.
     pub unsafe fn start(&self, stream: &CudaStream) -> Result<(), Failed> {
         let temporary = (self.temporary.address(), self.temporary_bytes);
-        // SAFETY: blocks of our own, as large as nvCOMP asks; the caller vouches for the pages and for time.
+        // SAFETY: the blocks are this value's and as large as nvCOMP asks; the caller says that the pages are there and
+        // that the value outlives the copies.
         unsafe {
             put(self.tables.address(), &self.plan.words(self.frames.address()), stream)?;
             for batch in &self.batches {
@@ -96,7 +99,7 @@ impl<'a> Frames<'a> {
         Ok(())
     }
 
-    /// Waits, and gives the frames' addresses and lengths.
+    /// Waits for the frames and returns their addresses and lengths.
     pub fn finish(&self, stream: &CudaStream) -> Result<Vec<(u64, u64)>, Failed> {
         stream.synchronize()?;
         let tables = self.tables();
@@ -108,26 +111,27 @@ impl<'a> Frames<'a> {
         Ok(frames.iter().map(place).collect())
     }
 
-    /// The memory that the frames lie in.
+    /// Returns the memory that the frames lie in.
     pub fn into_memory(self) -> Block {
         self.frames
     }
 
-    /// For people: how much memory it takes beside the frames, and in how many batches.
+    /// Describes the memory that it takes besides the frames, and the number of batches.
+    #[cfg(any(test, feature = "testing"))]
     pub fn cost(&self) -> String {
         let (megabytes, batches) = (self.temporary_bytes.div_ceil(1 << 20), self.batches.len());
         format!("{megabytes} MB of temporary memory, {batches} batches")
     }
 }
 
-/// Opens nvCOMP and tries a page: what comes of it the CPU has to read.
+/// Opens nvCOMP and compresses a page, which the CPU must be able to read.
 pub fn open(path: &Path, heap: &Arc<Heap>, stream: &CudaStream) -> Result<Nvcomp, Failed> {
     let nvcomp = Nvcomp::open(path)?;
     let page: Vec<u8> =
         (0..TRIED as u32).map(|number| (number.wrapping_mul(number) >> 9) as u8 & 31).collect();
     let memory = heap.take(TRIED as u64).ok_or_else(|| "no memory is left to try nvCOMP".to_string())?;
     let frame = {
-        let frames = Frames::new(&nvcomp, heap, stream, &[(memory.address(), TRIED as u64)])?;
+        let frames = ZstdFrames::new(&nvcomp, heap, stream, &[(memory.address(), TRIED as u64)])?;
         // SAFETY: the page's memory is as large; all of it lives until the stream is synchronized, which it is
         // in either case.
         let started = unsafe {

@@ -1,19 +1,20 @@
-//! A device without a device: the CPU's decode, and the encode kernels' reference, behind the same trait, for
-//! tests of everything around it.
+//! A device that works on the CPU, by its decode and the encode kernels' reference, for tests of everything around a
+//! device.
 //!
-//! Its work is done on the drainer's thread and those that answer requests. It can be slow, and it can fail, as told.
+//! It works on the drainer's thread and those that answer requests. It can be slow and it can fail, as a test asks.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::cuda::nvcomp::{Nvcomp, Zstd};
-use super::encode::{Body, Ends, LIMITS, page_rows, plan};
-use super::groups::{Groups, Part, Tables, chunks, columns, describe};
 use super::reference;
-use super::{Device, DeviceInfo, Fault};
 use crate::decode::decode_slot;
+use crate::gpu::cuda::nvcomp::{Nvcomp, Zstd};
+use crate::gpu::encode::{Body, Ends, LIMITS, page_rows, plan};
+use crate::gpu::groups::{Groups, Part, Tables, chunks, columns, describe};
+use crate::gpu::lock::lock;
+use crate::gpu::{Device, DeviceInfo, Fault};
 use crate::slot::encode::{
     DESCRIBE, LZ4, PLAIN_BODIES, Request, SNAPPY, Wish, ZSTD, read_request, write_answer,
 };
@@ -89,17 +90,17 @@ impl FakeDevice {
         FakeDevice { depth: depth.max(1), flights, ..self }
     }
 
-    /// Each slot takes so long.
+    /// Makes each slot take this long.
     pub fn with_delay(self, delay: Duration) -> FakeDevice {
         FakeDevice { delay, ..self }
     }
 
-    /// The slot after so many fails; `sticky`: so do all after it.
+    /// Makes the slot after that many fail and, if the fault is sticky, all after it.
     pub fn with_fault(self, after: u64, sticky: bool) -> FakeDevice {
         FakeDevice { fault: Some((after, sticky)), ..self }
     }
 
-    /// So many bytes of row groups are kept at most.
+    /// Limits the bytes of row groups that are kept.
     pub fn with_memory(self, memory: usize) -> FakeDevice {
         FakeDevice { memory, ..self }
     }
@@ -110,7 +111,7 @@ impl FakeDevice {
     }
 
     fn flights(&self) -> MutexGuard<'_, Flights> {
-        self.flights.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.flights)
     }
 
     fn lost(&self) -> Result<(), Fault> {
@@ -132,7 +133,7 @@ impl FakeDevice {
 
     /// Decodes a slot, keeps its columns, and returns what comes before them.
     fn keep(&self, group: u64, sequence: u32, input: &[u8], output: &mut [u8]) -> Result<(), String> {
-        let kept = &mut self.kept.lock().unwrap_or_else(PoisonError::into_inner).0;
+        let kept = &mut lock(&self.kept).0;
         kept.prepare(group, sequence)?;
         let mut bytes = vec![0; output.len()];
         decode_slot(input, &mut bytes)?;
@@ -162,7 +163,7 @@ impl FakeDevice {
         wishes: &[Wish],
         output: &mut [u8],
     ) -> Result<(), String> {
-        let kept = &mut self.kept.lock().unwrap_or_else(PoisonError::into_inner).0;
+        let kept = &mut lock(&self.kept).0;
         let (from, mut at) = (request.from as usize, 0);
         if request.step == DESCRIBE {
             let parts = kept.take(group, request, wishes)?;
@@ -189,7 +190,7 @@ fn encode(
     wishes: &[Wish],
     codec: u32,
     zstd: &Zstd,
-) -> Result<(u32, Vec<crate::slot::encode::Chunk>, Vec<u8>), String> {
+) -> Result<(u32, Vec<crate::slot::encode::ColumnChunk>, Vec<u8>), String> {
     // One input, as a device's memory is.
     let mut input = Vec::new();
     let mut placed = Vec::new();
@@ -219,7 +220,11 @@ fn encode(
 }
 
 /// The bodies in the codec, or as they are, and which of the two.
-pub(super) fn compress(bodies: &[Vec<u8>], codec: u32, zstd: &Zstd) -> Result<(u32, Vec<Vec<u8>>), String> {
+pub(in crate::gpu) fn compress(
+    bodies: &[Vec<u8>],
+    codec: u32,
+    zstd: &Zstd,
+) -> Result<(u32, Vec<Vec<u8>>), String> {
     match codec {
         SNAPPY => {
             let stream = |body: &Vec<u8>| snap::raw::Encoder::new().compress_vec(body);

@@ -1,47 +1,51 @@
-//! Row groups on a CUDA device: the columns of their slots are kept, then encoded and compressed, and the bodies
-//! of pages copied back piece by piece.
+//! Row groups on a CUDA device. The columns of their slots are kept, then encoded and compressed, and the bodies of pages
+//! are copied back piece by piece.
 //!
-//! Columns are kept on the drainer's thread: copied on the stream that decodes, so that they are out of a slot's
-//! buffer before it is used again. Requests are answered on other threads, several at once, each on a lane: a
-//! stream of its own, in which kernels and copies wait for each other and for nobody else's. Memory that is taken
-//! may be that of a group which was dropped while its columns were still to be copied there, so that a lane waits
-//! for the stream that decodes before it writes to what it has taken.
+//! The drainer's thread keeps columns by a copy on the stream that decodes, so that they are out of a slot's buffer before
+//! it is used again. Other threads answer requests, several at the same time, each on a lane: a stream of its own, in which
+//! kernels and copies wait for each other and for nothing else. Memory that is taken may be that of a group which was
+//! dropped while its columns were still to be copied there, so a lane waits for the stream that decodes before it writes.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use cudarc::driver::sys::{cuMemcpyDtoDAsync_v2, cuMemcpyDtoHAsync_v2, cuMemcpyHtoDAsync_v2};
+use cudarc::driver::sys::{cuMemcpyDtoDAsync_v2, cuMemcpyDtoHAsync_v2};
 use cudarc::driver::{CudaContext, CudaEvent, CudaStream, DriverError};
 
-use super::alone::take;
 use super::compress::{self, FAILED, Place};
-use super::device::{CudaDevice, lock};
-use super::encode::{self, Tables, Work};
-use super::error::{is_sticky, refused};
-use super::frames::{self, Failed, Frames};
+use super::copy::{put, take};
+use super::encode::{self, Arguments, Tables};
+use super::error::{fault, is_sticky, refused};
 use super::memory::{Block, Heap};
 use super::nvcomp::Zstd;
+use super::zstd_frames::{self, Failed, ZstdFrames};
 use crate::gpu::Fault;
-use crate::gpu::encode::{Body, Bounds, Ends, LIMITS, Plan, State, page_rows, plan};
+use crate::gpu::encode::{Body, Bounds, DictionaryState, Ends, LIMITS, Plan, page_rows, plan};
 use crate::gpu::groups::{self, ChunkBodies, Groups, Part};
-use crate::slot::encode::{Chunk, DESCRIBE, LZ4, PLAIN_BODIES, Request, SNAPPY, Wish, ZSTD, write_answer};
+use crate::gpu::lock::lock;
+use crate::slot::encode::{
+    ColumnChunk, DESCRIBE, LZ4, PLAIN_BODIES, Request, SNAPPY, Wish, ZSTD, write_answer,
+};
 use crate::slot::layout::{Header, Op, OutColumn, OutHeader, get};
 
-/// What a device has for row groups.
-pub struct Grouping {
-    pub heap: Arc<Heap>,
+/// A device's memory, kernels and streams for row groups.
+pub struct RowGroups {
+    ordinal: u32,
+    heap: Arc<Heap>,
     context: Arc<CudaContext>,
-    /// Those that nobody uses.
+    /// The stream that decodes.
+    decode: Arc<CudaStream>,
+    /// The lanes that are idle.
     lanes: Mutex<Vec<Lane>>,
     encode: encode::Kernels,
     compress: compress::Kernels,
-    pub zstd: Zstd,
+    zstd: Zstd,
     /// Held while nvCOMP has its temporary memory.
     zstd_turn: Mutex<()>,
     groups: Mutex<Groups<Block, Arc<Encoded>>>,
 }
 
-/// Where one request's kernels and copies run.
+/// The stream in which a request's kernels and copies run.
 struct Lane {
     stream: Arc<CudaStream>,
     caught_up: CudaEvent,
@@ -52,7 +56,7 @@ impl Lane {
         Ok(Lane { stream: context.new_stream()?, caught_up: context.new_event(None)? })
     }
 
-    /// What comes next here waits for what another stream has to do by now.
+    /// Makes what comes next on this lane wait for what another stream has been given so far.
     fn follow(&self, other: &CudaStream) -> Result<(), DriverError> {
         self.caught_up.record(other)?;
         self.stream.wait(&self.caught_up)
@@ -78,59 +82,54 @@ impl Encoded {
     }
 }
 
-impl Grouping {
+impl RowGroups {
     /// `nvcomp`: the library's path, if there is one to use.
     pub fn new(
+        ordinal: u32,
         context: &Arc<CudaContext>,
+        decode: Arc<CudaStream>,
         heap: Arc<Heap>,
         encode: encode::Kernels,
         compress: compress::Kernels,
         nvcomp: Option<&Path>,
-    ) -> Result<Grouping, DriverError> {
+    ) -> Result<RowGroups, DriverError> {
         let lane = Lane::new(context)?;
-        let opened = match nvcomp.map(|path| frames::open(path, &heap, &lane.stream)) {
+        let opened = match nvcomp.map(|path| zstd_frames::open(path, &heap, &lane.stream)) {
             Some(Err(Failed::Device(error))) if is_sticky(error) => return Err(error),
             opened => opened.map(|opened| opened.map_err(|failed| failed.message())),
         };
         let zstd = Zstd::new(opened);
         let (context, lanes) = (context.clone(), Mutex::new(vec![lane]));
         let (zstd_turn, groups) = Default::default();
-        Ok(Grouping { heap, context, lanes, encode, compress, zstd, zstd_turn, groups })
+        Ok(RowGroups { ordinal, heap, context, decode, lanes, encode, compress, zstd, zstd_turn, groups })
+    }
+
+    /// Lines for people that have come up since the last call.
+    pub fn take_notes(&self) -> Vec<String> {
+        self.zstd.take_notes()
+    }
+
+    fn fault(&self, doing: &str, error: DriverError) -> Fault {
+        fault(self.ordinal, doing, error)
     }
 }
 
-/// Copies values to the device, in the stream's order.
-///
-/// # Safety
-///
-/// There is room for them at `to`, and nothing else uses it meanwhile.
-pub(super) unsafe fn put<T: Copy>(to: u64, values: &[T], stream: &CudaStream) -> Result<(), DriverError> {
-    if values.is_empty() {
-        return Ok(());
-    }
-    // SAFETY: as many bytes are read, before the call returns since they are not pinned, and the caller vouches
-    // for where they go.
-    unsafe { cuMemcpyHtoDAsync_v2(to, values.as_ptr().cast(), size_of_val(values), stream.cu_stream()) }
-        .result()
-}
-
-/// What the kernels say of a plan's bodies.
+/// The kernels' results for a plan's bodies.
 struct Found {
     bodies: Vec<Body>,
     bounds: Vec<Bounds>,
     ends: Vec<Ends>,
-    states: Vec<State>,
+    states: Vec<DictionaryState>,
 }
 
-impl CudaDevice {
+impl RowGroups {
     fn room(&self, bytes: u64) -> Result<Block, Fault> {
-        let block = self.grouping.heap.take(bytes);
-        let ordinal = self.info.ordinal;
-        block.ok_or_else(|| refused(format!("GPU {ordinal} has no memory left for row groups")))
+        let block = self.heap.take(bytes);
+        block.ok_or_else(|| refused(format!("GPU {} has no memory left for row groups", self.ordinal)))
     }
 
-    /// Keeps the columns of a slot that has been decoded into `output`, of which `report` is the beginning.
-    pub(super) fn keep(
+    /// Keeps the columns of a slot that was decoded into `output`, whose beginning is in `report`.
+    pub fn keep(
         &self,
         group: u64,
         header: &Header,
@@ -138,7 +137,7 @@ impl CudaDevice {
         output: u64,
         report: &[u8],
     ) -> Result<(), Fault> {
-        let mut groups = lock(&self.grouping.groups);
+        let mut groups = lock(&self.groups);
         groups.prepare(group, header.sequence).map_err(refused)?;
         let bytes = u64::from(get::<OutHeader>(report, 0).unwrap_or_default().bytes);
         let column = |number: usize| get(report, size_of::<OutHeader>() + number * size_of::<OutColumn>());
@@ -148,7 +147,7 @@ impl CudaDevice {
         // SAFETY: as many bytes of the slot's buffer, which the next kernels on this stream are the first to
         // write again, to a block that is as large and nobody's else.
         unsafe {
-            let (to, stream) = (memory.address(), self.streams.compute.cu_stream());
+            let (to, stream) = (memory.address(), self.decode.cu_stream());
             cuMemcpyDtoDAsync_v2(to, output, bytes as usize, stream)
         }
         .result()
@@ -157,19 +156,19 @@ impl CudaDevice {
         groups.keep(group, part).map_err(refused)
     }
 
-    /// Does what a request asks for.
-    pub(super) fn answer(
+    /// Answers a request.
+    pub fn answer(
         &self,
         group: u64,
         request: &Request,
         wishes: &[Wish],
         output: &mut [u8],
     ) -> Result<(), Fault> {
-        let idle = lock(&self.grouping.lanes).pop();
-        let lane = idle.map_or_else(|| Lane::new(&self.grouping.context), Ok);
+        let idle = lock(&self.lanes).pop();
+        let lane = idle.map_or_else(|| Lane::new(&self.context), Ok);
         let lane = lane.map_err(|error| self.fault("make a stream", error))?;
         let answered = self.answer_on(&lane, group, request, wishes, output);
-        lock(&self.grouping.lanes).push(lane);
+        lock(&self.lanes).push(lane);
         answered
     }
 
@@ -181,7 +180,7 @@ impl CudaDevice {
         wishes: &[Wish],
         output: &mut [u8],
     ) -> Result<(), Fault> {
-        let groups = || lock(&self.grouping.groups);
+        let groups = || lock(&self.groups);
         let (mut from, mut at) = (request.from, 0);
         if request.step == DESCRIBE {
             let parts = groups().take(group, request, wishes).map_err(refused)?;
@@ -199,7 +198,7 @@ impl CudaDevice {
         Ok(())
     }
 
-    /// Copies bodies from byte `from` on, as many as there are and have room.
+    /// Copies bodies from byte `from` on, as many as have room.
     fn bring_bodies(
         &self,
         lane: &Lane,
@@ -231,14 +230,14 @@ impl CudaDevice {
         Ok(copied)
     }
 
-    /// Encodes kept columns, and compresses what they become: in the codec that it says, which may be none.
+    /// Encodes kept columns and compresses the bodies. Returns the codec that was used, which may be none.
     fn encode(
         &self,
         lane: &Lane,
         parts: &[Part<Block>],
         wishes: &[Wish],
         codec: u32,
-    ) -> Result<(u32, Vec<Chunk>, Encoded), Fault> {
+    ) -> Result<(u32, Vec<ColumnChunk>, Encoded), Fault> {
         let columns = groups::columns(parts, wishes);
         let plan = plan(&columns, page_rows, LIMITS);
         let chunks = groups::chunks(&columns, &plan, page_rows);
@@ -268,20 +267,19 @@ impl CudaDevice {
 
     /// Runs the encode kernels to their end.
     fn run_encode(&self, lane: &Lane, plan: &Plan, output: &Block) -> Result<Found, Fault> {
-        let grouping = &self.grouping;
         let tables = self.room(Tables::at(0, plan).end)?;
         let scratch = self.room(plan.scratch_bytes + 256)?;
         let places = Tables::at(tables.address(), plan);
-        let work = Work::new(plan, grouping.heap.base(), places, output.address(), scratch.address());
+        let work = Arguments::new(plan, self.heap.base(), places, output.address(), scratch.address());
         let run = || -> Result<Found, DriverError> {
             let stream = &lane.stream;
-            lane.follow(&self.streams.compute)?;
+            lane.follow(&self.decode)?;
             // SAFETY: blocks of our own, as large as the plan says; the kept columns are where the plan says,
             // and what was copied there comes before in the order of the streams.
             unsafe {
                 put(places.pages, &plan.pages, stream)?;
                 put(places.chunks, &plan.chunks, stream)?;
-                grouping.encode.launch(stream, &work, |_| Ok(()))?;
+                self.encode.launch(stream, &work, |_| Ok(()))?;
             }
             stream.synchronize()?;
             let (count, tried) = (plan.pages.len(), plan.chunks.len());
@@ -298,12 +296,12 @@ impl CudaDevice {
         let found = run().map_err(|error| self.give_up(lane, "encode a row group", error))?;
         let outside = |body: &Body| body.at + u64::from(body.bytes) > plan.output_bytes;
         match found.bodies.iter().any(outside) {
-            true => Err(refused(format!("GPU {}: a page lies outside of its room", self.info.ordinal))),
+            true => Err(refused(format!("GPU {}: a page lies outside of its room", self.ordinal))),
             false => Ok(found),
         }
     }
 
-    /// Compresses bodies of `output`, in order, and says in `stored` how long each has become.
+    /// Compresses bodies of `output` in order, and writes their compressed lengths to `stored`.
     fn compress(
         &self,
         lane: &Lane,
@@ -313,7 +311,6 @@ impl CudaDevice {
         output: &Block,
         stored: &mut [u32],
     ) -> Result<Encoded, Fault> {
-        let grouping = &self.grouping;
         let place =
             |&number: &usize| Place { at: bodies[number].at, bytes: bodies[number].bytes, reserved: 0 };
         let places: Vec<Place> = order.iter().map(place).collect();
@@ -326,7 +323,7 @@ impl CudaDevice {
         let tables = self.room(made + (u64::from(count) + 1) * size)?;
         let scratch = self.room(compress::scratch(count, bound))?;
         let mut streams = self.room(room + 256)?;
-        let work = compress::Work {
+        let work = compress::Arguments {
             input: output.address(),
             pages: tables.address(),
             output: streams.address(),
@@ -337,12 +334,12 @@ impl CudaDevice {
             bound,
         };
         let run = || -> Result<Vec<Place>, DriverError> {
-            lane.follow(&self.streams.compute)?;
+            lane.follow(&self.decode)?;
             // SAFETY: blocks of our own, as large as compress.cu asks. Bodies start at multiples of 16, and are
             // followed by their room's slack or the next one.
             unsafe {
                 put(work.pages, &places, &lane.stream)?;
-                grouping.compress.launch(&lane.stream, &work, codec, |_| Ok(()))?;
+                self.compress.launch(&lane.stream, &work, codec, |_| Ok(()))?;
             }
             lane.stream.synchronize()?;
             // SAFETY: as many were written, of integers only.
@@ -353,20 +350,20 @@ impl CudaDevice {
         let mut at = 0;
         for (&number, stream) in order.iter().zip(&found) {
             if end.bytes == FAILED || stream.at != at {
-                return Err(refused(format!("GPU {}: pages have no room compressed", self.info.ordinal)));
+                return Err(refused(format!("GPU {}: pages have no room compressed", self.ordinal)));
             }
             at += u64::from(stream.bytes);
             stored[number] = stream.bytes;
         }
         if at != end.at || at > room {
-            return Err(refused(format!("GPU {}: {at} bytes of pages are {}", self.info.ordinal, end.at)));
+            return Err(refused(format!("GPU {}: {at} bytes of pages are {}", self.ordinal, end.at)));
         }
         streams.shrink(at);
         Ok(Encoded::new(vec![Piece { address: streams.address(), bytes: at }], streams))
     }
 
-    /// Compresses bodies, in order, by nvCOMP, and says in `stored` how long each has become; `None`, and a note
-    /// why, where that is not to be had.
+    /// Compresses bodies in order by nvCOMP, and writes their compressed lengths to `stored`. Returns `None`, and notes why,
+    /// if nvCOMP cannot be used.
     fn compress_zstd(
         &self,
         lane: &Lane,
@@ -374,18 +371,18 @@ impl CudaDevice {
         order: &[usize],
         stored: &mut [u32],
     ) -> Result<Option<Encoded>, Fault> {
-        let (Grouping { heap, zstd, .. }, stream) = (&self.grouping, &lane.stream);
+        let (RowGroups { heap, zstd, .. }, stream) = (self, &lane.stream);
         let Some(nvcomp) = zstd.nvcomp() else { return Ok(None) };
-        let _turn = lock(&self.grouping.zstd_turn);
+        let _turn = lock(&self.zstd_turn);
         let pages: Vec<(u64, u64)> = bodies.iter().map(|body| (body.address, body.bytes)).collect();
-        let frames = match Frames::new(nvcomp, heap, stream, &pages) {
+        let frames = match ZstdFrames::new(nvcomp, heap, stream, &pages) {
             Ok(frames) => frames,
             Err(reason) => {
                 zstd.give_up(&reason);
                 return Ok(None);
             }
         };
-        let followed = lane.follow(&self.streams.compute).map_err(Failed::from);
+        let followed = lane.follow(&self.decode).map_err(Failed::from);
         // SAFETY: the encode kernels are done with the bodies, which start at multiples of 16; whatever comes of
         // it, the stream is synchronized below.
         let started = followed.and_then(|()| unsafe { frames.start(stream) });
@@ -411,7 +408,7 @@ impl CudaDevice {
         Ok(Some(Encoded::new(pieces, frames.into_memory())))
     }
 
-    /// What was started may still use the blocks that are about to be given back.
+    /// Waits for what was started, which may still use the blocks that are about to be given back.
     fn give_up(&self, lane: &Lane, doing: &str, error: DriverError) -> Fault {
         let fault = self.fault(doing, error);
         match lane.stream.synchronize() {

@@ -1,4 +1,4 @@
-//! Pages compressed on a device by themselves, for the device check: what becomes of them, and how fast.
+//! Compresses pages on a device, for the device check: the result, and how fast.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -6,15 +6,16 @@ use std::sync::Arc;
 use cudarc::driver::DriverError;
 use cudarc::driver::sys::CUresult;
 
-use super::alone::{Alone, put, take};
-use super::arena::{Arena, Need};
-use super::bench::Times;
-use super::compress::{FAILED, Kernels, PHASES, Place, Work, scratch, segments};
-use super::error::message;
-use super::frames::{self, Failed, Frames};
-use super::memory::Heap;
-use super::module;
-use super::nvcomp::Nvcomp;
+use super::Times;
+use super::device::BenchDevice;
+use crate::gpu::cuda::arena::{Arena, Need};
+use crate::gpu::cuda::compress::{Arguments, FAILED, Kernels, PHASES, Place, scratch, segments};
+use crate::gpu::cuda::copy::{put, take};
+use crate::gpu::cuda::error::message;
+use crate::gpu::cuda::memory::Heap;
+use crate::gpu::cuda::module;
+use crate::gpu::cuda::nvcomp::Nvcomp;
+use crate::gpu::cuda::zstd_frames::{self, Failed, ZstdFrames};
 use crate::slot::encode::ZSTD;
 
 /// Bytes of memory for nvCOMP, as the service has it.
@@ -22,14 +23,14 @@ const MEMORY: u64 = 8 << 30;
 
 /// A device with the compress kernels, and nvCOMP where that is wanted.
 pub struct Compress {
-    device: Alone,
+    device: BenchDevice,
     kernels: Kernels,
     nvcomp: Option<(Nvcomp, Arc<Heap>)>,
 }
 
 /// Pages on the device.
 struct Resident {
-    work: Work,
+    work: Arguments,
     _arena: Arena,
 }
 
@@ -40,18 +41,18 @@ impl Compress {
         cache: &Path,
         nvcomp: Option<&Path>,
     ) -> Result<Compress, String> {
-        let device = Alone::open(&module::COMPRESS, ordinal, nvrtc, cache)?;
+        let device = BenchDevice::open(&module::COMPRESS, ordinal, nvrtc, cache)?;
         let kernels = Kernels::load(&device.module).map_err(|error| message("load the kernels", error))?;
         let open = |path: &Path| {
             let heap = Heap::new(&device.context, MEMORY)?;
-            let nvcomp = frames::open(path, &heap, &device.stream)?;
+            let nvcomp = zstd_frames::open(path, &heap, &device.stream)?;
             Ok((nvcomp, heap))
         };
         let nvcomp = nvcomp.map(open).transpose().map_err(|failed: Failed| failed.message())?;
         Ok(Compress { device, kernels, nvcomp })
     }
 
-    /// What becomes of the pages, by a codec of `slot::encode`.
+    /// Compresses the pages by a codec of `slot::encode`.
     pub fn compress(&self, pages: &[Vec<u8>], codec: u32) -> Result<Vec<Vec<u8>>, String> {
         if codec == ZSTD {
             return self.framed(pages, 0).map(|(frames, ..)| frames);
@@ -59,8 +60,7 @@ impl Compress {
         self.compressed(pages, codec).map_err(|error| message("compress pages", error))?
     }
 
-    /// Times the kernels over the pages, medians over the repeats. Gives the bytes that they make, too, and what
-    /// else there is to say.
+    /// Times the kernels over the pages, medians over the repeats. Also returns the bytes that they make, and a note.
     pub fn time(
         &self,
         pages: &[Vec<u8>],
@@ -75,7 +75,7 @@ impl Compress {
         Ok((timed.0, timed.1, String::new()))
     }
 
-    /// What nvCOMP makes of the pages, how long it takes, and what memory.
+    /// Compresses the pages by nvCOMP. Returns the frames, the time, and a note about the memory.
     fn framed(&self, pages: &[Vec<u8>], repeats: usize) -> Result<(Vec<Vec<u8>>, Times, String), String> {
         let (nvcomp, heap) = self.nvcomp.as_ref().ok_or("nvCOMP has not been opened")?;
         let stream = &self.device.stream;
@@ -85,11 +85,11 @@ impl Compress {
             for page in pages {
                 let block = heap.take(page.len() as u64).ok_or_else(|| "too many pages".to_string())?;
                 // SAFETY: a block of our own, as large.
-                unsafe { put(block.address(), page)? };
+                unsafe { put(block.address(), page, stream)? };
                 memory.push(block);
             }
             let places = memory.iter().zip(pages).map(|(block, page)| (block.address(), page.len() as u64));
-            let frames = Frames::new(nvcomp, heap, stream, &places.collect::<Vec<_>>())?;
+            let frames = ZstdFrames::new(nvcomp, heap, stream, &places.collect::<Vec<_>>())?;
             // SAFETY: the pages are there; the stream is synchronized by `finish` and at the end of every round.
             let start = || unsafe { frames.start(stream) };
             start()?;
@@ -137,11 +137,11 @@ impl Compress {
         // SAFETY: the input part has room for every page at its place, and for the table behind them.
         unsafe {
             for (page, place) in pages.iter().zip(&places) {
-                put(parts.input + place.at, page)?;
+                put(parts.input + place.at, page, &self.device.stream)?;
             }
-            put(parts.input + table, &places)?;
+            put(parts.input + table, &places, &self.device.stream)?;
         }
-        let work = Work {
+        let work = Arguments {
             input: parts.input,
             pages: parts.input + table,
             output: parts.output,
@@ -179,10 +179,10 @@ impl Compress {
         let resident = self.copy_in(pages)?;
         let work = &resident.work;
         let times = self.device.time(&PHASES, repeats, |after| {
-            // SAFETY: as above.
+            // SAFETY: the buffers are ours alone and as large as the kernels ask.
             unsafe { self.kernels.launch(&self.device.stream, work, codec, after) }
         })?;
-        // SAFETY: as above.
+        // SAFETY: the kernels have written as many, and are done.
         let bodies: Vec<Place> = unsafe { take(work.bodies, pages.len() + 1)? };
         Ok((times, bodies[pages.len()].at))
     }

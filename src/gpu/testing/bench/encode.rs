@@ -1,35 +1,36 @@
-//! Columns encoded on a device by themselves, for the device check: what becomes of them, and how fast.
+//! Encodes columns on a device, for the device check: the result, and how fast.
 
 use std::path::Path;
 
 use cudarc::driver::DriverError;
 
-use super::alone::{Alone, put, take};
-use super::arena::{Arena, Need};
-use super::bench::Times;
-use super::encode::{Kernels, PHASES, Tables, Work};
-use super::error::message;
-use super::module;
-use crate::gpu::encode::{Body, Column, LIMITS, Limits, Plan, plan};
+use super::Times;
+use super::device::BenchDevice;
+use crate::gpu::cuda::arena::{Arena, Need};
+use crate::gpu::cuda::copy::{put, take};
+use crate::gpu::cuda::encode::{Arguments, Kernels, PHASES, Tables};
+use crate::gpu::cuda::error::message;
+use crate::gpu::cuda::module;
+use crate::gpu::encode::{Body, ColumnPart, LIMITS, Limits, Plan, plan};
 
 /// Columns that make a chunk: about a million rows of slots of 8 MiB.
 const SLOTS: u64 = 18;
 
 /// A device with the encode kernels.
 pub struct Encode {
-    device: Alone,
+    device: BenchDevice,
     kernels: Kernels,
 }
 
 /// Columns on the device.
 struct Resident {
-    work: Work,
+    work: Arguments,
     _arena: Arena,
 }
 
 impl Encode {
     pub fn open(ordinal: u32, nvrtc: Option<&Path>, cache: &Path) -> Result<Encode, String> {
-        let device = Alone::open(&module::ENCODE, ordinal, nvrtc, cache)?;
+        let device = BenchDevice::open(&module::ENCODE, ordinal, nvrtc, cache)?;
         let kernels = Kernels::load(&device.module).map_err(|error| message("load the kernels", error))?;
         Ok(Encode { device, kernels })
     }
@@ -38,32 +39,32 @@ impl Encode {
     pub fn encode(
         &self,
         input: &[u8],
-        columns: &[Column],
-        page_rows: impl Fn(&Column) -> u32,
+        columns: &[ColumnPart],
+        page_rows: impl Fn(&ColumnPart) -> u32,
     ) -> Result<Vec<Vec<u8>>, String> {
         let plan = plan(columns, page_rows, LIMITS);
         self.encoded(input, &plan).map_err(|error| message("encode columns", error))
     }
 
-    /// Times the kernels over `copies` of the input, medians over the repeats. Gives the bytes of the bodies,
-    /// too, and how many chunks have a dictionary.
+    /// Times the kernels over `copies` of the input, medians over the repeats. Also returns the bytes of the bodies, and how
+    /// many chunks have a dictionary.
     pub fn time(
         &self,
         input: &[u8],
-        columns: &[Column],
+        columns: &[ColumnPart],
         copies: usize,
         limits: Limits,
-        page_rows: impl Fn(&Column) -> u32,
+        page_rows: impl Fn(&ColumnPart) -> u32,
         repeats: usize,
     ) -> Result<(Times, u64, usize), String> {
         let stride = input.len().next_multiple_of(256) as u64;
         // A chunk is as long as a column of many slots is: its parts lie one copy apart.
         let moved = |copy: u64| columns.iter().map(move |column| moved(column, copy * stride));
-        let all: Vec<Column> = (0..columns.len())
+        let all: Vec<ColumnPart> = (0..columns.len())
             .flat_map(|number| {
                 (0..copies as u64).filter_map(move |copy| {
                     let column = moved(copy).nth(number)?;
-                    Some(Column { continues: copy % SLOTS != 0, ..column })
+                    Some(ColumnPart { continues: copy % SLOTS != 0, ..column })
                 })
             })
             .collect();
@@ -86,13 +87,13 @@ impl Encode {
         // SAFETY: the parts are ours, and as large as what goes there.
         unsafe {
             for copy in 0..copies {
-                put(parts.input + (stride * copy) as u64, input)?;
+                put(parts.input + (stride * copy) as u64, input, &self.device.stream)?;
             }
-            put(tables.pages, &plan.pages)?;
-            put(tables.chunks, &plan.chunks)?;
+            put(tables.pages, &plan.pages, &self.device.stream)?;
+            put(tables.chunks, &plan.chunks, &self.device.stream)?;
         }
         self.device.context.synchronize()?;
-        let work = Work::new(plan, parts.input, tables, parts.output, parts.scratch);
+        let work = Arguments::new(plan, parts.input, tables, parts.output, parts.scratch);
         Ok(Resident { work, _arena: arena })
     }
 
@@ -135,7 +136,7 @@ impl Encode {
     }
 }
 
-fn moved(column: &Column, by: u64) -> Column {
+fn moved(column: &ColumnPart, by: u64) -> ColumnPart {
     let mut column = *column;
     column.valid_at += by;
     column.values_at += by;

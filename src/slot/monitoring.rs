@@ -1,14 +1,14 @@
-//! What a pool tells people: the devices that work for it, and a ring of log lines.
+//! What `gpu_devices()` and `gpu_status()` read from a pool: the devices that work for it, and a ring of log lines.
 //!
-//! Any process that has the pool mapped writes lines and reads both; the engine writes devices. All of it is
-//! made of atomic words, and every entry has a version that is odd while it is written: a reader that meets a
-//! writer reads again or leaves the entry out, and waits for nobody.
+//! Any process that has the pool mapped writes lines and reads both; the engine writes devices. All of it consists of
+//! atomic words, and every entry has a version that is odd while it is written. A reader that meets a writer reads again
+//! or leaves the entry out; it waits for nobody.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
 use serde::{Deserialize, Serialize};
 
-/// What is known of a device, for `gpu_devices()`.
+/// A device's description, for `gpu_devices()`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct DeviceInfo {
     pub ordinal: u32,
@@ -16,19 +16,19 @@ pub struct DeviceInfo {
     pub memory: u64,
     /// Compute capability, major and minor.
     pub capability: (u32, u32),
-    /// As in "0000:18:00.0".
+    /// "0000:18:00.0", say.
     pub pci_bus_id: String,
-    /// As in "gen5 x16", empty when it cannot be told.
+    /// "gen5 x16", say; empty if it is unknown.
     pub pci_link: String,
     pub numa_node: Option<u32>,
-    /// Host to device and back, measured at start from the pool itself, bytes a second.
+    /// Bytes a second from host to device and back, measured at start with the pool itself.
     pub h2d: u64,
     pub d2h: u64,
 }
 
 pub const DEVICES: usize = 32;
 pub const LINES: u64 = 512;
-/// Bytes of a line, and how many of them its source and its length may take.
+/// Bytes of a line's text and of its source, and of a device's record.
 const LINE: usize = 224;
 const SOURCE: usize = 16;
 const RECORD: usize = 480;
@@ -71,7 +71,7 @@ impl Message {
     }
 }
 
-/// Of line `n` of all that were ever written, the version is 2 n + 1 while it is written and 2 n + 2 then.
+/// A line. Line `n` of all that were ever written has version 2 n + 1 while it is written, and 2 n + 2 afterwards.
 #[repr(C, align(64))]
 struct Line {
     version: AtomicU64,
@@ -82,7 +82,7 @@ struct Line {
 
 #[repr(C, align(64))]
 struct Device {
-    /// Slots that it was given and that have not come back.
+    /// Slots that were assigned to it and have not come back.
     queued: AtomicU32,
     finished: AtomicU64,
     info: Text<{ RECORD / 8 + 1 }>,
@@ -92,7 +92,7 @@ struct Device {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DeviceRecord {
     pub info: DeviceInfo,
-    /// Slots that it was given and that have not come back.
+    /// Slots that were assigned to it and have not come back.
     pub queued: usize,
     /// Slots that it has decoded.
     pub finished: u64,
@@ -101,15 +101,15 @@ pub struct DeviceRecord {
 /// A log line.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LogLine {
-    /// Since 1970.
+    /// Microseconds since 1970.
     pub micros: i64,
     pub source: String,
     pub message: String,
 }
 
-/// All zeros is an empty board.
+/// The devices and the lines. Zeros are none of either.
 #[repr(C, align(64))]
-pub(super) struct Board {
+pub(super) struct Monitoring {
     /// Lines ever begun.
     next: AtomicU64,
     /// Odd while the engine lists its devices.
@@ -119,12 +119,12 @@ pub(super) struct Board {
     records: [Device; DEVICES],
 }
 
-impl Board {
+impl Monitoring {
     pub(super) fn log(&self, source: &str, message: &str) {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let line = &self.lines[(number % LINES) as usize];
         let before = line.version.load(Ordering::Relaxed);
-        // A writer of the lap before that has not finished either has died, or is overtaken by 511 lines.
+        // A writer of the previous lap that has not finished has either died or is overtaken by 511 lines.
         let stuck = before % 2 == 1 && before / 2 + LINES >= number;
         if stuck || before > 2 * number {
             return;
@@ -141,7 +141,7 @@ impl Board {
         line.version.store(2 * number + 2, Ordering::Release);
     }
 
-    /// The lines that are there, oldest first.
+    /// Returns the lines, oldest first.
     pub(super) fn lines(&self) -> Vec<LogLine> {
         let end = self.next.load(Ordering::Relaxed);
         (end.saturating_sub(LINES)..end).filter_map(|number| self.line(number)).collect()
@@ -162,7 +162,7 @@ impl Board {
         (line.version.load(Ordering::Relaxed) == 2 * number + 2).then_some(found)
     }
 
-    /// Engine, one at a time: lists the devices.
+    /// Lists the devices. Called by one engine at a time.
     pub(super) fn set_devices(&self, devices: &[DeviceInfo]) {
         let version = self.version.load(Ordering::Relaxed) | 1;
         self.version.store(version, Ordering::Relaxed);
@@ -177,7 +177,8 @@ impl Board {
         self.version.store(version + 1, Ordering::Release);
     }
 
-    /// Engine: what the device at `place` of the list has to do, and `more` that it has done.
+    /// Sets the slots queued for the device at `place` of the list, and adds `more` to those that it has finished. Called by
+    /// the engine.
     pub(super) fn set_load(&self, place: usize, queued: usize, more: u64) {
         if let Some(record) = self.records.get(place) {
             record.queued.store(queued as u32, Ordering::Relaxed);
@@ -185,7 +186,7 @@ impl Board {
         }
     }
 
-    /// None while the engine lists them.
+    /// Returns the devices; none while the engine lists them.
     pub(super) fn devices(&self) -> Vec<DeviceRecord> {
         let version = self.version.load(Ordering::Acquire);
         let count = (self.devices.load(Ordering::Relaxed) as usize).min(DEVICES);
@@ -205,7 +206,7 @@ impl Board {
     }
 }
 
-/// The record's text; of a name that is too long, as much as there is room for.
+/// Returns the record's text, with names cut to the room that there is.
 fn described(info: &DeviceInfo) -> Vec<u8> {
     let mut info = info.clone();
     for text in [&mut info.name, &mut info.pci_bus_id, &mut info.pci_link] {
@@ -223,21 +224,21 @@ fn now_micros() -> i64 {
 mod tests {
     use super::*;
 
-    fn board() -> Box<Board> {
-        // SAFETY: integers alone; zeros are an empty board.
+    fn monitoring() -> Box<Monitoring> {
+        // SAFETY: atomic integers, for which zeros are values.
         unsafe { Box::new_zeroed().assume_init() }
     }
 
     #[test]
     fn the_last_lines_are_kept() {
-        let board = board();
-        assert_eq!(board.lines(), []);
+        let monitoring = monitoring();
+        assert_eq!(monitoring.lines(), []);
         let long = "ä".repeat(LINE);
         for number in 0..LINES + 10 {
-            board.log("engine", &format!("line {number}"));
+            monitoring.log("engine", &format!("line {number}"));
         }
-        board.log("a source that is too long", &long);
-        let lines = board.lines();
+        monitoring.log("a source that is too long", &long);
+        let lines = monitoring.lines();
         assert_eq!(lines.len(), LINES as usize);
         assert_eq!((lines[0].message.as_str(), lines[0].source.as_str()), ("line 11", "engine"));
         let last = lines.last().unwrap();
@@ -247,42 +248,42 @@ mod tests {
 
     #[test]
     fn lines_written_at_once_are_whole() {
-        let board = board();
+        let monitoring = monitoring();
         std::thread::scope(|scope| {
             for writer in 0..4 {
-                let board = &board;
+                let monitoring = &monitoring;
                 scope.spawn(move || {
-                    (0..5000).for_each(|n| board.log("w", &format!("{writer} {}", "x".repeat(n % 100))));
+                    (0..5000).for_each(|n| monitoring.log("w", &format!("{writer} {}", "x".repeat(n % 100))));
                 });
             }
             for _ in 0..200 {
-                for line in board.lines() {
+                for line in monitoring.lines() {
                     let (writer, text) = line.message.split_once(' ').unwrap();
                     assert!(writer.len() == 1 && text.bytes().all(|byte| byte == b'x'), "{line:?}");
                 }
             }
         });
-        assert!(board.lines().len() > LINES as usize / 2);
+        assert!(monitoring.lines().len() > LINES as usize / 2);
     }
 
     #[test]
     fn a_writer_that_died_holds_its_line_for_one_lap() {
-        let board = board();
-        board.lines[3].version.store(2 * 3 + 1, Ordering::Relaxed);
-        let has_third = || board.lines().iter().any(|line| line.message.starts_with('3'));
+        let monitoring = monitoring();
+        monitoring.lines[3].version.store(2 * 3 + 1, Ordering::Relaxed);
+        let has_third = || monitoring.lines().iter().any(|line| line.message.starts_with('3'));
         for number in 0..LINES {
-            board.log("", if number == 3 { "3" } else { "other" });
+            monitoring.log("", if number == 3 { "3" } else { "other" });
         }
         assert!(!has_third());
-        (0..LINES).for_each(|_| board.log("", "3"));
-        assert_eq!(board.lines().len(), LINES as usize - 1);
-        (0..LINES).for_each(|_| board.log("", "3"));
-        assert_eq!(board.lines().len(), LINES as usize);
+        (0..LINES).for_each(|_| monitoring.log("", "3"));
+        assert_eq!(monitoring.lines().len(), LINES as usize - 1);
+        (0..LINES).for_each(|_| monitoring.log("", "3"));
+        assert_eq!(monitoring.lines().len(), LINES as usize);
     }
 
     #[test]
     fn devices_come_back() {
-        let board = board();
+        let monitoring = monitoring();
         let info = |ordinal| DeviceInfo {
             ordinal,
             name: "a device".repeat(20),
@@ -292,15 +293,15 @@ mod tests {
             h2d: 1 << 40,
             ..DeviceInfo::default()
         };
-        board.set_devices(&[info(0), info(3)]);
-        board.set_load(1, 5, 2);
-        board.set_load(1, 4, 1);
-        let found = board.devices();
+        monitoring.set_devices(&[info(0), info(3)]);
+        monitoring.set_load(1, 5, 2);
+        monitoring.set_load(1, 4, 1);
+        let found = monitoring.devices();
         assert_eq!((found[0].queued, found[0].finished, found[0].info.ordinal), (0, 0, 0));
         assert_eq!((found[1].queued, found[1].finished, found[1].info.ordinal), (4, 3, 3));
         assert_eq!(found[1].info.name, "a device".repeat(8));
         assert_eq!((found[1].info.memory, found[1].info.numa_node), (u64::MAX, Some(1)));
-        board.set_devices(&vec![info(1); 40]);
-        assert_eq!((board.devices().len(), board.devices()[1].finished), (DEVICES, 0));
+        monitoring.set_devices(&vec![info(1); 40]);
+        assert_eq!((monitoring.devices().len(), monitoring.devices()[1].finished), (DEVICES, 0));
     }
 }

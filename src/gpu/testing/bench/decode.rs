@@ -1,32 +1,25 @@
-//! How long the kernels alone take, for the device check: slots that lie on the device already.
+//! Times the decode kernels on slots that lie on the device already.
 
 use cudarc::driver::CudaEvent;
 use cudarc::driver::sys::CUevent_flags;
 
-use super::bandwidth::Bandwidth;
-use super::device::CudaDevice;
-use super::error::{fault, refused};
-use super::launch::PHASES;
+use super::times::{Times, median};
+use crate::gpu::cuda::bandwidth::Bandwidth;
+use crate::gpu::cuda::device::CudaDevice;
+use crate::gpu::cuda::error::refused;
+use crate::gpu::cuda::launch::PHASES;
 use crate::gpu::{Device, Fault};
 use crate::slot::input::Input;
-
-/// Seconds of each phase for all the inputs once, medians over the repeats, and of the whole.
-#[derive(Clone, Debug, Default)]
-pub struct Times {
-    pub phases: Vec<(&'static str, f64)>,
-    /// With events between the phases left out.
-    pub total: f64,
-}
 
 impl CudaDevice {
     pub fn bandwidth(&self) -> Bandwidth {
         self.bandwidth
     }
 
-    /// Registers and bytes of local memory of the kernels.
+    /// Returns the registers and the bytes of local memory of the kernels.
     pub fn resources(&self) -> Result<Vec<(&'static str, i32, i32)>, Fault> {
-        self.context.bind_to_thread().map_err(|error| fault("bind", error))?;
-        self.kernels.resources().map_err(|error| fault("read the kernels' resources", error))
+        self.context.bind_to_thread().map_err(|error| self.fault("bind", error))?;
+        self.kernels.resources().map_err(|error| self.fault("read the kernels' resources", error))
     }
 
     /// Times the kernels over the inputs, one a buffer: at most `depth`. No slot may be in flight.
@@ -36,7 +29,7 @@ impl CudaDevice {
         if inputs.len() > self.depth() || inputs.iter().any(|input| !self.kernels.fits(input, self.need)) {
             return Err(refused("more slots than buffers, or larger ones".into()));
         }
-        self.timed(regions, &inputs, repeats).map_err(|error| fault("time the kernels", error))
+        self.timed(regions, &inputs, repeats).map_err(|error| self.fault("time the kernels", error))
     }
 
     fn timed(
@@ -69,7 +62,7 @@ impl CudaDevice {
             for (index, input) in inputs.iter().enumerate() {
                 let marks = &marks[index * (PHASES.len() + 1)..];
                 marks[0].record(stream)?;
-                // SAFETY: as above.
+                // SAFETY: no slot is in flight, so the buffers are ours; their inputs have been copied.
                 unsafe {
                     self.kernels.launch(stream, input, self.parts(index), self.need, |phase| {
                         marks[phase + 1].record(stream)
@@ -92,9 +85,4 @@ impl CudaDevice {
         let phases = PHASES.iter().zip(&mut phases).map(|(name, times)| (*name, median(times))).collect();
         Ok(Times { phases, total: median(&mut totals) })
     }
-}
-
-pub(super) fn median(values: &mut [f64]) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(0.0)
 }

@@ -1,15 +1,17 @@
-//! What the encode kernels make of columns, made on the CPU: the same bytes, for fake devices, and for tests
-//! and the device check to compare with.
+//! The encode kernels' output made on the CPU, byte for byte, for fake devices, and for tests and the device check to
+//! compare with.
 //!
-//! Pure, runs wherever it is called. Places are those of the plan, so a plan has to fit its input.
+//! Places are those of the plan, so a plan has to fit its input.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use super::encode::{Bounds, Chunk, Ends, NO_CHUNK, Order, Page, Plan, Shape, State, encoding};
 use crate::encode::bits::{pack, put_hybrid, put_hybrid_flags, put_rle_run};
 use crate::encode::delta::{put_delta, put_delta_length};
 use crate::encode::split::put_split;
+use crate::gpu::encode::{
+    Bounds, DictionaryChunk, DictionaryState, Ends, NO_CHUNK, Order, Page, Plan, Shape, encoding,
+};
 
 /// The bodies of the plan's pages, then of its dictionaries, and what is known of them.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -17,9 +19,9 @@ pub struct Encoded {
     pub bodies: Vec<Vec<u8>>,
     pub nulls: Vec<u32>,
     pub bounds: Vec<Bounds>,
-    /// Of pages of strings with bounds.
+    /// The bounds of pages of strings.
     pub ends: Vec<Option<Ends>>,
-    pub states: Vec<State>,
+    pub states: Vec<DictionaryState>,
 }
 
 pub fn encode(input: &[u8], plan: &Plan) -> Encoded {
@@ -46,12 +48,13 @@ pub fn encode(input: &[u8], plan: &Plan) -> Encoded {
 struct Dictionary<'a> {
     numbers: HashMap<&'a [u8], u32>,
     body: Vec<u8>,
-    state: State,
+    state: DictionaryState,
 }
 
 impl<'a> Dictionary<'a> {
-    fn of(input: &'a [u8], plan: &'a Plan, chunk: &Chunk) -> Dictionary<'a> {
-        let mut made = Dictionary { numbers: HashMap::new(), body: Vec::new(), state: State::default() };
+    fn of(input: &'a [u8], plan: &'a Plan, chunk: &DictionaryChunk) -> Dictionary<'a> {
+        let mut made =
+            Dictionary { numbers: HashMap::new(), body: Vec::new(), state: DictionaryState::default() };
         let pages = &plan.pages[chunk.first_page as usize..][..chunk.pages as usize];
         let strings = pages.first().is_some_and(|page| page.shape == Shape::Strings as u8);
         let (mut values, mut plain) = (0u32, 0);
@@ -67,7 +70,7 @@ impl<'a> Dictionary<'a> {
             }
         }
         let entries = made.numbers.len() as u32;
-        made.state = State { entries, values, ..State::default() };
+        made.state = DictionaryState { entries, values, ..DictionaryState::default() };
         if entries > chunk.most {
             made.state.failed = 1;
             return made;
@@ -216,7 +219,7 @@ impl<'a> Rows<'a> {
         let keys: Vec<(u128, bool)> = self.values().map(|value| key(value, signed, floating)).collect();
         let nans = keys.iter().filter(|(_, nan)| *nan).count() as u32;
         let ordered = || keys.iter().filter(|(_, nan)| !nan).map(|(key, _)| *key);
-        // Where there is none, as the kernels leave it.
+        // Without a value, the keys are as the kernels leave them.
         let (min, max) = (ordered().min().unwrap_or(u128::MAX), ordered().max().unwrap_or(0));
         let bounds = Bounds {
             min_high: (min >> 64) as u64,
@@ -251,7 +254,7 @@ fn number(value: &[u8]) -> u64 {
     u64::from_le_bytes(bytes)
 }
 
-/// As kernels/bounds.cuh has it, and whether the value is NaN.
+/// Returns the key of kernels/bounds.cuh, and whether the value is NaN.
 fn key(value: &[u8], signed: bool, floating: bool) -> (u128, bool) {
     let bits = match value.first_chunk::<16>() {
         Some(all) => u128::from_be_bytes(*all),

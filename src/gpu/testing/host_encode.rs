@@ -1,21 +1,23 @@
 //! The encode kernels, built for the host with sanitizers, for tests: what they make is what the reference makes.
 
-use super::encode::{Body, Bounds, Chunk, Ends, Limits, Order, Page, Plan, Shape, State, plan};
 use super::host_program::HostProgram;
 use super::reference::{self, Encoded};
 use super::specimens::columns::Columns;
+use crate::gpu::encode::{
+    Body, Bounds, DictionaryChunk, DictionaryState, Ends, Limits, Order, Page, Plan, Shape, plan,
+};
 use crate::slot::layout::{Plain, get, put};
 
-// SAFETY: `repr(C)`, integers that leave no gaps.
+// SAFETY: `repr(C)`, integers without gaps: gpu/encode.rs asserts its size.
 unsafe impl Plain for Body {}
-// SAFETY: as above.
+// SAFETY: `repr(C)`, integers without gaps: gpu/encode.rs asserts its size.
 unsafe impl Plain for Bounds {}
-// SAFETY: as above.
+// SAFETY: `repr(C)`, integers without gaps: gpu/encode.rs asserts its size.
 unsafe impl Plain for Page {}
-// SAFETY: as above.
-unsafe impl Plain for Chunk {}
-// SAFETY: as above.
-unsafe impl Plain for State {}
+// SAFETY: `repr(C)`, integers without gaps: gpu/encode.rs asserts its size.
+unsafe impl Plain for DictionaryChunk {}
+// SAFETY: `repr(C)`, integers without gaps: gpu/encode.rs asserts its size.
+unsafe impl Plain for DictionaryState {}
 
 /// A page as the kernels made it.
 pub(super) struct Made {
@@ -27,8 +29,8 @@ pub(super) struct Made {
 
 /// A dictionary as the kernels made it.
 pub(super) struct Entries {
-    pub chunk: Chunk,
-    pub state: State,
+    pub chunk: DictionaryChunk,
+    pub state: DictionaryState,
     pub body: Vec<u8>,
 }
 
@@ -65,7 +67,7 @@ pub(super) fn encode(
     (made.collect(), entries.collect())
 }
 
-/// What the program makes of a plan. It is what the reference makes of it.
+/// Returns what the program makes of a plan, after a comparison with the reference.
 fn run(host: &mut HostProgram, input: &[u8], plan: &Plan, seed: u32) -> Encoded {
     let sizes = [
         plan.pages.len() as u32,
@@ -83,7 +85,7 @@ fn run(host: &mut HostProgram, input: &[u8], plan: &Plan, seed: u32) -> Encoded 
     let bodies: Vec<Body> = take_all(host, plan.pages.len() + plan.chunks.len());
     let bounds: Vec<Bounds> = take_all(host, plan.pages.len());
     let ends: Vec<Ends> = take_all(host, plan.pages.len());
-    let states: Vec<State> = take_all(host, plan.chunks.len());
+    let states: Vec<DictionaryState> = take_all(host, plan.chunks.len());
     let mut end = 0;
     for body in bodies.iter().filter(|body| body.bytes > 0) {
         assert!(body.at >= end && body.at.is_multiple_of(16), "bodies that meet");
@@ -111,7 +113,7 @@ fn run(host: &mut HostProgram, input: &[u8], plan: &Plan, seed: u32) -> Encoded 
     };
     let mut expected = reference::encode(input, plan);
     for (made, expected) in made.states.iter().zip(&mut expected.states) {
-        // Of a dictionary that is given up, how far it came depends on the threads' order.
+        // The state of a dictionary that is given up depends on the threads' order.
         if (made.failed, made.used) == (expected.failed, 0) && expected.used == 0 {
             *expected = *made;
         }
