@@ -2,6 +2,7 @@
 //! it forks must do before it is none of the server's.
 
 use std::ffi::{CStr, c_char, c_int};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use pgrx::pg_sys;
@@ -27,8 +28,13 @@ mod raw {
     }
 }
 
-/// Called from `_PG_init`: a preloaded library has the service start with the server.
-pub fn register() {
+/// What the service's process runs.
+static RUN: OnceLock<fn()> = OnceLock::new();
+
+/// Called from `_PG_init`, which the service's process runs too: it is to call `run`. A preloaded library has the
+/// service start with the server.
+pub fn register(run: fn()) {
+    let _ = RUN.set(run);
     // SAFETY: reads a process-wide setting; the worker is copied by the callee.
     unsafe {
         if pg_sys::process_shared_preload_libraries_in_progress {
@@ -168,5 +174,7 @@ pub fn leave_server(title: &CStr) {
 #[pg_guard]
 pub unsafe extern "C-unwind" fn pg_strata_gpu_service_main(_argument: pg_sys::Datum) {
     begin();
-    crate::service::run();
+    if let Some(run) = RUN.get() {
+        run();
+    }
 }
