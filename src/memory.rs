@@ -231,6 +231,14 @@ pub fn reserve_exact<T>(vec: &mut Vec<T>, more: usize) -> Result<(), OutOfMemory
     }
 }
 
+/// As `reserve`, for buffers that may be large: it grows by a quarter, and the system moves them without a copy.
+pub fn reserve_by_quarter(out: &mut Vec<u8>, more: usize) -> Result<(), OutOfMemory> {
+    match out.capacity() - out.len() >= more {
+        true => Ok(()),
+        false => reserve_exact(out, more.max(out.len() / 4)),
+    }
+}
+
 #[cold]
 fn grow<T>(vec: &mut Vec<T>, more: usize) -> Result<(), OutOfMemory> {
     handled(|| vec.try_reserve(more)).map_err(|_| OutOfMemory(more.saturating_mul(size_of::<T>())))

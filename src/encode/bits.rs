@@ -130,6 +130,14 @@ fn put_runs<T: Copy + PartialEq + Into<u32>>(
     put_packed(&values[packed_from..], out);
 }
 
+/// One byte of index width, then the hybrid (Encodings.md, RLE_DICTIONARY).
+pub fn put_indices(indices: &[u32], entries: usize, out: &mut Vec<u8>) {
+    // A width of 0 is legal for a single entry, but not every reader has met it.
+    let width = width_of(entries.saturating_sub(1) as u64).max(1);
+    out.push(width as u8);
+    put_hybrid(indices, width, out);
+}
+
 pub fn put_rle_run(value: u32, count: usize, width: usize, out: &mut Vec<u8>) {
     put_varint(out, (count as u64) << 1);
     out.extend_from_slice(&value.to_le_bytes()[..width.div_ceil(8)]);

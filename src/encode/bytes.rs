@@ -6,17 +6,18 @@ use parquet::file::statistics::ValueStatistics;
 use parquet::schema::types::ColumnDescPtr;
 
 use super::adopt::{MadeBounds, MadeChunk};
+use super::bits::put_indices;
 use super::byte_dict::BytesDict;
 use super::chunk::{ChunkWriter, EncodedChunk, Levels, PAGE_BYTES, PAGE_ROWS, Scratch};
-use super::column::{Mode, dictionary_growth, keeps_paying, totals};
-use super::compress::room;
 use super::delta::put_delta_length;
-use super::fixed_column::put_indices;
+use super::mode::{Mode, dictionary_growth, keeps_paying};
 use super::stats::{
     PageStats, byte_bounds, byte_bounds_of, chunk_bounds, column_index, definition_histogram, extremes,
+    totals,
 };
 use super::{Result, reserve};
 use crate::interrupts::in_steps;
+use crate::memory::reserve_by_quarter;
 use crate::types::Cell;
 
 /// Part of the distinct values among a sample's above which a dictionary is hopeless. Higher than for
@@ -90,7 +91,7 @@ fn append_large(
     arena: &[u8],
     mut tell: impl FnMut(Cell),
 ) -> Result<()> {
-    room(out, bytes)?;
+    reserve_by_quarter(out, bytes)?;
     for &cell in cells {
         tell(Cell::new(out.len(), cell.len()));
         in_steps(cell.of(arena), |step| out.extend_from_slice(step));

@@ -9,9 +9,9 @@ use zstd::zstd_safe::{CCtx, CParameter, InBuffer, OutBuffer, ResetDirective, get
 use super::bits::put_varint;
 use super::codec::Codec;
 use super::lz4::Joiner;
-use super::{EncodeError, Result, invalid};
+use super::{EncodeError, Result, invalid, other};
 use crate::interrupts::{STEP_BYTES, check};
-use crate::memory::{OutOfMemory, headroom, reserve_exact};
+use crate::memory::{OutOfMemory, headroom, reserve_by_quarter};
 
 /// Snappy's blocks are compressed each by itself.
 const SNAPPY_BLOCK: usize = 1 << 16;
@@ -91,7 +91,7 @@ impl Compressor {
         let len = head.len() + body.len();
         match self {
             Compressor::None => {
-                room(out, len)?;
+                reserve_by_quarter(out, len)?;
                 in_steps(head, body, STEP_BYTES, |step, _| {
                     out.extend_from_slice(step);
                     Ok(())
@@ -164,7 +164,7 @@ fn append_snappy(encoder: &mut snap::raw::Encoder, step: &[u8], out: &mut Vec<u8
     };
     length.copy_from_slice(&out[start..]);
     let most = snap::raw::max_compress_len(step.len());
-    room(out, most)?;
+    reserve_by_quarter(out, most)?;
     out.resize(start + most, 0);
     let len = encoder.compress(step, &mut out[start..]).map_err(other)?;
     out[start..][..length.len()].copy_from_slice(&length);
@@ -206,7 +206,7 @@ fn append_zstd(
         let end = if last { ZSTD_EndDirective::ZSTD_e_end } else { ZSTD_EndDirective::ZSTD_e_continue };
         loop {
             // With so much of it, what comes at once is compressed without another copy.
-            room(out, zstd::zstd_safe::compress_bound(step.len()))?;
+            reserve_by_quarter(out, zstd::zstd_safe::compress_bound(step.len()))?;
             let at = out.len();
             let mut output = OutBuffer::around_pos(out, at);
             let left = context.compress_stream2(&mut output, &mut input, end).map_err(zstd_error)?;
@@ -234,8 +234,8 @@ impl<'a> Growing<'a> {
 
 impl Write for Growing<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if let Err(failed) = room(self.out, bytes.len()) {
-            self.failed = Some(failed);
+        if let Err(failed) = reserve_by_quarter(self.out, bytes.len()) {
+            self.failed = Some(failed.into());
             return Err(io::ErrorKind::OutOfMemory.into());
         }
         self.out.extend_from_slice(bytes);
@@ -247,20 +247,8 @@ impl Write for Growing<'_> {
     }
 }
 
-/// Room for `more` bytes. It grows by a quarter: the system moves a large buffer without copying it.
-pub fn room(out: &mut Vec<u8>, more: usize) -> Result<()> {
-    if out.capacity() - out.len() >= more {
-        return Ok(());
-    }
-    Ok(reserve_exact(out, more.max(out.len() / 4))?)
-}
-
 fn zstd_error(code: usize) -> EncodeError {
     EncodeError::Io(io::Error::other(get_error_name(code)))
-}
-
-pub fn other(e: impl std::error::Error + Send + Sync + 'static) -> EncodeError {
-    EncodeError::Io(io::Error::other(e))
 }
 
 #[cfg(test)]

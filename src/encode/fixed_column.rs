@@ -4,12 +4,12 @@ use parquet::basic::{Compression, Encoding};
 use parquet::schema::types::ColumnDescPtr;
 
 use super::adopt::{MadeBounds, MadeChunk};
-use super::bits::{put_hybrid, width_of};
+use super::bits::put_indices;
 use super::chunk::{ChunkWriter, EncodedChunk, Levels, PAGE_ROWS, Scratch};
-use super::column::{Mode, dictionary_growth, keeps_paying};
 use super::dict::{FixedDict, MAX_BYTES};
 use super::fixed::Fixed;
-use super::stats::{Bounds, PageStats, chunk_bounds, column_index, definition_histogram};
+use super::mode::{Mode, dictionary_growth, keeps_paying};
+use super::stats::{Bounds, PageStats, chunk_bounds, column_index, definition_histogram, totals};
 use super::{Result, reserve};
 
 /// The encoder of one column of fixed width.
@@ -206,7 +206,7 @@ impl<T: Fixed> FixedColumn<T> {
             out
         };
         let nullable = self.levels.nullable();
-        let (rows, nulls) = super::column::totals(&self.stats);
+        let (rows, nulls) = totals(&self.stats);
         let nans = self.stats.iter().map(|p| p.nans).sum::<usize>();
         let bounds = chunk_bounds(&self.stats, order);
         let metadata = self
@@ -222,14 +222,6 @@ impl<T: Fixed> FixedColumn<T> {
         self.stats.clear();
         Ok(chunk)
     }
-}
-
-/// One byte of index width, then the hybrid (Encodings.md, RLE_DICTIONARY).
-pub fn put_indices(indices: &[u32], entries: usize, out: &mut Vec<u8>) {
-    // A width of 0 is legal for a single entry, but not every reader has met it.
-    let width = width_of(entries.saturating_sub(1) as u64).max(1);
-    out.push(width as u8);
-    put_hybrid(indices, width, out);
 }
 
 pub fn count_valid(valid: &[u8]) -> usize {

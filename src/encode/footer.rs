@@ -11,11 +11,9 @@ use parquet::file::metadata::{
 use parquet::schema::types::ColumnDescPtr;
 
 use super::footer_frame::Frame;
+pub use super::footer_frame::MAGIC;
 use super::schema::FileSchema;
 use super::{Result, invalid};
-
-/// What every Parquet file begins with.
-pub const MAGIC: &[u8; 4] = b"PAR1";
 
 /// Of a file: parquet.thrift, RowGroup, has 16 bits for a row group's number, from 0.
 pub const MAX_ROW_GROUPS: u64 = 1 << 15;

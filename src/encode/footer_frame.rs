@@ -17,9 +17,11 @@ use parquet::file::metadata::{
 use parquet::schema::types::SchemaDescriptor;
 
 use super::bits::{put_varint, put_zigzag};
-use super::footer::MAGIC;
 use super::schema::FileSchema;
 use super::{Result, invalid};
+
+/// The first and the last bytes of every Parquet file.
+pub const MAGIC: &[u8; 4] = b"PAR1";
 
 /// A field that is a list, numbered after the one before.
 const NEXT_LIST: u8 = 0x19;

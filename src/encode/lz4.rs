@@ -11,8 +11,8 @@
 
 use lz4_flex::block::{CompressTable, compress_into_with_table, get_maximum_output_size};
 
-use super::compress::{other, room};
-use super::{Result, invalid, reserve};
+use super::{Result, invalid, other, reserve};
+use crate::memory::reserve_by_quarter;
 
 /// What a length in the token says of bytes that follow.
 const MORE: usize = 15;
@@ -40,7 +40,7 @@ impl Joiner {
     pub fn append(&mut self, raw: &[u8], last: bool, out: &mut Vec<u8>) -> Result<()> {
         let most = get_maximum_output_size(raw.len());
         if last && out.len() == self.begun_at {
-            room(out, most)?;
+            reserve_by_quarter(out, most)?;
             out.resize(self.begun_at + most, 0);
             let only = &mut out[self.begun_at..];
             let len = compress_into_with_table(raw, only, &mut self.table).map_err(other)?;
@@ -55,7 +55,7 @@ impl Joiner {
         let len = compress_into_with_table(raw, &mut self.block, &mut self.table).map_err(other)?;
         let Some(ends) = Ends::of(&self.block[..len]) else { return invalid("an LZ4 block without an end") };
         let block = &self.block[..len];
-        room(out, len + len / 255 + 16)?;
+        reserve_by_quarter(out, len + len / 255 + 16)?;
         out.extend_from_slice(&block[ends.first.clone()]);
         if let Some(last) = ends.last {
             seal(out, self.literals_at, block[0] & 0xf)?;
@@ -79,7 +79,7 @@ fn seal(out: &mut Vec<u8>, at: usize, match_bits: u8) -> Result<()> {
         }
         head.push(left as u8);
     }
-    room(out, head.len())?;
+    reserve_by_quarter(out, head.len())?;
     out.splice(at..at, head);
     Ok(())
 }

@@ -35,6 +35,7 @@ mod footer_frame;
 mod group;
 pub mod ipc;
 mod lz4;
+mod mode;
 mod nested;
 pub mod packed;
 mod precision;
@@ -132,4 +133,8 @@ impl From<OutOfMemory> for EncodeError {
 
 fn invalid<T>(what: impl Into<String>) -> Result<T> {
     Err(EncodeError::Invalid(what.into()))
+}
+
+fn other(e: impl std::error::Error + Send + Sync + 'static) -> EncodeError {
+    EncodeError::Io(std::io::Error::other(e))
 }

@@ -44,6 +44,11 @@ pub struct PageStats<B> {
     pub nans: usize,
 }
 
+/// Rows and NULLs of the pages together.
+pub fn totals<B>(pages: &[PageStats<B>]) -> (usize, usize) {
+    pages.iter().fold((0, 0), |(rows, nulls), p| (rows + p.rows, nulls + p.nulls))
+}
+
 impl<B: Clone> Bounds<B> {
     fn widen(&mut self, other: &Bounds<B>, cmp: &impl Fn(&B, &B) -> Ordering) {
         let keep =

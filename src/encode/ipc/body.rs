@@ -6,9 +6,10 @@
 use arrow::buffer::Buffer;
 use arrow::ipc::Buffer as BufferPlace;
 
-use super::super::compress::{Compressor, room};
+use super::super::compress::Compressor;
 use super::super::{Result, invalid};
 use super::file::ALIGNMENT;
+use crate::memory::reserve_by_quarter;
 
 const AS_IT_WAS: i64 = -1;
 const ZEROS: [u8; ALIGNMENT] = [0; ALIGNMENT];
@@ -59,7 +60,7 @@ fn compress(raw: &[u8], compressor: &mut Compressor) -> Result<Vec<u8>> {
     compressor.append(&[], raw, &mut out)?;
     if out.len() > raw.len() {
         out.clear();
-        room(&mut out, raw.len() + 8)?;
+        reserve_by_quarter(&mut out, raw.len() + 8)?;
         out.extend_from_slice(&AS_IT_WAS.to_le_bytes());
         out.extend_from_slice(raw);
     }
