@@ -5,7 +5,7 @@
 //! the two conversions that this asks for are below, for lanes and nested values alike.
 
 pub mod lanes;
-mod leaf;
+mod leaf_builder;
 pub mod nested;
 mod nested_bytes;
 pub mod slot;

@@ -8,7 +8,7 @@
 //! the builder notes it and goes on, so that one restart learns from all of it. Its arrays are of no use
 //! from then on.
 
-use super::leaf::Leaf;
+use super::leaf_builder::LeafBuilder;
 use super::nested_bytes::{Dimensions, Reader};
 use crate::types::arrow::{arrow_type, element_field, list_depth};
 use crate::types::{Cell, Field, Kind, Reason, Shape, Shapes, ValueError};
@@ -87,7 +87,7 @@ struct Node {
 }
 
 enum Data {
-    Leaf(Leaf),
+    Leaf(LeafBuilder),
     List(List),
     Struct { fields: Fields, children: Vec<Node>, len: usize },
 }
@@ -121,7 +121,7 @@ impl Node {
                 children: fields.iter().map(|field| Node::new(field, shapes)).collect(),
                 len: 0,
             },
-            _ => Data::Leaf(Leaf::new(field, shapes)),
+            _ => Data::Leaf(LeafBuilder::new(field, shapes)),
         };
         Node { nulls: NullBufferBuilder::new(0), data }
     }

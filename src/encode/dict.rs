@@ -1,5 +1,5 @@
 //! Dictionaries of a column chunk: distinct values in the order in which they first occur. Values of a
-//! fixed width are here, byte strings in `byte_dict`.
+//! fixed width are here, byte strings in `bytes_dict`.
 //!
 //! Open addressing with linear probing at a load of at most one half. The hashes need to spread, not
 //! to resist: a chunk whose values collide on purpose runs out of probes and loses the dictionary.
@@ -10,7 +10,7 @@ use super::{Result, reserve};
 /// this size neither theirs nor ours stays in a core's second-level cache.
 pub const MAX_BYTES: usize = 1 << 20;
 
-pub const FIRST_SLOTS: usize = 1 << 10;
+pub const FIRST_BUCKETS: usize = 1 << 10;
 
 /// Probes that one lookup may take. At a load of one half, the longest cluster of the largest dictionary
 /// is expected to be about half as long.
@@ -33,8 +33,8 @@ pub fn hash_u64(key: u64) -> u64 {
 
 /// Values of a fixed width, told apart by their bits.
 pub struct FixedDict<K> {
-    /// Entry number plus one; 0 is an empty slot.
-    slots: Vec<u32>,
+    /// Entry number plus one; 0 is an empty bucket.
+    buckets: Vec<u32>,
     entries: Vec<K>,
 }
 
@@ -50,25 +50,29 @@ pub enum Probed<S> {
     TooFar,
 }
 
-/// Looks one key up among `slots`, whose number is a power of two and whose empty ones are 0.
+/// Looks one key up among `buckets`, whose number is a power of two and whose empty ones are 0.
 #[inline(always)]
-pub fn probe<S: Copy + Default + PartialEq>(slots: &[S], hash: u64, is_key: impl Fn(S) -> bool) -> Probed<S> {
-    let mask = slots.len() - 1;
+pub fn probe<S: Copy + Default + PartialEq>(
+    buckets: &[S],
+    hash: u64,
+    is_key: impl Fn(S) -> bool,
+) -> Probed<S> {
+    let mask = buckets.len() - 1;
     let mut at = hash as usize & mask;
     for _ in 0..=MAX_PROBES {
-        let slot = slots[at];
-        if slot == S::default() {
+        let bucket = buckets[at];
+        if bucket == S::default() {
             return Probed::Empty(at);
         }
-        if is_key(slot) {
-            return Probed::At(slot);
+        if is_key(bucket) {
+            return Probed::At(bucket);
         }
         at = (at + 1) & mask;
     }
     Probed::TooFar
 }
 
-/// How a row of lookups ended: at a key that belongs into an empty slot, or at one with too many probes.
+/// How a row of lookups ended: at a key that belongs into an empty bucket, or at one with too many probes.
 pub enum Found<K> {
     All,
     None(K, usize),
@@ -103,12 +107,12 @@ impl DictKey for u128 {
 
 impl<K: DictKey> FixedDict<K> {
     pub fn new() -> Self {
-        FixedDict { slots: vec![0; FIRST_SLOTS], entries: Vec::new() }
+        FixedDict { buckets: vec![0; FIRST_BUCKETS], entries: Vec::new() }
     }
 
     pub fn clear(&mut self) {
-        self.slots.truncate(FIRST_SLOTS);
-        self.slots.fill(0);
+        self.buckets.truncate(FIRST_BUCKETS);
+        self.buckets.fill(0);
         self.entries.clear();
     }
 
@@ -117,7 +121,7 @@ impl<K: DictKey> FixedDict<K> {
     }
 
     pub fn memory(&self) -> usize {
-        self.slots.capacity() * 4 + self.entries.capacity() * size_of::<K>()
+        self.buckets.capacity() * 4 + self.entries.capacity() * size_of::<K>()
     }
 
     /// Forgets the entries from `len` on. Nothing can be looked up any more: for a dictionary that is
@@ -152,10 +156,10 @@ impl<K: DictKey> FixedDict<K> {
     /// its places in registers.
     #[inline(always)]
     fn find_each<'a>(&self, pairs: &mut impl Iterator<Item = (K, &'a mut u32)>) -> Found<(K, &'a mut u32)> {
-        let (slots, entries) = (&self.slots[..], &self.entries[..]);
+        let (buckets, entries) = (&self.buckets[..], &self.entries[..]);
         for (key, index) in pairs {
-            *index = match probe(slots, key.hash(), |slot| entries[slot as usize - 1] == key) {
-                Probed::At(slot) => slot - 1,
+            *index = match probe(buckets, key.hash(), |bucket| entries[bucket as usize - 1] == key) {
+                Probed::At(bucket) => bucket - 1,
                 Probed::Empty(at) => return Found::None((key, index), at),
                 Probed::TooFar => return Found::Collisions,
             };
@@ -169,25 +173,25 @@ impl<K: DictKey> FixedDict<K> {
         let index = self.entries.len() as u32;
         reserve(&mut self.entries, 1)?;
         self.entries.push(key);
-        self.slots[at] = index + 1;
-        if self.entries.len() * 2 > self.slots.len() {
+        self.buckets[at] = index + 1;
+        if self.entries.len() * 2 > self.buckets.len() {
             self.grow()?;
         }
         Ok(index)
     }
 
     fn grow(&mut self) -> Result<()> {
-        let slots = self.slots.len() * 4;
-        let more = slots - self.slots.len();
-        reserve(&mut self.slots, more)?;
-        self.slots.fill(0);
-        self.slots.resize(slots, 0);
+        let buckets = self.buckets.len() * 4;
+        let more = buckets - self.buckets.len();
+        reserve(&mut self.buckets, more)?;
+        self.buckets.fill(0);
+        self.buckets.resize(buckets, 0);
         for (index, key) in self.entries.iter().enumerate() {
-            let mut at = key.hash() as usize & (slots - 1);
-            while self.slots[at] != 0 {
-                at = (at + 1) & (slots - 1);
+            let mut at = key.hash() as usize & (buckets - 1);
+            while self.buckets[at] != 0 {
+                at = (at + 1) & (buckets - 1);
             }
-            self.slots[at] = index as u32 + 1;
+            self.buckets[at] = index as u32 + 1;
         }
         Ok(())
     }
@@ -198,7 +202,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// A hash that sends every key to one slot.
+    /// A hash that sends every key to one bucket.
     #[derive(Clone, Copy, PartialEq, Eq, Debug)]
     struct Colliding(u32);
 

@@ -7,9 +7,9 @@ use parquet::data_type::{ByteArray, FixedLenByteArray};
 use parquet::file::statistics::{Statistics, ValueStatistics};
 
 use super::bits::pack_flags;
+use super::byte_stream_split::put_byte_stream_split;
 use super::delta::put_delta;
 use super::dict::DictKey;
-use super::split::put_split;
 use super::stats::{Bound, Bounds};
 
 /// A value of fixed width.
@@ -124,7 +124,9 @@ macro_rules! fixed_float {
             fn put_other(values: &[$t], out: &mut Vec<u8>) {
                 let start = out.len();
                 out.resize(start + size_of_val(values), 0);
-                put_split(values, &mut out[start..], |value, byte| (value.to_bits() >> (8 * byte)) as u8);
+                put_byte_stream_split(values, &mut out[start..], |value, byte| {
+                    (value.to_bits() >> (8 * byte)) as u8
+                });
             }
             fn order(self, other: $t, _unsigned: bool) -> Ordering {
                 self.total_cmp(&other)

@@ -159,7 +159,11 @@ pub(super) fn relocate(
 }
 
 /// A chunk's metadata with its Bloom filter's place.
-pub(super) fn with_filter(chunk: &ColumnChunkMetaData, at: i64, len: usize) -> Result<ColumnChunkMetaData> {
+pub(super) fn with_bloom_filter(
+    chunk: &ColumnChunkMetaData,
+    at: i64,
+    len: usize,
+) -> Result<ColumnChunkMetaData> {
     let builder = chunk.clone().into_builder();
     Ok(builder.set_bloom_filter_offset(Some(at)).set_bloom_filter_length(Some(len as i32)).build()?)
 }

@@ -3,7 +3,7 @@
 
 use arrow::array::ArrayRef;
 
-use super::adopt::MadeChunk;
+use super::external_chunk::ExternalChunk;
 use super::ipc::{BatchWriter, EncodedBatch};
 use super::row_group::{EncodedRowGroup, RowGroupWriter};
 use super::{Result, invalid};
@@ -70,9 +70,15 @@ impl GroupWriter {
     }
 
     /// A row group of chunks that were encoded elsewhere, as `RowGroupWriter::adopt` makes it.
-    pub fn adopt(&mut self, chunks: &[MadeChunk], compressed: bool) -> Result<Option<EncodedGroup>> {
+    pub fn finish_external(
+        &mut self,
+        chunks: &[ExternalChunk],
+        compressed: bool,
+    ) -> Result<Option<EncodedGroup>> {
         match self {
-            GroupWriter::Parquet(writer) => Ok(writer.adopt(chunks, compressed)?.map(EncodedGroup::Parquet)),
+            GroupWriter::Parquet(writer) => {
+                Ok(writer.finish_external(chunks, compressed)?.map(EncodedGroup::Parquet))
+            }
             GroupWriter::Arrow(_) => invalid("record batches are not encoded elsewhere"),
         }
     }

@@ -16,32 +16,32 @@ use std::fmt;
 
 use crate::memory::{OutOfMemory, reserve};
 
-mod adopt;
 pub(crate) mod bits;
-mod byte_dict;
-mod bytes;
+mod bloom;
+pub(crate) mod byte_stream_split;
+mod bytes_dict;
+mod bytes_encoder;
 mod checksums;
 mod chunk;
 mod codec;
-mod column;
 mod compress;
 pub(crate) mod delta;
 mod dict;
-mod filter;
+mod external_chunk;
 mod fixed;
-mod fixed_column;
+mod fixed_encoder;
+mod flat_encoder;
 pub mod footer;
 mod footer_frame;
 mod group;
 pub mod ipc;
 mod lz4;
+pub mod metadata_list;
 mod mode;
-mod nested;
-pub mod packed;
+mod nested_encoder;
 mod precision;
 mod row_group;
 mod schema;
-pub(crate) mod split;
 mod stats;
 mod thrift;
 
@@ -58,11 +58,11 @@ mod tests_footer;
 #[cfg(test)]
 mod tests_stats;
 
-pub use adopt::{MadeBounds, MadeChunk, MadeDictionary, MadePage};
+pub use bloom::has_bloom_filter;
 pub use chunk::{PAGE_BYTES, PAGE_ROWS};
 pub use codec::{CODECS, Codec, CodecError};
 pub use dict::MAX_BYTES;
-pub use filter::has_filter;
+pub use external_chunk::{ExternalBounds, ExternalChunk, ExternalDictionary, ExternalPage};
 pub use footer::{RowGroupMeta, RowGroups};
 pub use group::{EncodedGroup, GroupWriter};
 pub use precision::{Magnitudes, exact_shapes};

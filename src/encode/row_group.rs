@@ -8,30 +8,30 @@ use parquet::file::metadata::RowGroupMetaData;
 use parquet::file::metadata::page_index::PageIndexBuilder;
 use parquet::schema::types::SchemaDescPtr;
 
-use super::adopt::MadeChunk;
+use super::bloom::BloomFilterBuilder;
 use super::chunk::{EncodedChunk, Scratch};
-use super::column::FlatColumn;
 use super::compress::Compressor;
-use super::filter::Filter;
+use super::external_chunk::ExternalChunk;
+use super::flat_encoder::FlatEncoder;
 use super::footer;
-use super::nested::NestedColumn;
+use super::nested_encoder::NestedEncoder;
 use super::schema::FileSchema;
 use super::{Options, Result, invalid};
 use crate::types::{Field, Lane, Shapes};
 
-enum Encoder {
-    Flat(Box<FlatColumn>),
-    Nested(Box<NestedColumn>),
+enum ColumnEncoder {
+    Flat(Box<FlatEncoder>),
+    Nested(Box<NestedEncoder>),
 }
 
-struct Column {
-    encoder: Encoder,
+struct ColumnWriter {
+    encoder: ColumnEncoder,
     /// Its leaves among the schema's columns.
     leaves: Range<usize>,
     rows: usize,
     /// Uncompressed bytes taken since the row group began.
     bytes: usize,
-    filter: Option<Filter>,
+    filter: Option<BloomFilterBuilder>,
 }
 
 /// Encodes the rows of one row group after the other. Buffers, hash tables and codec contexts stay.
@@ -39,7 +39,7 @@ pub struct RowGroupWriter {
     schema: SchemaDescPtr,
     codec: Compression,
     scratch: Scratch,
-    columns: Vec<Column>,
+    columns: Vec<ColumnWriter>,
     /// Rows of a file without columns.
     bare_rows: usize,
 }
@@ -61,16 +61,16 @@ impl RowGroupWriter {
         let mut leaf = 0;
         for (index, (field, root)) in fields.iter().zip(roots).enumerate() {
             let encoder = match field.kind.physical(shapes) {
-                Some(physical) => Encoder::Flat(Box::new(FlatColumn::new(field, physical, options))),
+                Some(physical) => ColumnEncoder::Flat(Box::new(FlatEncoder::new(field, physical, options))),
                 None => {
                     let arrow = schema.arrow().field(index);
-                    Encoder::Nested(Box::new(NestedColumn::new(root, arrow, options.codec)?))
+                    ColumnEncoder::Nested(Box::new(NestedEncoder::new(root, arrow, options.codec)?))
                 }
             };
             let end = (leaf..descr.num_columns())
                 .find(|&l| descr.get_column_root_idx(l) > index)
                 .unwrap_or(descr.num_columns());
-            columns.push(Column { encoder, leaves: leaf..end, rows: 0, bytes: 0, filter: None });
+            columns.push(ColumnWriter { encoder, leaves: leaf..end, rows: 0, bytes: 0, filter: None });
             leaf = end;
         }
         let scratch = Scratch::new(Compressor::new(options.codec)?);
@@ -78,9 +78,11 @@ impl RowGroupWriter {
     }
 
     /// Gives a flat column a Bloom filter in each row group, of so many rows at most.
-    pub fn filter(&mut self, column: usize, rows: usize) -> Result<()> {
+    pub fn add_bloom_filter(&mut self, column: usize, rows: usize) -> Result<()> {
         match self.columns.get_mut(column) {
-            Some(Column { encoder: Encoder::Flat(_), filter, .. }) => *filter = Some(Filter::new(rows)),
+            Some(ColumnWriter { encoder: ColumnEncoder::Flat(_), filter, .. }) => {
+                *filter = Some(BloomFilterBuilder::new(rows))
+            }
             _ => return invalid("no such flat column"),
         }
         Ok(())
@@ -89,7 +91,7 @@ impl RowGroupWriter {
     /// Appends the next rows of a flat column. `arena` is what the cells of a `Values::Bytes` point into.
     pub fn append(&mut self, column: usize, lane: &Lane, arena: &[u8]) -> Result<()> {
         let Some(column) = self.columns.get_mut(column) else { return invalid("no such column") };
-        let Encoder::Flat(encoder) = &mut column.encoder else {
+        let ColumnEncoder::Flat(encoder) = &mut column.encoder else {
             return invalid("a lane for a nested column");
         };
         let (rows, bytes) = encoder.append(lane, arena, &mut self.scratch)?;
@@ -104,7 +106,7 @@ impl RowGroupWriter {
     /// Appends the next rows of a nested column, of the type that `arrow_field` names.
     pub fn append_nested(&mut self, column: usize, array: &ArrayRef) -> Result<()> {
         let Some(column) = self.columns.get_mut(column) else { return invalid("no such column") };
-        let Encoder::Nested(encoder) = &mut column.encoder else {
+        let ColumnEncoder::Nested(encoder) = &mut column.encoder else {
             return invalid("an array for a flat column");
         };
         encoder.append(array)?;
@@ -136,10 +138,10 @@ impl RowGroupWriter {
     /// Bytes of memory held.
     pub fn memory(&self) -> usize {
         let columns = self.columns.iter().map(|c| match &c.encoder {
-            Encoder::Flat(flat) => flat.memory(),
-            Encoder::Nested(nested) => nested.memory(),
+            ColumnEncoder::Flat(flat) => flat.memory(),
+            ColumnEncoder::Nested(nested) => nested.memory(),
         });
-        let filters = self.columns.iter().filter_map(|c| c.filter.as_ref()).map(Filter::memory);
+        let filters = self.columns.iter().filter_map(|c| c.filter.as_ref()).map(BloomFilterBuilder::memory);
         columns.sum::<usize>() + filters.sum::<usize>() + self.scratch.memory()
     }
 
@@ -157,10 +159,10 @@ impl RowGroupWriter {
             }
             let leaves = &self.schema.columns()[column.leaves.clone()];
             match &mut column.encoder {
-                Encoder::Flat(flat) => {
+                ColumnEncoder::Flat(flat) => {
                     chunks.push(flat.finish(&leaves[0], self.codec, &mut self.scratch)?);
                 }
-                Encoder::Nested(nested) => chunks.extend(nested.finish(leaves, &mut self.scratch)?),
+                ColumnEncoder::Nested(nested) => chunks.extend(nested.finish(leaves, &mut self.scratch)?),
             }
             (column.rows, column.bytes) = (0, 0);
         }
@@ -171,34 +173,38 @@ impl RowGroupWriter {
     /// The row group of chunks that were encoded elsewhere, of flat columns and in the codec of this writer or,
     /// unless `compressed`, in none; between two of its own. `None` when something of it cannot be told, and
     /// where columns have filters, which need the values.
-    pub fn adopt(&mut self, chunks: &[MadeChunk], compressed: bool) -> Result<Option<EncodedRowGroup>> {
-        let rows = chunks.first().map_or(0, MadeChunk::rows);
+    pub fn finish_external(
+        &mut self,
+        chunks: &[ExternalChunk],
+        compressed: bool,
+    ) -> Result<Option<EncodedRowGroup>> {
+        let rows = chunks.first().map_or(0, ExternalChunk::rows);
         if chunks.len() != self.columns.len() || chunks.iter().any(|chunk| chunk.rows() != rows) {
             return invalid("chunks that were encoded elsewhere are not those of the schema");
         }
         if self.columns.iter().any(|column| column.filter.is_some()) {
             return Ok(None);
         }
-        let mut adopted = Vec::with_capacity(chunks.len());
-        for (column, made) in self.columns.iter_mut().zip(chunks) {
-            let Encoder::Flat(flat) = &mut column.encoder else {
+        let mut encoded = Vec::with_capacity(chunks.len());
+        for (column, external) in self.columns.iter_mut().zip(chunks) {
+            let ColumnEncoder::Flat(flat) = &mut column.encoder else {
                 return invalid("a nested column was encoded elsewhere");
             };
             let leaf = &self.schema.columns()[column.leaves.start];
             let scratch = (!compressed).then_some(&mut self.scratch);
-            match flat.adopt(made, leaf, self.codec, scratch)? {
-                Some(chunk) => adopted.push(chunk),
+            match flat.finish_external(external, leaf, self.codec, scratch)? {
+                Some(chunk) => encoded.push(chunk),
                 None => return Ok(None),
             }
         }
-        Ok(Some(EncodedRowGroup { schema: self.schema.clone(), rows, chunks: adopted, filters: Vec::new() }))
+        Ok(Some(EncodedRowGroup { schema: self.schema.clone(), rows, chunks: encoded, filters: Vec::new() }))
     }
 
     /// Takes back a row group that has been written, for its buffers.
     pub fn recycle(&mut self, mut row_group: EncodedRowGroup) {
         for column in &mut self.columns {
             let chunk = row_group.chunks.get_mut(column.leaves.start);
-            if let (Encoder::Flat(flat), Some(chunk)) = (&mut column.encoder, chunk) {
+            if let (ColumnEncoder::Flat(flat), Some(chunk)) = (&mut column.encoder, chunk) {
                 let pages = chunk.pages.pop().unwrap_or_default();
                 flat.chunk_mut().reuse(std::mem::take(&mut chunk.dictionary), pages);
             }
@@ -265,7 +271,7 @@ impl EncodedRowGroup {
             at += chunk.len() as i64;
         }
         for (leaf, filter) in &self.filters {
-            columns[*leaf] = footer::with_filter(&columns[*leaf], at, filter.len())?;
+            columns[*leaf] = footer::with_bloom_filter(&columns[*leaf], at, filter.len())?;
             at += filter.len() as i64;
         }
         let row_group = RowGroupMetaData::builder(self.schema.clone())

@@ -10,7 +10,7 @@ use parquet::file::metadata::{ColumnIndexBuilder, LevelHistogram};
 use parquet::file::page_index::column_index::ColumnIndexMetaData;
 
 use super::Result;
-use super::byte_dict::head;
+use super::bytes_dict::head;
 use crate::types::Cell;
 
 /// Longest string bound, the length that parquet's own writer cuts its column index to.

@@ -250,7 +250,7 @@ impl Columns {
                 let rows = usize::try_from(rows).unwrap_or(usize::MAX);
                 for (column, field) in fields.iter().enumerate() {
                     if filters.contains(&field.name) {
-                        writer.filter(column, rows).map_err(encode_error)?;
+                        writer.add_bloom_filter(column, rows).map_err(encode_error)?;
                     }
                 }
                 GroupWriter::Parquet(Box::new(writer))

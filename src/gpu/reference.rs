@@ -8,8 +8,8 @@ use std::collections::hash_map::Entry;
 
 use super::encode::{Bounds, Chunk, Ends, NO_CHUNK, Order, Page, Plan, Shape, State, encoding};
 use crate::encode::bits::{pack, put_hybrid, put_hybrid_flags, put_rle_run};
+use crate::encode::byte_stream_split::put_byte_stream_split;
 use crate::encode::delta::{put_delta, put_delta_length};
-use crate::encode::split::put_split;
 
 /// The bodies of the plan's pages, then of its dictionaries, and what is known of them.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -188,7 +188,7 @@ impl<'a> Rows<'a> {
             encoding::BYTE_STREAM_SPLIT => {
                 let start = out.len();
                 out.resize(start + values.iter().map(|value| value.len()).sum::<usize>(), 0);
-                put_split(values, &mut out[start..], |value, byte| value[byte]);
+                put_byte_stream_split(values, &mut out[start..], |value, byte| value[byte]);
             }
             _ => self.put_plain(values, out),
         }

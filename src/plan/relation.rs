@@ -9,7 +9,7 @@ use crate::pg::snapshot::{Snapshot, check_children, check_storage};
 
 /// A relation with storage, and the blocks it had when the export began.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Leaf {
+pub struct LeafRelation {
     pub oid: u32,
     pub name: String,
     /// Blocks of the leaves before it.
@@ -24,7 +24,7 @@ pub struct Source {
     /// Schema and name, quoted.
     pub name: String,
     /// In the order in which a query would read them.
-    pub leaves: Vec<Leaf>,
+    pub leaves: Vec<LeafRelation>,
     /// Workers cannot read temporary tables.
     pub is_temporary: bool,
     /// Every leaf is an ordinary heap.
@@ -53,7 +53,7 @@ pub fn of_query() -> Source {
     Source {
         oid: 0,
         name: name.clone(),
-        leaves: vec![Leaf { oid: 0, name, first: 0, blocks: 1 }],
+        leaves: vec![LeafRelation { oid: 0, name, first: 0, blocks: 1 }],
         is_temporary: true,
         is_heap: true,
         workers_option: None,
@@ -155,7 +155,7 @@ fn add_leaf(source: &mut Source, attributes: &mut [Attribute], leaf: &Table) -> 
     }
     source.is_temporary |= leaf.is_temporary();
     source.is_heap &= leaf.is_heap();
-    source.leaves.push(Leaf {
+    source.leaves.push(LeafRelation {
         oid: leaf.oid().to_u32(),
         name: leaf.qualified_name(),
         first: source.blocks(),
@@ -210,7 +210,7 @@ mod tests {
     fn source(blocks: &[u32]) -> Source {
         let mut first = 0;
         let leaves = blocks.iter().map(|&blocks| {
-            let leaf = Leaf { oid: 0, name: String::new(), first, blocks };
+            let leaf = LeafRelation { oid: 0, name: String::new(), first, blocks };
             first += u64::from(blocks);
             leaf
         });

@@ -5,7 +5,7 @@
 //! recognised and removed by the next export to the same target.
 
 mod append;
-mod attributes;
+mod file_attributes;
 mod manifest;
 mod staged;
 mod target;

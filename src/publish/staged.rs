@@ -6,7 +6,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::attributes::Attributes;
+use super::file_attributes::FileAttributes;
 use super::manifest::{Manifest, foreign_entry, remove_export};
 use super::temporary::{Temporary, create, create_directory, remove_stale};
 use super::{SUCCESS, Target};
@@ -20,7 +20,7 @@ impl Target {
     pub fn stage(self, count: usize) -> Result<Staged> {
         remove_stale(self.parent(), &self.temporary_prefix());
         let failed = |cause| file_error("examine", &self.path, &cause);
-        let replaced = Attributes::of(&self.path).map_err(failed)?;
+        let replaced = FileAttributes::of(&self.path).map_err(failed)?;
         let root = self.temporary()?;
         let temporary = root.path().to_owned();
         let files = if self.is_file {
@@ -52,7 +52,7 @@ pub struct Staged {
     root: Temporary,
     pub files: Vec<PathBuf>,
     /// Of what the export replaces.
-    replaced: Option<Attributes>,
+    replaced: Option<FileAttributes>,
     /// The files stay open: the system forgets that writing one failed once nobody has it open.
     kept: Vec<File>,
 }

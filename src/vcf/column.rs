@@ -8,7 +8,7 @@ use noodles_vcf::header::record::value::map::{format, info};
 use noodles_vcf::variant::record_buf::info::field::value::{Array as InfoArray, Value as InfoValue};
 use noodles_vcf::variant::record_buf::samples::sample::value::{Array, Value};
 
-pub enum Column {
+pub enum ColumnBuilder {
     Int(Int32Builder),
     Float(Float32Builder),
     Flag(BooleanBuilder),
@@ -19,7 +19,7 @@ pub enum Column {
 }
 
 /// A value of an INFO or of a sample.
-enum Found<'v> {
+enum FieldValue<'v> {
     Int(i32),
     Float(f32),
     Flag,
@@ -29,78 +29,78 @@ enum Found<'v> {
     Texts(Vec<Option<String>>),
 }
 
-impl Column {
-    pub fn of_info(number: info::Number, kind: info::Type) -> Column {
+impl ColumnBuilder {
+    pub fn of_info(number: info::Number, kind: info::Type) -> ColumnBuilder {
         let single = number == info::Number::Count(1);
         match kind {
-            info::Type::Integer => Column::ints(single),
-            info::Type::Float => Column::floats(single),
-            info::Type::Flag => Column::Flag(BooleanBuilder::new()),
-            info::Type::Character | info::Type::String => Column::texts(single),
+            info::Type::Integer => ColumnBuilder::ints(single),
+            info::Type::Float => ColumnBuilder::floats(single),
+            info::Type::Flag => ColumnBuilder::Flag(BooleanBuilder::new()),
+            info::Type::Character | info::Type::String => ColumnBuilder::texts(single),
         }
     }
 
-    pub fn of_format(number: format::Number, kind: format::Type) -> Column {
+    pub fn of_format(number: format::Number, kind: format::Type) -> ColumnBuilder {
         let single = number == format::Number::Count(1);
         match kind {
-            format::Type::Integer => Column::ints(single),
-            format::Type::Float => Column::floats(single),
-            format::Type::Character | format::Type::String => Column::texts(single),
+            format::Type::Integer => ColumnBuilder::ints(single),
+            format::Type::Float => ColumnBuilder::floats(single),
+            format::Type::Character | format::Type::String => ColumnBuilder::texts(single),
         }
     }
 
-    fn ints(single: bool) -> Column {
+    fn ints(single: bool) -> ColumnBuilder {
         if single {
-            Column::Int(Int32Builder::new())
+            ColumnBuilder::Int(Int32Builder::new())
         } else {
-            Column::Ints(ListBuilder::new(Int32Builder::new()))
+            ColumnBuilder::Ints(ListBuilder::new(Int32Builder::new()))
         }
     }
 
-    fn floats(single: bool) -> Column {
+    fn floats(single: bool) -> ColumnBuilder {
         match single {
-            true => Column::Float(Float32Builder::new()),
-            false => Column::Floats(ListBuilder::new(Float32Builder::new())),
+            true => ColumnBuilder::Float(Float32Builder::new()),
+            false => ColumnBuilder::Floats(ListBuilder::new(Float32Builder::new())),
         }
     }
 
-    pub fn texts(single: bool) -> Column {
+    pub fn texts(single: bool) -> ColumnBuilder {
         if single {
-            Column::Text(StringBuilder::new())
+            ColumnBuilder::Text(StringBuilder::new())
         } else {
-            Column::Texts(ListBuilder::new(StringBuilder::new()))
+            ColumnBuilder::Texts(ListBuilder::new(StringBuilder::new()))
         }
     }
 
     pub fn data_type(&self) -> DataType {
         let list = |item| DataType::List(Arc::new(Field::new("item", item, true)));
         match self {
-            Column::Int(_) => DataType::Int32,
-            Column::Float(_) => DataType::Float32,
-            Column::Flag(_) => DataType::Boolean,
-            Column::Text(_) => DataType::Utf8,
-            Column::Ints(_) => list(DataType::Int32),
-            Column::Floats(_) => list(DataType::Float32),
-            Column::Texts(_) => list(DataType::Utf8),
+            ColumnBuilder::Int(_) => DataType::Int32,
+            ColumnBuilder::Float(_) => DataType::Float32,
+            ColumnBuilder::Flag(_) => DataType::Boolean,
+            ColumnBuilder::Text(_) => DataType::Utf8,
+            ColumnBuilder::Ints(_) => list(DataType::Int32),
+            ColumnBuilder::Floats(_) => list(DataType::Float32),
+            ColumnBuilder::Texts(_) => list(DataType::Utf8),
         }
     }
 
     /// A flag that a record does not name is not set; every other value is not known.
     pub fn append_info(&mut self, value: Option<&InfoValue>, named: bool) -> Result<(), String> {
-        if let Column::Flag(builder) = self {
+        if let ColumnBuilder::Flag(builder) = self {
             builder.append_value(named);
             return Ok(());
         }
         self.append(value.map(|value| match value {
-            InfoValue::Integer(value) => Found::Int(*value),
-            InfoValue::Float(value) => Found::Float(*value),
-            InfoValue::Flag => Found::Flag,
-            InfoValue::Character(value) => Found::Text(value.to_string()),
-            InfoValue::String(value) => Found::Text(value.clone()),
-            InfoValue::Array(InfoArray::Integer(values)) => Found::Ints(values),
-            InfoValue::Array(InfoArray::Float(values)) => Found::Floats(values),
-            InfoValue::Array(InfoArray::Character(values)) => Found::Texts(texts(values)),
-            InfoValue::Array(InfoArray::String(values)) => Found::Texts(values.clone()),
+            InfoValue::Integer(value) => FieldValue::Int(*value),
+            InfoValue::Float(value) => FieldValue::Float(*value),
+            InfoValue::Flag => FieldValue::Flag,
+            InfoValue::Character(value) => FieldValue::Text(value.to_string()),
+            InfoValue::String(value) => FieldValue::Text(value.clone()),
+            InfoValue::Array(InfoArray::Integer(values)) => FieldValue::Ints(values),
+            InfoValue::Array(InfoArray::Float(values)) => FieldValue::Floats(values),
+            InfoValue::Array(InfoArray::Character(values)) => FieldValue::Texts(texts(values)),
+            InfoValue::Array(InfoArray::String(values)) => FieldValue::Texts(values.clone()),
         }))
     }
 
@@ -111,47 +111,47 @@ impl Column {
         written: impl Fn() -> &'w str,
     ) -> Result<(), String> {
         self.append(value.map(|value| match value {
-            Value::Integer(value) => Found::Int(*value),
-            Value::Float(value) => Found::Float(*value),
-            Value::Character(value) => Found::Text(value.to_string()),
-            Value::String(value) => Found::Text(value.clone()),
-            Value::Genotype(_) => Found::Text(written().to_owned()),
-            Value::Array(Array::Integer(values)) => Found::Ints(values),
-            Value::Array(Array::Float(values)) => Found::Floats(values),
-            Value::Array(Array::Character(values)) => Found::Texts(texts(values)),
-            Value::Array(Array::String(values)) => Found::Texts(values.clone()),
+            Value::Integer(value) => FieldValue::Int(*value),
+            Value::Float(value) => FieldValue::Float(*value),
+            Value::Character(value) => FieldValue::Text(value.to_string()),
+            Value::String(value) => FieldValue::Text(value.clone()),
+            Value::Genotype(_) => FieldValue::Text(written().to_owned()),
+            Value::Array(Array::Integer(values)) => FieldValue::Ints(values),
+            Value::Array(Array::Float(values)) => FieldValue::Floats(values),
+            Value::Array(Array::Character(values)) => FieldValue::Texts(texts(values)),
+            Value::Array(Array::String(values)) => FieldValue::Texts(values.clone()),
         }))
     }
 
     pub fn append_text(&mut self, value: Option<&str>) -> Result<(), String> {
-        self.append(value.map(|value| Found::Text(value.to_owned())))
+        self.append(value.map(|value| FieldValue::Text(value.to_owned())))
     }
 
     /// NULL for none.
     pub fn append_texts(&mut self, values: Vec<Option<String>>) -> Result<(), String> {
-        self.append((!values.is_empty()).then_some(Found::Texts(values)))
+        self.append((!values.is_empty()).then_some(FieldValue::Texts(values)))
     }
 
-    fn append(&mut self, value: Option<Found>) -> Result<(), String> {
+    fn append(&mut self, value: Option<FieldValue>) -> Result<(), String> {
         match (self, value) {
-            (Column::Int(builder), None) => builder.append_null(),
-            (Column::Float(builder), None) => builder.append_null(),
-            (Column::Flag(builder), None) => builder.append_null(),
-            (Column::Text(builder), None) => builder.append_null(),
-            (Column::Ints(builder), None) => builder.append_null(),
-            (Column::Floats(builder), None) => builder.append_null(),
-            (Column::Texts(builder), None) => builder.append_null(),
-            (Column::Int(builder), Some(Found::Int(value))) => builder.append_value(value),
-            (Column::Float(builder), Some(Found::Float(value))) => builder.append_value(value),
-            (Column::Flag(builder), Some(Found::Flag)) => builder.append_value(true),
-            (Column::Text(builder), Some(Found::Text(value))) => builder.append_value(value),
-            (Column::Ints(builder), Some(Found::Ints(values))) => {
+            (ColumnBuilder::Int(builder), None) => builder.append_null(),
+            (ColumnBuilder::Float(builder), None) => builder.append_null(),
+            (ColumnBuilder::Flag(builder), None) => builder.append_null(),
+            (ColumnBuilder::Text(builder), None) => builder.append_null(),
+            (ColumnBuilder::Ints(builder), None) => builder.append_null(),
+            (ColumnBuilder::Floats(builder), None) => builder.append_null(),
+            (ColumnBuilder::Texts(builder), None) => builder.append_null(),
+            (ColumnBuilder::Int(builder), Some(FieldValue::Int(value))) => builder.append_value(value),
+            (ColumnBuilder::Float(builder), Some(FieldValue::Float(value))) => builder.append_value(value),
+            (ColumnBuilder::Flag(builder), Some(FieldValue::Flag)) => builder.append_value(true),
+            (ColumnBuilder::Text(builder), Some(FieldValue::Text(value))) => builder.append_value(value),
+            (ColumnBuilder::Ints(builder), Some(FieldValue::Ints(values))) => {
                 builder.append_value(values.iter().copied())
             }
-            (Column::Floats(builder), Some(Found::Floats(values))) => {
+            (ColumnBuilder::Floats(builder), Some(FieldValue::Floats(values))) => {
                 builder.append_value(values.iter().copied())
             }
-            (Column::Texts(builder), Some(Found::Texts(values))) => builder.append_value(values),
+            (ColumnBuilder::Texts(builder), Some(FieldValue::Texts(values))) => builder.append_value(values),
             _ => return Err("a value has another type than the header declares".into()),
         }
         Ok(())
@@ -159,13 +159,13 @@ impl Column {
 
     pub fn finish(&mut self) -> ArrayRef {
         match self {
-            Column::Int(builder) => Arc::new(builder.finish()),
-            Column::Float(builder) => Arc::new(builder.finish()),
-            Column::Flag(builder) => Arc::new(builder.finish()),
-            Column::Text(builder) => Arc::new(builder.finish()),
-            Column::Ints(builder) => Arc::new(builder.finish()),
-            Column::Floats(builder) => Arc::new(builder.finish()),
-            Column::Texts(builder) => Arc::new(builder.finish()),
+            ColumnBuilder::Int(builder) => Arc::new(builder.finish()),
+            ColumnBuilder::Float(builder) => Arc::new(builder.finish()),
+            ColumnBuilder::Flag(builder) => Arc::new(builder.finish()),
+            ColumnBuilder::Text(builder) => Arc::new(builder.finish()),
+            ColumnBuilder::Ints(builder) => Arc::new(builder.finish()),
+            ColumnBuilder::Floats(builder) => Arc::new(builder.finish()),
+            ColumnBuilder::Texts(builder) => Arc::new(builder.finish()),
         }
     }
 }

@@ -15,23 +15,23 @@ use noodles_vcf::variant::RecordBuf;
 use noodles_vcf::{Header, Record};
 
 use super::Samples;
-use super::column::Column;
+use super::column::ColumnBuilder;
 
 pub struct Table {
     schema: SchemaRef,
     samples: Samples,
-    chrom: Column,
+    chrom: ColumnBuilder,
     pos: Int64Builder,
-    id: Column,
-    reference: Column,
-    alt: Column,
+    id: ColumnBuilder,
+    reference: ColumnBuilder,
+    alt: ColumnBuilder,
     qual: Float32Builder,
-    filter: Column,
-    infos: Vec<(String, Column)>,
+    filter: ColumnBuilder,
+    infos: Vec<(String, ColumnBuilder)>,
     sample_names: Vec<String>,
     /// One row a record and sample.
-    sample: Column,
-    formats: Vec<(String, Column)>,
+    sample: ColumnBuilder,
+    formats: Vec<(String, ColumnBuilder)>,
     places: HashMap<String, usize>,
     records: usize,
 }
@@ -56,16 +56,16 @@ impl Table {
         let mut table = Table {
             schema: Arc::new(Schema::empty()),
             samples,
-            chrom: Column::texts(true),
+            chrom: ColumnBuilder::texts(true),
             pos: Int64Builder::new(),
-            id: Column::texts(false),
-            reference: Column::texts(true),
-            alt: Column::texts(false),
+            id: ColumnBuilder::texts(false),
+            reference: ColumnBuilder::texts(true),
+            alt: ColumnBuilder::texts(false),
             qual: Float32Builder::new(),
-            filter: Column::texts(false),
+            filter: ColumnBuilder::texts(false),
             infos,
             sample_names,
-            sample: Column::texts(true),
+            sample: ColumnBuilder::texts(true),
             formats,
             places,
             records: 0,
@@ -85,8 +85,12 @@ impl Table {
             Field::new("qual", DataType::Float32, true),
             Field::new("filter", self.filter.data_type(), true),
         ];
-        let of = |prefix: &str, (name, column): &(String, Column)| {
-            Field::new(format!("{prefix}{name}"), column.data_type(), !matches!(column, Column::Flag(_)))
+        let of = |prefix: &str, (name, column): &(String, ColumnBuilder)| {
+            Field::new(
+                format!("{prefix}{name}"),
+                column.data_type(),
+                !matches!(column, ColumnBuilder::Flag(_)),
+            )
         };
         fields.extend(self.infos.iter().map(|info| of("info_", info)));
         if self.sample_names.is_empty() {
@@ -106,7 +110,7 @@ impl Table {
     }
 
     fn sample_fields(&self) -> Fields {
-        let format = |(name, column): &(String, Column)| Field::new(name, column.data_type(), true);
+        let format = |(name, column): &(String, ColumnBuilder)| Field::new(name, column.data_type(), true);
         let name = Field::new("sample", DataType::Utf8, false);
         std::iter::once(name).chain(self.formats.iter().map(format)).collect()
     }
@@ -232,10 +236,10 @@ impl Table {
 type InfoMap = noodles_vcf::header::record::value::Map<noodles_vcf::header::record::value::map::Info>;
 type FormatMap = noodles_vcf::header::record::value::Map<noodles_vcf::header::record::value::map::Format>;
 
-fn info_column(map: &InfoMap) -> Column {
-    Column::of_info(map.number(), map.ty())
+fn info_column(map: &InfoMap) -> ColumnBuilder {
+    ColumnBuilder::of_info(map.number(), map.ty())
 }
 
-fn format_column(map: &FormatMap) -> Column {
-    Column::of_format(map.number(), map.ty())
+fn format_column(map: &FormatMap) -> ColumnBuilder {
+    ColumnBuilder::of_format(map.number(), map.ty())
 }

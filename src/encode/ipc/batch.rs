@@ -20,7 +20,7 @@ use super::super::precision::decimal_digits;
 use super::super::{EncodeError, Result, invalid};
 use super::BufferCodec;
 use super::body::compressed;
-use super::column::{Column, KEPT_BYTES};
+use super::column::{ColumnBuilder, KEPT_BYTES};
 use super::file::frame;
 use super::stats::{ColumnBounds, KEY, has_bounds};
 use crate::memory::headroom;
@@ -32,7 +32,7 @@ const CONTEXT_BYTES: usize = 4 << 20;
 /// Encodes the rows of one record batch after the other.
 pub struct BatchWriter {
     fields: Vec<Field>,
-    columns: Vec<Column>,
+    columns: Vec<ColumnBuilder>,
     bounds: Vec<Option<ColumnBounds>>,
     /// Whether a column's bounds go into the file. Those of numerics are kept in any case, for their digits.
     stated: Vec<bool>,
@@ -64,7 +64,7 @@ impl BatchWriter {
             (kept && has_bounds(&field.kind)).then(|| ColumnBounds::new(&field.kind, shapes))
         };
         Ok(BatchWriter {
-            columns: fields.iter().map(|field| Column::new(field, shapes)).collect(),
+            columns: fields.iter().map(|field| ColumnBuilder::new(field, shapes)).collect(),
             bounds: fields.iter().zip(stated).map(bounds).collect(),
             stated: stated.to_vec(),
             fields: fields.to_vec(),
@@ -127,7 +127,7 @@ impl BatchWriter {
         if self.compressor.is_some() {
             headroom(self.buffered_bytes() + CONTEXT_BYTES)?;
         }
-        let arrays = self.columns.iter_mut().map(Column::finish).collect::<Result<Vec<_>>>()?;
+        let arrays = self.columns.iter_mut().map(ColumnBuilder::finish).collect::<Result<Vec<_>>>()?;
         let fields = arrays.iter().map(|array| ArrowField::new("", array.data_type().clone(), true));
         let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
         let options = RecordBatchOptions::new().with_row_count(Some(rows));

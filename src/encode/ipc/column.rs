@@ -15,22 +15,22 @@ use arrow::datatypes::{
     Int32Type, Int64Type,
 };
 
-use super::super::bytes::append_values;
+use super::super::bytes_encoder::append_values;
 use super::super::{Result, invalid, reserve};
 use crate::memory::headroom;
 use crate::types::arrow::arrow_type;
 use crate::types::{Cell, Field, Kind, Lane, Physical, Shapes, Values};
 
-pub struct Column {
+pub struct ColumnBuilder {
     nulls: NullBufferBuilder,
-    values: Built,
+    values: ColumnValues,
     pub rows: usize,
     /// Bytes of the buffers so far, about.
     pub bytes: usize,
 }
 
 /// The values of the rows so far, some value where there is NULL.
-enum Built {
+enum ColumnValues {
     Bool(BooleanBufferBuilder),
     I16(Vec<i16>),
     I32(Vec<i32>),
@@ -48,41 +48,41 @@ enum Built {
     Nested(Vec<ArrayRef>, DataType),
 }
 
-impl Built {
-    fn new(field: &Field, shapes: &Shapes) -> Built {
+impl ColumnValues {
+    fn new(field: &Field, shapes: &Shapes) -> ColumnValues {
         let decimal = matches!(arrow_type(&field.kind, shapes), DataType::Decimal128(..));
         match field.kind.physical(shapes) {
-            None => Built::Nested(Vec::new(), arrow_type(&field.kind, shapes)),
-            Some(_) if decimal => Built::Decimal(Vec::new()),
-            Some(Physical::Bool) => Built::Bool(BooleanBufferBuilder::new(0)),
-            Some(Physical::I32) if field.kind == Kind::Int2 => Built::I16(Vec::new()),
-            Some(Physical::I32) => Built::I32(Vec::new()),
-            Some(Physical::I64) => Built::I64(Vec::new()),
-            Some(Physical::F32) => Built::F32(Vec::new()),
-            Some(Physical::F64) => Built::F64(Vec::new()),
-            Some(Physical::Fixed16) => Built::Uuid(Vec::new()),
-            Some(Physical::Bytes) => Built::Bytes { ends: vec![0], bytes: Vec::new() },
+            None => ColumnValues::Nested(Vec::new(), arrow_type(&field.kind, shapes)),
+            Some(_) if decimal => ColumnValues::Decimal(Vec::new()),
+            Some(Physical::Bool) => ColumnValues::Bool(BooleanBufferBuilder::new(0)),
+            Some(Physical::I32) if field.kind == Kind::Int2 => ColumnValues::I16(Vec::new()),
+            Some(Physical::I32) => ColumnValues::I32(Vec::new()),
+            Some(Physical::I64) => ColumnValues::I64(Vec::new()),
+            Some(Physical::F32) => ColumnValues::F32(Vec::new()),
+            Some(Physical::F64) => ColumnValues::F64(Vec::new()),
+            Some(Physical::Fixed16) => ColumnValues::Uuid(Vec::new()),
+            Some(Physical::Bytes) => ColumnValues::Bytes { ends: vec![0], bytes: Vec::new() },
         }
     }
 
     /// The same, empty, with room for as many rows: the next record batch is likely as large, and growing
     /// into it would copy everything.
-    fn fresh(&self) -> Result<Built> {
+    fn fresh(&self) -> Result<ColumnValues> {
         Ok(match self {
-            Built::Bool(values) => Built::Bool(BooleanBufferBuilder::new(values.len())),
-            Built::I16(values) => Built::I16(room_for(values)?),
-            Built::I32(values) => Built::I32(room_for(values)?),
-            Built::I64(values) => Built::I64(room_for(values)?),
-            Built::Decimal(values) => Built::Decimal(room_for(values)?),
-            Built::F32(values) => Built::F32(room_for(values)?),
-            Built::F64(values) => Built::F64(room_for(values)?),
-            Built::Uuid(values) => Built::Uuid(room_for(values)?),
-            Built::Bytes { ends, bytes } => {
+            ColumnValues::Bool(values) => ColumnValues::Bool(BooleanBufferBuilder::new(values.len())),
+            ColumnValues::I16(values) => ColumnValues::I16(room_for(values)?),
+            ColumnValues::I32(values) => ColumnValues::I32(room_for(values)?),
+            ColumnValues::I64(values) => ColumnValues::I64(room_for(values)?),
+            ColumnValues::Decimal(values) => ColumnValues::Decimal(room_for(values)?),
+            ColumnValues::F32(values) => ColumnValues::F32(room_for(values)?),
+            ColumnValues::F64(values) => ColumnValues::F64(room_for(values)?),
+            ColumnValues::Uuid(values) => ColumnValues::Uuid(room_for(values)?),
+            ColumnValues::Bytes { ends, bytes } => {
                 let mut next = room_for(ends)?;
                 next.push(0);
-                Built::Bytes { ends: next, bytes: room_for(bytes)? }
+                ColumnValues::Bytes { ends: next, bytes: room_for(bytes)? }
             }
-            Built::Nested(_, data_type) => Built::Nested(Vec::new(), data_type.clone()),
+            ColumnValues::Nested(_, data_type) => ColumnValues::Nested(Vec::new(), data_type.clone()),
         })
     }
 }
@@ -107,9 +107,14 @@ fn room_for<T>(values: &[T]) -> Result<Vec<T>> {
     Ok(room)
 }
 
-impl Column {
-    pub fn new(field: &Field, shapes: &Shapes) -> Column {
-        Column { nulls: NullBufferBuilder::new(0), values: Built::new(field, shapes), rows: 0, bytes: 0 }
+impl ColumnBuilder {
+    pub fn new(field: &Field, shapes: &Shapes) -> ColumnBuilder {
+        ColumnBuilder {
+            nulls: NullBufferBuilder::new(0),
+            values: ColumnValues::new(field, shapes),
+            rows: 0,
+            bytes: 0,
+        }
     }
 
     /// Appends a lane. `arena` is what the cells of a `Values::Bytes` point into.
@@ -120,24 +125,24 @@ impl Column {
             return invalid("a lane has another number of values than of valid rows");
         }
         let width = match (&mut self.values, &lane.values) {
-            (Built::Bool(out), Values::Bool(values)) => {
+            (ColumnValues::Bool(out), Values::Bool(values)) => {
                 let mut spread_out = Vec::new();
                 spread(&mut spread_out, valid, values, |v| v)?;
                 out.append_buffer(&BooleanBuffer::collect_bool(rows, |row| spread_out[row]));
                 0
             }
-            (Built::I16(out), Values::I32(values)) => spread(out, valid, values, |v| v as i16)?,
-            (Built::I32(out), Values::I32(values)) => spread(out, valid, values, |v| v)?,
-            (Built::I64(out), Values::I64(values)) => spread(out, valid, values, |v| v)?,
-            (Built::Decimal(out), Values::I32(values)) => spread(out, valid, values, i128::from)?,
-            (Built::Decimal(out), Values::I64(values)) => spread(out, valid, values, i128::from)?,
-            (Built::Decimal(out), Values::Fixed16(values)) => {
+            (ColumnValues::I16(out), Values::I32(values)) => spread(out, valid, values, |v| v as i16)?,
+            (ColumnValues::I32(out), Values::I32(values)) => spread(out, valid, values, |v| v)?,
+            (ColumnValues::I64(out), Values::I64(values)) => spread(out, valid, values, |v| v)?,
+            (ColumnValues::Decimal(out), Values::I32(values)) => spread(out, valid, values, i128::from)?,
+            (ColumnValues::Decimal(out), Values::I64(values)) => spread(out, valid, values, i128::from)?,
+            (ColumnValues::Decimal(out), Values::Fixed16(values)) => {
                 spread(out, valid, values, i128::from_be_bytes)?
             }
-            (Built::F32(out), Values::F32(values)) => spread(out, valid, values, |v| v)?,
-            (Built::F64(out), Values::F64(values)) => spread(out, valid, values, |v| v)?,
-            (Built::Uuid(out), Values::Fixed16(values)) => spread(out, valid, values, |v| v)?,
-            (Built::Bytes { ends, bytes }, Values::Bytes(cells)) => {
+            (ColumnValues::F32(out), Values::F32(values)) => spread(out, valid, values, |v| v)?,
+            (ColumnValues::F64(out), Values::F64(values)) => spread(out, valid, values, |v| v)?,
+            (ColumnValues::Uuid(out), Values::Fixed16(values)) => spread(out, valid, values, |v| v)?,
+            (ColumnValues::Bytes { ends, bytes }, Values::Bytes(cells)) => {
                 self.bytes += append_bytes(ends, bytes, valid, cells, arena)?;
                 4
             }
@@ -157,7 +162,9 @@ impl Column {
     /// Appends the next rows of a nested column, of the type that `arrow_type` names.
     pub fn append_nested(&mut self, array: &ArrayRef) -> Result<()> {
         match &mut self.values {
-            Built::Nested(arrays, data_type) if array.data_type() == data_type => arrays.push(array.clone()),
+            ColumnValues::Nested(arrays, data_type) if array.data_type() == data_type => {
+                arrays.push(array.clone())
+            }
             _ => return invalid("an array is not of its column's type"),
         }
         self.rows += array.len();
@@ -173,13 +180,13 @@ impl Column {
         drop(data);
         let Some(first) = buffers.next() else { return };
         match &mut self.values {
-            Built::I16(values) => reuse(values, first),
-            Built::I32(values) => reuse(values, first),
-            Built::I64(values) => reuse(values, first),
-            Built::Decimal(values) => reuse(values, first),
-            Built::F32(values) => reuse(values, first),
-            Built::F64(values) => reuse(values, first),
-            Built::Bytes { ends, bytes } if ends.len() == 1 => {
+            ColumnValues::I16(values) => reuse(values, first),
+            ColumnValues::I32(values) => reuse(values, first),
+            ColumnValues::I64(values) => reuse(values, first),
+            ColumnValues::Decimal(values) => reuse(values, first),
+            ColumnValues::F32(values) => reuse(values, first),
+            ColumnValues::F64(values) => reuse(values, first),
+            ColumnValues::Bytes { ends, bytes } if ends.len() == 1 => {
                 ends.clear();
                 reuse(ends, first);
                 ends.push(0);
@@ -191,7 +198,7 @@ impl Column {
 
     /// The rows since the last call, as one array.
     pub fn finish(&mut self) -> Result<ArrayRef> {
-        if let Built::Nested(..) = self.values {
+        if let ColumnValues::Nested(..) = self.values {
             // Arrow copies them together.
             headroom(self.bytes)?;
         }
@@ -199,23 +206,23 @@ impl Column {
         let fresh = self.values.fresh()?;
         (self.rows, self.bytes) = (0, 0);
         Ok(match std::mem::replace(&mut self.values, fresh) {
-            Built::Bool(mut values) => Arc::new(BooleanArray::new(values.finish(), nulls)),
-            Built::I16(values) => primitive::<Int16Type>(values, nulls),
-            Built::I32(values) => primitive::<Int32Type>(values, nulls),
-            Built::I64(values) => primitive::<Int64Type>(values, nulls),
-            Built::Decimal(values) => primitive::<Decimal128Type>(values, nulls),
-            Built::F32(values) => primitive::<Float32Type>(values, nulls),
-            Built::F64(values) => primitive::<Float64Type>(values, nulls),
-            Built::Uuid(values) => {
+            ColumnValues::Bool(mut values) => Arc::new(BooleanArray::new(values.finish(), nulls)),
+            ColumnValues::I16(values) => primitive::<Int16Type>(values, nulls),
+            ColumnValues::I32(values) => primitive::<Int32Type>(values, nulls),
+            ColumnValues::I64(values) => primitive::<Int64Type>(values, nulls),
+            ColumnValues::Decimal(values) => primitive::<Decimal128Type>(values, nulls),
+            ColumnValues::F32(values) => primitive::<Float32Type>(values, nulls),
+            ColumnValues::F64(values) => primitive::<Float64Type>(values, nulls),
+            ColumnValues::Uuid(values) => {
                 let bytes = Buffer::from_vec(values.into_flattened());
                 Arc::new(FixedSizeBinaryArray::try_new(16, bytes, nulls)?)
             }
-            Built::Bytes { ends, bytes } => {
+            ColumnValues::Bytes { ends, bytes } => {
                 // Cannot panic: the ends only grow.
                 let ends = OffsetBuffer::new(ends.into());
                 Arc::new(BinaryArray::try_new(ends, Buffer::from_vec(bytes), nulls)?)
             }
-            Built::Nested(arrays, data_type) => match &arrays[..] {
+            ColumnValues::Nested(arrays, data_type) => match &arrays[..] {
                 [] => new_empty_array(&data_type),
                 [one] => one.clone(),
                 many => {

@@ -7,7 +7,7 @@
 use arrow::array::types::DecimalType;
 use arrow::datatypes::{DataType, Decimal128Type};
 
-use super::super::byte_dict::head;
+use super::super::bytes_dict::head;
 use super::super::stats::{cut, extremes, increment_text};
 use crate::types::arrow::arrow_type;
 use crate::types::{Cell, Kind, Shapes, Values};

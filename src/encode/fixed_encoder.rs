@@ -3,17 +3,17 @@
 use parquet::basic::{Compression, Encoding};
 use parquet::schema::types::ColumnDescPtr;
 
-use super::adopt::{MadeBounds, MadeChunk};
 use super::bits::put_indices;
 use super::chunk::{ChunkWriter, EncodedChunk, Levels, PAGE_ROWS, Scratch};
 use super::dict::{FixedDict, MAX_BYTES};
+use super::external_chunk::{ExternalBounds, ExternalChunk};
 use super::fixed::Fixed;
 use super::mode::{Mode, dictionary_growth, keeps_paying};
 use super::stats::{Bounds, PageStats, chunk_bounds, column_index, definition_histogram, totals};
 use super::{Result, reserve};
 
 /// The encoder of one column of fixed width.
-pub struct FixedColumn<T: Fixed> {
+pub struct FixedEncoder<T: Fixed> {
     unsigned: bool,
     /// A dictionary may be tried.
     dictionary: bool,
@@ -29,9 +29,9 @@ pub struct FixedColumn<T: Fixed> {
     chunk: ChunkWriter,
 }
 
-impl<T: Fixed> FixedColumn<T> {
+impl<T: Fixed> FixedEncoder<T> {
     pub fn new(nullable: bool, unsigned: bool, dictionary: bool, other: Option<Encoding>) -> Self {
-        FixedColumn {
+        FixedEncoder {
             unsigned,
             dictionary,
             other,
@@ -177,23 +177,23 @@ impl<T: Fixed> FixedColumn<T> {
     }
 
     /// Appends the pages of a chunk that was encoded elsewhere, and closes it.
-    pub fn adopt(
+    pub fn finish_external(
         &mut self,
-        made: &MadeChunk,
+        external: &ExternalChunk,
         column: &ColumnDescPtr,
         codec: Compression,
         scratch: Option<&mut Scratch>,
     ) -> Result<Option<EncodedChunk>> {
-        for page in &made.pages {
+        for page in &external.pages {
             let bounds = match page.bounds {
-                MadeBounds::Bits { min, max } if page.nans == 0 => {
+                ExternalBounds::Bits { min, max } if page.nans == 0 => {
                     Some(Bounds { min: T::bound(min), max: T::bound(max) })
                 }
                 _ => None,
             };
             self.stats.push(PageStats { bounds, rows: page.rows, nulls: page.nulls, nans: page.nans });
         }
-        made.put(&mut self.chunk, scratch)?;
+        external.put(&mut self.chunk, scratch)?;
         self.close(column, codec).map(Some)
     }
 

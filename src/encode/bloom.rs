@@ -15,21 +15,21 @@ const FALSE_POSITIVES: f64 = 0.01;
 const MOST_ROWS: usize = 4 << 20;
 
 /// Whether columns of this kind can have a filter: equal values have the same bytes, and are many.
-pub fn has_filter(kind: &Kind) -> bool {
+pub fn has_bloom_filter(kind: &Kind) -> bool {
     !matches!(kind, Kind::Bool | Kind::Float4 | Kind::Float8 | Kind::List { .. } | Kind::Struct { .. })
 }
 
 /// The filter of one column, of the values since the row group began.
-pub struct Filter {
+pub struct BloomFilterBuilder {
     rows: usize,
     /// `None` before the first value.
     bits: Option<Sbbf>,
 }
 
-impl Filter {
+impl BloomFilterBuilder {
     /// For row groups of so many rows.
-    pub fn new(rows: usize) -> Filter {
-        Filter { rows: rows.min(MOST_ROWS), bits: None }
+    pub fn new(rows: usize) -> BloomFilterBuilder {
+        BloomFilterBuilder { rows: rows.min(MOST_ROWS), bits: None }
     }
 
     pub fn memory(&self) -> usize {
@@ -98,9 +98,9 @@ mod tests {
         let options = Options::default();
         let mut writer = RowGroupWriter::new(&schema, &fields, &Shapes::default(), &options).unwrap();
         let filtered: Vec<usize> =
-            (0..fields.len()).filter(|&column| has_filter(&fields[column].kind)).collect();
-        filtered.iter().for_each(|&column| writer.filter(column, 5000).unwrap());
-        assert!(filtered.len() > 10 && writer.filter(99, 5000).is_err());
+            (0..fields.len()).filter(|&column| has_bloom_filter(&fields[column].kind)).collect();
+        filtered.iter().for_each(|&column| writer.add_bloom_filter(column, 5000).unwrap());
+        assert!(filtered.len() > 10 && writer.add_bloom_filter(99, 5000).is_err());
         let (mut file, mut metas) = (MAGIC.to_vec(), Vec::new());
         for group in [&first, &second] {
             for (column, rows) in group.iter().enumerate() {
@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn without_values_nothing_is_there() {
-        let mut filter = Filter::new(usize::MAX);
+        let mut filter = BloomFilterBuilder::new(usize::MAX);
         let bytes = filter.finish().unwrap();
         let bits = Sbbf::from_bytes(&bytes).unwrap();
         assert!(bits.num_blocks() == 1 && !bits.check(&1i64));

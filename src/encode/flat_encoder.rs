@@ -3,54 +3,54 @@
 use parquet::basic::{Compression, Encoding};
 use parquet::schema::types::ColumnDescPtr;
 
-use super::adopt::MadeChunk;
-use super::bytes::BytesColumn;
+use super::bytes_encoder::BytesEncoder;
 use super::chunk::{ChunkWriter, EncodedChunk, Scratch};
-use super::fixed_column::{FixedColumn, count_valid};
+use super::external_chunk::ExternalChunk;
+use super::fixed_encoder::{FixedEncoder, count_valid};
 use super::{Options, Result, invalid};
 use crate::types::{Field, Kind, Lane, Physical, Values};
 
 /// The encoder of one flat column.
-pub enum FlatColumn {
-    Bool(FixedColumn<bool>),
-    I32(FixedColumn<i32>),
-    I64(FixedColumn<i64>),
-    F32(FixedColumn<f32>),
-    F64(FixedColumn<f64>),
-    Fixed16(FixedColumn<[u8; 16]>),
-    Bytes(BytesColumn),
+pub enum FlatEncoder {
+    Bool(FixedEncoder<bool>),
+    I32(FixedEncoder<i32>),
+    I64(FixedEncoder<i64>),
+    F32(FixedEncoder<f32>),
+    F64(FixedEncoder<f64>),
+    Fixed16(FixedEncoder<[u8; 16]>),
+    Bytes(BytesEncoder),
 }
 
 /// Calls the same method of whichever encoder it is.
 macro_rules! each {
     ($column:expr, $c:ident => $call:expr) => {
         match $column {
-            FlatColumn::Bool($c) => $call,
-            FlatColumn::I32($c) => $call,
-            FlatColumn::I64($c) => $call,
-            FlatColumn::F32($c) => $call,
-            FlatColumn::F64($c) => $call,
-            FlatColumn::Fixed16($c) => $call,
-            FlatColumn::Bytes($c) => $call,
+            FlatEncoder::Bool($c) => $call,
+            FlatEncoder::I32($c) => $call,
+            FlatEncoder::I64($c) => $call,
+            FlatEncoder::F32($c) => $call,
+            FlatEncoder::F64($c) => $call,
+            FlatEncoder::Fixed16($c) => $call,
+            FlatEncoder::Bytes($c) => $call,
         }
     };
 }
 
-impl FlatColumn {
-    pub fn new(field: &Field, physical: Physical, options: &Options) -> FlatColumn {
+impl FlatEncoder {
+    pub fn new(field: &Field, physical: Physical, options: &Options) -> FlatEncoder {
         let (nullable, dictionary) = (field.nullable, !options.values_only);
         let (uuid, oid) = (field.kind == Kind::Uuid, field.kind == Kind::Oid);
         let delta = Some(Encoding::DELTA_BINARY_PACKED);
         let split = options.split.then_some(Encoding::BYTE_STREAM_SPLIT);
         match physical {
-            Physical::Bool => FlatColumn::Bool(FixedColumn::new(nullable, false, dictionary, None)),
-            Physical::I32 => FlatColumn::I32(FixedColumn::new(nullable, oid, dictionary, delta)),
-            Physical::I64 => FlatColumn::I64(FixedColumn::new(nullable, false, dictionary, delta)),
-            Physical::F32 => FlatColumn::F32(FixedColumn::new(nullable, false, dictionary, split)),
-            Physical::F64 => FlatColumn::F64(FixedColumn::new(nullable, false, dictionary, split)),
-            Physical::Fixed16 => FlatColumn::Fixed16(FixedColumn::new(nullable, uuid, dictionary, None)),
+            Physical::Bool => FlatEncoder::Bool(FixedEncoder::new(nullable, false, dictionary, None)),
+            Physical::I32 => FlatEncoder::I32(FixedEncoder::new(nullable, oid, dictionary, delta)),
+            Physical::I64 => FlatEncoder::I64(FixedEncoder::new(nullable, false, dictionary, delta)),
+            Physical::F32 => FlatEncoder::F32(FixedEncoder::new(nullable, false, dictionary, split)),
+            Physical::F64 => FlatEncoder::F64(FixedEncoder::new(nullable, false, dictionary, split)),
+            Physical::Fixed16 => FlatEncoder::Fixed16(FixedEncoder::new(nullable, uuid, dictionary, None)),
             Physical::Bytes => {
-                FlatColumn::Bytes(BytesColumn::new(nullable, field.kind != Kind::Bytea, dictionary))
+                FlatEncoder::Bytes(BytesEncoder::new(nullable, field.kind != Kind::Bytea, dictionary))
             }
         }
     }
@@ -62,31 +62,31 @@ impl FlatColumn {
             return invalid(format!("a lane has {count} values for {} valid rows", count_valid(valid)));
         }
         let bytes = match (self, &lane.values) {
-            (FlatColumn::Bool(c), Values::Bool(v)) => {
+            (FlatEncoder::Bool(c), Values::Bool(v)) => {
                 c.append(valid, v, scratch)?;
                 count.div_ceil(8)
             }
-            (FlatColumn::I32(c), Values::I32(v)) => {
+            (FlatEncoder::I32(c), Values::I32(v)) => {
                 c.append(valid, v, scratch)?;
                 count * 4
             }
-            (FlatColumn::I64(c), Values::I64(v)) => {
+            (FlatEncoder::I64(c), Values::I64(v)) => {
                 c.append(valid, v, scratch)?;
                 count * 8
             }
-            (FlatColumn::F32(c), Values::F32(v)) => {
+            (FlatEncoder::F32(c), Values::F32(v)) => {
                 c.append(valid, v, scratch)?;
                 count * 4
             }
-            (FlatColumn::F64(c), Values::F64(v)) => {
+            (FlatEncoder::F64(c), Values::F64(v)) => {
                 c.append(valid, v, scratch)?;
                 count * 8
             }
-            (FlatColumn::Fixed16(c), Values::Fixed16(v)) => {
+            (FlatEncoder::Fixed16(c), Values::Fixed16(v)) => {
                 c.append(valid, v, scratch)?;
                 count * 16
             }
-            (FlatColumn::Bytes(c), Values::Bytes(v)) => c.append(valid, v, arena, scratch)?,
+            (FlatEncoder::Bytes(c), Values::Bytes(v)) => c.append(valid, v, arena, scratch)?,
             _ => return invalid("a lane is not of its column's physical type"),
         };
         Ok((if valid.is_empty() { count } else { valid.len() }, bytes))
@@ -103,14 +103,14 @@ impl FlatColumn {
 
     /// A chunk of pages that were encoded elsewhere, while there are no rows here; `None` when its bounds
     /// cannot be told.
-    pub fn adopt(
+    pub fn finish_external(
         &mut self,
-        made: &MadeChunk,
+        external: &ExternalChunk,
         column: &ColumnDescPtr,
         codec: Compression,
         scratch: Option<&mut Scratch>,
     ) -> Result<Option<EncodedChunk>> {
-        each!(self, c => c.adopt(made, column, codec, scratch))
+        each!(self, c => c.finish_external(external, column, codec, scratch))
     }
 
     pub fn chunk_mut(&mut self) -> &mut ChunkWriter {

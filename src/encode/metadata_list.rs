@@ -10,7 +10,7 @@ const LENGTH: usize = size_of::<u32>();
 
 /// Entries in the order in which they came.
 #[derive(Default)]
-pub struct Packed {
+pub struct MetadataList {
     blocks: Vec<Block>,
     /// Of the block that is not full yet: each entry behind its length.
     open: Vec<u8>,
@@ -23,7 +23,7 @@ struct Block {
     bytes: Vec<u8>,
 }
 
-impl Packed {
+impl MetadataList {
     pub fn push(&mut self, entry: &[u8]) -> io::Result<()> {
         let length = u32::try_from(entry.len()).map_err(io::Error::other)?;
         if self.open.is_empty() {
@@ -56,20 +56,20 @@ impl Packed {
     }
 
     /// `None` when the bytes are not as many as the table says.
-    pub fn from_bytes(table: &[(usize, usize)], mut bytes: &[u8]) -> Option<Packed> {
-        let mut packed = Packed::default();
+    pub fn from_bytes(table: &[(usize, usize)], mut bytes: &[u8]) -> Option<MetadataList> {
+        let mut list = MetadataList::default();
         for &(first, len) in table {
             let (block, rest) = bytes.split_at_checked(len)?;
-            packed.blocks.push(Block { first, bytes: block.to_vec() });
+            list.blocks.push(Block { first, bytes: block.to_vec() });
             bytes = rest;
         }
-        bytes.is_empty().then_some(packed)
+        bytes.is_empty().then_some(list)
     }
 }
 
 /// Reads entries; forwards, each block is unpacked once.
-pub struct Cursor<'p> {
-    packed: &'p Packed,
+pub struct MetadataCursor<'p> {
+    list: &'p MetadataList,
     block: Option<usize>,
     raw: Vec<u8>,
     /// The entry that is next in the block, and where.
@@ -77,16 +77,16 @@ pub struct Cursor<'p> {
     at: usize,
 }
 
-impl<'p> Cursor<'p> {
-    pub fn new(packed: &'p Packed) -> Cursor<'p> {
-        Cursor { packed, block: None, raw: Vec::new(), next: 0, at: 0 }
+impl<'p> MetadataCursor<'p> {
+    pub fn new(list: &'p MetadataList) -> MetadataCursor<'p> {
+        MetadataCursor { list, block: None, raw: Vec::new(), next: 0, at: 0 }
     }
 
     pub fn entry(&mut self, number: usize) -> io::Result<&[u8]> {
-        let after = self.packed.blocks.partition_point(|block| block.first <= number);
+        let after = self.list.blocks.partition_point(|block| block.first <= number);
         let index = after.checked_sub(1).ok_or_else(missing)?;
         if self.block != Some(index) || number < self.next {
-            let block = &self.packed.blocks[index];
+            let block = &self.list.blocks[index];
             let (length, bytes) = block.bytes.split_first_chunk().ok_or_else(missing)?;
             self.raw = zstd::bulk::decompress(bytes, u64::from_le_bytes(*length) as usize)?;
             (self.block, self.next, self.at) = (Some(index), block.first, 0);
@@ -118,18 +118,18 @@ mod tests {
 
     #[test]
     fn entries_come_back_in_any_order() {
-        let mut packed = Packed::default();
-        (0..2000).for_each(|number| packed.push(&entry(number)).unwrap());
-        packed.close().unwrap();
-        let bytes: Vec<u8> = packed.bytes().flatten().copied().collect();
-        assert!(packed.table().len() > 3 && bytes.len() < 1 << 20);
-        let read = Packed::from_bytes(&packed.table(), &bytes).unwrap();
-        let mut cursor = Cursor::new(&read);
+        let mut list = MetadataList::default();
+        (0..2000).for_each(|number| list.push(&entry(number)).unwrap());
+        list.close().unwrap();
+        let bytes: Vec<u8> = list.bytes().flatten().copied().collect();
+        assert!(list.table().len() > 3 && bytes.len() < 1 << 20);
+        let read = MetadataList::from_bytes(&list.table(), &bytes).unwrap();
+        let mut cursor = MetadataCursor::new(&read);
         for number in (0..2000).chain([5, 5, 1999, 3, 0]) {
             assert_eq!(cursor.entry(number).unwrap(), entry(number));
         }
         assert!(cursor.entry(2000).is_err());
-        assert!(Packed::from_bytes(&packed.table(), &bytes[1..]).is_none());
-        assert!(Cursor::new(&Packed::default()).entry(0).is_err());
+        assert!(MetadataList::from_bytes(&list.table(), &bytes[1..]).is_none());
+        assert!(MetadataCursor::new(&MetadataList::default()).entry(0).is_err());
     }
 }

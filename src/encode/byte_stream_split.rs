@@ -2,7 +2,7 @@
 //! many as in PLAIN, but a codec finds signs and exponents together.
 
 /// Writes the bytes of `values` to `out`, which is as large; `byte` gives a value's byte of a number.
-pub fn put_split<T: Copy>(values: &[T], out: &mut [u8], byte: impl Fn(T, usize) -> u8) {
+pub fn put_byte_stream_split<T: Copy>(values: &[T], out: &mut [u8], byte: impl Fn(T, usize) -> u8) {
     for (number, stream) in out.chunks_exact_mut(values.len().max(1)).enumerate() {
         stream.iter_mut().zip(values).for_each(|(to, &value)| *to = byte(value, number));
     }
@@ -16,8 +16,8 @@ mod tests {
     fn streams_of_bytes() {
         let values = [0x0102_0304u32, 0x0506_0708, 0x090a_0b0c];
         let mut out = [0; 12];
-        put_split(&values, &mut out, |value, byte| value.to_le_bytes()[byte]);
+        put_byte_stream_split(&values, &mut out, |value, byte| value.to_le_bytes()[byte]);
         assert_eq!(out, [4, 8, 12, 3, 7, 11, 2, 6, 10, 1, 5, 9]);
-        put_split(&[0u32; 0], &mut [], |_, _| 0);
+        put_byte_stream_split(&[0u32; 0], &mut [], |_, _| 0);
     }
 }

@@ -18,7 +18,7 @@ use super::{Result, invalid};
 use crate::memory::headroom;
 
 /// The writer of one nested column: one column chunk per leaf.
-pub struct NestedColumn {
+pub struct NestedEncoder {
     root: TypePtr,
     /// The column's Arrow field as parquet's writer is to see it, see `widen`.
     field: ArrowField,
@@ -30,9 +30,9 @@ pub struct NestedColumn {
     compressor: usize,
 }
 
-impl NestedColumn {
+impl NestedEncoder {
     /// `column` is the column's type in the file's schema.
-    pub fn new(column: &TypePtr, field: &ArrowField, codec: Codec) -> Result<NestedColumn> {
+    pub fn new(column: &TypePtr, field: &ArrowField, codec: Codec) -> Result<NestedEncoder> {
         let slow = codec.is_slow().then(|| codec.compression()).transpose()?;
         let inside = if slow.is_some() { Compression::UNCOMPRESSED } else { codec.compression()? };
         let properties = WriterProperties::builder()
@@ -42,7 +42,7 @@ impl NestedColumn {
             .set_data_page_row_count_limit(PAGE_ROWS)
             .build();
         let root = Type::group_type_builder("schema").with_fields(vec![column.clone()]).build()?;
-        let mut nested = NestedColumn {
+        let mut nested = NestedEncoder {
             root: Arc::new(root),
             field: field.clone().with_data_type(widened(field.data_type())),
             properties: Arc::new(properties),

@@ -8,19 +8,19 @@ use super::stats::Beginning;
 use super::{Result, invalid};
 
 /// A column chunk: its dictionary's page, if it has one, and its data pages in order.
-pub struct MadeChunk<'a> {
-    pub dictionary: Option<MadeDictionary<'a>>,
-    pub pages: Vec<MadePage<'a>>,
+pub struct ExternalChunk<'a> {
+    pub dictionary: Option<ExternalDictionary<'a>>,
+    pub pages: Vec<ExternalPage<'a>>,
 }
 
-pub struct MadeDictionary<'a> {
+pub struct ExternalDictionary<'a> {
     pub entries: usize,
     /// Bytes of the body before the codec.
     pub raw_len: usize,
     pub body: &'a [u8],
 }
 
-pub struct MadePage<'a> {
+pub struct ExternalPage<'a> {
     pub rows: usize,
     pub nulls: usize,
     pub nans: usize,
@@ -31,12 +31,12 @@ pub struct MadePage<'a> {
     pub body: &'a [u8],
     /// Of byte strings: bytes of the values.
     pub value_bytes: usize,
-    pub bounds: MadeBounds<'a>,
+    pub bounds: ExternalBounds<'a>,
 }
 
 /// The least and the greatest value of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MadeBounds<'a> {
+pub enum ExternalBounds<'a> {
     /// No value has a place in the order.
     None,
     /// Of fixed width: their bits, of 16 bytes as of a big-endian number.
@@ -50,14 +50,14 @@ pub enum MadeBounds<'a> {
     },
 }
 
-impl MadeChunk<'_> {
+impl ExternalChunk<'_> {
     pub fn rows(&self) -> usize {
         self.pages.iter().map(|page| page.rows).sum()
     }
 
     /// Appends the pages, compressed here when there is a `scratch` to do it with.
     pub(super) fn put(&self, chunk: &mut ChunkWriter, mut scratch: Option<&mut Scratch>) -> Result<()> {
-        if let Some(MadeDictionary { entries, raw_len, body }) = self.dictionary {
+        if let Some(ExternalDictionary { entries, raw_len, body }) = self.dictionary {
             let body = match &mut scratch {
                 Some(scratch) => scratch.compress(body)?,
                 None => body,

@@ -18,7 +18,7 @@ use arrow::datatypes::{
 use std::sync::Arc;
 
 /// The values of one leaf field, NULLs included as some value.
-pub(super) enum Leaf {
+pub(super) enum LeafBuilder {
     Bool(BooleanBufferBuilder),
     Int2(Vec<i16>),
     Int4(Vec<i32>),
@@ -47,27 +47,27 @@ pub(super) enum Form {
     Numeric,
 }
 
-impl Leaf {
-    pub(super) fn new(field: &Field, shapes: &Shapes) -> Leaf {
-        let text = |form| Leaf::Text { values: Strings::new(), form };
+impl LeafBuilder {
+    pub(super) fn new(field: &Field, shapes: &Shapes) -> LeafBuilder {
+        let text = |form| LeafBuilder::Text { values: Strings::new(), form };
         match field.kind {
-            Kind::Bool => Leaf::Bool(BooleanBufferBuilder::new(0)),
-            Kind::Int2 => Leaf::Int2(Vec::new()),
-            Kind::Int4 => Leaf::Int4(Vec::new()),
-            Kind::Int8 => Leaf::Int8(Vec::new()),
-            Kind::Oid => Leaf::Oid(Vec::new()),
-            Kind::Float4 => Leaf::Float4(Vec::new()),
-            Kind::Float8 => Leaf::Float8(Vec::new()),
-            Kind::Date => Leaf::Date(Vec::new()),
-            Kind::Time => Leaf::Time(Vec::new()),
-            Kind::Timestamp => Leaf::Timestamp { values: Vec::new(), utc: false },
-            Kind::TimestampTz => Leaf::Timestamp { values: Vec::new(), utc: true },
+            Kind::Bool => LeafBuilder::Bool(BooleanBufferBuilder::new(0)),
+            Kind::Int2 => LeafBuilder::Int2(Vec::new()),
+            Kind::Int4 => LeafBuilder::Int4(Vec::new()),
+            Kind::Int8 => LeafBuilder::Int8(Vec::new()),
+            Kind::Oid => LeafBuilder::Oid(Vec::new()),
+            Kind::Float4 => LeafBuilder::Float4(Vec::new()),
+            Kind::Float8 => LeafBuilder::Float8(Vec::new()),
+            Kind::Date => LeafBuilder::Date(Vec::new()),
+            Kind::Time => LeafBuilder::Time(Vec::new()),
+            Kind::Timestamp => LeafBuilder::Timestamp { values: Vec::new(), utc: false },
+            Kind::TimestampTz => LeafBuilder::Timestamp { values: Vec::new(), utc: true },
             Kind::Decimal { .. } | Kind::Numeric { .. } => match Decimal::of(&field.kind, shapes) {
-                Some(decimal) => Leaf::Decimal { values: Vec::new(), decimal },
+                Some(decimal) => LeafBuilder::Decimal { values: Vec::new(), decimal },
                 None => text(Form::Numeric),
             },
-            Kind::Uuid => Leaf::Uuid(Vec::new()),
-            Kind::Bytea => Leaf::Bytea(Strings::new()),
+            Kind::Uuid => LeafBuilder::Uuid(Vec::new()),
+            Kind::Bytea => LeafBuilder::Bytea(Strings::new()),
             _ => text(match field.pg_type.as_str() {
                 "jsonb" => Form::Jsonb,
                 "\"char\"" => Form::Char,
@@ -79,22 +79,26 @@ impl Leaf {
     /// Appends a value; for NULL, one that nobody reads.
     pub(super) fn push(&mut self, bytes: Option<&[u8]>) -> Result<(), Reason> {
         match self {
-            Leaf::Bool(values) => values.append(bytes.map_or(Ok(false), |bytes| boolean(sized(bytes)?))?),
-            Leaf::Int2(values) => values.push(i16::from_be_bytes(fixed(bytes)?)),
-            Leaf::Int4(values) => values.push(i32::from_be_bytes(fixed(bytes)?)),
-            Leaf::Int8(values) => values.push(i64::from_be_bytes(fixed(bytes)?)),
-            Leaf::Oid(values) => values.push(u32::from_be_bytes(fixed(bytes)?)),
-            Leaf::Float4(values) => values.push(f32::from_be_bytes(fixed(bytes)?)),
-            Leaf::Float8(values) => values.push(f64::from_be_bytes(fixed(bytes)?)),
-            Leaf::Date(values) => values.push(date(i32::from_be_bytes(fixed(bytes)?))?),
-            Leaf::Time(values) => values.push(time(i64::from_be_bytes(fixed(bytes)?))?),
-            Leaf::Timestamp { values, .. } => values.push(timestamp(i64::from_be_bytes(fixed(bytes)?))?),
-            Leaf::Decimal { values, decimal } => {
+            LeafBuilder::Bool(values) => {
+                values.append(bytes.map_or(Ok(false), |bytes| boolean(sized(bytes)?))?)
+            }
+            LeafBuilder::Int2(values) => values.push(i16::from_be_bytes(fixed(bytes)?)),
+            LeafBuilder::Int4(values) => values.push(i32::from_be_bytes(fixed(bytes)?)),
+            LeafBuilder::Int8(values) => values.push(i64::from_be_bytes(fixed(bytes)?)),
+            LeafBuilder::Oid(values) => values.push(u32::from_be_bytes(fixed(bytes)?)),
+            LeafBuilder::Float4(values) => values.push(f32::from_be_bytes(fixed(bytes)?)),
+            LeafBuilder::Float8(values) => values.push(f64::from_be_bytes(fixed(bytes)?)),
+            LeafBuilder::Date(values) => values.push(date(i32::from_be_bytes(fixed(bytes)?))?),
+            LeafBuilder::Time(values) => values.push(time(i64::from_be_bytes(fixed(bytes)?))?),
+            LeafBuilder::Timestamp { values, .. } => {
+                values.push(timestamp(i64::from_be_bytes(fixed(bytes)?))?)
+            }
+            LeafBuilder::Decimal { values, decimal } => {
                 values.push(bytes.map_or(Ok(0), |bytes| decimal.unscaled::<true>(bytes))?);
             }
-            Leaf::Uuid(values) => values.extend_from_slice(&fixed::<16>(bytes)?),
-            Leaf::Bytea(values) => values.push(bytes.unwrap_or_default())?,
-            Leaf::Text { values, form } => match bytes {
+            LeafBuilder::Uuid(values) => values.extend_from_slice(&fixed::<16>(bytes)?),
+            LeafBuilder::Bytea(values) => values.push(bytes.unwrap_or_default())?,
+            LeafBuilder::Text { values, form } => match bytes {
                 None => values.push(&[])?,
                 Some(bytes) => push_text(values, *form, bytes)?,
             },
@@ -104,32 +108,34 @@ impl Leaf {
 
     pub(super) fn finish(self, nulls: Option<NullBuffer>) -> ArrayRef {
         match self {
-            Leaf::Bool(mut values) => Arc::new(BooleanArray::new(values.finish(), nulls)),
-            Leaf::Int2(values) => primitive::<Int16Type>(values, nulls),
-            Leaf::Int4(values) => primitive::<Int32Type>(values, nulls),
-            Leaf::Int8(values) => primitive::<Int64Type>(values, nulls),
-            Leaf::Oid(values) => primitive::<UInt32Type>(values, nulls),
-            Leaf::Float4(values) => primitive::<Float32Type>(values, nulls),
-            Leaf::Float8(values) => primitive::<Float64Type>(values, nulls),
-            Leaf::Date(values) => primitive::<Date32Type>(values, nulls),
-            Leaf::Time(values) => primitive::<Time64MicrosecondType>(values, nulls),
-            Leaf::Timestamp { values, utc } => {
+            LeafBuilder::Bool(mut values) => Arc::new(BooleanArray::new(values.finish(), nulls)),
+            LeafBuilder::Int2(values) => primitive::<Int16Type>(values, nulls),
+            LeafBuilder::Int4(values) => primitive::<Int32Type>(values, nulls),
+            LeafBuilder::Int8(values) => primitive::<Int64Type>(values, nulls),
+            LeafBuilder::Oid(values) => primitive::<UInt32Type>(values, nulls),
+            LeafBuilder::Float4(values) => primitive::<Float32Type>(values, nulls),
+            LeafBuilder::Float8(values) => primitive::<Float64Type>(values, nulls),
+            LeafBuilder::Date(values) => primitive::<Date32Type>(values, nulls),
+            LeafBuilder::Time(values) => primitive::<Time64MicrosecondType>(values, nulls),
+            LeafBuilder::Timestamp { values, utc } => {
                 let kind = if utc { Kind::TimestampTz } else { Kind::Timestamp };
                 let array = PrimitiveArray::<TimestampMicrosecondType>::new(values.into(), nulls);
                 Arc::new(array.with_data_type(arrow_type(&kind, &Shapes::default())))
             }
             // A change of type in name only, from one Decimal128 to another.
-            Leaf::Decimal { values, decimal: Decimal { precision, scale, .. } } => Arc::new(
+            LeafBuilder::Decimal { values, decimal: Decimal { precision, scale, .. } } => Arc::new(
                 Decimal128Array::new(values.into(), nulls)
                     .with_data_type(DataType::Decimal128(precision, scale as i8)),
             ),
             // Cannot panic: 16 bytes were appended for every value.
-            Leaf::Uuid(values) => Arc::new(FixedSizeBinaryArray::new(16, Buffer::from_vec(values), nulls)),
-            Leaf::Bytea(values) => {
+            LeafBuilder::Uuid(values) => {
+                Arc::new(FixedSizeBinaryArray::new(16, Buffer::from_vec(values), nulls))
+            }
+            LeafBuilder::Bytea(values) => {
                 let (offsets, bytes) = values.finish();
                 Arc::new(BinaryArray::new(offsets, bytes, nulls))
             }
-            Leaf::Text { values, .. } => {
+            LeafBuilder::Text { values, .. } => {
                 let (offsets, bytes) = values.finish();
                 // SAFETY: the offsets ascend to the buffer's length, as in `Strings`, and between any two
                 // lies the text of one value, which `push_text` has checked to be UTF-8.

@@ -5,11 +5,11 @@ use parquet::data_type::ByteArray;
 use parquet::file::statistics::ValueStatistics;
 use parquet::schema::types::ColumnDescPtr;
 
-use super::adopt::{MadeBounds, MadeChunk};
 use super::bits::put_indices;
-use super::byte_dict::BytesDict;
+use super::bytes_dict::BytesDict;
 use super::chunk::{ChunkWriter, EncodedChunk, Levels, PAGE_BYTES, PAGE_ROWS, Scratch};
 use super::delta::put_delta_length;
+use super::external_chunk::{ExternalBounds, ExternalChunk};
 use super::mode::{Mode, dictionary_growth, keeps_paying};
 use super::stats::{
     PageStats, byte_bounds, byte_bounds_of, chunk_bounds, column_index, definition_histogram, extremes,
@@ -32,7 +32,7 @@ const WIDE: usize = 32;
 const WHOLE: usize = 4 * PAGE_BYTES;
 
 /// The encoder of one column of byte strings.
-pub struct BytesColumn {
+pub struct BytesEncoder {
     utf8: bool,
     /// A dictionary may be tried.
     dictionary: bool,
@@ -99,9 +99,9 @@ fn append_large(
     Ok(())
 }
 
-impl BytesColumn {
+impl BytesEncoder {
     pub fn new(nullable: bool, utf8: bool, dictionary: bool) -> Self {
-        BytesColumn {
+        BytesEncoder {
             utf8,
             dictionary,
             levels: Levels::new(nullable),
@@ -370,16 +370,16 @@ impl BytesColumn {
     }
 
     /// As of a column of fixed width; `None` when a bound cannot be told from the first bytes of a value.
-    pub fn adopt(
+    pub fn finish_external(
         &mut self,
-        made: &MadeChunk,
+        external: &ExternalChunk,
         column: &ColumnDescPtr,
         codec: Compression,
         scratch: Option<&mut Scratch>,
     ) -> Result<Option<EncodedChunk>> {
-        for page in &made.pages {
+        for page in &external.pages {
             let bounds = match page.bounds {
-                MadeBounds::Strings { min, max } => match byte_bounds_of(min, max, self.utf8) {
+                ExternalBounds::Strings { min, max } => match byte_bounds_of(min, max, self.utf8) {
                     None => {
                         (self.stats, self.unencoded) = Default::default();
                         return Ok(None);
@@ -391,7 +391,7 @@ impl BytesColumn {
             self.stats.push(PageStats { bounds, rows: page.rows, nulls: page.nulls, nans: 0 });
             self.unencoded.push(page.value_bytes as i64);
         }
-        made.put(&mut self.chunk, scratch)?;
+        external.put(&mut self.chunk, scratch)?;
         self.close(column, codec).map(Some)
     }
 

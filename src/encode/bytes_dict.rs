@@ -1,6 +1,6 @@
 //! Dictionaries of byte strings.
 
-use super::dict::{FIRST_SLOTS, Found, Full, K1, K2, MAX_BYTES, Probed, fold, probe};
+use super::dict::{FIRST_BUCKETS, Found, Full, K1, K2, MAX_BYTES, Probed, fold, probe};
 use super::{Result, reserve};
 use crate::types::Cell;
 
@@ -63,9 +63,9 @@ struct Entry {
 
 /// Byte strings.
 pub struct BytesDict {
-    /// Upper half of the hash, then entry number plus one; 0 is an empty slot. Comparing the halves
+    /// Upper half of the hash, then entry number plus one; 0 is an empty bucket. Comparing the halves
     /// first keeps a probe that misses away from the entries.
-    slots: Vec<u64>,
+    buckets: Vec<u64>,
     entries: Vec<Entry>,
     /// The dictionary page: each entry's length in four bytes, then its bytes. `entries` point into it.
     page: Vec<u8>,
@@ -73,12 +73,12 @@ pub struct BytesDict {
 
 impl BytesDict {
     pub fn new() -> Self {
-        BytesDict { slots: vec![0; FIRST_SLOTS], entries: Vec::new(), page: Vec::new() }
+        BytesDict { buckets: vec![0; FIRST_BUCKETS], entries: Vec::new(), page: Vec::new() }
     }
 
     pub fn clear(&mut self) {
-        self.slots.truncate(FIRST_SLOTS);
-        self.slots.fill(0);
+        self.buckets.truncate(FIRST_BUCKETS);
+        self.buckets.fill(0);
         self.entries.clear();
         self.page.clear();
     }
@@ -102,7 +102,7 @@ impl BytesDict {
     }
 
     pub fn memory(&self) -> usize {
-        self.slots.capacity() * 8 + self.entries.capacity() * size_of::<Entry>() + self.page.capacity()
+        self.buckets.capacity() * 8 + self.entries.capacity() * size_of::<Entry>() + self.page.capacity()
     }
 
     /// As `FixedDict::truncate`.
@@ -153,20 +153,20 @@ impl BytesDict {
         pairs: &mut impl Iterator<Item = (Cell, &'a mut u32)>,
         arena: &[u8],
     ) -> Found<(Cell, u64, &'a mut u32)> {
-        let (slots, entries) = (&self.slots[..], &self.entries[..]);
+        let (buckets, entries) = (&self.buckets[..], &self.entries[..]);
         for (cell, index) in pairs {
             let (head, bytes) = head(cell, arena);
             let hash = hash_bytes(head, bytes);
-            let is_key = |slot: u64| {
-                slot >> 32 == hash >> 32 && {
-                    let entry = &entries[slot as u32 as usize - 1];
+            let is_key = |bucket: u64| {
+                bucket >> 32 == hash >> 32 && {
+                    let entry = &entries[bucket as u32 as usize - 1];
                     entry.head == head
                         && entry.len as usize == bytes.len()
                         && (bytes.len() <= 16 || entry.cell.of(&self.page) == bytes)
                 }
             };
-            *index = match probe(slots, hash, is_key) {
-                Probed::At(slot) => slot as u32 - 1,
+            *index = match probe(buckets, hash, is_key) {
+                Probed::At(bucket) => bucket as u32 - 1,
                 Probed::Empty(at) => return Found::None((cell, hash, index), at),
                 Probed::TooFar => return Found::Collisions,
             };
@@ -184,27 +184,27 @@ impl BytesDict {
         let cell = Cell::new(self.page.len(), bytes.len());
         self.entries.push(Entry { head, len: bytes.len() as u32, cell });
         self.page.extend_from_slice(bytes);
-        self.slots[at] = hash >> 32 << 32 | u64::from(index + 1);
-        if self.entries.len() * 2 > self.slots.len() {
+        self.buckets[at] = hash >> 32 << 32 | u64::from(index + 1);
+        if self.entries.len() * 2 > self.buckets.len() {
             self.grow()?;
         }
         Ok(index)
     }
 
     fn grow(&mut self) -> Result<()> {
-        let slots = self.slots.len() * 4;
+        let buckets = self.buckets.len() * 4;
         let mut grown = Vec::new();
-        reserve(&mut grown, slots)?;
-        grown.resize(slots, 0);
+        reserve(&mut grown, buckets)?;
+        grown.resize(buckets, 0);
         for (index, entry) in self.entries.iter().enumerate() {
             let hash = hash_bytes(entry.head, entry.cell.of(&self.page));
-            let mut at = hash as usize & (slots - 1);
+            let mut at = hash as usize & (buckets - 1);
             while grown[at] != 0 {
-                at = (at + 1) & (slots - 1);
+                at = (at + 1) & (buckets - 1);
             }
             grown[at] = hash >> 32 << 32 | (index as u64 + 1);
         }
-        self.slots = grown;
+        self.buckets = grown;
         Ok(())
     }
 }

@@ -11,7 +11,7 @@ use std::path::Path;
 /// Where Linux keeps the lists (acl(5)).
 const LISTS: [&CStr; 2] = [c"system.posix_acl_access", c"system.posix_acl_default"];
 
-pub struct Attributes {
+pub struct FileAttributes {
     mode: u32,
     owner: u32,
     group: u32,
@@ -19,9 +19,9 @@ pub struct Attributes {
     lists: [Option<Vec<u8>>; 2],
 }
 
-impl Attributes {
+impl FileAttributes {
     /// Of the file or directory at `path`; `None` where there is none, or a symbolic link.
-    pub fn of(path: &Path) -> io::Result<Option<Attributes>> {
+    pub fn of(path: &Path) -> io::Result<Option<FileAttributes>> {
         let found = match fs::symlink_metadata(path) {
             Ok(found) if !found.is_symlink() => found,
             Ok(_) => return Ok(None),
@@ -30,7 +30,7 @@ impl Attributes {
         };
         let bits = if found.is_dir() { 0o7777 } else { 0o777 };
         let lists = [list(path, LISTS[0])?, list(path, LISTS[1])?];
-        Ok(Some(Attributes { mode: found.mode() & bits, owner: found.uid(), group: found.gid(), lists }))
+        Ok(Some(FileAttributes { mode: found.mode() & bits, owner: found.uid(), group: found.gid(), lists }))
     }
 
     /// Gives them to a file or directory. An owner or a group that the server may not give is left out.
