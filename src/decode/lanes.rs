@@ -69,16 +69,16 @@ fn fill_cells<T: Vector>(
     let out = T::emptied(values);
     // Written into a vector of full length: a push would check for room each time.
     out.resize(batch.cells.len(), T::default());
-    let mut slots = out.iter_mut();
+    let mut places = out.iter_mut();
     for (row, cell) in batch.cells.iter().enumerate() {
         if !cell.is_null() {
             let value = read(*cell).map_err(|reason| ValueError { row, reason })?;
-            if let Some(slot) = slots.next() {
-                *slot = value;
+            if let Some(place) = places.next() {
+                *place = value;
             }
         }
     }
-    let filled = batch.cells.len() - slots.len();
+    let filled = batch.cells.len() - places.len();
     out.truncate(filled);
     Ok(())
 }
@@ -127,14 +127,14 @@ fn decode_plain(
     }
 }
 
-/// A decimal as the file declares it; with a slot, its precision and scale are those of the data so far.
+/// A decimal as the file declares it. With a shape, its precision and scale are those of the data so far.
 #[derive(Clone, Copy)]
 pub(super) struct Decimal {
     pub(super) precision: u8,
     pub(super) scale: u8,
     /// Values are below 10 to this power: the precision, but 0 while only zeros have been seen.
     digits: u8,
-    slot: Option<usize>,
+    shape_index: Option<usize>,
 }
 
 impl Decimal {
@@ -142,13 +142,13 @@ impl Decimal {
     pub(super) fn of(kind: &Kind, shapes: &Shapes) -> Option<Decimal> {
         match *kind {
             Kind::Decimal { precision, scale } => {
-                Some(Decimal { precision, scale, digits: precision, slot: None })
+                Some(Decimal { precision, scale, digits: precision, shape_index: None })
             }
-            Kind::Numeric { slot } => {
-                let shape = shapes.get(slot);
+            Kind::Numeric { shape_index } => {
+                let shape = shapes.get(shape_index);
                 let (precision, scale) = shape.decimal()?;
                 let digits = if shape.whole + shape.scale == 0 { 0 } else { precision };
-                Some(Decimal { precision, scale, digits, slot: Some(slot) })
+                Some(Decimal { precision, scale, digits, shape_index: Some(shape_index) })
             }
             _ => None,
         }
@@ -156,7 +156,7 @@ impl Decimal {
 
     /// What holds values of at most this display scale, below 10 to the power `precision`.
     pub(super) fn exact(precision: u8, scale: u8) -> Decimal {
-        Decimal { precision, scale, digits: precision, slot: Some(0) }
+        Decimal { precision, scale, digits: precision, shape_index: Some(0) }
     }
 
     /// The unscaled value of a numeric, when the decimal holds it.
@@ -171,16 +171,16 @@ impl Decimal {
 
     /// The largest display scale that the file keeps. A declared scale is kept by its declaration.
     fn max_dscale(&self) -> u16 {
-        if self.slot.is_some() { u16::from(self.scale) } else { u16::MAX }
+        if self.shape_index.is_some() { u16::from(self.scale) } else { u16::MAX }
     }
 
     /// Why `num` is refused. A misfit's shape is never covered by the one in force, or a restart would
     /// come here again: see `Num::shape`.
     #[cold]
     fn refusal<const WIRE: bool>(&self, num: &Num<'_, WIRE>) -> Reason {
-        match (num.check(), self.slot) {
+        match (num.check(), self.shape_index) {
             (Err(malformed), _) => malformed,
-            (Ok(()), Some(slot)) => Reason::Misfit { slot, needs: num.shape() },
+            (Ok(()), Some(shape_index)) => Reason::Misfit { shape_index, needs: num.shape() },
             (Ok(()), None) => Reason::OutOfRange,
         }
     }
@@ -241,9 +241,9 @@ fn decode_decimal<const WIRE: bool>(
         _ => fill(batch, values, |bytes| Ok(decimal.unscaled::<WIRE>(bytes)?.to_be_bytes())),
     };
     filled.map_err(|error| match error.reason {
-        Reason::Misfit { slot, needs } => {
+        Reason::Misfit { shape_index, needs } => {
             let needs = widened::<WIRE>(batch, error.row + 1, needs);
-            ValueError { row: error.row, reason: Reason::Misfit { slot, needs } }
+            ValueError { row: error.row, reason: Reason::Misfit { shape_index, needs } }
         }
         _ => error,
     })

@@ -27,7 +27,7 @@ pub struct NestedBuilder {
 struct Refused {
     /// The row at hand.
     row: usize,
-    /// The first slot found too narrow, with the row that showed it and all that the batch needs of it.
+    /// The first shape found too narrow: its row, its index, and the shape that the whole batch needs.
     misfit: Option<(usize, usize, Shape)>,
     /// The first value that no shape helps.
     value: Option<ValueError>,
@@ -37,9 +37,9 @@ impl Refused {
     fn note(&mut self, reason: Reason) {
         let row = self.row;
         match (reason, &mut self.misfit) {
-            (Reason::Misfit { slot, needs }, None) => self.misfit = Some((row, slot, needs)),
-            (Reason::Misfit { slot, needs }, Some((_, known, shape))) => {
-                if *known == slot {
+            (Reason::Misfit { shape_index, needs }, None) => self.misfit = Some((row, shape_index, needs)),
+            (Reason::Misfit { shape_index, needs }, Some((_, known, shape))) => {
+                if *known == shape_index {
                     *shape = shape.merge(needs);
                 }
             }
@@ -50,7 +50,9 @@ impl Refused {
     /// A misfit goes first: the wider shapes may make text of the column, which holds any value.
     fn into_result(self) -> Result<(), ValueError> {
         match (self.misfit, self.value) {
-            (Some((row, slot, needs)), _) => Err(ValueError { row, reason: Reason::Misfit { slot, needs } }),
+            (Some((row, shape_index, needs)), _) => {
+                Err(ValueError { row, reason: Reason::Misfit { shape_index, needs } })
+            }
             (None, value) => value.map_or(Ok(()), Err),
         }
     }
@@ -94,7 +96,7 @@ enum Data {
 
 /// An array column: a list for every dimension around one node for the elements.
 struct List {
-    slot: usize,
+    shape_index: usize,
     /// The shape in force counts no dimensions: no array with elements has been seen.
     open: bool,
     /// By dimension, outermost first: where each list ends in the next level, after a leading 0.
@@ -106,10 +108,10 @@ struct List {
 impl Node {
     fn new(field: &Field, shapes: &Shapes) -> Node {
         let data = match &field.kind {
-            Kind::List { slot, element } => Data::List(List {
-                slot: *slot,
-                open: shapes.get(*slot).whole == 0,
-                levels: vec![vec![0]; list_depth(*slot, shapes)],
+            Kind::List { shape_index, element } => Data::List(List {
+                shape_index: *shape_index,
+                open: shapes.get(*shape_index).whole == 0,
+                levels: vec![vec![0]; list_depth(*shape_index, shapes)],
                 element: element_field(element, shapes),
                 child: Box::new(Node::new(element, shapes)),
             }),
@@ -188,7 +190,7 @@ impl List {
         let dimensions = Dimensions::read(&mut reader)?;
         match self.misfit(&dimensions) {
             // The elements are read all the same, for the shapes that they need.
-            Some(needs) => refused.note(Reason::Misfit { slot: self.slot, needs }),
+            Some(needs) => refused.note(Reason::Misfit { shape_index: self.shape_index, needs }),
             None => self.extend(dimensions.sizes())?,
         }
         for _ in 0..dimensions.elements() {

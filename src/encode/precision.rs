@@ -27,7 +27,7 @@ impl Magnitudes {
     }
 }
 
-/// `shapes` with each numeric slot's digits as few as the row groups' values need.
+/// Returns `shapes` with only as many digits for each numeric as the row groups' values need.
 pub fn exact_shapes(fields: &[Field], shapes: &Shapes, groups: &Magnitudes) -> Shapes {
     let mut exact = shapes.clone();
     let mut leaf = 0;
@@ -45,13 +45,13 @@ fn narrow(kind: &Kind, shapes: &Shapes, groups: &Magnitudes, leaf: &mut usize, e
         Kind::Struct { fields } if !kind.nested_as_text(shapes) => {
             fields.iter().for_each(|field| narrow(&field.kind, shapes, groups, leaf, exact));
         }
-        Kind::Numeric { slot } => {
-            let mut shape = shapes.get(*slot);
+        Kind::Numeric { shape_index } => {
+            let mut shape = shapes.get(*shape_index);
             if shape.decimal().is_some()
                 && let Some(largest) = groups.of(*leaf)
             {
                 shape.whole = decimal_digits(largest).saturating_sub(shape.scale);
-                exact.set(*slot, shape);
+                exact.set(*shape_index, shape);
             }
             *leaf += 1;
         }

@@ -97,9 +97,9 @@ fn parquet_type(name: &str, field: &Field, shapes: &Shapes) -> Result<TypePtr> {
     let repetition = if field.nullable { Repetition::OPTIONAL } else { Repetition::REQUIRED };
     match &field.kind {
         kind if kind.nested_as_text(shapes) => leaf_type(name, repetition, kind, shapes),
-        Kind::List { slot, element } => {
+        Kind::List { shape_index, element } => {
             let mut inner = parquet_type(ELEMENT, &element_field(element), shapes)?;
-            for dimension in (0..list_depth(*slot, shapes)).rev() {
+            for dimension in (0..list_depth(*shape_index, shapes)).rev() {
                 let outermost = dimension == 0;
                 inner = list_type(
                     if outermost { name } else { ELEMENT },

@@ -64,7 +64,7 @@ fn a_bit_of_any_page() {
 /// Lists of floats: as parquet writes them but for checksums, and for bounds beside NaN.
 fn lists(codec: Codec, values: &[f64], rows: usize) -> Vec<u8> {
     let element = Box::new(field("x", Kind::Float8, true));
-    let fields: [Field; 1] = [field("l", Kind::List { slot: 0, element }, true)];
+    let fields: [Field; 1] = [field("l", Kind::List { shape_index: 0, element }, true)];
     let mut shapes = Shapes::new(1);
     shapes.merge(0, Shape::list(1));
     let schema = FileSchema::new(&fields, &shapes).unwrap();

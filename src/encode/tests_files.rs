@@ -83,7 +83,7 @@ fn bare_file() -> Vec<u8> {
 
 #[test]
 fn precision_may_grow_after_row_groups_were_written() {
-    let fields = [field("n", Kind::Numeric { slot: 0 }, true)];
+    let fields = [field("n", Kind::Numeric { shape_index: 0 }, true)];
     let mut shapes = Shapes::new(1);
     shapes.merge(0, Shape::numeric(10, 2));
     let early = FileSchema::new(&fields, &shapes).unwrap();
@@ -112,9 +112,9 @@ fn precision_may_grow_after_row_groups_were_written() {
 
 /// A two-dimensional array, an integer and a composite, and the nested ones' arrays of three rows.
 pub fn nested_columns() -> ([Field; 3], Shapes, [ArrayRef; 2]) {
-    let element = Box::new(field("x", Kind::Numeric { slot: 1 }, false));
+    let element = Box::new(field("x", Kind::Numeric { shape_index: 1 }, false));
     let fields = [
-        field("l", Kind::List { slot: 0, element }, true),
+        field("l", Kind::List { shape_index: 0, element }, true),
         field("i", Kind::Int4, false),
         field(
             "s",
@@ -172,7 +172,7 @@ fn nested_file() -> (Vec<u8>, [ArrayRef; 2]) {
 
 #[test]
 fn nulls_fit_any_shape() {
-    let fields = [field("n", Kind::Numeric { slot: 0 }, true)];
+    let fields = [field("n", Kind::Numeric { shape_index: 0 }, true)];
     let mut shapes = Shapes::new(1);
     let early = FileSchema::new(&fields, &shapes).unwrap();
     let mut writer = RowGroupWriter::new(&early, &fields, &shapes, &Options::default()).unwrap();

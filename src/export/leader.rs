@@ -350,9 +350,9 @@ pub(super) fn widened(columns: &[Column], seen: &Shapes) -> Shapes {
 
 fn widen_kind(kind: &Kind, shapes: &mut Shapes) {
     match kind {
-        Kind::Numeric { slot } => shapes.set(*slot, shapes.get(*slot).widened_numeric()),
-        Kind::List { slot, element } => {
-            shapes.set(*slot, shapes.get(*slot).widened_list());
+        Kind::Numeric { shape_index } => shapes.set(*shape_index, shapes.get(*shape_index).widened_numeric()),
+        Kind::List { shape_index, element } => {
+            shapes.set(*shape_index, shapes.get(*shape_index).widened_list());
             widen_kind(&element.kind, shapes);
         }
         Kind::Struct { fields } => fields.iter().for_each(|field| widen_kind(&field.kind, shapes)),

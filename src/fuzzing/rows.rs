@@ -86,7 +86,7 @@ fn kind(op: u8) -> Kind {
         Ok(Op::Time) => Kind::Time,
         Ok(Op::Uuid) => Kind::Uuid,
         Ok(Op::Decimal32) => Kind::Decimal { precision: 9, scale: 2 },
-        Ok(Op::Decimal64 | Op::Decimal128 | Op::NumericText) => Kind::Numeric { slot: NUMERIC },
+        Ok(Op::Decimal64 | Op::Decimal128 | Op::NumericText) => Kind::Numeric { shape_index: NUMERIC },
         _ => Kind::Text,
     }
 }
@@ -126,11 +126,11 @@ fn walked(spec: &AttrSpec) -> Attr {
 fn decode(kind: &Kind, repr: Repr, cells: &[Cell], arena: &mut Vec<u8>) {
     let mut shapes = Shapes::new(2);
     let mut lane = Lane::default();
-    while let Err(ValueError { row, reason: Reason::Misfit { slot, needs } }) =
+    while let Err(ValueError { row, reason: Reason::Misfit { shape_index, needs } }) =
         decode_lane(kind, repr, &shapes, cells, arena, &mut lane)
     {
-        assert!(row < cells.len() && !shapes.get(slot).covers(needs), "the same misfit again");
-        shapes.set(slot, shapes.get(slot).merge(needs).widened_numeric());
+        assert!(row < cells.len() && !shapes.get(shape_index).covers(needs), "the same misfit again");
+        shapes.set(shape_index, shapes.get(shape_index).merge(needs).widened_numeric());
     }
 }
 
@@ -209,7 +209,7 @@ fn sent(choice: usize) -> Field {
         6 => Kind::Float8,
         7 => Kind::Decimal { precision: 9, scale: 2 },
         8 => Kind::Decimal { precision: 30, scale: 10 },
-        9 => Kind::Numeric { slot: NUMERIC },
+        9 => Kind::Numeric { shape_index: NUMERIC },
         10 => Kind::Date,
         11 => Kind::Time,
         12 => Kind::Timestamp,
@@ -217,11 +217,11 @@ fn sent(choice: usize) -> Field {
         14 => Kind::Uuid,
         15 => Kind::Json,
         16 => Kind::Bytea,
-        17 => Kind::List { slot: LIST, element: Box::new(field("element", Kind::Int4)) },
-        18 => Kind::List { slot: LIST, element: Box::new(field("element", Kind::Text)) },
+        17 => Kind::List { shape_index: LIST, element: Box::new(field("element", Kind::Int4)) },
+        18 => Kind::List { shape_index: LIST, element: Box::new(field("element", Kind::Text)) },
         _ => Kind::Struct {
             fields: vec![
-                field("a", Kind::Numeric { slot: NUMERIC }),
+                field("a", Kind::Numeric { shape_index: NUMERIC }),
                 field("b", Kind::Text),
                 field("c", Kind::Date),
             ],
@@ -237,9 +237,9 @@ fn build(field: &Field, cells: &[Cell], arena: &[u8]) {
         let mut builder = NestedBuilder::new(field, &shapes);
         match builder.append(cells, arena) {
             Ok(()) => return assert_eq!(builder.finish().len(), cells.len()),
-            Err(ValueError { reason: Reason::Misfit { slot, needs }, .. }) => {
-                assert!(!shapes.get(slot).covers(needs), "the same misfit again");
-                shapes.set(slot, shapes.get(slot).merge(needs));
+            Err(ValueError { reason: Reason::Misfit { shape_index, needs }, .. }) => {
+                assert!(!shapes.get(shape_index).covers(needs), "the same misfit again");
+                shapes.set(shape_index, shapes.get(shape_index).merge(needs));
             }
             Err(_) => return,
         }

@@ -38,9 +38,9 @@ pub struct Column {
 }
 
 impl Column {
-    fn new(attribute: &Attribute, slots: &mut usize) -> Column {
+    fn new(attribute: &Attribute, shape_count: &mut usize) -> Column {
         let (base, typmod) = pg_type::base_type(attribute.type_oid, attribute.typmod);
-        let (kind, stored) = kind_of(base, typmod, slots);
+        let (kind, stored) = kind_of(base, typmod, shape_count);
         let send = matches!(stored, Stored::Nested).then(|| pg_type::send_function(base));
         Column {
             field: Field {
@@ -107,19 +107,19 @@ impl Column {
     }
 }
 
-/// The columns to export, in the order asked for, and how many shape slots they take.
+/// The columns to export, in the order asked for, and the number of their shapes.
 pub fn select(
     table: &str,
     attributes: &[Attribute],
     names: Option<&[String]>,
 ) -> Result<(Vec<Column>, usize)> {
-    let mut slots = 0;
+    let mut shape_count = 0;
     let chosen = choose(table, attributes, names)?;
-    let columns = chosen.into_iter().map(|attribute| Column::new(attribute, &mut slots)).collect();
-    Ok((columns, slots))
+    let columns = chosen.into_iter().map(|attribute| Column::new(attribute, &mut shape_count)).collect();
+    Ok((columns, shape_count))
 }
 
-/// All columns of a query's result, and how many shape slots they take.
+/// All columns of a query's result, and the number of their shapes.
 pub fn of_query(attributes: &[Attribute]) -> Result<(Vec<Column>, usize)> {
     for (index, attribute) in attributes.iter().enumerate() {
         if attributes[..index].iter().any(|other| other.name == attribute.name) {
@@ -130,8 +130,8 @@ pub fn of_query(attributes: &[Attribute]) -> Result<(Vec<Column>, usize)> {
             .set_hint("A file's columns have different names: give each one with AS."));
         }
     }
-    let mut slots = 0;
-    Ok((attributes.iter().map(|attribute| Column::new(attribute, &mut slots)).collect(), slots))
+    let mut shape_count = 0;
+    Ok((attributes.iter().map(|attribute| Column::new(attribute, &mut shape_count)).collect(), shape_count))
 }
 
 /// Readers follow arrays and composites so far into each other and no further.
@@ -189,9 +189,9 @@ pub fn choose<'a>(
     Ok(chosen)
 }
 
-fn kind_of(base: pgrx::pg_sys::Oid, typmod: i32, slots: &mut usize) -> (Kind, Stored) {
+fn kind_of(base: pgrx::pg_sys::Oid, typmod: i32, shape_count: &mut usize) -> (Kind, Stored) {
     use pgrx::pg_sys::{CHAROID, JSONBOID, NAMEOID};
-    if let Some(kind) = scalar_kind(base, typmod, slots) {
+    if let Some(kind) = scalar_kind(base, typmod, shape_count) {
         let stored = match base {
             NAMEOID => Stored::Name,
             JSONBOID => Stored::Text { cached: false },
@@ -202,14 +202,14 @@ fn kind_of(base: pgrx::pg_sys::Oid, typmod: i32, slots: &mut usize) -> (Kind, St
     if base == CHAROID {
         return (Kind::Text, Stored::Char);
     }
-    let before = *slots;
+    let before = *shape_count;
     match pg_type::type_class(base) {
         TypeClass::Enum => (Kind::Text, Stored::Text { cached: true }),
         TypeClass::Base => (Kind::Text, Stored::Text { cached: false }),
-        class => match nested_kind(class, typmod, slots) {
+        class => match nested_kind(class, typmod, shape_count) {
             Some(kind) => (kind, Stored::Nested),
             None => {
-                *slots = before;
+                *shape_count = before;
                 (Kind::Text, Stored::Text { cached: false })
             }
         },
@@ -217,18 +217,18 @@ fn kind_of(base: pgrx::pg_sys::Oid, typmod: i32, slots: &mut usize) -> (Kind, St
 }
 
 /// An array's typmod is its elements'.
-fn nested_kind(class: TypeClass, typmod: i32, slots: &mut usize) -> Option<Kind> {
+fn nested_kind(class: TypeClass, typmod: i32, shape_count: &mut usize) -> Option<Kind> {
     match class {
         TypeClass::Array(element) => {
-            let slot = *slots;
-            *slots += 1;
-            let element = nested_field("element", element, typmod, slots)?;
-            Some(Kind::List { slot, element: Box::new(element) })
+            let shape_index = *shape_count;
+            *shape_count += 1;
+            let element = nested_field("element", element, typmod, shape_count)?;
+            Some(Kind::List { shape_index, element: Box::new(element) })
         }
         TypeClass::Composite(fields) => {
             let fields = fields
                 .into_iter()
-                .map(|(name, type_oid, typmod)| nested_field(&name, type_oid, typmod, slots))
+                .map(|(name, type_oid, typmod)| nested_field(&name, type_oid, typmod, shape_count))
                 .collect::<Option<Vec<_>>>()?;
             // Parquet has no group without fields.
             (!fields.is_empty()).then_some(Kind::Struct { fields })
@@ -240,11 +240,16 @@ fn nested_kind(class: TypeClass, typmod: i32, slots: &mut usize) -> Option<Kind>
 
 /// A field whose send function's bytes decode can read; `None` for a type that only its output function
 /// makes sense of, which makes the whole column text.
-fn nested_field(name: &str, type_oid: pgrx::pg_sys::Oid, typmod: i32, slots: &mut usize) -> Option<Field> {
+fn nested_field(
+    name: &str,
+    type_oid: pgrx::pg_sys::Oid,
+    typmod: i32,
+    shape_count: &mut usize,
+) -> Option<Field> {
     let (base, typmod) = pg_type::base_type(type_oid, typmod);
-    let kind = match scalar_kind(base, typmod, slots) {
+    let kind = match scalar_kind(base, typmod, shape_count) {
         Some(kind) => kind,
-        None => nested_kind(pg_type::type_class(base), typmod, slots)?,
+        None => nested_kind(pg_type::type_class(base), typmod, shape_count)?,
     };
     // decode tells jsonb from json by this name: jsonb_send begins with a version byte.
     let pg_type = pg_type::type_name(if kind == Kind::Json { base } else { type_oid }, typmod);
@@ -252,7 +257,7 @@ fn nested_field(name: &str, type_oid: pgrx::pg_sys::Oid, typmod: i32, slots: &mu
 }
 
 /// The kinds whose stored and sent bytes we read ourselves.
-fn scalar_kind(base: pgrx::pg_sys::Oid, typmod: i32, slots: &mut usize) -> Option<Kind> {
+fn scalar_kind(base: pgrx::pg_sys::Oid, typmod: i32, shape_count: &mut usize) -> Option<Kind> {
     use pgrx::pg_sys::*;
     Some(match base {
         BOOLOID => Kind::Bool,
@@ -263,8 +268,8 @@ fn scalar_kind(base: pgrx::pg_sys::Oid, typmod: i32, slots: &mut usize) -> Optio
         FLOAT4OID => Kind::Float4,
         FLOAT8OID => Kind::Float8,
         NUMERICOID => numeric_kind(typmod).unwrap_or_else(|| {
-            *slots += 1;
-            Kind::Numeric { slot: *slots - 1 }
+            *shape_count += 1;
+            Kind::Numeric { shape_index: *shape_count - 1 }
         }),
         DATEOID => Kind::Date,
         TIMEOID => Kind::Time,

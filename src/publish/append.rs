@@ -154,19 +154,19 @@ fn lock(file: &File, path: &str) -> Result<()> {
 
 fn seed(kind: &Kind, found: &DataType, shapes: &mut Shapes) {
     match (kind, found) {
-        (Kind::Numeric { slot }, DataType::Decimal128(precision, scale)) => {
+        (Kind::Numeric { shape_index }, DataType::Decimal128(precision, scale)) => {
             let scale = (*scale).max(0) as u16;
-            shapes.merge(*slot, Shape::numeric(u16::from(*precision).saturating_sub(scale), scale));
+            shapes.merge(*shape_index, Shape::numeric(u16::from(*precision).saturating_sub(scale), scale));
         }
-        (Kind::Numeric { slot } | Kind::List { slot, .. }, DataType::Utf8) => {
-            shapes.merge(*slot, Shape::TEXT);
+        (Kind::Numeric { shape_index } | Kind::List { shape_index, .. }, DataType::Utf8) => {
+            shapes.merge(*shape_index, Shape::TEXT);
         }
-        (Kind::List { slot, element }, DataType::List(_)) => {
+        (Kind::List { shape_index, element }, DataType::List(_)) => {
             let (mut dimensions, mut inner) = (0, found);
             while let DataType::List(field) = inner {
                 (dimensions, inner) = (dimensions + 1, field.data_type());
             }
-            shapes.merge(*slot, Shape::list(dimensions.min(6)));
+            shapes.merge(*shape_index, Shape::list(dimensions.min(6)));
             seed(&element.kind, inner, shapes);
         }
         (Kind::Struct { fields }, DataType::Struct(found)) => {

@@ -19,7 +19,7 @@ pub fn arrow_type(kind: &Kind, shapes: &Shapes) -> DataType {
         Kind::Float4 => DataType::Float32,
         Kind::Float8 => DataType::Float64,
         Kind::Decimal { precision, scale } => DataType::Decimal128(*precision, *scale as i8),
-        Kind::Numeric { slot } => match shapes.get(*slot).decimal() {
+        Kind::Numeric { shape_index } => match shapes.get(*shape_index).decimal() {
             Some((precision, scale)) => DataType::Decimal128(precision, scale as i8),
             None => DataType::Utf8,
         },
@@ -31,9 +31,9 @@ pub fn arrow_type(kind: &Kind, shapes: &Shapes) -> DataType {
         Kind::Text | Kind::Json => DataType::Utf8,
         Kind::Bytea => DataType::Binary,
         Kind::List { .. } | Kind::Struct { .. } if kind.nested_as_text(shapes) => DataType::Utf8,
-        Kind::List { slot, element } => {
+        Kind::List { shape_index, element } => {
             let innermost = DataType::List(element_field(element, shapes));
-            (1..list_depth(*slot, shapes))
+            (1..list_depth(*shape_index, shapes))
                 .fold(innermost, |list, _| DataType::List(Arc::new(ArrowField::new(ELEMENT, list, true))))
         }
         Kind::Struct { fields } => {
@@ -53,8 +53,8 @@ pub fn element_field(element: &Field, shapes: &Shapes) -> FieldRef {
 }
 
 /// How many lists an array column nests: one as long as every array seen is empty.
-pub fn list_depth(slot: usize, shapes: &Shapes) -> usize {
-    usize::from(shapes.get(slot).dimensions().unwrap_or(1))
+pub fn list_depth(shape_index: usize, shapes: &Shapes) -> usize {
+    usize::from(shapes.get(shape_index).dimensions().unwrap_or(1))
 }
 
 /// The most arrays, by dimension, and composites in each other that common readers open: pyarrow reads Parquet files
@@ -67,7 +67,9 @@ pub const MAX_NESTING: usize = 49;
 pub fn nesting(kind: &Kind, shapes: &Shapes) -> usize {
     match kind {
         _ if kind.nested_as_text(shapes) => 0,
-        Kind::List { slot, element } => list_depth(*slot, shapes) + nesting(&element.kind, shapes),
+        Kind::List { shape_index, element } => {
+            list_depth(*shape_index, shapes) + nesting(&element.kind, shapes)
+        }
         Kind::Struct { fields } => {
             1 + fields.iter().map(|field| nesting(&field.kind, shapes)).max().unwrap_or(0)
         }
@@ -98,7 +100,7 @@ mod tests {
 
     #[test]
     fn arrays_nest_one_list_a_dimension() {
-        let list = Kind::List { slot: 0, element: Box::new(field(Kind::Int4)) };
+        let list = Kind::List { shape_index: 0, element: Box::new(field(Kind::Int4)) };
         let shapes = Shapes::new(1);
         let one = DataType::List(Arc::new(ArrowField::new("element", DataType::Int32, true)));
         assert_eq!(arrow_type(&list, &shapes), one);
@@ -114,7 +116,7 @@ mod tests {
 
     #[test]
     fn nesting_counts_lists_by_dimension_and_composites() {
-        let list = Kind::List { slot: 0, element: Box::new(field(Kind::Int4)) };
+        let list = Kind::List { shape_index: 0, element: Box::new(field(Kind::Int4)) };
         let inner = Kind::Struct { fields: vec![field(Kind::Int4), field(list)] };
         let outer = Kind::Struct { fields: vec![field(inner), field(Kind::Text)] };
         let mut shapes = Shapes::new(1);
@@ -128,7 +130,7 @@ mod tests {
     #[test]
     fn numerics_follow_their_shape() {
         let mut shapes = Shapes::new(1);
-        let numeric = Kind::Numeric { slot: 0 };
+        let numeric = Kind::Numeric { shape_index: 0 };
         assert_eq!(arrow_type(&numeric, &shapes), DataType::Decimal128(1, 0));
         shapes.merge(0, Shape::numeric(5, 2));
         assert_eq!(arrow_type(&numeric, &shapes), DataType::Decimal128(7, 2));
@@ -138,7 +140,7 @@ mod tests {
 
     #[test]
     fn uuids_are_marked_wherever_they_are() {
-        let list = field(Kind::List { slot: 0, element: Box::new(field(Kind::Uuid)) });
+        let list = field(Kind::List { shape_index: 0, element: Box::new(field(Kind::Uuid)) });
         let shapes = Shapes::new(1);
         let DataType::List(element) = arrow_type(&list.kind, &shapes) else { panic!("a list") };
         assert_eq!(element.extension_type_name(), Some("arrow.uuid"));

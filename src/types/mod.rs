@@ -44,9 +44,9 @@ pub enum Kind {
         precision: u8,
         scale: u8,
     },
-    /// numeric whose precision and scale the data tell: see `Shapes`, entry `slot`.
+    /// numeric without precision, which the data determine: see `Shapes`.
     Numeric {
-        slot: usize,
+        shape_index: usize,
     },
     /// Days since 2000-01-01 in the cell, since 1970-01-01 in the file.
     Date,
@@ -62,9 +62,9 @@ pub enum Kind {
     /// As `Text`, marked JSON in the file.
     Json,
     Bytea,
-    /// An array; how many dimensions it has is in `Shapes`, entry `slot`. The cell is `array_send`'s bytes.
+    /// An array, whose number of dimensions is in `Shapes`. The cell holds `array_send`'s bytes.
     List {
-        slot: usize,
+        shape_index: usize,
         element: Box<Field>,
     },
     /// A composite. The cell is `record_send`'s bytes.
@@ -96,7 +96,7 @@ impl Kind {
             Kind::Float4 => Physical::F32,
             Kind::Float8 => Physical::F64,
             Kind::Decimal { precision, .. } => decimal_physical(u32::from(*precision)),
-            Kind::Numeric { slot } => match shapes.get(*slot).decimal() {
+            Kind::Numeric { shape_index } => match shapes.get(*shape_index).decimal() {
                 Some((precision, _)) => decimal_physical(u32::from(precision)),
                 None => Physical::Bytes,
             },
@@ -111,8 +111,8 @@ impl Kind {
     /// is no list of lists makes text of the whole: only the server can render what is inside.
     pub fn nested_as_text(&self, shapes: &Shapes) -> bool {
         match self {
-            Kind::List { slot, element } => {
-                shapes.get(*slot).dimensions().is_none() || element.kind.nested_as_text(shapes)
+            Kind::List { shape_index, element } => {
+                shapes.get(*shape_index).dimensions().is_none() || element.kind.nested_as_text(shapes)
             }
             Kind::Struct { fields } => fields.iter().any(|field| field.kind.nested_as_text(shapes)),
             _ => false,
@@ -263,9 +263,9 @@ pub struct ValueError {
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Reason {
-    /// The value needs a wider shape than the one in force: widen entry `slot` and start again.
+    /// The value needs a wider shape than the one in force: widen it and start again.
     Misfit {
-        slot: usize,
+        shape_index: usize,
         needs: Shape,
     },
     NumericNan,

@@ -91,27 +91,27 @@ impl Shape {
     }
 }
 
-/// The shapes of one export, by slot. Every slot starts as `Shape::default()`.
+/// The shapes of one export, each of which starts as `Shape::default()`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shapes(Vec<Shape>);
 
 impl Shapes {
-    pub fn new(slots: usize) -> Shapes {
-        Shapes(vec![Shape::default(); slots])
+    pub fn new(shape_count: usize) -> Shapes {
+        Shapes(vec![Shape::default(); shape_count])
     }
 
-    pub fn get(&self, slot: usize) -> Shape {
-        self.0[slot]
+    pub fn get(&self, shape_index: usize) -> Shape {
+        self.0[shape_index]
     }
 
-    pub fn set(&mut self, slot: usize, shape: Shape) {
-        self.0[slot] = shape;
+    pub fn set(&mut self, shape_index: usize, shape: Shape) {
+        self.0[shape_index] = shape;
     }
 
-    /// Widens a slot; true when that changed it.
-    pub fn merge(&mut self, slot: usize, shape: Shape) -> bool {
-        let merged = self.0[slot].merge(shape);
-        std::mem::replace(&mut self.0[slot], merged) != merged
+    /// Widens a shape; returns whether that changed it.
+    pub fn merge(&mut self, shape_index: usize, shape: Shape) -> bool {
+        let merged = self.0[shape_index].merge(shape);
+        std::mem::replace(&mut self.0[shape_index], merged) != merged
     }
 
     pub fn iter(&self) -> impl Iterator<Item = Shape> + '_ {

@@ -36,7 +36,7 @@ pub struct BatchWriter {
     bounds: Vec<Option<ColumnBounds>>,
     /// Whether a column's bounds go into the file. Those of numerics are kept in any case, for their digits.
     stated: Vec<bool>,
-    /// By shape slot: the largest magnitude of the numerics in this record batch.
+    /// The largest magnitude of the numerics in this record batch, by index of their shape.
     largest: BTreeMap<usize, u128>,
     encoder: StreamEncoder,
     codec: BufferCodec,
@@ -171,12 +171,12 @@ impl BatchWriter {
     fn take_digits(&mut self) -> Vec<(usize, u16)> {
         for (field, bounds) in self.fields.iter().zip(&mut self.bounds) {
             let Some(bounds) = bounds else { continue };
-            if let Kind::Numeric { slot } = field.kind {
-                self.largest.insert(slot, bounds.magnitude());
+            if let Kind::Numeric { shape_index } = field.kind {
+                self.largest.insert(shape_index, bounds.magnitude());
             }
             bounds.clear();
         }
-        let digits = |(slot, largest): (usize, u128)| (slot, decimal_digits(largest));
+        let digits = |(shape_index, largest): (usize, u128)| (shape_index, decimal_digits(largest));
         std::mem::take(&mut self.largest).into_iter().map(digits).collect()
     }
 }
@@ -195,10 +195,10 @@ fn note_largest(kind: &Kind, array: &ArrayRef, largest: &mut BTreeMap<usize, u12
             let columns = array.as_struct_opt().map_or(&[][..], |composite| composite.columns());
             fields.iter().zip(columns).for_each(|(field, column)| note_largest(&field.kind, column, largest));
         }
-        Kind::Numeric { slot } => {
+        Kind::Numeric { shape_index } => {
             let values = array.as_primitive_opt::<Decimal128Type>();
             let seen = values.and_then(|values| values.values().iter().map(|v| v.unsigned_abs()).max());
-            let known = largest.entry(*slot).or_default();
+            let known = largest.entry(*shape_index).or_default();
             *known = seen.unwrap_or(0).max(*known);
         }
         _ => {}
@@ -322,7 +322,7 @@ impl EncodedBatch {
     }
 }
 
-/// A record batch's place, and the digits of its numerics by shape slot.
+/// A record batch's place, and the digits of its numerics by index of their shape.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct BatchMeta {
     offset: i64,
@@ -336,10 +336,10 @@ impl BatchMeta {
         serde_json::from_slice(bytes).map_err(json)
     }
 
-    /// Raises the digits of each slot to those of this record batch.
+    /// Raises the digits of each numeric to those of this record batch.
     pub fn add_digits(&self, all: &mut BTreeMap<usize, u16>) {
-        for &(slot, digits) in &self.digits {
-            let known = all.entry(slot).or_default();
+        for &(shape_index, digits) in &self.digits {
+            let known = all.entry(shape_index).or_default();
             *known = digits.max(*known);
         }
     }
@@ -353,7 +353,8 @@ fn json(e: serde_json::Error) -> EncodeError {
     EncodeError::Invalid(e.to_string())
 }
 
-/// `shapes` with each numeric's digits as few as the record batches' values need, which have so many by slot.
+/// Returns `shapes` with only as many digits for each numeric as the record batches' values need. `digits` are those,
+/// by index of the shape.
 pub fn exact_shapes(fields: &[Field], shapes: &Shapes, digits: &BTreeMap<usize, u16>) -> Shapes {
     let mut exact = shapes.clone();
     fields.iter().for_each(|field| narrow(&field.kind, shapes, digits, &mut exact));
@@ -367,11 +368,11 @@ fn narrow(kind: &Kind, shapes: &Shapes, digits: &BTreeMap<usize, u16>, exact: &m
         Kind::Struct { fields } => {
             fields.iter().for_each(|field| narrow(&field.kind, shapes, digits, exact));
         }
-        Kind::Numeric { slot } if shapes.get(*slot).decimal().is_some() => {
-            let digits = digits.get(slot).copied().unwrap_or(0);
-            let mut shape = shapes.get(*slot);
+        Kind::Numeric { shape_index } if shapes.get(*shape_index).decimal().is_some() => {
+            let digits = digits.get(shape_index).copied().unwrap_or(0);
+            let mut shape = shapes.get(*shape_index);
             shape.whole = digits.saturating_sub(shape.scale);
-            exact.set(*slot, shape);
+            exact.set(*shape_index, shape);
         }
         _ => {}
     }

@@ -188,8 +188,10 @@ fn every_buffer_can_be_mapped_as_it_lies() {
 
 #[test]
 fn numerics_take_the_precision_of_the_whole_file() {
-    let fields =
-        [field("n", Kind::Numeric { slot: 0 }, true), field("none", Kind::Numeric { slot: 1 }, true)];
+    let fields = [
+        field("n", Kind::Numeric { shape_index: 0 }, true),
+        field("none", Kind::Numeric { shape_index: 1 }, true),
+    ];
     let mut shapes = Shapes::new(2);
     shapes.merge(0, Shape::numeric(16, 2));
     let mut writer = writer(&fields, &shapes, BufferCodec::None);
@@ -207,7 +209,7 @@ fn numerics_take_the_precision_of_the_whole_file() {
 
 #[test]
 fn the_header_does_not_grow_with_the_precision() {
-    let fields = [field("n", Kind::Numeric { slot: 0 }, true)];
+    let fields = [field("n", Kind::Numeric { shape_index: 0 }, true)];
     let lengths = [Shape::numeric(0, 2), Shape::numeric(36, 2)].map(|shape| {
         let mut shapes = Shapes::new(1);
         shapes.merge(0, shape);

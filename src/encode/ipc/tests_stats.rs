@@ -62,7 +62,7 @@ fn decimals_have_their_scale() {
     let mut shapes = Shapes::new(1);
     shapes.merge(0, Shape::numeric(5, 3));
     let batch = rows(Values::I32(vec![1, 2000]));
-    assert_eq!(stated(Kind::Numeric { slot: 0 }, &shapes, vec![batch]), [some("0.001,2.000")]);
+    assert_eq!(stated(Kind::Numeric { shape_index: 0 }, &shapes, vec![batch]), [some("0.001,2.000")]);
 }
 
 #[test]
@@ -125,7 +125,7 @@ fn kinds_without_an_order_in_both_worlds_have_none() {
 
 #[test]
 fn only_the_columns_asked_for_are_stated() {
-    let fields = [field("a", Kind::Int4, false), field("n", Kind::Numeric { slot: 0 }, false)];
+    let fields = [field("a", Kind::Int4, false), field("n", Kind::Numeric { shape_index: 0 }, false)];
     let mut writer = BatchWriter::new(&fields, &Shapes::new(1), BufferCodec::None, &[true, false]).unwrap();
     writer.append(0, &rows(Values::I32(vec![1])).lane, &[]).unwrap();
     writer.append(1, &rows(Values::I32(vec![2])).lane, &[]).unwrap();
