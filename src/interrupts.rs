@@ -1,6 +1,5 @@
-//! Where long work in the pure rooms can end early. A room that works on a value or a page of any length calls
-//! `check` between steps; the server gives its main thread a check that acts on a cancel, and other threads have
-//! none.
+//! Points at which long work can be interrupted. Code that works on a value or a page of any length calls `check`
+//! between steps. The server sets its main thread's check to one that acts on a cancel; other threads have none.
 
 use std::cell::Cell;
 
@@ -8,28 +7,31 @@ thread_local! {
     static CHECK: Cell<fn()> = const { Cell::new(|| {}) };
 }
 
-/// Bytes that are copied, compared or hashed between two checks: some milliseconds of a memory's speed.
+/// Bytes that are copied, compared or hashed between two checks: they take some milliseconds.
 pub const STEP_BYTES: usize = 16 << 20;
 
-/// The check of this thread from now on. It may unwind.
+/// Sets the check of this thread. It may unwind.
 pub fn set_check(check: fn()) {
     CHECK.set(check);
 }
 
+/// Runs this thread's check.
 #[inline]
 pub fn check() {
     (CHECK.get())();
 }
 
-/// Calls `each` for steps of `bytes`, and the check before every one.
-pub fn in_steps(bytes: &[u8], mut each: impl FnMut(&[u8])) {
-    for step in bytes.chunks(STEP_BYTES) {
-        check();
-        each(step);
-    }
+/// Splits `bytes` into steps of `size` bytes, and runs the check before each.
+pub fn steps(bytes: &[u8], size: usize) -> impl Iterator<Item = &[u8]> {
+    bytes.chunks(size).inspect(|_| check())
 }
 
-/// Makes `bytes` of a length that it has room for, with zeros.
+/// Calls `each` for steps of `bytes`, and the check before each.
+pub fn in_steps(bytes: &[u8], each: impl FnMut(&[u8])) {
+    steps(bytes, STEP_BYTES).for_each(each);
+}
+
+/// Appends zeros until `bytes`, which has the capacity, is `len` long.
 pub fn extend_to(bytes: &mut Vec<u8>, len: usize) {
     while bytes.len() < len {
         check();

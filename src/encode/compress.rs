@@ -10,7 +10,7 @@ use super::bits::put_varint;
 use super::codec::Codec;
 use super::lz4::Joiner;
 use super::{EncodeError, Result, invalid, other};
-use crate::interrupts::{STEP_BYTES, check};
+use crate::interrupts::{STEP_BYTES, check, steps};
 use crate::memory::{OutOfMemory, headroom, reserve_by_quarter};
 
 /// Snappy's blocks are compressed each by itself.
@@ -92,20 +92,20 @@ impl Compressor {
         match self {
             Compressor::None => {
                 reserve_by_quarter(out, len)?;
-                in_steps(head, body, STEP_BYTES, |step, _| {
+                feed(head, body, STEP_BYTES, |step, _| {
                     out.extend_from_slice(step);
                     Ok(())
                 })
             }
             Compressor::Snappy(encoder) => {
                 put_varint(out, len as u64);
-                in_steps(head, body, SNAPPY_STEP, |step, _| append_snappy(encoder, step, out))
+                feed(head, body, SNAPPY_STEP, |step, _| append_snappy(encoder, step, out))
             }
             Compressor::Gzip(level) => {
                 headroom(Codec::Gzip(*level).memory())?;
                 let level = flate2::Compression::new(*level);
                 let mut encoder = flate2::write::GzEncoder::new(Growing::new(out), level);
-                in_steps(head, body, GZIP_STEP, |step, _| Ok(encoder.write_all(step)?))?;
+                feed(head, body, GZIP_STEP, |step, _| Ok(encoder.write_all(step)?))?;
                 encoder.finish()?;
                 Ok(())
             }
@@ -115,11 +115,11 @@ impl Compressor {
             }
             Compressor::Lz4Raw(joiner) => {
                 joiner.begin(out);
-                in_steps(head, body, LZ4_STEP, |step, last| joiner.append(step, last, out))
+                feed(head, body, LZ4_STEP, |step, last| joiner.append(step, last, out))
             }
             Compressor::Lz4Frame => {
                 let mut encoder = lz4_flex::frame::FrameEncoder::new(Growing::new(out));
-                in_steps(head, body, LZ4_STEP, |step, _| Ok(encoder.write_all(step)?))?;
+                feed(head, body, LZ4_STEP, |step, _| Ok(encoder.write_all(step)?))?;
                 encoder.finish().map_err(other)?;
                 Ok(())
             }
@@ -128,8 +128,9 @@ impl Compressor {
     }
 }
 
-/// Hands on `head` and `body` in steps of so many bytes, and says which is the last. The check comes before each.
-fn in_steps(
+/// Calls `each` for steps of `head` and `body`, of `size` bytes, and says which is the last. The check comes before
+/// each.
+fn feed(
     head: &[u8],
     body: &[u8],
     size: usize,
@@ -146,12 +147,8 @@ fn in_steps(
     };
     check();
     each(first, rest.is_empty())?;
-    let mut steps = rest.chunks(size).peekable();
-    while let Some(step) = steps.next() {
-        check();
-        each(step, steps.peek().is_none())?;
-    }
-    Ok(())
+    let last = rest.len().div_ceil(size);
+    steps(rest, size).enumerate().try_for_each(|(number, step)| each(step, number + 1 == last))
 }
 
 /// Appends the blocks of `step`, of which all but the last of a page are whole: those that the encoder would make of
@@ -181,7 +178,7 @@ fn append_brotli(level: u32, head: &[u8], body: &[u8], out: &mut Vec<u8>) -> Res
         size = 1 << BROTLI_SLOW_BLOCK;
     }
     let mut encoder = brotli::CompressorWriter::with_params(Growing::new(out), 4096, &params);
-    in_steps(head, body, size, |step, _| Ok(encoder.write_all(step)?))?;
+    feed(head, body, size, |step, _| Ok(encoder.write_all(step)?))?;
     encoder.flush()?;
     // Writes the end, and does not tell of an error.
     match encoder.into_inner().failed {
@@ -201,7 +198,7 @@ fn append_zstd(
     // Known beforehand, the length is in the frame, and the parameters suit it.
     let len = (head.len() + body.len()) as u64;
     context.set_pledged_src_size(Some(len)).map_err(zstd_error)?;
-    in_steps(head, body, size, |step, last| {
+    feed(head, body, size, |step, last| {
         let mut input = InBuffer::around(step);
         let end = if last { ZSTD_EndDirective::ZSTD_e_end } else { ZSTD_EndDirective::ZSTD_e_continue };
         loop {

@@ -15,7 +15,7 @@ use arrow::ipc::{Block, MetadataVersion};
 use super::Writer;
 use crate::encode::ipc::file;
 use crate::fdw::{IpcMeta, Problem, ReadError, Source};
-use crate::pg::check_for_interrupts;
+use crate::interrupts::check;
 use crate::pg::encoding::in_message;
 use crate::pg::error::{Code, Error, Result, error, file_error};
 use crate::pg::foreign::report;
@@ -129,7 +129,7 @@ fn locked(path: &str) -> Result<Source> {
             .set_hint("Pass the path that the link leads to."));
     }
     loop {
-        check_for_interrupts();
+        check();
         let source = Source::open(path).map_err(unreadable)?;
         lock(source.file(), path)?;
         let now = Source::open(path).map_err(unreadable)?;

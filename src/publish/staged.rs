@@ -10,7 +10,7 @@ use super::file_attributes::FileAttributes;
 use super::manifest::{Manifest, foreign_entry, remove_export};
 use super::temporary::{Temporary, create, create_directory, remove_stale};
 use super::{SUCCESS, Target};
-use crate::pg::check_for_interrupts;
+use crate::interrupts::check;
 use crate::pg::encoding::in_message;
 use crate::pg::error::{Error, Result, file_error, os_message, warning};
 use crate::pg::xact::ignore_cancels;
@@ -92,7 +92,7 @@ impl Staged {
     /// Makes the export visible under its name, in one step: before it an error or a cancel leaves all as it was, after
     /// it the export has succeeded. The files are synced already; so are the directories here.
     pub fn publish(self) -> Result<()> {
-        check_for_interrupts();
+        check();
         let Staged { target, root, replaced, kept, .. } = self;
         let fail = |cause: io::Error| file_error("publish", &target.path, &cause);
         if let Some(replaced) = replaced {

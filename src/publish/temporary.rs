@@ -10,7 +10,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use super::manifest::{foreign_entry, remove_export};
-use crate::pg::check_for_interrupts;
+use crate::interrupts::check;
 use crate::pg::session::random;
 use crate::pg::xact::TempPath;
 
@@ -33,7 +33,7 @@ impl Temporary {
     /// Takes a name that begins with `prefix`. Nothing is created under it yet.
     pub fn reserve(parent: &Path, prefix: &str) -> io::Result<Temporary> {
         loop {
-            check_for_interrupts();
+            check();
             let name = format!("{prefix}{:016x}", random());
             let lock = TempPath::new(parent.join(format!("{name}{LOCK}")));
             let file = match create(lock.path(), true) {

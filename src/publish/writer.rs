@@ -6,7 +6,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use crate::pg::check_for_interrupts;
+use crate::interrupts::check;
 use crate::pg::error::{Error, Result, file_error};
 
 /// One write call; cancel is looked at between them.
@@ -31,7 +31,7 @@ impl Writer {
     /// Writes at an offset that this process has reserved, and starts its way to storage.
     pub fn write_at(&self, bytes: &[u8], offset: u64) -> Result<()> {
         for (index, piece) in bytes.chunks(WRITE_BYTES).enumerate() {
-            check_for_interrupts();
+            check();
             let at = offset + (index * WRITE_BYTES) as u64;
             self.file.write_all_at(piece, at).map_err(|cause| self.failed(&cause))?;
         }
@@ -64,7 +64,7 @@ impl Writer {
             }
         };
         for at in (0..length).step_by(piece as usize) {
-            check_for_interrupts();
+            check();
             copy(at).map_err(|cause| self.failed(&cause))?;
         }
         Ok(())
@@ -81,7 +81,7 @@ impl Writer {
             | libc::SYNC_FILE_RANGE_WRITE
             | libc::SYNC_FILE_RANGE_WAIT_AFTER;
         for offset in (0..length).step_by(WRITE_BYTES) {
-            check_for_interrupts();
+            check();
             self.write_back(offset, WRITE_BYTES as u64, WAIT)?;
         }
         self.file.sync_all().map_err(|cause| self.failed(&cause))

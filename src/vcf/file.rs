@@ -10,18 +10,16 @@ use arrow::ipc::writer::FileWriter;
 use super::Sink;
 use crate::encode::ipc::BufferCodec;
 
-/// Writes to `out`; `look` is called now and then.
-pub struct FileSink<W: Write, L: FnMut()> {
+pub struct FileSink<W: Write> {
     out: Option<W>,
     writer: Option<FileWriter<W>>,
     codec: BufferCodec,
-    look: L,
     batches: u64,
 }
 
-impl<W: Write, L: FnMut()> FileSink<W, L> {
-    pub fn new(out: W, codec: BufferCodec, look: L) -> FileSink<W, L> {
-        FileSink { out: Some(out), writer: None, codec, look, batches: 0 }
+impl<W: Write> FileSink<W> {
+    pub fn new(out: W, codec: BufferCodec) -> FileSink<W> {
+        FileSink { out: Some(out), writer: None, codec, batches: 0 }
     }
 
     /// Writes the footer; what was written to, and how many record batches.
@@ -32,7 +30,7 @@ impl<W: Write, L: FnMut()> FileSink<W, L> {
     }
 }
 
-impl<W: Write, L: FnMut()> Sink for FileSink<W, L> {
+impl<W: Write> Sink for FileSink<W> {
     fn begin(&mut self, schema: SchemaRef) -> Result<(), ArrowError> {
         let options = self.codec.options().map_err(|cause| ArrowError::IpcError(cause.to_string()))?;
         if let Some(out) = self.out.take() {
@@ -44,9 +42,5 @@ impl<W: Write, L: FnMut()> Sink for FileSink<W, L> {
     fn batch(&mut self, batch: &RecordBatch) -> Result<(), ArrowError> {
         self.batches += 1;
         self.writer.as_mut().map_or(Ok(()), |writer| writer.write(batch))
-    }
-
-    fn look(&mut self) {
-        (self.look)();
     }
 }

@@ -12,6 +12,7 @@ use noodles_vcf::header::parser::{Entry, FileFormatOption};
 use noodles_vcf::header::{FileFormat, Parser};
 
 use super::read_line;
+use crate::interrupts::check;
 
 const BY_SAMPLE: [&str; 5] = ["P", "LA", "LR", "LG", "M"];
 
@@ -22,13 +23,13 @@ const WITHOUT_RESERVED: FileFormat = FileFormat::new(4, u32::MAX);
 /// The largest header, which is kept in memory: of names of some ten million contigs or samples.
 const LARGEST: usize = 256 << 20;
 
-/// Reads lines, of the header alone, to their end; `look` is called for each.
-pub fn read(mut lines: impl BufRead, look: &mut dyn FnMut()) -> io::Result<Header> {
+/// Reads the header from `lines`, which end where it does.
+pub fn read(mut lines: impl BufRead) -> io::Result<Header> {
     let invalid = |cause| io::Error::new(io::ErrorKind::InvalidData, cause);
     let mut parser = Parser::default();
     let (mut line, mut left) = (Vec::new(), LARGEST);
     loop {
-        look();
+        check();
         read_line(&mut lines, &mut line, left).map_err(|cause| match cause.kind() {
             io::ErrorKind::FileTooLarge => {
                 io::Error::new(cause.kind(), format!("its header is larger than {LARGEST} bytes"))

@@ -29,6 +29,7 @@ use noodles_vcf::{Header, Record};
 pub use file::FileSink;
 use table::Table;
 
+use crate::interrupts::check;
 use crate::memory::{OutOfMemory, reserve, room_for};
 
 /// The longest line: PostgreSQL has no room for a longer value, be it one column or all samples of a record.
@@ -81,8 +82,6 @@ impl fmt::Display for VcfError {
 pub trait Sink {
     fn begin(&mut self, schema: SchemaRef) -> Result<(), arrow::error::ArrowError>;
     fn batch(&mut self, batch: &RecordBatch) -> Result<(), arrow::error::ArrowError>;
-    /// Between steps: a place to give up.
-    fn look(&mut self) {}
 }
 
 /// Converts a VCF file, BGZF-compressed or not, in batches of `batch_rows` rows and a record's more; how many rows.
@@ -108,7 +107,7 @@ fn convert_text(
     let mut reader = noodles::io::Reader::new(input);
     let header = caught(None, || {
         let lines = reader.header_reader();
-        header::read(lines, &mut || sink.look()).map_err(|cause| of_io(None, cause))
+        header::read(lines).map_err(|cause| of_io(None, cause))
     })?;
     let mut lines = reader.into_inner();
     let mut table = Table::new(&header, samples).map_err(|why| too_large(None, why))?;
@@ -131,10 +130,10 @@ fn convert_text(
                 // The values, and the line as it is written.
                 let read = noodles::io::Reader::new(line).read_record_buf(header, &mut record);
                 read.map_err(|cause| of_io(at, cause))?;
-                sink.look();
+                check();
                 let read = noodles::io::Reader::new(line).read_record(&mut written);
                 read.map_err(|cause| of_io(at, cause))?;
-                let appended = table.append(&record, &written, samples, &mut || sink.look());
+                let appended = table.append(&record, &written, samples);
                 appended.map_err(|cause| VcfError { record: at, cause: Cause::Invalid(cause) })
             })
         };
@@ -153,7 +152,7 @@ fn convert_text(
             rows += flush(&mut table, sink)?;
             bytes = 0;
         }
-        sink.look();
+        check();
     }
     if table.rows() > 0 {
         rows += flush(&mut table, sink)?;
@@ -184,8 +183,8 @@ fn read_line(from: &mut impl BufRead, line: &mut Vec<u8>, longest: usize) -> io:
     }
 }
 
-/// Runs what reads bytes that anybody may have written: a panic there is damage to the file. One that is no message is
-/// whoever looked on giving up.
+/// Runs what reads bytes that anybody may have written: a panic there means that the file is damaged. A panic
+/// without a message is that of an interrupt, and goes on.
 fn caught<T>(record: Option<u64>, work: impl FnOnce() -> Result<T, VcfError>) -> Result<T, VcfError> {
     let damaged = || VcfError { record, cause: Cause::Invalid("it cannot be taken apart".into()) };
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {

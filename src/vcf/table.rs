@@ -16,6 +16,7 @@ use noodles_vcf::{Header, Record};
 
 use super::Samples;
 use super::column::ColumnBuilder;
+use crate::interrupts::check;
 
 pub struct Table {
     schema: SchemaRef,
@@ -128,22 +129,21 @@ impl Table {
     }
 
     /// `written`: the same record, unparsed. It has some of the samples: the first ones with all that comes before
-    /// them, the others alone. `look` is called between values.
+    /// them, the others alone.
     pub fn append(
         &mut self,
         record: &RecordBuf,
         written: &Record,
         samples: Range<usize>,
-        look: &mut dyn FnMut(),
     ) -> Result<(), String> {
         if samples.start == 0 {
-            self.append_fixed(record, look)?;
+            self.append_fixed(record)?;
             self.records += 1;
         }
-        self.append_samples(record, written, samples, look)
+        self.append_samples(record, written, samples)
     }
 
-    fn append_fixed(&mut self, record: &RecordBuf, look: &mut dyn FnMut()) -> Result<(), String> {
+    fn append_fixed(&mut self, record: &RecordBuf) -> Result<(), String> {
         self.chrom.append_text(Some(record.reference_sequence_name()))?;
         // A telomere has position 0, which the reader tells as none.
         self.pos.append_value(record.variant_start().map_or(0, |start| usize::from(start) as i64));
@@ -158,7 +158,7 @@ impl Table {
             return Err(format!("the header does not declare the INFO \"{other}\""));
         }
         for (name, column) in &mut self.infos {
-            look();
+            check();
             let value = info.get(name);
             let appended = column.append_info(value.and_then(Option::as_ref), value.is_some());
             appended.map_err(|cause| format!("INFO \"{name}\": {cause}"))?;
@@ -171,7 +171,6 @@ impl Table {
         record: &RecordBuf,
         written: &Record,
         names: Range<usize>,
-        look: &mut dyn FnMut(),
     ) -> Result<(), String> {
         let samples = record.samples();
         let keys = samples.keys().as_ref();
@@ -181,7 +180,7 @@ impl Table {
         let written = written.samples();
         let mut written = written.iter();
         for (index, name) in self.sample_names[names].iter().enumerate() {
-            look();
+            check();
             self.sample.append_text(Some(name))?;
             let sample = samples.get_index(index);
             let written = written.next();
