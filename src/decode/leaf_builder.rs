@@ -2,7 +2,7 @@
 
 use super::lanes::Decimal;
 use super::{WIDTH, boolean, date, time, timestamp};
-use crate::interrupts::{STEP_BYTES, check, in_steps};
+use crate::interrupts::{in_steps, in_text_steps};
 use crate::types::arrow::arrow_type;
 use crate::types::{Field, Kind, Reason, Shapes};
 use crate::wire::numeric::WireNumeric;
@@ -178,19 +178,12 @@ fn push_text(values: &mut Strings, form: Form, bytes: &[u8]) -> Result<(), Reaso
     }
 }
 
-/// The bytes, if they are UTF-8: looked at in steps, each from the character that the one before left unfinished.
+/// The bytes, if they are UTF-8.
 fn utf8(bytes: &[u8]) -> Result<&[u8], Reason> {
-    let mut at = 0;
-    while at < bytes.len() {
-        check();
-        let end = bytes.len().min(at + STEP_BYTES);
-        at = match std::str::from_utf8(&bytes[at..end]) {
-            Ok(_) => end,
-            Err(cut) if cut.error_len().is_none() && end < bytes.len() => at + cut.valid_up_to(),
-            Err(_) => return Err(Reason::InvalidUtf8),
-        };
+    match in_text_steps(bytes, |_| ()) {
+        true => Ok(bytes),
+        false => Err(Reason::InvalidUtf8),
     }
-    Ok(bytes)
 }
 
 /// Byte strings end to end, and where each ends after a leading 0.

@@ -1,5 +1,7 @@
 //! A column of values as the header types them.
 
+use std::fmt::Write;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanBuilder, Float32Builder, Int32Builder, ListBuilder, StringBuilder};
@@ -7,6 +9,10 @@ use arrow::datatypes::{DataType, Field};
 use noodles_vcf::header::record::value::map::{format, info};
 use noodles_vcf::variant::record_buf::info::field::value::{Array as InfoArray, Value as InfoValue};
 use noodles_vcf::variant::record_buf::samples::sample::value::{Array, Value};
+
+use super::long_values::{find, percent_decoded, pieces};
+use crate::interrupts::in_text_steps;
+use crate::memory::reserve;
 
 pub enum ColumnBuilder {
     Int(Int32Builder),
@@ -16,6 +22,50 @@ pub enum ColumnBuilder {
     Ints(ListBuilder<Int32Builder>),
     Floats(ListBuilder<Float32Builder>),
     Texts(ListBuilder<StringBuilder>),
+}
+
+const OTHER_TYPE: &str = "a value has another type than the header declares";
+
+/// How a long value is written.
+#[derive(Clone, Copy)]
+pub enum Form {
+    /// Alleles, as they are.
+    Alleles,
+    /// A value of an INFO or of a sample: "." is a missing one in a list, and texts are percent-encoded.
+    Value,
+}
+
+impl Form {
+    fn piece(self, bytes: &[u8]) -> Result<Option<&[u8]>, String> {
+        match (self, bytes) {
+            (Form::Value, b".") => Ok(None),
+            (Form::Value, b"") => Err("a list has an empty value".into()),
+            _ => Ok(Some(bytes)),
+        }
+    }
+}
+
+fn number<T: FromStr>(bytes: &[u8]) -> Result<T, String> {
+    let text = std::str::from_utf8(bytes).ok();
+    text.and_then(|text| text.parse().ok()).ok_or_else(|| OTHER_TYPE.to_owned())
+}
+
+fn append_text(builder: &mut StringBuilder, bytes: &[u8], form: Form) -> Result<(), String> {
+    let mut decoded = Vec::new();
+    let bytes = match form {
+        Form::Value if find(bytes, b'%').is_some() => {
+            reserve(&mut decoded, bytes.len()).map_err(|missing| missing.to_string())?;
+            percent_decoded(bytes, &mut decoded);
+            &decoded
+        }
+        _ => bytes,
+    };
+    // A builder's write cannot fail.
+    if !in_text_steps(bytes, |step| _ = builder.write_str(step)) {
+        return Err("a text is not valid UTF-8".into());
+    }
+    builder.append_value("");
+    Ok(())
 }
 
 /// A value of an INFO or of a sample.
@@ -132,6 +182,39 @@ impl ColumnBuilder {
         self.append((!values.is_empty()).then_some(FieldValue::Texts(values)))
     }
 
+    /// Appends a long value from the bytes of its line, in steps.
+    pub fn append_long(&mut self, bytes: &[u8], form: Form) -> Result<(), String> {
+        let pieces = || pieces(bytes, b',').map(|piece| form.piece(&bytes[piece]));
+        match self {
+            ColumnBuilder::Int(builder) => builder.append_value(number(bytes)?),
+            ColumnBuilder::Float(builder) => builder.append_value(number(bytes)?),
+            ColumnBuilder::Flag(_) => return Err(OTHER_TYPE.into()),
+            ColumnBuilder::Text(builder) => append_text(builder, bytes, form)?,
+            ColumnBuilder::Ints(builder) => {
+                for piece in pieces() {
+                    builder.values().append_option(piece?.map(number).transpose()?);
+                }
+                builder.append(true);
+            }
+            ColumnBuilder::Floats(builder) => {
+                for piece in pieces() {
+                    builder.values().append_option(piece?.map(number).transpose()?);
+                }
+                builder.append(true);
+            }
+            ColumnBuilder::Texts(builder) => {
+                for piece in pieces() {
+                    match piece? {
+                        None => builder.values().append_null(),
+                        Some(text) => append_text(builder.values(), text, form)?,
+                    }
+                }
+                builder.append(true);
+            }
+        }
+        Ok(())
+    }
+
     fn append(&mut self, value: Option<FieldValue>) -> Result<(), String> {
         match (self, value) {
             (ColumnBuilder::Int(builder), None) => builder.append_null(),
@@ -152,7 +235,7 @@ impl ColumnBuilder {
                 builder.append_value(values.iter().copied())
             }
             (ColumnBuilder::Texts(builder), Some(FieldValue::Texts(values))) => builder.append_value(values),
-            _ => return Err("a value has another type than the header declares".into()),
+            _ => return Err(OTHER_TYPE.into()),
         }
         Ok(())
     }

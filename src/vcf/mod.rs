@@ -10,6 +10,7 @@
 mod column;
 mod file;
 mod header;
+mod long_values;
 mod parts;
 mod table;
 #[cfg(test)]
@@ -125,6 +126,8 @@ fn convert_text(
         if line.is_empty() {
             break;
         }
+        let (short, long) = long_values::take_out(&line, &header);
+        let short = short.as_ref().unwrap_or(&line);
         let mut append = |line: &[u8], header: &Header, samples: Range<usize>| {
             caught(at, || {
                 // The values, and the line as it is written.
@@ -133,17 +136,17 @@ fn convert_text(
                 check();
                 let read = noodles::io::Reader::new(line).read_record(&mut written);
                 read.map_err(|cause| of_io(at, cause))?;
-                let appended = table.append(&record, &written, samples);
+                let appended = table.append(&record, &written, samples, &long);
                 appended.map_err(|cause| VcfError { record: at, cause: Cause::Invalid(cause) })
             })
         };
-        match parts::split(&line, names.len()) {
-            None => append(&line, &header, 0..names.len())?,
+        match parts::split(short, names.len()) {
+            None => append(short, &header, 0..names.len())?,
             Some(parts) => {
                 let of_part = of_part.get_or_insert_with(|| parts::header(&header));
                 for part in parts {
                     part.name_samples(of_part, &names);
-                    append(&part.line(&line), of_part, part.samples)?;
+                    append(&part.line(short), of_part, part.samples)?;
                 }
             }
         }
@@ -166,6 +169,7 @@ fn read_line(from: &mut impl BufRead, line: &mut Vec<u8>, longest: usize) -> io:
     const PARSED: usize = 8;
     let missing = |missing: OutOfMemory| io::Error::new(io::ErrorKind::OutOfMemory, missing.to_string());
     loop {
+        check();
         let bytes = from.fill_buf()?;
         let end = bytes.iter().position(|byte| *byte == b'\n').map(|at| at + 1);
         let step = &bytes[..end.unwrap_or(bytes.len())];

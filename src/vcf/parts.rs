@@ -5,6 +5,8 @@ use std::ops::Range;
 
 use noodles_vcf::Header;
 
+use crate::interrupts::check;
+
 /// Bytes of samples that are read at once.
 const PART: usize = 2 << 20;
 
@@ -32,6 +34,7 @@ pub fn split(line: &[u8], samples: usize) -> Option<Vec<Part>> {
     let start = ends.nth(FIXED - 1)? + 1;
     let (mut parts, mut done, mut count) = (Vec::new(), Part { samples: 0..0, bytes: start..start }, 0);
     for end in ends.chain([text.len()]) {
+        check();
         count += 1;
         if end - done.bytes.start >= PART || end == text.len() {
             done = Part { samples: done.samples.start..count, bytes: done.bytes.start..end };

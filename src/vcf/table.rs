@@ -15,7 +15,8 @@ use noodles_vcf::variant::RecordBuf;
 use noodles_vcf::{Header, Record};
 
 use super::Samples;
-use super::column::ColumnBuilder;
+use super::column::{ColumnBuilder, Form};
+use super::long_values::{ALT, LongValues, Place, REF};
 use crate::interrupts::check;
 
 pub struct Table {
@@ -129,28 +130,35 @@ impl Table {
     }
 
     /// `written`: the same record, unparsed. It has some of the samples: the first ones with all that comes before
-    /// them, the others alone.
+    /// them, the others alone. `long`: the values that were taken out of it.
     pub fn append(
         &mut self,
         record: &RecordBuf,
         written: &Record,
         samples: Range<usize>,
+        long: &LongValues,
     ) -> Result<(), String> {
         if samples.start == 0 {
-            self.append_fixed(record)?;
+            self.append_fixed(record, long)?;
             self.records += 1;
         }
-        self.append_samples(record, written, samples)
+        self.append_samples(record, written, samples, long)
     }
 
-    fn append_fixed(&mut self, record: &RecordBuf) -> Result<(), String> {
+    fn append_fixed(&mut self, record: &RecordBuf, long: &LongValues) -> Result<(), String> {
         self.chrom.append_text(Some(record.reference_sequence_name()))?;
         // A telomere has position 0, which the reader tells as none.
         self.pos.append_value(record.variant_start().map_or(0, |start| usize::from(start) as i64));
         let list = |values: &mut dyn Iterator<Item = &String>| values.cloned().map(Some).collect::<Vec<_>>();
         self.id.append_texts(list(&mut record.ids().as_ref().iter()))?;
-        self.reference.append_text(Some(record.reference_bases()))?;
-        self.alt.append_texts(list(&mut record.alternate_bases().as_ref().iter()))?;
+        match long.get(Place::Column(REF)) {
+            Some(bytes) => self.reference.append_long(bytes, Form::Alleles)?,
+            None => self.reference.append_text(Some(record.reference_bases()))?,
+        }
+        match long.get(Place::Column(ALT)) {
+            Some(bytes) => self.alt.append_long(bytes, Form::Alleles)?,
+            None => self.alt.append_texts(list(&mut record.alternate_bases().as_ref().iter()))?,
+        }
         self.qual.append_option(record.quality_score());
         self.filter.append_texts(list(&mut record.filters().as_ref().iter()))?;
         let info = record.info().as_ref();
@@ -160,7 +168,10 @@ impl Table {
         for (name, column) in &mut self.infos {
             check();
             let value = info.get(name);
-            let appended = column.append_info(value.and_then(Option::as_ref), value.is_some());
+            let appended = match long.get(Place::Info(name.as_bytes())) {
+                Some(bytes) => column.append_long(bytes, Form::Value),
+                None => column.append_info(value.and_then(Option::as_ref), value.is_some()),
+            };
             appended.map_err(|cause| format!("INFO \"{name}\": {cause}"))?;
         }
         Ok(())
@@ -171,6 +182,7 @@ impl Table {
         record: &RecordBuf,
         written: &Record,
         names: Range<usize>,
+        long: &LongValues,
     ) -> Result<(), String> {
         let samples = record.samples();
         let keys = samples.keys().as_ref();
@@ -179,6 +191,7 @@ impl Table {
         }
         let written = written.samples();
         let mut written = written.iter();
+        let first = names.start;
         for (index, name) in self.sample_names[names].iter().enumerate() {
             check();
             self.sample.append_text(Some(name))?;
@@ -191,7 +204,11 @@ impl Table {
                     .and_then(|(place, sample)| sample.values().get(place)?.as_ref());
                 let text = written.as_ref().map_or("", |sample| sample.as_ref());
                 let written = || text.split(':').nth(place.unwrap_or(0)).unwrap_or_default();
-                let appended = column.append_sample(value, written);
+                let long = place.and_then(|place| long.get(Place::Sample(first + index, place)));
+                let appended = match long {
+                    Some(bytes) => column.append_long(bytes, Form::Value),
+                    None => column.append_sample(value, written),
+                };
                 appended.map_err(|cause| format!("FORMAT \"{name}\": {cause}"))?;
             }
         }

@@ -7,7 +7,7 @@ use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions};
 use arrow::buffer::Buffer;
 use arrow::datatypes::{Decimal128Type, Field as ArrowField, Metadata, Schema};
 use arrow::ipc::convert::metadata_to_fb;
-use arrow::ipc::writer::StreamEncoder;
+use arrow::ipc::writer::{IpcWriteOptions, StreamEncoder};
 use arrow::ipc::{
     Block, BodyCompressionBuilder, BodyCompressionMethod, Buffer as BufferPlace, CompressionType, FieldNode,
     MessageBuilder, MessageHeader, RecordBatchBuilder, root_as_message,
@@ -29,6 +29,44 @@ use crate::types::{Field, Kind, Lane, Shapes};
 /// What a compression context takes, about.
 const CONTEXT_BYTES: usize = 4 << 20;
 
+/// Encodes record batches. arrow's encoder would copy their buffers, and not compress them in steps.
+pub struct BatchEncoder {
+    encoder: StreamEncoder,
+    codec: BufferCodec,
+    /// `None` where buffers are not compressed.
+    compressor: Option<Compressor>,
+}
+
+impl BatchEncoder {
+    pub fn new(codec: BufferCodec) -> Result<BatchEncoder> {
+        let empty = Schema::empty();
+        let mut encoder = StreamEncoder::try_new_with_options(&empty, IpcWriteOptions::default())?;
+        // The schema comes out before the first record batch, and is not used here.
+        encoder.encode(&RecordBatch::new_empty(Arc::new(empty)))?;
+        Ok(BatchEncoder { encoder, codec, compressor: codec.compressor()? })
+    }
+
+    /// Encodes a record batch with custom metadata.
+    pub fn encode(&mut self, batch: RecordBatch, metadata: &Metadata) -> Result<EncodedBatch> {
+        let (message, mut body) = split_message(self.encoder.encode(&batch)?)?;
+        let rows = batch.num_rows();
+        let mut arrays = batch.columns().to_vec();
+        drop(batch);
+        let mut places = places_of(&message)?;
+        if let Some(compressor) = &mut self.compressor {
+            // A buffer that is held only here is freed once it is compressed.
+            if arrays.iter().any(|array| array.get_buffer_memory_size() > KEPT_BYTES) {
+                arrays.clear();
+            }
+            body = compressed(body, &mut places, compressor)?;
+        }
+        let body_len = body.iter().map(|buffer| buffer.len()).sum::<usize>();
+        let codec = self.codec.compression_type();
+        let message = with_custom_metadata(&message, &places, body_len, codec, metadata)?;
+        Ok(EncodedBatch { rows, header: frame(&message, 0), body, digits: Vec::new(), arrays })
+    }
+}
+
 /// Encodes the rows of one record batch after the other.
 pub struct BatchWriter {
     fields: Vec<Field>,
@@ -38,10 +76,7 @@ pub struct BatchWriter {
     stated: Vec<bool>,
     /// The largest magnitude of the numerics in this record batch, by index of their shape.
     largest: BTreeMap<usize, u128>,
-    encoder: StreamEncoder,
-    codec: BufferCodec,
-    /// `None` where buffers are not compressed. arrow's encoder does not do that in steps.
-    compressor: Option<Compressor>,
+    encoder: BatchEncoder,
     /// Rows of a file without columns.
     bare_rows: usize,
 }
@@ -55,10 +90,6 @@ impl BatchWriter {
         codec: BufferCodec,
         stated: &[bool],
     ) -> Result<BatchWriter> {
-        let empty = Schema::empty();
-        let mut encoder = StreamEncoder::try_new_with_options(&empty, BufferCodec::None.options()?)?;
-        // The schema comes out before the first record batch, and is not of use here.
-        encoder.encode(&RecordBatch::new_empty(Arc::new(empty)))?;
         let bounds = |(field, &stated): (&Field, &bool)| {
             let kept = stated || matches!(field.kind, Kind::Numeric { .. });
             (kept && has_bounds(&field.kind)).then(|| ColumnBounds::new(&field.kind, shapes))
@@ -69,9 +100,7 @@ impl BatchWriter {
             stated: stated.to_vec(),
             fields: fields.to_vec(),
             largest: BTreeMap::new(),
-            encoder,
-            codec,
-            compressor: codec.compressor()?,
+            encoder: BatchEncoder::new(codec)?,
             bare_rows: 0,
         })
     }
@@ -124,7 +153,7 @@ impl BatchWriter {
             return invalid("the columns of a record batch differ in their number of rows");
         }
         self.bare_rows = 0;
-        if self.compressor.is_some() {
+        if self.encoder.compressor.is_some() {
             headroom(self.buffered_bytes() + CONTEXT_BYTES)?;
         }
         let arrays = self.columns.iter_mut().map(ColumnBuilder::finish).collect::<Result<Vec<_>>>()?;
@@ -132,22 +161,8 @@ impl BatchWriter {
         let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
         let batch = RecordBatch::try_new_with_options(schema, arrays, &options)?;
-        let (metadata, mut body) = split_message(self.encoder.encode(&batch)?)?;
-        let mut arrays = batch.columns().to_vec();
-        drop(batch);
-        let mut places = places_of(&metadata)?;
-        if let Some(compressor) = &mut self.compressor {
-            // Held only here, a buffer goes once it is compressed.
-            if arrays.iter().any(|array| array.get_buffer_memory_size() > KEPT_BYTES) {
-                arrays.clear();
-            }
-            body = compressed(body, &mut places, compressor)?;
-        }
-        let body_len = body.iter().map(|buffer| buffer.len()).sum::<usize>();
-        let codec = self.codec.compression_type();
-        let message = with_custom_metadata(&metadata, &places, body_len, codec, &self.stated_bounds())?;
-        let header = frame(&message, 0);
-        Ok(EncodedBatch { rows, header, body, digits: self.take_digits(), arrays })
+        let encoded = self.encoder.encode(batch, &self.stated_bounds())?;
+        Ok(EncodedBatch { digits: self.take_digits(), ..encoded })
     }
 
     /// Takes back a record batch that has been written, for its memory.

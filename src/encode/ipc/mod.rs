@@ -15,7 +15,6 @@
 //! are no dictionaries.
 
 use arrow::ipc::CompressionType;
-use arrow::ipc::writer::IpcWriteOptions;
 
 use super::Result;
 use super::codec::{CodecError, name_and_level, parse_level, without_level};
@@ -32,7 +31,7 @@ mod tests;
 #[cfg(test)]
 mod tests_stats;
 
-pub use batch::{BatchMeta, BatchWriter, EncodedBatch, exact_shapes};
+pub use batch::{BatchEncoder, BatchMeta, BatchWriter, EncodedBatch, exact_shapes};
 pub use stats::has_bounds;
 
 /// What `BufferCodec::parse` takes, for error messages.
@@ -75,11 +74,5 @@ impl BufferCodec {
             BufferCodec::Lz4 => Some(CompressionType::LZ4_FRAME),
             BufferCodec::Zstd(_) => Some(CompressionType::ZSTD),
         }
-    }
-
-    pub(crate) fn options(self) -> Result<IpcWriteOptions> {
-        let level = if let BufferCodec::Zstd(level) = self { Some(level) } else { None };
-        let options = IpcWriteOptions::default().try_with_compression(self.compression_type())?;
-        Ok(options.try_with_compression_level(level)?)
     }
 }
