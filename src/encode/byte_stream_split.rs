@@ -1,7 +1,7 @@
-//! BYTE_STREAM_SPLIT (Encodings.md): the values' first bytes, then their second ones, and so on. The bytes are as
-//! many as in PLAIN, but a codec finds signs and exponents together.
+//! BYTE_STREAM_SPLIT (Encodings.md): the first bytes of all values, then the second bytes, and so on. The size is
+//! that of PLAIN, but signs and exponents lie together, which helps a codec.
 
-/// Writes the bytes of `values` to `out`, which is as large; `byte` gives a value's byte of a number.
+/// Writes the bytes of `values` to `out`, which has the same size. `byte` returns a value's byte by its number.
 pub fn put_byte_stream_split<T: Copy>(values: &[T], out: &mut [u8], byte: impl Fn(T, usize) -> u8) {
     for (number, stream) in out.chunks_exact_mut(values.len().max(1)).enumerate() {
         stream.iter_mut().zip(values).for_each(|(to, &value)| *to = byte(value, number));

@@ -15,10 +15,10 @@ const LOW_BYTES: [u128; 17] = {
     masks
 };
 
-/// The first 16 bytes of the value, filled up with zeros; and its bytes.
+/// Returns the first 16 bytes of a value, filled up with zeros, and its bytes.
 ///
-/// Values of up to 16 bytes are hashed and compared by this one load, whatever their length: a branch on
-/// the length would be mispredicted on every other value of a column of mixed lengths.
+/// Values of up to 16 bytes are hashed and compared by this one load, whatever their length: in a column of mixed
+/// lengths a branch on the length would often be mispredicted.
 #[inline(always)]
 pub fn head(cell: Cell, arena: &[u8]) -> (u128, &[u8]) {
     let bytes = cell.of(arena);
@@ -34,14 +34,16 @@ pub fn head(cell: Cell, arena: &[u8]) -> (u128, &[u8]) {
     (word & LOW_BYTES[bytes.len().min(16)], bytes)
 }
 
-/// The length turns a constant: added to the first byte as it is, "\1\0" would meet "\0\0\0".
+/// Hashes a value. The length rotates a constant; if it were added to the first byte, "\1\0" would collide with
+/// "\0\0\0".
 #[inline(always)]
 fn hash_bytes(head: u128, bytes: &[u8]) -> u64 {
     let hash = fold(head as u64 ^ K1.rotate_left(bytes.len() as u32), (head >> 64) as u64 ^ K2);
     if bytes.len() <= 16 { hash } else { hash_tail(hash, bytes) }
 }
 
-/// Sixteen bytes at a time; the last step overlaps the one before it instead of looking at single bytes.
+/// Hashes the bytes after the first 16, sixteen at a time. The last step overlaps the one before it, so that no
+/// single bytes are left.
 fn hash_tail(mut hash: u64, bytes: &[u8]) -> u64 {
     let mut add = |sixteen: &[u8; 16]| {
         let word = u128::from_le_bytes(*sixteen);
@@ -54,17 +56,17 @@ fn hash_tail(mut hash: u64, bytes: &[u8]) -> u64 {
     hash
 }
 
-/// A byte string's first 16 bytes, as `head` gives them, and where all of it is.
+/// An entry: its first 16 bytes as `head` returns them, and its place in the page.
 struct Entry {
     head: u128,
     len: u32,
     cell: Cell,
 }
 
-/// Byte strings.
+/// A dictionary of byte strings.
 pub struct BytesDict {
-    /// Upper half of the hash, then entry number plus one; 0 is an empty bucket. Comparing the halves
-    /// first keeps a probe that misses away from the entries.
+    /// The upper half of the hash, then the entry number plus one; 0 is an empty bucket. Comparing the halves first
+    /// avoids most accesses to entries that do not match.
     buckets: Vec<u64>,
     entries: Vec<Entry>,
     /// The dictionary page: each entry's length in four bytes, then its bytes. `entries` point into it.
@@ -87,7 +89,7 @@ impl BytesDict {
         self.entries.len()
     }
 
-    /// The entries in PLAIN encoding.
+    /// Returns the entries in PLAIN encoding.
     pub fn page(&self) -> &[u8] {
         &self.page
     }
@@ -96,7 +98,7 @@ impl BytesDict {
         self.entries[index].cell.of(&self.page)
     }
 
-    /// An entry, and the arena that it lies in.
+    /// Returns an entry and the arena that it lies in.
     pub fn place(&self, index: usize) -> (Cell, &[u8]) {
         (self.entries[index].cell, &self.page)
     }
@@ -105,7 +107,7 @@ impl BytesDict {
         self.buckets.capacity() * 8 + self.entries.capacity() * size_of::<Entry>() + self.page.capacity()
     }
 
-    /// As `FixedDict::truncate`.
+    /// Forgets the entries from `len` on; see `FixedDict::truncate`.
     pub fn truncate(&mut self, len: usize) {
         if let Some(first_gone) = self.entries.get(len) {
             self.page.truncate(first_gone.cell.pos as usize - 4);
@@ -113,8 +115,8 @@ impl BytesDict {
         }
     }
 
-    /// Appends the entry numbers of `cells` to `indices`. Stops before the value that would take the
-    /// dictionary beyond `limit` entries or `MAX_BYTES`.
+    /// Appends the entry numbers of `cells` to `indices`. Stops at the first value that would take the dictionary
+    /// beyond `limit` entries or `MAX_BYTES`.
     pub fn intern(
         &mut self,
         cells: &[Cell],
@@ -139,14 +141,14 @@ impl BytesDict {
                 }
                 Found::Collisions => {}
             }
-            // What is left, and the value that was refused.
+            // The remaining values and the refused one have no number.
             let done = cells.len() - pairs.len() - 1;
             indices.truncate(known + done);
             return Ok(Err(Full));
         }
     }
 
-    /// As `FixedDict::find_each`.
+    /// Looks up cells until one is not found; see `FixedDict::find_each`.
     #[inline(always)]
     fn find_each<'a>(
         &self,

@@ -1,5 +1,5 @@
-//! The compression of pages and buffers. Large ones are compressed in steps, between which a cancel is looked for;
-//! the slower the codec, the shorter they are.
+//! Compression of pages and buffers. Large ones are compressed in steps, with a check for a cancel before each; the
+//! slower the codec, the shorter the steps.
 
 use std::io::{self, Write};
 
@@ -13,34 +13,34 @@ use super::{EncodeError, Result, invalid, other};
 use crate::interrupts::{STEP_BYTES, check, steps};
 use crate::memory::{OutOfMemory, headroom, reserve_by_quarter};
 
-/// Snappy's blocks are compressed each by itself.
+/// Snappy compresses each block by itself.
 const SNAPPY_BLOCK: usize = 1 << 16;
 const SNAPPY_STEP: usize = 64 * SNAPPY_BLOCK;
-/// Larger than any other page, so that only those of large values lose the matches from one step into the next.
+/// Larger than all pages but those of large values: matches do not reach from one step into the next.
 const LZ4_STEP: usize = 8 << 20;
 const GZIP_STEP: usize = 256 << 10;
 const BROTLI_STEP: usize = 256 << 10;
 
-/// parquet's own writer has the same window.
+/// The same window as in parquet's own writer.
 const BROTLI_WINDOW: i32 = 22;
-/// From this quality on, what is searched at once is as small as the format's encoder can: a step takes as long.
+/// From this quality on, a step is the smallest block that the encoder can search at once.
 const BROTLI_SLOW: u32 = 10;
 const BROTLI_SLOW_BLOCK: i32 = 16;
 
-/// RFC 8878, 3.1.1.1.2, recommends decoders to support windows of 8 MB, and there are readers of Parquet that do
-/// not support larger ones.
+/// The largest window. RFC 8878, 3.1.1.1.2, recommends that decoders support windows of 8 MB, and some readers of
+/// Parquet do not support larger ones.
 const ZSTD_WINDOW: u32 = 23;
-/// The format's largest block, which the encoder works on at once.
+/// The format's largest block; the encoder works on a block at once.
 const ZSTD_BLOCK: usize = 128 << 10;
 
-/// Compresses pages. Contexts and tables are made once: a zstd context costs more than a small page.
+/// Compresses pages. Contexts and tables are created once: a zstd context costs more than a small page.
 pub enum Compressor {
     None,
     Snappy(Box<snap::raw::Encoder>),
     Gzip(u32),
     Brotli(u32),
     Lz4Raw(Joiner),
-    /// In LZ4's frame format, which Arrow has.
+    /// LZ4's frame format, which Arrow uses.
     Lz4Frame,
     Zstd {
         context: CCtx<'static>,
@@ -80,13 +80,13 @@ impl Compressor {
         matches!(self, Compressor::None)
     }
 
-    /// Replaces `out` by the compressed `raw`.
+    /// Replaces the content of `out` by the compressed `raw`.
     pub fn compress(&mut self, raw: &[u8], out: &mut Vec<u8>) -> Result<()> {
         out.clear();
         self.append(&[], raw, out)
     }
 
-    /// Appends `head` and `body`, compressed as one.
+    /// Appends `head` and `body`, compressed as one page.
     pub fn append(&mut self, head: &[u8], body: &[u8], out: &mut Vec<u8>) -> Result<()> {
         let len = head.len() + body.len();
         match self {
@@ -151,8 +151,9 @@ fn feed(
     steps(rest, size).enumerate().try_for_each(|(number, step)| each(step, number + 1 == last))
 }
 
-/// Appends the blocks of `step`, of which all but the last of a page are whole: those that the encoder would make of
-/// the page at once. It writes their length before them, where the page's is, which is put back.
+/// Appends the blocks of `step`. Only the last step of a page may end in a block that is not whole, so the blocks are
+/// those that the encoder would write for the page at once. The encoder writes the step's length before them, over
+/// the page's length, which is then restored.
 fn append_snappy(encoder: &mut snap::raw::Encoder, step: &[u8], out: &mut Vec<u8>) -> Result<()> {
     let mut length = Vec::new();
     put_varint(&mut length, step.len() as u64);
@@ -180,7 +181,7 @@ fn append_brotli(level: u32, head: &[u8], body: &[u8], out: &mut Vec<u8>) -> Res
     let mut encoder = brotli::CompressorWriter::with_params(Growing::new(out), 4096, &params);
     feed(head, body, size, |step, _| Ok(encoder.write_all(step)?))?;
     encoder.flush()?;
-    // Writes the end, and does not tell of an error.
+    // This writes the end, but does not report an error.
     match encoder.into_inner().failed {
         Some(failed) => Err(failed),
         None => Ok(()),
@@ -195,14 +196,14 @@ fn append_zstd(
     out: &mut Vec<u8>,
 ) -> Result<()> {
     context.reset(ResetDirective::SessionOnly).map_err(zstd_error)?;
-    // Known beforehand, the length is in the frame, and the parameters suit it.
+    // If the length is known beforehand, it is written to the frame and the parameters suit it.
     let len = (head.len() + body.len()) as u64;
     context.set_pledged_src_size(Some(len)).map_err(zstd_error)?;
     feed(head, body, size, |step, last| {
         let mut input = InBuffer::around(step);
         let end = if last { ZSTD_EndDirective::ZSTD_e_end } else { ZSTD_EndDirective::ZSTD_e_continue };
         loop {
-            // With so much of it, what comes at once is compressed without another copy.
+            // With this much room, zstd compresses into `out` without another copy.
             reserve_by_quarter(out, zstd::zstd_safe::compress_bound(step.len()))?;
             let at = out.len();
             let mut output = OutBuffer::around_pos(out, at);
@@ -216,10 +217,10 @@ fn append_zstd(
     })
 }
 
-/// An output that grows, or fails where `Vec` would abort the process.
+/// An output that grows, and that fails where `Vec` would abort the process.
 struct Growing<'a> {
     out: &'a mut Vec<u8>,
-    /// Why it did not.
+    /// The error of the write that failed.
     failed: Option<EncodeError>,
 }
 

@@ -17,7 +17,7 @@ const ALL: [(Codec, usize); 11] = [
     (Codec::Zstd(22), ZSTD_BLOCK),
 ];
 
-/// Words in disorder: some of it compresses.
+/// Returns random words, which compress partly.
 fn text(bytes: usize) -> Vec<u8> {
     let word = |i: u64| format!("{:x} ", super::super::tests::random(i) % (1 << (8 + i % 21)));
     let mut text = Vec::with_capacity(bytes + 16);
@@ -46,7 +46,7 @@ fn decompress(codec: Codec, bytes: &[u8], len: usize) -> Vec<u8> {
     raw
 }
 
-/// A page of some steps of each codec, and one of a single byte.
+/// Compresses pages of several steps, of one byte and of none.
 #[test]
 fn each_step_is_checked_before() {
     for (codec, step) in ALL {
@@ -65,7 +65,7 @@ fn each_step_is_checked_before() {
     }
 }
 
-/// What is compressed in steps is not larger, or no more than one can tell, than what the codec makes of it at once.
+/// Compressing in steps makes pages hardly larger than compressing them at once.
 #[test]
 fn steps_cost_nothing() {
     let raw = text(9_000_001);

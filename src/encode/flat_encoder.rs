@@ -1,4 +1,4 @@
-//! The encoder of a flat column: one of the types that the column's physical type asks for.
+//! The encoder of a flat column, chosen by the column's physical type.
 
 use parquet::basic::{Compression, Encoding};
 use parquet::schema::types::ColumnDescPtr;
@@ -21,7 +21,7 @@ pub enum FlatEncoder {
     Bytes(BytesEncoder),
 }
 
-/// Calls the same method of whichever encoder it is.
+/// Calls a method of the encoder.
 macro_rules! each {
     ($column:expr, $c:ident => $call:expr) => {
         match $column {
@@ -55,7 +55,7 @@ impl FlatEncoder {
         }
     }
 
-    /// Appends a lane. Returns the rows, and the bytes their values take in PLAIN encoding.
+    /// Appends a lane. Returns the number of rows, and the size of their values in PLAIN encoding.
     pub fn append(&mut self, lane: &Lane, arena: &[u8], scratch: &mut Scratch) -> Result<(usize, usize)> {
         let (valid, count) = (&lane.valid[..], lane.values.len());
         if !valid.is_empty() && count_valid(valid) != count {
@@ -101,7 +101,7 @@ impl FlatEncoder {
         each!(self, c => c.finish(column, codec, scratch))
     }
 
-    /// A chunk of pages that were encoded elsewhere, while there are no rows here; `None` when its bounds
+    /// Makes a chunk of pages that were encoded elsewhere; no rows may be pending here. Returns `None` if the bounds
     /// cannot be told.
     pub fn finish_external(
         &mut self,

@@ -1,24 +1,24 @@
-//! The metadata of row groups and record batches, many of which are alike: kept in compressed blocks, so that tens of
-//! thousands of them take little memory.
+//! A list of the metadata of row groups and record batches. It is kept in compressed blocks, so that tens of
+//! thousands of entries, which are much alike, take little memory.
 
 use std::io;
 
-/// A block is compressed once it is as large.
+/// The size at which a block is compressed.
 const BLOCK_BYTES: usize = 1 << 20;
 const LEVEL: i32 = 1;
 const LENGTH: usize = size_of::<u32>();
 
-/// Entries in the order in which they came.
+/// Entries in the order in which they were added.
 #[derive(Default)]
 pub struct MetadataList {
     blocks: Vec<Block>,
-    /// Of the block that is not full yet: each entry behind its length.
+    /// The block that is not full yet: each entry after its length.
     open: Vec<u8>,
     entries: usize,
 }
 
 struct Block {
-    /// The number of its first entry.
+    /// The number of the block's first entry.
     first: usize,
     bytes: Vec<u8>,
 }
@@ -35,7 +35,7 @@ impl MetadataList {
         if self.open.len() >= BLOCK_BYTES { self.close() } else { Ok(()) }
     }
 
-    /// Compresses what is left. Before it, the last entries cannot be read.
+    /// Compresses the last block, whose entries cannot be read before.
     pub fn close(&mut self) -> io::Result<()> {
         if let Some(block) = self.blocks.last_mut().filter(|_| !self.open.is_empty()) {
             let mut head = (self.open.len() as u64).to_le_bytes().to_vec();
@@ -46,7 +46,7 @@ impl MetadataList {
         Ok(())
     }
 
-    /// Where each block begins among the entries, and how many bytes it has: for `from_bytes`.
+    /// Returns the number of each block's first entry, and its size, for `from_bytes`.
     pub fn table(&self) -> Vec<(usize, usize)> {
         self.blocks.iter().map(|block| (block.first, block.bytes.len())).collect()
     }
@@ -55,7 +55,7 @@ impl MetadataList {
         self.blocks.iter().map(|block| &block.bytes[..])
     }
 
-    /// `None` when the bytes are not as many as the table says.
+    /// Restores a list. Returns `None` if the number of bytes differs from that in the table.
     pub fn from_bytes(table: &[(usize, usize)], mut bytes: &[u8]) -> Option<MetadataList> {
         let mut list = MetadataList::default();
         for &(first, len) in table {
@@ -67,12 +67,12 @@ impl MetadataList {
     }
 }
 
-/// Reads entries; forwards, each block is unpacked once.
+/// Reads entries. If they are read in order, each block is decompressed once.
 pub struct MetadataCursor<'p> {
     list: &'p MetadataList,
     block: Option<usize>,
     raw: Vec<u8>,
-    /// The entry that is next in the block, and where.
+    /// The number of the block's next entry, and its place.
     next: usize,
     at: usize,
 }

@@ -1,5 +1,4 @@
-//! Columns to Parquet: row groups, their metadata and the footer that ties them together. Arrow files have
-//! a room of their own, `ipc`.
+//! Encodes columns as Parquet: row groups, their metadata and the footer. `ipc` encodes them as Arrow.
 //!
 //! ```text
 //! Lane ──append──▶ column encoder ──page──▶ column chunk ─┐
@@ -8,9 +7,9 @@
 //!                                                  footer::write_footer ◀── footer::RowGroupMeta ◀────┘
 //! ```
 //!
-//! A row group is encoded in one process without knowing where in the file it will lie, under shapes
-//! that may still widen. Its metadata travels as bytes to whoever writes the footer, under the final
-//! schema. Pure: no PostgreSQL, no threads, no I/O but the `Write` that a caller hands in.
+//! A row group is encoded in one process before its place in the file is known, and under shapes that may still
+//! widen. Its metadata travels as bytes to the process that writes the footer, under the final schema. Pure: no
+//! PostgreSQL, no threads, no I/O except to the `Write` that a caller passes.
 
 use std::fmt;
 
@@ -70,13 +69,14 @@ pub use row_group::{EncodedRowGroup, RowGroupWriter};
 pub use schema::{COLUMNS_KEY, FileSchema};
 pub use stats::Beginning;
 
-/// How a file is encoded. Every process that takes part in an export has the same.
+/// How a file is encoded. All processes of an export use the same options.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Options {
     pub codec: Codec,
-    /// No dictionary is tried: to learn what is best for values that none has.
+    /// No dictionary is tried. This shows which encoding is best without one.
     pub values_only: bool,
-    /// BYTE_STREAM_SPLIT is tried for floats. Not every reader has it: Spark's vectorized one, up to 4.1, refuses it.
+    /// BYTE_STREAM_SPLIT is tried for floats. Not every reader supports it: Spark's vectorized reader, up to 4.1,
+    /// does not.
     pub split: bool,
 }
 
@@ -87,7 +87,7 @@ pub enum EncodeError {
     Arrow(arrow::error::ArrowError),
     Io(std::io::Error),
     OutOfMemory(OutOfMemory),
-    /// What the caller handed in does not fit the schema, or the format cannot hold it.
+    /// The caller's data do not fit the schema, or the format cannot represent them.
     Invalid(String),
 }
 

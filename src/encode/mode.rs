@@ -1,18 +1,18 @@
-//! How a column chunk chooses the encoding of its pages.
+//! The choice of the encoding of a column chunk's pages.
 
 use parquet::basic::Encoding;
 
 use super::Result;
 use super::chunk::{ChunkWriter, Levels, Scratch};
 
-/// Fewer values than these say nothing of the pages to come.
+/// The number of values below which a page says nothing about the pages to come.
 const SAMPLE_VALUES: usize = 512;
 
-/// How a column chunk encodes its next page.
+/// The way in which a column chunk encodes its next page.
 ///
-/// A chunk starts by sampling: the first page is encoded in every way that may pay, and compressed; the
-/// cheapest way is kept. A dictionary that stops paying leads back to sampling, without dictionary.
-/// Only the chunk's own values decide, so that the same rows always give the same bytes.
+/// A chunk starts by sampling: the first page is encoded and compressed in every way that may pay, and the smallest
+/// result is kept. If a dictionary stops paying, the chunk samples again, without a dictionary. Only the chunk's own
+/// values decide, so that the same rows always give the same bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     Sampling { dictionary: bool },
@@ -25,12 +25,12 @@ impl Mode {
         Mode::Sampling { dictionary }
     }
 
-    /// Whether a page of so many values can be judged by: a small one only if it is the chunk.
+    /// Returns whether a page is large enough to decide by. A small one is if it is the whole chunk.
     pub fn is_sample(values: usize, last: bool) -> bool {
         last || values >= SAMPLE_VALUES
     }
 
-    /// Closes the pending page in the cheapest of the encodings tried; those after it follow.
+    /// Closes the pending page in the smallest of the encodings that were tried. The pages after it use the same.
     pub fn close_page(
         &mut self,
         levels: &mut Levels,
@@ -51,13 +51,13 @@ impl Mode {
     }
 }
 
-/// Whether a dictionary that a page of so many values made grow by `added` entries still pays.
+/// Returns whether a dictionary still pays to which a page of `values` values has added `added` entries.
 pub fn keeps_paying(added: usize, values: usize) -> bool {
     added * 2 <= values || values < SAMPLE_VALUES
 }
 
-/// The sample page's share of the dictionary, in entries: what another such page adds, going by the
-/// page's second half, and an eighth of what is there. All of it when no page follows.
+/// Returns the sample page's share of the dictionary, in entries: an estimate of what another such page adds, by the
+/// page's second half, and an eighth of the entries. If no page follows, all entries are its share.
 pub fn dictionary_growth(indices: &[u32], entries: usize, last: bool) -> usize {
     if last {
         return entries;

@@ -1,4 +1,4 @@
-//! Row groups: one encoder per column while rows come in, then one list of buffers.
+//! Row groups: an encoder for each column while rows are appended, then a list of buffers.
 
 use std::ops::Range;
 
@@ -26,21 +26,21 @@ enum ColumnEncoder {
 
 struct ColumnWriter {
     encoder: ColumnEncoder,
-    /// Its leaves among the schema's columns.
+    /// The column's leaves among the schema's columns.
     leaves: Range<usize>,
     rows: usize,
-    /// Uncompressed bytes taken since the row group began.
+    /// The uncompressed size of the rows since the row group began.
     bytes: usize,
     filter: Option<BloomFilterBuilder>,
 }
 
-/// Encodes the rows of one row group after the other. Buffers, hash tables and codec contexts stay.
+/// Encodes row groups one after the other. Buffers, hash tables and codec contexts are reused.
 pub struct RowGroupWriter {
     schema: SchemaDescPtr,
     codec: Compression,
     scratch: Scratch,
     columns: Vec<ColumnWriter>,
-    /// Rows of a file without columns.
+    /// The rows, in a file without columns.
     bare_rows: usize,
 }
 
@@ -77,7 +77,7 @@ impl RowGroupWriter {
         Ok(RowGroupWriter { schema: descr, codec, scratch, columns, bare_rows: 0 })
     }
 
-    /// Gives a flat column a Bloom filter in each row group, of so many rows at most.
+    /// Adds a Bloom filter for a flat column to each row group, which has at most `rows` rows.
     pub fn add_bloom_filter(&mut self, column: usize, rows: usize) -> Result<()> {
         match self.columns.get_mut(column) {
             Some(ColumnWriter { encoder: ColumnEncoder::Flat(_), filter, .. }) => {
@@ -88,7 +88,7 @@ impl RowGroupWriter {
         Ok(())
     }
 
-    /// Appends the next rows of a flat column. `arena` is what the cells of a `Values::Bytes` point into.
+    /// Appends the next rows of a flat column. The cells of a `Values::Bytes` point into `arena`.
     pub fn append(&mut self, column: usize, lane: &Lane, arena: &[u8]) -> Result<()> {
         let Some(column) = self.columns.get_mut(column) else { return invalid("no such column") };
         let ColumnEncoder::Flat(encoder) = &mut column.encoder else {
@@ -103,7 +103,7 @@ impl RowGroupWriter {
         Ok(())
     }
 
-    /// Appends the next rows of a nested column, of the type that `arrow_field` names.
+    /// Appends the next rows of a nested column, which are of the type that `arrow_field` returns.
     pub fn append_nested(&mut self, column: usize, array: &ArrayRef) -> Result<()> {
         let Some(column) = self.columns.get_mut(column) else { return invalid("no such column") };
         let ColumnEncoder::Nested(encoder) = &mut column.encoder else {
@@ -120,22 +120,22 @@ impl RowGroupWriter {
         self.bare_rows += rows;
     }
 
-    /// Rows taken since the row group began, by the first column.
+    /// Returns the number of rows since the row group began, in the first column.
     pub fn rows(&self) -> usize {
         self.columns.first().map_or(self.bare_rows, |c| c.rows)
     }
 
-    /// Uncompressed bytes taken since the row group began.
+    /// Returns the uncompressed size of the rows since the row group began.
     pub fn buffered_bytes(&self) -> usize {
         self.columns.iter().map(|c| c.bytes).sum()
     }
 
-    /// Of those, the largest column's.
+    /// Returns the uncompressed size of the largest column.
     pub fn largest_column_bytes(&self) -> usize {
         self.columns.iter().map(|c| c.bytes).max().unwrap_or(0)
     }
 
-    /// Bytes of memory held.
+    /// Returns the memory in use, in bytes.
     pub fn memory(&self) -> usize {
         let columns = self.columns.iter().map(|c| match &c.encoder {
             ColumnEncoder::Flat(flat) => flat.memory(),
@@ -170,9 +170,9 @@ impl RowGroupWriter {
         Ok(EncodedRowGroup { schema: self.schema.clone(), rows, chunks, filters })
     }
 
-    /// The row group of chunks that were encoded elsewhere, of flat columns and in the codec of this writer or,
-    /// unless `compressed`, in none; between two of its own. `None` when something of it cannot be told, and
-    /// where columns have filters, which need the values.
+    /// Makes a row group of chunks of flat columns that were encoded elsewhere, in the codec of this writer or,
+    /// unless `compressed`, in none; no rows may be pending here. Returns `None` if a bound cannot be told, and if
+    /// columns have Bloom filters, which need the values.
     pub fn finish_external(
         &mut self,
         chunks: &[ExternalChunk],
@@ -200,7 +200,7 @@ impl RowGroupWriter {
         Ok(Some(EncodedRowGroup { schema: self.schema.clone(), rows, chunks: encoded, filters: Vec::new() }))
     }
 
-    /// Takes back a row group that has been written, for its buffers.
+    /// Reuses the buffers of a row group that has been written.
     pub fn recycle(&mut self, mut row_group: EncodedRowGroup) {
         for column in &mut self.columns {
             let chunk = row_group.chunks.get_mut(column.leaves.start);
@@ -212,12 +212,12 @@ impl RowGroupWriter {
     }
 }
 
-/// A row group's bytes, without a place in a file yet.
+/// A row group's bytes, which have no place in a file yet.
 pub struct EncodedRowGroup {
     schema: SchemaDescPtr,
     rows: usize,
     chunks: Vec<EncodedChunk>,
-    /// Leaf columns' Bloom filters, which lie behind the chunks.
+    /// The leaf columns' Bloom filters, which follow the chunks.
     filters: Vec<(usize, Vec<u8>)>,
 }
 
@@ -226,7 +226,7 @@ impl EncodedRowGroup {
         self.rows
     }
 
-    /// How the first page of each leaf is encoded.
+    /// Returns the encoding of the first page of each leaf.
     pub fn first_encodings(&self) -> Vec<Option<Encoding>> {
         let first = |chunk: &EncodedChunk| {
             let stats = chunk.metadata.page_encoding_stats()?;
@@ -235,7 +235,7 @@ impl EncodedRowGroup {
         self.chunks.iter().map(first).collect()
     }
 
-    /// Bytes that the row group takes in the file.
+    /// Returns the size of the row group in the file.
     pub fn len(&self) -> u64 {
         let filters = self.filters.iter().map(|(_, filter)| filter.len() as u64);
         self.chunks.iter().map(|c| c.len() as u64).sum::<u64>() + filters.sum::<u64>()
@@ -245,7 +245,7 @@ impl EncodedRowGroup {
         self.len() == 0
     }
 
-    /// The row group's bytes, in the order in which they lie in the file.
+    /// Returns the row group's bytes in file order.
     pub fn buffers(&self) -> impl Iterator<Item = &[u8]> {
         let chunks = self.chunks.iter().flat_map(|c| std::iter::once(&c.dictionary).chain(&c.pages));
         let chunks = chunks.map(|buffer| &buffer[..]);
@@ -253,8 +253,8 @@ impl EncodedRowGroup {
         chunks.chain(filters).filter(|buffer| !buffer.is_empty())
     }
 
-    /// The row group's metadata once its first byte lies at `offset` of the file: bytes for
-    /// `footer::RowGroupMeta::decode`, in this process or another.
+    /// Encodes the metadata of the row group when its first byte lies at `offset` of the file.
+    /// `footer::RowGroupMeta::decode` reads it, in this process or another.
     pub fn metadata_at(&self, offset: u64) -> Result<Vec<u8>> {
         let mut indexes = PageIndexBuilder::new(1, self.chunks.len());
         let mut columns = Vec::with_capacity(self.chunks.len());

@@ -1,4 +1,4 @@
-//! Record batches: a column builder for each column while rows come in, then one message and its body.
+//! Record batches: a builder for each column while rows are appended, then a message and its body.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ use super::stats::{ColumnBounds, KEY, has_bounds};
 use crate::memory::headroom;
 use crate::types::{Field, Kind, Lane, Shapes};
 
-/// What a compression context takes, about.
+/// About how much memory a compression context takes.
 const CONTEXT_BYTES: usize = 4 << 20;
 
 /// Encodes record batches. arrow's encoder would copy their buffers, and not compress them in steps.
@@ -67,22 +67,22 @@ impl BatchEncoder {
     }
 }
 
-/// Encodes the rows of one record batch after the other.
+/// Encodes record batches one after the other.
 pub struct BatchWriter {
     fields: Vec<Field>,
     columns: Vec<ColumnBuilder>,
     bounds: Vec<Option<ColumnBounds>>,
-    /// Whether a column's bounds go into the file. Those of numerics are kept in any case, for their digits.
+    /// Whether a column's bounds are written to the file. Those of numerics are kept in any case, for their digits.
     stated: Vec<bool>,
     /// The largest magnitude of the numerics in this record batch, by index of their shape.
     largest: BTreeMap<usize, u128>,
     encoder: BatchEncoder,
-    /// Rows of a file without columns.
+    /// The rows, in a file without columns.
     bare_rows: usize,
 }
 
 impl BatchWriter {
-    /// `stated` says for each column whether its bounds are stated; only a kind that `has_bounds` can have
+    /// `stated` says for each column whether its bounds are written; only kinds for which `has_bounds` holds have
     /// them.
     pub fn new(
         fields: &[Field],
@@ -105,7 +105,7 @@ impl BatchWriter {
         })
     }
 
-    /// Appends the next rows of a flat column. `arena` is what the cells of a `Values::Bytes` point into.
+    /// Appends the next rows of a flat column. The cells of a `Values::Bytes` point into `arena`.
     pub fn append(&mut self, column: usize, lane: &Lane, arena: &[u8]) -> Result<()> {
         let Some(builder) = self.columns.get_mut(column) else { return invalid("no such column") };
         if !self.fields[column].nullable && !lane.valid.is_empty() {
@@ -118,7 +118,7 @@ impl BatchWriter {
         Ok(())
     }
 
-    /// Appends the next rows of a nested column, of the type that `arrow_type` names.
+    /// Appends the next rows of a nested column, which are of the type that `arrow_type` returns.
     pub fn append_nested(&mut self, column: usize, array: &ArrayRef) -> Result<()> {
         let Some(builder) = self.columns.get_mut(column) else { return invalid("no such column") };
         builder.append_nested(array)?;
@@ -131,17 +131,17 @@ impl BatchWriter {
         self.bare_rows += rows;
     }
 
-    /// Rows taken since the record batch began, by the first column.
+    /// Returns the number of rows since the record batch began, in the first column.
     pub fn rows(&self) -> usize {
         self.columns.first().map_or(self.bare_rows, |column| column.rows)
     }
 
-    /// Bytes of the buffers since the record batch began, uncompressed.
+    /// Returns the uncompressed size of the buffers since the record batch began.
     pub fn buffered_bytes(&self) -> usize {
         self.columns.iter().map(|column| column.bytes).sum()
     }
 
-    /// Of those, the largest column's.
+    /// Returns the uncompressed size of the largest column.
     pub fn largest_column_bytes(&self) -> usize {
         self.columns.iter().map(|column| column.bytes).max().unwrap_or(0)
     }
@@ -165,7 +165,7 @@ impl BatchWriter {
         Ok(EncodedBatch { digits: self.take_digits(), ..encoded })
     }
 
-    /// Takes back a record batch that has been written, for its memory.
+    /// Reuses the memory of a record batch that has been written.
     pub fn recycle(&mut self, batch: EncodedBatch) {
         let EncodedBatch { body, arrays, .. } = batch;
         drop(body);
@@ -182,7 +182,7 @@ impl BatchWriter {
             .collect()
     }
 
-    /// The digits of the numerics in this record batch, and clears the bounds for the next one.
+    /// Returns the digits of the numerics in this record batch, and clears the bounds for the next one.
     fn take_digits(&mut self) -> Vec<(usize, u16)> {
         for (field, bounds) in self.fields.iter().zip(&mut self.bounds) {
             let Some(bounds) = bounds else { continue };
@@ -196,7 +196,7 @@ impl BatchWriter {
     }
 }
 
-/// The largest magnitude of each numeric inside a nested column. What lies under a NULL is 0.
+/// Raises the largest magnitude of each numeric inside a nested column. The value under a NULL is 0.
 fn note_largest(kind: &Kind, array: &ArrayRef, largest: &mut BTreeMap<usize, u128>) {
     match kind {
         Kind::List { element, .. } => {
@@ -220,14 +220,14 @@ fn note_largest(kind: &Kind, array: &ArrayRef, largest: &mut BTreeMap<usize, u12
     }
 }
 
-/// The metadata of an encoded message, and the buffers of its body with the padding between them.
+/// Splits an encoded message into its metadata and the buffers of its body, with the padding between them.
 fn split_message(encoded: Vec<Buffer>) -> Result<(Buffer, Vec<Buffer>)> {
     let mut buffers = encoded.into_iter();
     // The continuation mark and length come first.
     let Some(metadata) = buffers.nth(1) else { return invalid("a record batch without a message") };
     let body_len = root_as_message(&metadata).map_err(flatbuffer)?.bodyLength() as usize;
     let mut body: Vec<Buffer> = buffers.collect();
-    // The metadata's padding, if it has any.
+    // Remove the metadata's padding, if there is any.
     if body.iter().map(|buffer| buffer.len()).sum::<usize>() > body_len {
         body.remove(0);
     }
@@ -237,15 +237,15 @@ fn split_message(encoded: Vec<Buffer>) -> Result<(Buffer, Vec<Buffer>)> {
     }
 }
 
-/// Where a record batch's buffers lie in its body.
+/// Returns where a record batch's buffers lie in its body.
 fn places_of(message: &[u8]) -> Result<Vec<BufferPlace>> {
     let message = root_as_message(message).map_err(flatbuffer)?;
     let Some(batch) = message.header_as_record_batch() else { return invalid("not a record batch") };
     Ok(batch.buffers().into_iter().flatten().copied().collect())
 }
 
-/// A record batch's message again, with its buffers in other places, and with metadata, which arrow's encoder has no
-/// place for.
+/// Rewrites a record batch's message with its buffers in other places, and with custom metadata, which arrow's
+/// encoder does not support.
 fn with_custom_metadata(
     message: &[u8],
     places: &[BufferPlace],
@@ -291,13 +291,13 @@ fn flatbuffer(e: flatbuffers::InvalidFlatbuffer) -> EncodeError {
     EncodeError::Invalid(e.to_string())
 }
 
-/// A record batch's bytes, without a place in a file yet.
+/// A record batch's bytes, which have no place in a file yet.
 pub struct EncodedBatch {
     rows: usize,
     header: Vec<u8>,
     body: Vec<Buffer>,
     digits: Vec<(usize, u16)>,
-    /// What the body was made of, for `recycle`.
+    /// The arrays that the body was made of, for `recycle`.
     arrays: Vec<ArrayRef>,
 }
 
@@ -306,7 +306,7 @@ impl EncodedBatch {
         self.rows
     }
 
-    /// Bytes that the record batch takes in the file: a multiple of the alignment.
+    /// Returns the size of the record batch in the file, a multiple of the alignment.
     pub fn len(&self) -> u64 {
         (self.header.len() + self.body_len()) as u64
     }
@@ -319,13 +319,13 @@ impl EncodedBatch {
         self.body.iter().map(|buffer| buffer.len()).sum()
     }
 
-    /// The record batch's bytes, in the order in which they lie in the file.
+    /// Returns the record batch's bytes in file order.
     pub fn buffers(&self) -> impl Iterator<Item = &[u8]> {
         std::iter::once(&self.header[..]).chain(self.body.iter().map(|buffer| buffer.as_slice()))
     }
 
-    /// What the footer needs to know of the record batch once it lies at `offset` of the file: bytes for
-    /// `BatchMeta::decode`, in this process or another.
+    /// Encodes what the footer needs to know of the record batch when it lies at `offset` of the file.
+    /// `BatchMeta::decode` reads it, in this process or another.
     pub fn metadata_at(&self, offset: u64) -> Result<Vec<u8>> {
         let meta = BatchMeta {
             offset: offset as i64,

@@ -1,7 +1,7 @@
-//! One column of a record batch while its rows come in.
+//! Builds one column of a record batch.
 //!
-//! A record batch knows buffers, not types: the file's schema says what they mean. So the arrays here are of
-//! the plainest type that has the right buffers: 32-bit integers for dates and oids, bytes for text.
+//! A record batch has buffers, not types: the file's schema says what they mean. The arrays here are therefore of the
+//! simplest type that has the right buffers: 32-bit integers for dates and oids, bytes for text.
 
 use std::sync::Arc;
 
@@ -25,11 +25,11 @@ pub struct ColumnBuilder {
     nulls: NullBufferBuilder,
     values: ColumnValues,
     pub rows: usize,
-    /// Bytes of the buffers so far, about.
+    /// The approximate size of the buffers so far.
     pub bytes: usize,
 }
 
-/// The values of the rows so far, some value where there is NULL.
+/// The values of the rows so far, with some value for each NULL.
 enum ColumnValues {
     Bool(BooleanBufferBuilder),
     I16(Vec<i16>),
@@ -39,12 +39,12 @@ enum ColumnValues {
     F32(Vec<f32>),
     F64(Vec<f64>),
     Uuid(Vec<[u8; 16]>),
-    /// Byte strings end to end, and where each ends after a leading 0.
+    /// Byte strings end to end, and a 0 followed by the end of each.
     Bytes {
         ends: Vec<i32>,
         bytes: Vec<u8>,
     },
-    /// Arrays one after the other, and their type.
+    /// The arrays of successive rows, and their type.
     Nested(Vec<ArrayRef>, DataType),
 }
 
@@ -65,8 +65,8 @@ impl ColumnValues {
         }
     }
 
-    /// The same, empty, with room for as many rows: the next record batch is likely as large, and growing
-    /// into it would copy everything.
+    /// Returns empty values of the same kind with room for as many rows: the next record batch probably has as many,
+    /// and growing would copy everything.
     fn fresh(&self) -> Result<ColumnValues> {
         Ok(match self {
             ColumnValues::Bool(values) => ColumnValues::Bool(BooleanBufferBuilder::new(values.len())),
@@ -87,10 +87,10 @@ impl ColumnValues {
     }
 }
 
-/// Larger buffers than these are not kept for the next record batch: they are those of large values.
+/// The size up to which a buffer is kept for the next record batch. Larger ones are those of large values.
 pub const KEPT_BYTES: usize = 64 << 20;
 
-/// Takes a buffer's memory, if nobody else has a part of it.
+/// Reuses a buffer's memory if nothing else refers to it.
 fn reuse<T: ArrowNativeType>(into: &mut Vec<T>, buffer: Buffer) {
     if buffer.len() > KEPT_BYTES {
         return;
@@ -117,7 +117,7 @@ impl ColumnBuilder {
         }
     }
 
-    /// Appends a lane. `arena` is what the cells of a `Values::Bytes` point into.
+    /// Appends a lane. The cells of a `Values::Bytes` point into `arena`.
     pub fn append(&mut self, lane: &Lane, arena: &[u8]) -> Result<()> {
         let valid = &lane.valid[..];
         let rows = if valid.is_empty() { lane.values.len() } else { valid.len() };
@@ -159,7 +159,7 @@ impl ColumnBuilder {
         Ok(())
     }
 
-    /// Appends the next rows of a nested column, of the type that `arrow_type` names.
+    /// Appends the next rows of a nested column, which are of the type that `arrow_type` returns.
     pub fn append_nested(&mut self, array: &ArrayRef) -> Result<()> {
         match &mut self.values {
             ColumnValues::Nested(arrays, data_type) if array.data_type() == data_type => {
@@ -172,7 +172,7 @@ impl ColumnBuilder {
         Ok(())
     }
 
-    /// Takes back an array that `finish` gave, for its memory: pages that the system would have to clear again.
+    /// Reuses the memory of an array that `finish` returned: the system would have to clear new pages.
     pub fn recycle(&mut self, array: ArrayRef) {
         let data = array.to_data();
         drop(array);
@@ -196,10 +196,10 @@ impl ColumnBuilder {
         }
     }
 
-    /// The rows since the last call, as one array.
+    /// Returns the rows since the last call as one array.
     pub fn finish(&mut self) -> Result<ArrayRef> {
         if let ColumnValues::Nested(..) = self.values {
-            // Arrow copies them together.
+            // Arrow copies the arrays into one.
             headroom(self.bytes)?;
         }
         let nulls = self.nulls.finish();
@@ -218,7 +218,7 @@ impl ColumnBuilder {
                 Arc::new(FixedSizeBinaryArray::try_new(16, bytes, nulls)?)
             }
             ColumnValues::Bytes { ends, bytes } => {
-                // Cannot panic: the ends only grow.
+                // This cannot panic, since the ends only grow.
                 let ends = OffsetBuffer::new(ends.into());
                 Arc::new(BinaryArray::try_new(ends, Buffer::from_vec(bytes), nulls)?)
             }
@@ -235,11 +235,11 @@ impl ColumnBuilder {
 }
 
 fn primitive<T: ArrowPrimitiveType>(values: Vec<T::Native>, nulls: Option<NullBuffer>) -> ArrayRef {
-    // Cannot panic: there are as many values as rows.
+    // This cannot panic, since there are as many values as rows.
     Arc::new(PrimitiveArray::<T>::new(values.into(), nulls))
 }
 
-/// Appends dense values with a place for every NULL; returns the bytes of a row.
+/// Appends dense values with a place for every NULL. Returns the size of a row.
 fn spread<T: Copy + Default, S: Copy>(
     out: &mut Vec<T>,
     valid: &[u8],
@@ -260,7 +260,7 @@ fn spread<T: Copy + Default, S: Copy>(
     Ok(size_of::<T>())
 }
 
-/// Appends byte strings; returns their bytes.
+/// Appends byte strings. Returns their size.
 fn append_bytes(
     ends: &mut Vec<i32>,
     bytes: &mut Vec<u8>,
@@ -281,13 +281,13 @@ fn append_bytes(
     Ok(more)
 }
 
-/// The ends from `first` on are those of the values: a NULL, too, ends where the value before it does. From
-/// the back, so that they move within the vector.
+/// Spreads the ends of the values, from `first` on, over the rows. A NULL ends where the value before it does. It
+/// works backwards, so that the ends can move within the vector.
 fn spread_ends(ends: &mut Vec<i32>, first: usize, valid: &[u8]) {
     let mut from = ends.len();
     ends.resize(first + valid.len(), 0);
     for (row, &valid) in valid.iter().enumerate().rev() {
-        // Never before the leading 0: there are as many values as valid rows.
+        // `from` is at least 1, since there are as many values as valid rows.
         ends[first + row] = ends[from - 1];
         from -= usize::from(valid != 0);
     }
