@@ -1,4 +1,4 @@
-//! The values inside arrays and composites, in the form their send functions give them.
+//! Decodes the values inside arrays and composites, which have the form of their send functions.
 
 use super::lanes::Decimal;
 use super::{WIDTH, boolean, date, time, timestamp};
@@ -17,7 +17,7 @@ use arrow::datatypes::{
 };
 use std::sync::Arc;
 
-/// The values of one leaf field, NULLs included as some value.
+/// Builds the array of one leaf field. NULLs have some value.
 pub(super) enum LeafBuilder {
     Bool(BooleanBufferBuilder),
     Int2(Vec<i16>),
@@ -35,15 +35,15 @@ pub(super) enum LeafBuilder {
     Text { values: Strings, form: Form },
 }
 
-/// How a text is sent.
+/// The form in which a text is sent.
 #[derive(Clone, Copy)]
 pub(super) enum Form {
     Plain,
-    /// Behind a version byte of 1.
+    /// After a version byte of 1.
     Jsonb,
     /// `charsend`: the byte alone, 0 for the empty text.
     Char,
-    /// A numeric that no decimal holds.
+    /// A numeric that no decimal can represent.
     Numeric,
 }
 
@@ -76,7 +76,7 @@ impl LeafBuilder {
         }
     }
 
-    /// Appends a value; for NULL, one that nobody reads.
+    /// Appends a value. For NULL it appends one that is never read.
     pub(super) fn push(&mut self, bytes: Option<&[u8]>) -> Result<(), Reason> {
         match self {
             LeafBuilder::Bool(values) => {
@@ -122,12 +122,12 @@ impl LeafBuilder {
                 let array = PrimitiveArray::<TimestampMicrosecondType>::new(values.into(), nulls);
                 Arc::new(array.with_data_type(arrow_type(&kind, &Shapes::default())))
             }
-            // A change of type in name only, from one Decimal128 to another.
+            // This only changes the precision and scale of the type.
             LeafBuilder::Decimal { values, decimal: Decimal { precision, scale, .. } } => Arc::new(
                 Decimal128Array::new(values.into(), nulls)
                     .with_data_type(DataType::Decimal128(precision, scale as i8)),
             ),
-            // Cannot panic: 16 bytes were appended for every value.
+            // This cannot panic, since 16 bytes were appended for every value.
             LeafBuilder::Uuid(values) => {
                 Arc::new(FixedSizeBinaryArray::new(16, Buffer::from_vec(values), nulls))
             }
@@ -137,8 +137,8 @@ impl LeafBuilder {
             }
             LeafBuilder::Text { values, .. } => {
                 let (offsets, bytes) = values.finish();
-                // SAFETY: the offsets ascend to the buffer's length, as in `Strings`, and between any two
-                // lies the text of one value, which `push_text` has checked to be UTF-8.
+                // SAFETY: the offsets ascend up to the buffer's length, see `Strings`, and the bytes between two of
+                // them are a text that `push_text` has checked to be UTF-8.
                 Arc::new(unsafe { StringArray::new_unchecked(offsets, bytes, nulls) })
             }
         }
@@ -154,7 +154,7 @@ fn sized<const N: usize>(bytes: &[u8]) -> Result<[u8; N], Reason> {
     bytes.try_into().map_err(|_| WIDTH)
 }
 
-/// The bytes of a fixed-width value, zeros for NULL.
+/// Returns the bytes of a fixed-width value, zeros for NULL.
 #[inline]
 fn fixed<const N: usize>(bytes: Option<&[u8]>) -> Result<[u8; N], Reason> {
     bytes.map_or(Ok([0; N]), sized)
@@ -166,7 +166,7 @@ fn push_text(values: &mut Strings, form: Form, bytes: &[u8]) -> Result<(), Reaso
         (Form::Jsonb, [1, text @ ..]) => values.push(utf8(text)?),
         (Form::Jsonb, _) => Err(Reason::Malformed("jsonb version")),
         (Form::Char, [0]) => values.push(&[]),
-        // charout from PostgreSQL 16 on; before that it printed the bare byte, which is not UTF-8.
+        // This is what charout prints from PostgreSQL 16 on. Before, it printed the bare byte, which is not UTF-8.
         (Form::Char, &[byte]) if byte >= 0x80 => values.push(format!("\\{byte:03o}").as_bytes()),
         (Form::Char, &[byte]) => values.push(&[byte]),
         (Form::Char, _) => Err(WIDTH),
@@ -178,7 +178,7 @@ fn push_text(values: &mut Strings, form: Form, bytes: &[u8]) -> Result<(), Reaso
     }
 }
 
-/// The bytes, if they are UTF-8.
+/// Returns the bytes if they are UTF-8.
 fn utf8(bytes: &[u8]) -> Result<&[u8], Reason> {
     match in_text_steps(bytes, |_| ()) {
         true => Ok(bytes),
@@ -186,7 +186,7 @@ fn utf8(bytes: &[u8]) -> Result<&[u8], Reason> {
     }
 }
 
-/// Byte strings end to end, and where each ends after a leading 0.
+/// Byte strings end to end, and a 0 followed by the end of each.
 pub(super) struct Strings {
     ends: Vec<i32>,
     bytes: Vec<u8>,

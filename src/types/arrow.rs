@@ -1,4 +1,4 @@
-//! The Arrow type of a kind, which the file's schema and the arrays of nested columns share.
+//! The Arrow types of kinds, which the file's schema and the arrays of nested columns share.
 
 use super::{Field, Kind, Shapes};
 use ::arrow::datatypes::{DataType, Field as ArrowField, FieldRef, TimeUnit};
@@ -8,7 +8,7 @@ use std::sync::Arc;
 /// The name of a list's element field (Parquet's LogicalTypes.md, LIST).
 pub const ELEMENT: &str = "element";
 
-/// The Arrow type that a kind has under `shapes`.
+/// Returns the Arrow type of a kind under `shapes`.
 pub fn arrow_type(kind: &Kind, shapes: &Shapes) -> DataType {
     match kind {
         Kind::Bool => DataType::Boolean,
@@ -42,28 +42,28 @@ pub fn arrow_type(kind: &Kind, shapes: &Shapes) -> DataType {
     }
 }
 
-/// The Arrow field of a top-level column; fields inside it are all nullable.
+/// Returns the Arrow field of a top-level column. All fields inside it are nullable.
 pub fn arrow_field(field: &Field, shapes: &Shapes) -> FieldRef {
     named(&field.name, field, field.nullable, shapes)
 }
 
-/// The innermost element field of an array column.
+/// Returns the innermost element field of an array column.
 pub fn element_field(element: &Field, shapes: &Shapes) -> FieldRef {
     named(ELEMENT, element, true, shapes)
 }
 
-/// How many lists an array column nests: one as long as every array seen is empty.
+/// Returns the depth of lists of an array column: one while every array seen is empty.
 pub fn list_depth(shape_index: usize, shapes: &Shapes) -> usize {
     usize::from(shapes.get(shape_index).dimensions().unwrap_or(1))
 }
 
-/// The most arrays, by dimension, and composites in each other that common readers open: pyarrow reads Parquet files
-/// with up to 49 lists in each other, each of which is two groups of the schema, and Arrow files with up to 63 types
-/// (kMaxNestingDepth, cpp/src/arrow/ipc/options.h); the verifier of flatbuffers, which arrow_fdw goes by, follows 64
-/// tables in each other, which are 60 types. DuckDB reads deeper ones, in a time that doubles with each list.
+/// The deepest nesting of arrays, counted by dimension, and composites that common readers accept. pyarrow reads
+/// Parquet files with up to 49 nested lists, each of which is two groups of the schema, and Arrow files with up to 63
+/// nested types (kMaxNestingDepth, cpp/src/arrow/ipc/options.h). The verifier of flatbuffers, which arrow_fdw uses,
+/// follows 64 nested tables, which are 60 types. DuckDB reads deeper ones, in a time that doubles with each list.
 pub const MAX_NESTING: usize = 49;
 
-/// How many lists and structs are in each other in a column of this kind.
+/// Returns the depth of nested lists and structs in a column of this kind.
 pub fn nesting(kind: &Kind, shapes: &Shapes) -> usize {
     match kind {
         _ if kind.nested_as_text(shapes) => 0,
@@ -80,7 +80,7 @@ pub fn nesting(kind: &Kind, shapes: &Shapes) -> usize {
 fn named(name: &str, field: &Field, nullable: bool, shapes: &Shapes) -> FieldRef {
     let named = ArrowField::new(name, arrow_type(&field.kind, shapes), nullable);
     Arc::new(match field.kind {
-        // Arrow's canonical extension type: the storage alone would read back as plain bytes.
+        // Without Arrow's canonical extension type, readers would see plain bytes.
         Kind::Uuid => {
             let name = ("ARROW:extension:name".to_string(), "arrow.uuid".to_string());
             named.with_metadata(HashMap::from([name]))
