@@ -35,7 +35,7 @@ fn one(kind: &Kind, repr: Repr, bytes: &[u8]) -> Result<Values, Reason> {
         .map_err(|e| e.reason)
 }
 
-/// The heap form of a numeric with groups given.
+/// Returns the heap form of a numeric of given groups.
 fn numeric(weight: i16, dscale: u16, groups: &[u16]) -> Option<Vec<u8>> {
     let head = [dscale, weight as u16];
     Some(head.iter().chain(groups).flat_map(|word| word.to_le_bytes()).collect())
@@ -167,7 +167,7 @@ fn numerics_too_wide_for_a_decimal_are_text() {
 }
 
 proptest! {
-    /// Every restart widens the shape, until the batch fits it.
+    /// Every restart widens the shape until the batch fits it.
     #[test]
     fn restarts_end(
         values in proptest::collection::vec(

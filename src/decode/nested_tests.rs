@@ -261,7 +261,7 @@ fn texts_are_checked_and_unwrapped() {
     assert_eq!(row("\"char\"", Kind::Text, &[0]), Ok("".into()));
     assert_eq!(row("\"char\"", Kind::Text, b"x"), Ok("x".into()));
     assert_eq!(row("\"char\"", Kind::Text, &[0o310]), Ok("\\310".into()));
-    // Two halves of one character are UTF-8 together, but not each for itself.
+    // Two halves of a character are UTF-8 together, but not alone.
     assert_eq!(row("text", Kind::Text, &[0xC3]), Err(Reason::InvalidUtf8));
 }
 

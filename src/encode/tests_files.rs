@@ -234,7 +234,7 @@ fn misuse_is_an_error() {
     assert!(writer.append(1, &uneven, &[]).is_err());
 }
 
-/// For `tools` that read Parquet: each file beside what parquet's own writer makes of the same rows.
+/// Writes each file beside the one that parquet's own writer makes of the same rows, for tools that read Parquet.
 #[test]
 #[ignore = "writes files into $ENCODE_SAMPLES"]
 fn samples_for_other_readers() {
@@ -258,7 +258,7 @@ fn samples_for_other_readers() {
     std::fs::write(dir.join("bare.parquet"), &bare).unwrap();
 }
 
-/// Values that are large have pages of their own, among small ones and NULLs, in the chunk's order.
+/// Large values have pages of their own, among small ones and NULLs, in the chunk's order.
 #[test]
 fn large_values_have_pages_of_their_own() {
     let large = |i: usize| format!("{i}{}", "large ".repeat(900_000 + i));

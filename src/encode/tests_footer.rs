@@ -14,7 +14,7 @@ use super::tests::{columns, read, read_metadata};
 use super::*;
 use crate::types::Shapes;
 
-/// Through parquet's writer; what stands before `offset` goes through it, and is dropped.
+/// Writes a footer by parquet's writer. What precedes `offset` is dropped.
 fn at_once(offset: usize, schema: &FileSchema, metas: &[Vec<u8>]) -> Vec<u8> {
     let descr = schema.parquet();
     let created_by = Some(CREATED_BY.to_string());

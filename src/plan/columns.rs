@@ -1,4 +1,4 @@
-//! Columns: which, of what kind, and how each one's values are got at.
+//! The exported columns: which ones, their kinds, and how their values are read.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,17 +12,17 @@ use crate::types::{Field, Kind, Shapes};
 /// How a column's stored bytes become what its kind expects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Stored {
-    /// They are that already, but for varlena headers.
+    /// Without a change, except for varlena headers.
     Direct,
     /// 64 bytes, NUL-padded.
     Name,
     /// One byte.
     Char,
-    /// The type's output function makes text of it. `cached`: the type has few values (enums).
+    /// By the type's output function, as text. `cached`: the type has few values (enums).
     Text { cached: bool },
-    /// An array or composite: its send function, or its output function where the shape says text.
+    /// By the send function of an array or composite, or by its output function if the shape is text.
     Nested,
-    /// COPY BINARY's own bytes are wanted: the type's send function.
+    /// By the type's send function, for the bytes of COPY BINARY.
     Sent,
 }
 
@@ -57,7 +57,7 @@ impl Column {
         }
     }
 
-    /// As `new`, with the values as COPY BINARY sends them rather than as the file needs them.
+    /// Creates a column for the COPY BINARY stream.
     fn for_stream(attribute: &Attribute) -> Column {
         let mut column = Column::new(attribute, &mut 0);
         column.send_function = pg_type::send_function(attribute.type_oid).to_u32();
@@ -67,7 +67,7 @@ impl Column {
         column
     }
 
-    /// What the server must be called for, given the shapes in force.
+    /// Returns the function of the server that resolves values, given the shapes.
     pub fn call(&self, shapes: &Shapes) -> Call {
         match self.stored {
             Stored::Direct | Stored::Name => Call::Detoast,
@@ -84,7 +84,7 @@ impl Column {
         Storage::of_type(self.base_type.into())
     }
 
-    /// Why a device cannot read the column from heap pages.
+    /// Returns why a device cannot read the column from heap pages, if so.
     pub fn unfit_for_device(&self, converts_text: bool) -> Option<&'static str> {
         match self.stored {
             _ if self.is_virtual => Some("is computed when it is read"),
@@ -97,7 +97,7 @@ impl Column {
         }
     }
 
-    /// The cell is text in the database's encoding once it is resolved.
+    /// Returns whether a resolved cell is text in the database's encoding.
     pub fn is_text(&self, shapes: &Shapes) -> bool {
         match self.field.kind {
             Kind::Text | Kind::Json => true,
@@ -107,7 +107,7 @@ impl Column {
     }
 }
 
-/// The columns to export, in the order asked for, and the number of their shapes.
+/// Returns the columns to export, in the requested order, and the number of their shapes.
 pub fn select(
     table: &str,
     attributes: &[Attribute],
@@ -119,7 +119,7 @@ pub fn select(
     Ok((columns, shape_count))
 }
 
-/// All columns of a query's result, and the number of their shapes.
+/// Returns all columns of a query's result, and the number of their shapes.
 pub fn of_query(attributes: &[Attribute]) -> Result<(Vec<Column>, usize)> {
     for (index, attribute) in attributes.iter().enumerate() {
         if attributes[..index].iter().any(|other| other.name == attribute.name) {
@@ -134,7 +134,7 @@ pub fn of_query(attributes: &[Attribute]) -> Result<(Vec<Column>, usize)> {
     Ok((attributes.iter().map(|attribute| Column::new(attribute, &mut shape_count)).collect(), shape_count))
 }
 
-/// Readers follow arrays and composites so far into each other and no further.
+/// Checks that arrays and composites are not nested more deeply than readers support.
 pub fn check_nesting(columns: &[Column], shapes: &Shapes) -> Result<()> {
     for Column { field, .. } in columns {
         let found = nesting(&field.kind, shapes);
@@ -155,12 +155,12 @@ pub fn check_nesting(columns: &[Column], shapes: &Shapes) -> Result<()> {
     Ok(())
 }
 
-/// All columns, for the COPY BINARY stream.
+/// Returns all columns, for the COPY BINARY stream.
 pub fn select_for_stream(attributes: &[Attribute]) -> Vec<Column> {
     attributes.iter().filter(|attribute| !attribute.dropped).map(Column::for_stream).collect()
 }
 
-/// The chosen attributes, for the privilege check as well.
+/// Returns the chosen attributes; the privilege check uses them too.
 pub fn choose<'a>(
     table: &str,
     attributes: &'a [Attribute],
@@ -216,7 +216,7 @@ fn kind_of(base: pgrx::pg_sys::Oid, typmod: i32, shape_count: &mut usize) -> (Ki
     }
 }
 
-/// An array's typmod is its elements'.
+/// Returns the kind of an array or composite. An array's typmod is that of its elements.
 fn nested_kind(class: TypeClass, typmod: i32, shape_count: &mut usize) -> Option<Kind> {
     match class {
         TypeClass::Array(element) => {
@@ -238,8 +238,8 @@ fn nested_kind(class: TypeClass, typmod: i32, shape_count: &mut usize) -> Option
     }
 }
 
-/// A field whose send function's bytes decode can read; `None` for a type that only its output function
-/// makes sense of, which makes the whole column text.
+/// Returns a field for a type whose sent bytes `decode` can read. Returns `None` for a type that only its output
+/// function can render, which makes the whole column text.
 fn nested_field(
     name: &str,
     type_oid: pgrx::pg_sys::Oid,
@@ -251,12 +251,12 @@ fn nested_field(
         Some(kind) => kind,
         None => nested_kind(pg_type::type_class(base), typmod, shape_count)?,
     };
-    // decode tells jsonb from json by this name: jsonb_send begins with a version byte.
+    // `decode` tells jsonb from json by this name, since jsonb_send begins with a version byte.
     let pg_type = pg_type::type_name(if kind == Kind::Json { base } else { type_oid }, typmod);
     Some(Field { name: name.to_owned(), pg_type, nullable: true, kind })
 }
 
-/// The kinds whose stored and sent bytes we read ourselves.
+/// Returns the kind of a scalar type whose stored and sent bytes are read here.
 fn scalar_kind(base: pgrx::pg_sys::Oid, typmod: i32, shape_count: &mut usize) -> Option<Kind> {
     use pgrx::pg_sys::*;
     Some(match base {
@@ -283,8 +283,8 @@ fn scalar_kind(base: pgrx::pg_sys::Oid, typmod: i32, shape_count: &mut usize) ->
     })
 }
 
-/// A declared numeric(p,s) that 38 digits hold. PostgreSQL 15 allows a negative scale, which stands for
-/// zeros before the point, and one above the precision, for zeros after it.
+/// Returns the kind of a declared numeric(p,s) of up to 38 digits. PostgreSQL 15 allows a negative scale, which means
+/// zeros before the point, and one above the precision, which means zeros after it.
 fn numeric_kind(typmod: i32) -> Option<Kind> {
     const VARHDRSZ: i32 = 4;
     if typmod < VARHDRSZ {

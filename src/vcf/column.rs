@@ -1,4 +1,4 @@
-//! A column of values as the header types them.
+//! Builds a column of the type that the header declares.
 
 use std::fmt::Write;
 use std::str::FromStr;
@@ -26,10 +26,10 @@ pub enum ColumnBuilder {
 
 const OTHER_TYPE: &str = "a value has another type than the header declares";
 
-/// How a long value is written.
+/// The form in which a long value is written.
 #[derive(Clone, Copy)]
 pub enum Form {
-    /// Alleles, as they are.
+    /// Alleles, which are not encoded.
     Alleles,
     /// A value of an INFO or of a sample: "." is a missing one in a list, and texts are percent-encoded.
     Value,
@@ -135,7 +135,7 @@ impl ColumnBuilder {
         }
     }
 
-    /// A flag that a record does not name is not set; every other value is not known.
+    /// Appends an INFO. If a record does not have it, a flag is false and any other value NULL.
     pub fn append_info(&mut self, value: Option<&InfoValue>, named: bool) -> Result<(), String> {
         if let ColumnBuilder::Flag(builder) = self {
             builder.append_value(named);
@@ -154,7 +154,8 @@ impl ColumnBuilder {
         }))
     }
 
-    /// `written`: the value in the file, which tells of a genotype what the parsed one does not, as |0|1 is 0|1.
+    /// Appends a value of a sample. `written` returns the value as in the file, which a parsed genotype does not
+    /// preserve: |0|1 becomes 0|1.
     pub fn append_sample<'w>(
         &mut self,
         value: Option<&Value>,
@@ -177,12 +178,12 @@ impl ColumnBuilder {
         self.append(value.map(|value| FieldValue::Text(value.to_owned())))
     }
 
-    /// NULL for none.
+    /// Appends a list; NULL if it is empty.
     pub fn append_texts(&mut self, values: Vec<Option<String>>) -> Result<(), String> {
         self.append((!values.is_empty()).then_some(FieldValue::Texts(values)))
     }
 
-    /// Appends a long value from the bytes of its line, in steps.
+    /// Appends a long value from its bytes in the line, in steps.
     pub fn append_long(&mut self, bytes: &[u8], form: Form) -> Result<(), String> {
         let pieces = || pieces(bytes, b',').map(|piece| form.piece(&bytes[piece]));
         match self {

@@ -1,4 +1,4 @@
-//! The record batches as an Arrow IPC file.
+//! Writes record batches as an Arrow IPC file.
 
 use std::io::Write;
 
@@ -12,7 +12,7 @@ use crate::encode::EncodeError;
 use crate::encode::ipc::{BatchEncoder, BatchMeta, BufferCodec, file};
 use crate::interrupts::steps;
 
-/// One write call.
+/// The size of one write call.
 const WRITE_BYTES: usize = 4 << 20;
 
 pub struct FileSink<W: Write> {

@@ -1,6 +1,6 @@
-//! Long values of a record, which are read here, in steps. The crate parses a line as a whole: a line of 200 MB takes it
-//! seconds. A long value is taken out of its line, and a missing one stands in for it, so that the crate still checks
-//! the rest of the record.
+//! Takes long values out of their line and reads them in steps. The crate parses a line as a whole, which takes
+//! seconds for 200 MB. A missing value stands in for a long one, so that the crate still checks the rest of the
+//! record.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -10,29 +10,29 @@ use noodles_vcf::header::record::value::map::{format, info};
 
 use crate::interrupts::{STEP_BYTES, in_steps, steps};
 
-/// Lines of at most this length are left to the crate.
+/// The longest line that is left to the crate.
 const LONG_LINE: usize = 2 << 20;
-/// Values of at most this length stay in a long line.
+/// The longest value that stays in a long line.
 const LONG_VALUE: usize = 4 << 10;
 
-/// Columns of a line.
+/// The columns of a line that may have long values.
 pub const REF: usize = 3;
 pub const ALT: usize = 4;
 const INFO: usize = 7;
 const FORMAT: usize = 8;
 
-/// A value's place in its record.
+/// The place of a value in its record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Place<'l> {
     /// A whole column.
     Column(usize),
     /// The value of an INFO, by its key.
     Info(&'l [u8]),
-    /// A value of a sample, by the sample's number and that of the key in FORMAT.
+    /// A value of a sample, by the number of the sample and that of the key in FORMAT.
     Sample(usize, usize),
 }
 
-/// The long values of a line, as they are written.
+/// The long values of a line, in their written form.
 #[derive(Default)]
 pub struct LongValues<'l>(HashMap<Place<'l>, &'l [u8]>);
 
@@ -42,7 +42,7 @@ impl<'l> LongValues<'l> {
     }
 }
 
-/// Takes the long values out of a long line. Returns the line without them; `None` where there are none.
+/// Takes the long values out of a long line. Returns the line without them; `None` if there are none.
 pub fn take_out<'l>(line: &'l [u8], header: &Header) -> (Option<Vec<u8>>, LongValues<'l>) {
     let (mut short, mut long, mut copied) = (Vec::new(), LongValues::default(), 0);
     if line.len() <= LONG_LINE {
@@ -74,8 +74,8 @@ pub fn take_out<'l>(line: &'l [u8], header: &Header) -> (Option<Vec<u8>>, LongVa
     (Some(short), long)
 }
 
-/// The long values of a column, in order, with where they lie in it. `keys` says of each key of FORMAT whether its values
-/// are read here.
+/// Returns the long values of a column, in order, with their places in it. `keys` says for each key of FORMAT whether
+/// its values are read here.
 fn long_values<'l>(
     number: usize,
     column: &'l [u8],
@@ -108,7 +108,8 @@ fn long_values<'l>(
     }
 }
 
-/// Whether values of a FORMAT can be read here. Those of a genotype are parsed by the crate.
+/// Returns whether values of a FORMAT are read here. The crate checks genotypes, and single characters are never
+/// long.
 fn is_read_here(header: &Header, key: &[u8]) -> bool {
     let declared = std::str::from_utf8(key).ok().and_then(|key| header.formats().get(key));
     key != b"GT"
@@ -117,7 +118,7 @@ fn is_read_here(header: &Header, key: &[u8]) -> bool {
         })
 }
 
-/// The pieces of `text` between separators.
+/// Returns the pieces of `text` between separators.
 pub fn pieces(text: &[u8], separator: u8) -> impl Iterator<Item = Range<usize>> {
     let mut next = Some(0);
     std::iter::from_fn(move || {
@@ -128,14 +129,14 @@ pub fn pieces(text: &[u8], separator: u8) -> impl Iterator<Item = Range<usize>> 
     })
 }
 
-/// The first place of a byte.
+/// Returns the first place of a byte.
 pub fn find(bytes: &[u8], wanted: u8) -> Option<usize> {
     steps(bytes, STEP_BYTES)
         .enumerate()
         .find_map(|(number, step)| Some(number * STEP_BYTES + step.iter().position(|&byte| byte == wanted)?))
 }
 
-/// The bytes that an INFO's or a sample's text stands for: %XX is a byte in hexadecimal digits.
+/// Appends the decoded text of an INFO or a sample: %XX is a byte in hexadecimal digits.
 pub fn percent_decoded(text: &[u8], out: &mut Vec<u8>) {
     let mut rest = text;
     while let Some(at) = find(rest, b'%') {

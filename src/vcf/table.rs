@@ -1,4 +1,4 @@
-//! The columns of all records, of one batch at a time.
+//! Builds the columns of record batches, one batch at a time.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -31,7 +31,7 @@ pub struct Table {
     filter: ColumnBuilder,
     infos: Vec<(String, ColumnBuilder)>,
     sample_names: Vec<String>,
-    /// One row a record and sample.
+    /// One row for each sample of each record.
     sample: ColumnBuilder,
     formats: Vec<(String, ColumnBuilder)>,
     places: HashMap<String, usize>,
@@ -39,9 +39,9 @@ pub struct Table {
 }
 
 impl Table {
-    /// An error says that there are too many columns.
+    /// Creates a table. Fails if there are too many columns.
     pub fn new(header: &Header, samples: Samples) -> Result<Table, String> {
-        /// Each takes some kilobytes. A table of PostgreSQL's has at most 1600 columns.
+        /// Each field takes some kilobytes. PostgreSQL's tables have at most 1600 columns.
         const MOST: usize = 10_000;
         let fields = header.infos().len() + header.formats().len();
         if fields > MOST {
@@ -121,7 +121,7 @@ impl Table {
         self.schema.clone()
     }
 
-    /// Rows of the batch so far.
+    /// Returns the number of rows of the batch so far.
     pub fn rows(&self) -> usize {
         match self.samples {
             Samples::Rows => self.records * self.sample_names.len().max(1),
@@ -129,8 +129,8 @@ impl Table {
         }
     }
 
-    /// `written`: the same record, unparsed. It has some of the samples: the first ones with all that comes before
-    /// them, the others alone. `long`: the values that were taken out of it.
+    /// Appends a record, or a part of it with some of its samples: the first part also has the other columns.
+    /// `written` is the same record before parsing, `long` the values that were taken out of it.
     pub fn append(
         &mut self,
         record: &RecordBuf,
@@ -147,7 +147,7 @@ impl Table {
 
     fn append_fixed(&mut self, record: &RecordBuf, long: &LongValues) -> Result<(), String> {
         self.chrom.append_text(Some(record.reference_sequence_name()))?;
-        // A telomere has position 0, which the reader tells as none.
+        // A telomere has position 0, which the crate reads as none.
         self.pos.append_value(record.variant_start().map_or(0, |start| usize::from(start) as i64));
         let list = |values: &mut dyn Iterator<Item = &String>| values.cloned().map(Some).collect::<Vec<_>>();
         self.id.append_texts(list(&mut record.ids().as_ref().iter()))?;

@@ -170,12 +170,12 @@ const LONG_FILE: &str = "##fileformat=VCFv4.3
 #CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\tFORMAT\tone\ttwo
 ";
 
-/// A record of a REF, an ALT, an INFO and a sample's values.
+/// Returns a file of one record.
 fn record(reference: &str, alt: &str, info: &str, sample: &str) -> String {
     format!("{LONG_FILE}1\t1\t.\t{reference}\t{alt}\t.\t.\t{info}\tGT:T:IS\t0|1:a:5\t{sample}\n")
 }
 
-/// The crate reads a line, and another one that is so long that its long values are read here.
+/// Reads a record by the crate alone, and in a line that is so long that its long values are read here.
 fn read_both_ways(reference: &str, alt: &str, info: &str, sample: &str) -> [Result<Collect, VcfError>; 2] {
     let pad = "p".repeat(3 << 20);
     [format!("{info};PAD=p"), format!("PAD={pad};{info}")]
@@ -229,7 +229,7 @@ fn a_long_value_is_read_and_written_in_steps() {
     let mut sink = FileSink::new(std::io::sink(), BufferCodec::None);
     let text = record("A", "C", &format!("X={}", "a".repeat(bytes)), "0|1:a:5");
     let (checks, _) = during(|| _ = convert(text.as_bytes(), Samples::Column, 100, &mut sink).unwrap());
-    // The end of the line is looked for, and those of its columns and fields; the value is checked and written.
+    // There are steps to find the end of the line, of columns and of fields, to check the value and to write it.
     assert!(checks > 5 * bytes / STEP_BYTES, "{checks} checks");
 }
 

@@ -26,7 +26,7 @@ pub fn writer(fields: &[Field], shapes: &Shapes, codec: BufferCodec) -> BatchWri
     BatchWriter::new(fields, shapes, codec, &vec![true; fields.len()]).unwrap()
 }
 
-/// A file of these batches, the last of which lies first, behind a gap.
+/// Writes a file of these batches, of which the last lies first, after a gap.
 pub fn assemble(fields: &[Field], shapes: &Shapes, batches: Vec<EncodedBatch>) -> Vec<u8> {
     let mut file = file::header(&schema(fields, shapes));
     let mut metas = Vec::new();
@@ -240,7 +240,7 @@ fn the_memory_of_written_batches_is_used_again() {
     };
     let first = encode(None);
     let before = large(&first);
-    // Held, the memory is not taken; recycled, it is.
+    // Memory that is held is not reused; recycled memory is.
     let second = encode(None);
     let other = large(&second);
     drop(first);

@@ -14,7 +14,7 @@ fn stated(kind: Kind, shapes: &Shapes, batches: Vec<Rows>) -> Vec<Option<String>
     let fields = [field("c", kind, true)];
     let mut writer = writer(&fields, shapes, BufferCodec::None);
     let encode = |rows: &Rows| {
-        // In two pieces, for bounds have to widen.
+        // There are two pieces, so that bounds have to widen.
         let half = rows.len() / 2;
         writer.append(0, &rows.slice(0, half), &rows.arena).unwrap();
         writer.append(0, &rows.slice(half, rows.len() - half), &rows.arena).unwrap();
@@ -95,7 +95,7 @@ fn cut_texts_stay_outside_the_values() {
 }
 
 proptest! {
-    /// Up to 15 bytes in one way, longer in another; zeros sort as what they are.
+    /// Strings of up to 15 bytes and longer ones take different paths, and zeros count in both.
     #[test]
     fn texts_are_bounded_by_the_least_and_the_greatest(
         values in prop::collection::vec("(aaaaaaaaaaaaa)?[\\x00a~]{0,4}", 1..20),
