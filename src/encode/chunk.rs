@@ -110,7 +110,7 @@ struct Trial {
     raw: Vec<u8>,
 }
 
-/// What all columns of a row group share: the codec's context and the buffers of the page at hand.
+/// The codec's context and the buffers of the current page, which all columns of a row group share.
 pub struct Scratch {
     compressor: Compressor,
     compresses: bool,

@@ -150,7 +150,7 @@ pub fn nested_columns() -> ([Field; 3], Shapes, [ArrayRef; 2]) {
     (fields, shapes, [list, composite])
 }
 
-/// Those columns in two equal row groups.
+/// Writes the nested columns in two equal row groups.
 fn nested_file() -> (Vec<u8>, [ArrayRef; 2]) {
     let (fields, shapes, [list, composite]) = nested_columns();
     let schema = FileSchema::new(&fields, &shapes).unwrap();

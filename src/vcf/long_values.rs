@@ -8,7 +8,7 @@ use std::ops::Range;
 use noodles_vcf::Header;
 use noodles_vcf::header::record::value::map::{format, info};
 
-use crate::interrupts::{STEP_BYTES, in_steps, steps};
+use crate::interrupts::{STEP_BYTES, check, in_steps};
 
 /// The longest line that is left to the crate.
 const LONG_LINE: usize = 2 << 20;
@@ -118,33 +118,69 @@ fn is_read_here(header: &Header, key: &[u8]) -> bool {
         })
 }
 
+/// Looks for bytes in a text, with a check for each step of it.
+struct Scan<'t> {
+    text: &'t [u8],
+    /// The end of the current step.
+    end: usize,
+}
+
+impl Scan<'_> {
+    fn new(text: &[u8]) -> Scan<'_> {
+        Scan { text, end: 0 }
+    }
+
+    /// Returns the first place of a byte from `start` on, which must not decrease.
+    fn find(&mut self, mut start: usize, wanted: u8) -> Option<usize> {
+        while start < self.text.len() {
+            if start >= self.end {
+                check();
+                self.end = self.text.len().min(start + STEP_BYTES);
+            }
+            if let Some(at) = self.text[start..self.end].iter().position(|&byte| byte == wanted) {
+                return Some(start + at);
+            }
+            start = self.end;
+        }
+        None
+    }
+}
+
+/// Returns the first place of a byte.
+pub fn find(text: &[u8], wanted: u8) -> Option<usize> {
+    Scan::new(text).find(0, wanted)
+}
+
 /// Returns the pieces of `text` between separators.
 pub fn pieces(text: &[u8], separator: u8) -> impl Iterator<Item = Range<usize>> {
-    let mut next = Some(0);
+    let (mut scan, mut next) = (Scan::new(text), Some(0));
     std::iter::from_fn(move || {
         let start = next?;
-        let end = find(&text[start..], separator).map(|at| start + at);
+        let end = scan.find(start, separator);
         next = end.map(|end| end + 1);
         Some(start..end.unwrap_or(text.len()))
     })
 }
 
-/// Returns the first place of a byte.
-pub fn find(bytes: &[u8], wanted: u8) -> Option<usize> {
-    steps(bytes, STEP_BYTES)
-        .enumerate()
-        .find_map(|(number, step)| Some(number * STEP_BYTES + step.iter().position(|&byte| byte == wanted)?))
-}
-
 /// Appends the decoded text of an INFO or a sample: %XX is a byte in hexadecimal digits.
 pub fn percent_decoded(text: &[u8], out: &mut Vec<u8>) {
-    let mut rest = text;
-    while let Some(at) = find(rest, b'%') {
-        in_steps(&rest[..at], |step| out.extend_from_slice(step));
-        let digit = |at: usize| rest.get(at).and_then(|&byte| char::from(byte).to_digit(16));
-        let byte = digit(at + 1).zip(digit(at + 2)).map(|(high, low)| (high << 4 | low) as u8);
-        out.push(byte.unwrap_or(b'%'));
-        rest = &rest[at + if byte.is_some() { 3 } else { 1 }..];
+    let (mut scan, mut at) = (Scan::new(text), 0);
+    while at < text.len() {
+        let percent = scan.find(at, b'%').unwrap_or(text.len());
+        match &text[at..percent] {
+            short if short.len() < STEP_BYTES => out.extend_from_slice(short),
+            long => in_steps(long, |step| out.extend_from_slice(step)),
+        }
+        let digit = |at: usize| text.get(at).and_then(|&byte| char::from(byte).to_digit(16));
+        match digit(percent + 1).zip(digit(percent + 2)) {
+            Some((high, low)) => {
+                out.push((high << 4 | low) as u8);
+                at = percent + 3;
+            }
+            None => {
+                out.extend(text.get(percent));
+                at = percent + 1;
+            }
+        }
     }
-    in_steps(rest, |step| out.extend_from_slice(step));
 }

@@ -1,3 +1,5 @@
+use std::io::BufReader;
+
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, SchemaRef};
 use arrow::error::ArrowError;
@@ -256,7 +258,8 @@ fn bench_long_values() {
             let (checks, longest) = during(|| {
                 let out = std::fs::File::create(std::env::temp_dir().join("bench.arrow")).unwrap();
                 let mut sink = FileSink::new(out, BufferCodec::parse(codec).unwrap());
-                convert(text.as_bytes(), Samples::Column, 100, &mut sink).unwrap();
+                let lines = BufReader::with_capacity(64 << 10, text.as_bytes());
+                convert(lines, Samples::Column, 100, &mut sink).unwrap();
                 sink.finish().unwrap();
             });
             let whole = (micros() - began) / 1000;
