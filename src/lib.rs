@@ -33,6 +33,9 @@ mod pure_rooms;
 #[cfg(test)]
 mod room_imports;
 
+#[cfg(not(panic = "unwind"))]
+compile_error!("PostgreSQL's errors pass through Rust code as panics: build with panic = \"unwind\"");
+
 #[cfg(feature = "pg")]
 pgrx::pg_module_magic!(name, version);
 

@@ -159,6 +159,7 @@ pub fn server_start() -> i64 {
 
 /// In a process that the service has forked: gives up the server's shared memory, so that no fault here can
 /// reach it. Nothing of PostgreSQL may be called from then on.
+#[allow(ffi_unwind_calls, reason = "it raises no errors")]
 pub fn leave_server(title: &CStr) {
     // SAFETY: the process has one thread and its own copy of everything but the shared memory, which
     // nothing refers to once signals have their default actions.

@@ -201,6 +201,7 @@ mod raw {
     }
 
     #[cfg(feature = "pg18")]
+    #[allow(ffi_unwind_calls, reason = "pg_guard_ffi_boundary catches errors")]
     pub(super) unsafe fn collation_is_c(collation: Oid) -> bool {
         /// The beginning of utils/pg_locale.h's pg_locale_struct.
         #[repr(C)]
@@ -219,6 +220,7 @@ mod raw {
     }
 
     #[cfg(not(feature = "pg18"))]
+    #[allow(ffi_unwind_calls, reason = "pg_guard_ffi_boundary catches errors")]
     pub(super) unsafe fn collation_is_c(collation: Oid) -> bool {
         unsafe extern "C-unwind" {
             fn lc_collate_is_c(collation: Oid) -> bool;
@@ -227,6 +229,7 @@ mod raw {
         unsafe { pg_sys::ffi::pg_guard_ffi_boundary(|| lc_collate_is_c(collation)) }
     }
 
+    #[allow(ffi_unwind_calls, reason = "pg_guard_ffi_boundary catches errors")]
     pub(super) unsafe fn inheritors(parent: Oid) -> *mut pg_sys::List {
         // SAFETY: the closure holds nothing with a destructor.
         unsafe {
