@@ -40,6 +40,10 @@ pub fn read(mut lines: impl BufRead) -> io::Result<Header> {
             break;
         }
         left -= line.len();
+        if is_long_comment(&line) {
+            line.clear();
+            continue;
+        }
         let text = line.strip_suffix(b"\n").unwrap_or(&line);
         let text = of_any_number(text.strip_suffix(b"\r").unwrap_or(text));
         if let Entry::FileFormat(version) = parser.parse_partial(&text).map_err(invalid)?
@@ -52,6 +56,13 @@ pub fn read(mut lines: impl BufRead) -> io::Result<Header> {
         line.clear();
     }
     parser.finish().map_err(invalid)
+}
+
+/// Returns whether a line says nothing of the columns, and is so long that parsing it would take long.
+fn is_long_comment(line: &[u8]) -> bool {
+    const LONG: usize = 1 << 20;
+    const NEEDED: [&[u8]; 3] = [b"##fileformat=", b"##INFO=", b"##FORMAT="];
+    line.len() > LONG && line.starts_with(b"##") && !NEEDED.iter().any(|key| line.starts_with(key))
 }
 
 /// Replaces a number that differs between samples by ".".

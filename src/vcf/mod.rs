@@ -110,8 +110,11 @@ fn convert_text(
         let lines = reader.header_reader();
         header::read(lines).map_err(|cause| of_io(None, cause))
     })?;
+    // There may be millions of samples.
+    check();
     let mut lines = reader.into_inner();
     let mut table = Table::new(&header, samples).map_err(|why| too_large(None, why))?;
+    check();
     sink.begin(table.schema()).map_err(of_sink)?;
     let (mut rows, mut number, mut bytes) = (0, 0, 0);
     let mut line = Vec::new();

@@ -226,6 +226,18 @@ fn long_values_are_refused_as_the_crate_refuses_them() {
 }
 
 #[test]
+fn long_comments_are_not_parsed() {
+    let long = format!("##comment={}\n##INFO=<ID=DP", "a".repeat(2 << 20));
+    let found = converted(&FILE.replacen("##INFO=<ID=DP", &long, 1), Samples::Rows, 100).unwrap();
+    assert_eq!(column(&found, "info_DP"), column(&converted(FILE, Samples::Rows, 100).unwrap(), "info_DP"));
+    // The parser would refuse it.
+    let invalid = format!("##contig=<{}\n##INFO=<ID=DP", "a".repeat(2 << 20));
+    assert!(converted(&FILE.replacen("##INFO=<ID=DP", &invalid, 1), Samples::Rows, 100).is_ok());
+    let needed = format!("##INFO=<{}\n##INFO=<ID=DP", "a".repeat(2 << 20));
+    assert!(converted(&FILE.replacen("##INFO=<ID=DP", &needed, 1), Samples::Rows, 100).is_err());
+}
+
+#[test]
 fn a_long_value_is_read_and_written_in_steps() {
     let bytes = 6 * STEP_BYTES;
     let mut sink = FileSink::new(std::io::sink(), BufferCodec::None);
