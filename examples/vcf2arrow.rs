@@ -37,7 +37,7 @@ fn run(from: &str, to: &str, samples: Samples) -> Result<u64, String> {
     let temporary = format!("{to}.{}.tmp", std::process::id());
     let converted =
         File::create_new(&temporary).map_err(|cause| format!("{temporary}: {cause}")).and_then(|output| {
-            let mut sink = FileSink::new(BufWriter::new(output), BufferCodec::None, || ());
+            let mut sink = FileSink::new(BufWriter::new(output), BufferCodec::None);
             let rows = convert(BufReader::new(input), samples, 65_536, &mut sink)
                 .map_err(|cause| format!("{from}: {cause}"))?;
             let (mut output, _) = sink.finish().map_err(|cause| cause.to_string())?;

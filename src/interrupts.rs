@@ -1,6 +1,5 @@
-//! Where long work in the pure rooms can end early. A room that works on a value or a page of any length calls
-//! `check` between steps; the server gives its main thread a check that acts on a cancel, and other threads have
-//! none. PostgreSQL may only be called by a thread that has one.
+//! Points at which long work can be interrupted. Code that works on a value or a page of any length calls `check`
+//! between steps. The server sets its main thread's check to one that acts on a cancel; other threads have none.
 
 use std::cell::Cell;
 
@@ -8,7 +7,7 @@ thread_local! {
     static CHECK: Cell<Option<fn()>> = const { Cell::new(None) };
 }
 
-/// Bytes that are copied, compared or hashed between two checks: some milliseconds of a memory's speed.
+/// Bytes that are copied, compared or hashed between two checks: they take some milliseconds.
 pub const STEP_BYTES: usize = 16 << 20;
 
 /// Sets the check of this thread. It may unwind.
@@ -21,6 +20,7 @@ pub fn remove_check() {
     CHECK.set(None);
 }
 
+/// Runs this thread's check.
 #[inline]
 pub fn check() {
     if let Some(check) = CHECK.get() {
@@ -36,15 +36,37 @@ pub fn assert_main_thread() {
     }
 }
 
-/// Calls `each` for steps of `bytes`, and the check before every one.
-pub fn in_steps(bytes: &[u8], mut each: impl FnMut(&[u8])) {
-    for step in bytes.chunks(STEP_BYTES) {
-        check();
-        each(step);
-    }
+/// Splits `bytes` into steps of `size` bytes, and runs the check before each.
+pub fn steps(bytes: &[u8], size: usize) -> impl Iterator<Item = &[u8]> {
+    bytes.chunks(size).inspect(|_| check())
 }
 
-/// Makes `bytes` of a length that it has room for, with zeros.
+/// Calls `each` for steps of `bytes`, and the check before each.
+pub fn in_steps(bytes: &[u8], each: impl FnMut(&[u8])) {
+    steps(bytes, STEP_BYTES).for_each(each);
+}
+
+/// Calls `each` for steps of `bytes` that end where characters do, and the check before each. Returns whether `bytes` is
+/// UTF-8; if not, `each` may have been called for its beginning.
+pub fn in_text_steps(bytes: &[u8], mut each: impl FnMut(&str)) -> bool {
+    const LONGEST_CHARACTER: usize = 4;
+    let mut at = 0;
+    while at < bytes.len() {
+        check();
+        let end = bytes.len().min(at + STEP_BYTES);
+        let text = bytes[at..end].utf8_chunks().next().map_or("", |chunk| chunk.valid());
+        let left = end - at - text.len();
+        // The step may end inside a character, with which the next one begins.
+        if left > 0 && (end == bytes.len() || left >= LONGEST_CHARACTER) {
+            return false;
+        }
+        each(text);
+        at += text.len();
+    }
+    true
+}
+
+/// Appends zeros until `bytes`, which has the capacity, is `len` long.
 pub fn extend_to(bytes: &mut Vec<u8>, len: usize) {
     while bytes.len() < len {
         check();
@@ -64,5 +86,60 @@ mod tests {
         assert!(allowed() && !of_new_thread());
         remove_check();
         assert!(!allowed());
+    }
+
+    #[test]
+    fn text_is_looked_at_in_whole_characters() {
+        for before in 0..4 {
+            let text = "x".repeat(before) + &"é€😀".repeat(STEP_BYTES / 4);
+            let mut seen = String::new();
+            assert!(in_text_steps(text.as_bytes(), |step| seen.push_str(step)));
+            assert!(seen == text);
+            assert!(!in_text_steps(&text.as_bytes()[..text.len() - 1], |_| ()));
+        }
+        for (at, byte) in [(0, 0xff), (STEP_BYTES - 1, 0xff), (STEP_BYTES, 0x80), (STEP_BYTES + 9, 0xe2)] {
+            let mut bytes = vec![b'a'; STEP_BYTES + 10];
+            bytes[at] = byte;
+            assert!(!in_text_steps(&bytes, |_| ()), "{at}");
+        }
+        assert!(in_text_steps(b"", |_| panic!("no step")));
+    }
+}
+
+/// Counts checks, and the time between them.
+#[cfg(test)]
+pub mod counted {
+    use std::cell::Cell;
+
+    thread_local! {
+        static CHECKS: Cell<usize> = const { Cell::new(0) };
+        static LAST: Cell<u64> = const { Cell::new(0) };
+        static LONGEST: Cell<u64> = const { Cell::new(0) };
+    }
+
+    fn count() {
+        CHECKS.set(CHECKS.get() + 1);
+        let now = micros();
+        LONGEST.set(LONGEST.get().max(now - LAST.replace(now)));
+    }
+
+    /// Microseconds that this thread has worked, which other processes on the machine do not change.
+    pub fn micros() -> u64 {
+        let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // SAFETY: the call writes the time to a local variable.
+        unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
+        time.tv_sec as u64 * 1_000_000 + time.tv_nsec as u64 / 1000
+    }
+
+    /// Runs `work`; returns the number of checks, and the longest time without one in microseconds.
+    pub fn during(work: impl FnOnce()) -> (usize, u64) {
+        super::set_check(count);
+        CHECKS.set(0);
+        LONGEST.set(0);
+        LAST.set(micros());
+        work();
+        let checks = CHECKS.get();
+        count();
+        (checks, LONGEST.get())
     }
 }

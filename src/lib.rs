@@ -36,6 +36,11 @@ mod service;
 pub mod fuzzing;
 #[cfg(test)]
 mod pure_rooms;
+#[cfg(test)]
+mod room_imports;
+
+#[cfg(not(panic = "unwind"))]
+compile_error!("PostgreSQL's errors pass through Rust code as panics: build with panic = \"unwind\"");
 
 #[cfg(feature = "pg")]
 pgrx::pg_module_magic!(name, version);
@@ -50,6 +55,6 @@ pub extern "C-unwind" fn _PG_init() {
     pg::memory::arm();
     pg::xact::register();
     pg::guc::register();
-    pg::bgworker::register();
+    pg::bgworker::register(service::run);
     pg::parallel::set_worker_body(export::worker_body);
 }

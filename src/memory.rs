@@ -1,12 +1,12 @@
-//! Memory that may not be there. A failed allocation of Rust ends the process by SIGABRT, after which the server
-//! restarts everybody; so what grows with data asks by `reserve`, which fails cleanly, and the rest, above all
-//! the libraries, has this allocator behind it.
+//! Out of memory. If an allocation of Rust fails, the process ends by SIGABRT, after which the server restarts all
+//! sessions. So what grows with data is allocated by `reserve`, which fails cleanly. The rest, above all libraries,
+//! is covered by this allocator.
 //!
-//! Where the system has no memory the allocator gives up a reserve that `hold` has taken, and tries again. The next
-//! `hold`, which runs at every place where a cancel is looked for, finds the reserve gone and raises the error. Only
-//! an allocation that the reserve has no room for ends the process, by the function that `arm` was given: an
-//! allocator can neither raise nor unwind. It is armed on the main thread of PostgreSQL's processes alone;
-//! elsewhere failures are what they are without it.
+//! If the system has no memory, the allocator frees a reserve that `hold` has taken, and tries again. The next
+//! `hold`, which runs at every check for a cancel, finds the reserve gone and raises the error. Only if the reserve
+//! is too small for an allocation is the process ended, by the function that was passed to `arm`: an allocator can
+//! neither raise nor unwind. The allocator is armed only on the main thread of PostgreSQL's processes; elsewhere
+//! failures are those of Rust.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -16,7 +16,8 @@ use std::mem::MaybeUninit;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 
-/// Address space for the allocations between two looks: hash tables, small buffers, and an error's way out.
+/// The size of the reserve. It must cover the allocations between two checks: hash tables, small buffers, and raising
+/// an error.
 pub const RESERVE: usize = 8 << 20;
 
 struct Allocator;
@@ -24,21 +25,21 @@ struct Allocator;
 #[global_allocator]
 static ALLOCATOR: Allocator = Allocator;
 
-/// What ends the process; NULL while not armed.
+/// The function that ends the process; NULL while not armed.
 static LAST_RESORT: AtomicPtr<()> = AtomicPtr::new(ptr::null_mut());
-/// The first bytes of the reserve, and of what an end of the process has for its callbacks, right behind it.
+/// The start of the reserve, and of the memory after it that is left for the callbacks when the process ends.
 static HELD: AtomicPtr<u8> = AtomicPtr::new(ptr::null_mut());
 static LAST: AtomicPtr<u8> = AtomicPtr::new(ptr::null_mut());
 const LAST_BYTES: usize = 1 << 20;
-/// Bytes of an allocation that failed; 0 when none has.
+/// The size of an allocation that failed; 0 if none has.
 static FAILED: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! {
-    /// Whoever allocates now handles failure.
+    /// Whether the code that allocates now handles failure.
     static HANDLED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Memory that could not be had, in bytes.
+/// An allocation that failed, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutOfMemory(pub usize);
 
@@ -48,17 +49,17 @@ impl fmt::Display for OutOfMemory {
     }
 }
 
-// SAFETY: the system's allocator; what it refuses is asked of it once more.
+// SAFETY: all memory comes from the system's allocator, which is only asked once more if it fails.
 unsafe impl GlobalAlloc for Allocator {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: as the caller says.
+        // SAFETY: the caller fulfils the contract of `alloc`, which is that of the system's allocator.
         found(unsafe { System.alloc(layout) }, layout.size(), || unsafe { System.alloc(layout) })
     }
 
     #[inline]
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: as the caller says.
+        // SAFETY: the caller fulfils the contract of `alloc_zeroed`, which is that of the system's allocator.
         found(unsafe { System.alloc_zeroed(layout) }, layout.size(), || unsafe {
             System.alloc_zeroed(layout)
         })
@@ -66,7 +67,8 @@ unsafe impl GlobalAlloc for Allocator {
 
     #[inline]
     unsafe fn realloc(&self, memory: *mut u8, layout: Layout, bytes: usize) -> *mut u8 {
-        // SAFETY: as the caller says; what could not grow is as it was.
+        // SAFETY: the caller fulfils the contract of `realloc`, which is that of the system's allocator. A block that
+        // could not grow is unchanged.
         found(unsafe { System.realloc(memory, layout, bytes) }, bytes, || unsafe {
             System.realloc(memory, layout, bytes)
         })
@@ -74,7 +76,7 @@ unsafe impl GlobalAlloc for Allocator {
 
     #[inline]
     unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        // SAFETY: as the caller says.
+        // SAFETY: the caller fulfils the contract of `dealloc`, which is that of the system's allocator.
         unsafe { System.dealloc(memory, layout) }
     }
 }
@@ -105,7 +107,7 @@ fn missing(bytes: usize, again: &dyn Fn() -> *mut u8) -> *mut u8 {
     ptr::null_mut()
 }
 
-/// What nobody asks for at once, a damaged file does.
+/// The size from which a request comes from a damaged file instead of a lack of memory.
 const IMPLAUSIBLE: usize = 1 << 35;
 
 fn note_failure(bytes: usize) {
@@ -115,18 +117,18 @@ fn note_failure(bytes: usize) {
 }
 
 fn on_main_thread() -> bool {
-    // SAFETY: plain questions.
+    // SAFETY: both calls only return numbers.
     unsafe { libc::syscall(libc::SYS_gettid) == libc::c_long::from(libc::getpid()) }
 }
 
-/// From now on `last_resort` ends the process where it has no memory left. Called on the main thread.
+/// Arms the allocator: `last_resort` ends the process if there is no memory left. Must be called on the main thread.
 pub fn arm(last_resort: fn(usize)) {
-    // The first access to a thread's variables allocates them, and the C library aborts where it cannot.
+    // The first access to a thread's variables allocates them, and the C library aborts if it cannot.
     HANDLED.set(false);
     LAST_RESORT.store(last_resort as *mut (), Ordering::Relaxed);
 }
 
-/// A failed allocation aborts again: for a process that is forked and none of the server's.
+/// Disarms the allocator, so that a failed allocation aborts: for a forked process that is not one of the server's.
 pub fn disarm() {
     LAST_RESORT.store(ptr::null_mut(), Ordering::Relaxed);
 }
@@ -136,7 +138,7 @@ pub fn is_held() -> bool {
     !HELD.load(Ordering::Relaxed).is_null()
 }
 
-/// Takes the reserve, which is not held.
+/// Allocates the reserve, which must not be held.
 #[cold]
 pub fn hold() -> Result<(), OutOfMemory> {
     if !HAS_STACK.load(Ordering::Relaxed) {
@@ -148,22 +150,22 @@ pub fn hold() -> Result<(), OutOfMemory> {
     let start = map(RESERVE + LAST_BYTES).ok_or(OutOfMemory(RESERVE + LAST_BYTES))?;
     HELD.store(start, Ordering::Relaxed);
     LAST.store(start.wrapping_add(RESERVE), Ordering::Relaxed);
-    // What failed has been got over.
+    // The failure is over.
     forget_failure();
     Ok(())
 }
 
-/// Of stack, what is had before it is needed: where it cannot grow, the process ends by a signal.
+/// The size of stack that is allocated beforehand: if the stack cannot grow, the process ends by a signal.
 const STACK: usize = 256 << 10;
 static HAS_STACK: AtomicBool = AtomicBool::new(false);
 
-/// A frame so large touches its pages when it is entered.
+/// Grows the stack: a large frame touches its pages when it is entered.
 #[inline(never)]
 fn grow_stack() {
     black_box(&MaybeUninit::<[u8; STACK]>::uninit());
 }
 
-/// Gives the reserve up.
+/// Frees the reserve.
 pub fn release() {
     let start = HELD.swap(ptr::null_mut(), Ordering::Relaxed);
     if start.is_null() {
@@ -174,29 +176,29 @@ pub fn release() {
     }
 }
 
-/// Whether there was what was given up.
+/// Frees memory that is held. Returns whether it was held.
 fn give_up(held: &AtomicPtr<u8>, bytes: usize) -> bool {
     let start = held.swap(ptr::null_mut(), Ordering::Relaxed);
     unmap(start, bytes);
     !start.is_null()
 }
 
-/// New pages that take memory only once they are written to, but room at once.
+/// Maps new pages. They reserve memory at once, but use it only when they are written to.
 fn map(bytes: usize) -> Option<*mut u8> {
     let (access, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
-    // SAFETY: a new mapping.
+    // SAFETY: this creates a new mapping, and changes no other.
     let start = unsafe { libc::mmap(ptr::null_mut(), bytes, access, kind, -1, 0) };
     (start != libc::MAP_FAILED).then_some(start.cast())
 }
 
 fn unmap(start: *mut u8, bytes: usize) {
     if !start.is_null() {
-        // SAFETY: as `map` made it, and nothing refers to it.
+        // SAFETY: `map` created this mapping, and nothing refers to it.
         unsafe { libc::munmap(start.cast(), bytes) };
     }
 }
 
-/// Whether so many bytes could be had beside the reserve: for steps of libraries that cannot fail cleanly.
+/// Checks that so many bytes could be allocated beside the reserve, for steps of libraries that cannot fail cleanly.
 pub fn headroom(bytes: usize) -> Result<(), OutOfMemory> {
     match map(bytes.max(1)) {
         Some(start) => {
@@ -210,24 +212,33 @@ pub fn headroom(bytes: usize) -> Result<(), OutOfMemory> {
     }
 }
 
-/// As `headroom`, but for what the reserve has room for.
+/// Checks that so many bytes could be allocated, in the reserve or beside it.
 pub fn room_for(bytes: usize) -> Result<(), OutOfMemory> {
     if bytes <= RESERVE / 4 && is_held() { Ok(()) } else { headroom(bytes) }
 }
 
-/// Room for `more` elements, or an error where `Vec` would abort the process.
+/// Reserves room for `more` elements, or returns an error where `Vec` would abort the process.
 #[inline]
 pub fn reserve<T>(vec: &mut Vec<T>, more: usize) -> Result<(), OutOfMemory> {
     if vec.capacity() - vec.len() >= more { Ok(()) } else { grow(vec, more) }
 }
 
-/// As `reserve`, but for so many and not for as many again: large buffers are moved by the system, not copied.
+/// Reserves room for exactly `more` elements. The system moves large buffers without copying them, so they need not
+/// grow by a factor.
 #[inline]
 pub fn reserve_exact<T>(vec: &mut Vec<T>, more: usize) -> Result<(), OutOfMemory> {
     match vec.capacity() - vec.len() >= more {
         true => Ok(()),
         false => handled(|| vec.try_reserve_exact(more))
             .map_err(|_| OutOfMemory(more.saturating_mul(size_of::<T>()))),
+    }
+}
+
+/// Reserves room in a buffer that may be large, which grows by at least a quarter.
+pub fn reserve_by_quarter(out: &mut Vec<u8>, more: usize) -> Result<(), OutOfMemory> {
+    match out.capacity() - out.len() >= more {
+        true => Ok(()),
+        false => reserve_exact(out, more.max(out.len() / 4)),
     }
 }
 
@@ -243,20 +254,21 @@ pub fn copy(bytes: &[u8]) -> Result<Vec<u8>, OutOfMemory> {
     Ok(copied)
 }
 
-/// So many zeros, which take memory only where they are written to.
+/// Returns `len` zeros, which use memory only where they are written to.
 pub fn zeroed(len: usize) -> Result<Vec<u8>, OutOfMemory> {
     let layout = Layout::array::<u8>(len).map_err(|_| OutOfMemory(len))?;
     if len == 0 {
         return Ok(Vec::new());
     }
-    // SAFETY: the layout has a size; the vector is of the memory that the allocator gave for it, all of it zeros.
+    // SAFETY: the layout is not of size zero. The vector gets the memory that the allocator returned for that layout,
+    // all of which is initialized to zeros.
     unsafe {
         let memory = handled(|| std::alloc::alloc_zeroed(layout));
         if memory.is_null() { Err(OutOfMemory(len)) } else { Ok(Vec::from_raw_parts(memory, len, len)) }
     }
 }
 
-/// Runs what tells of a failed allocation by its result.
+/// Runs `work`, which reports a failed allocation by its result.
 pub fn handled<T>(work: impl FnOnce() -> T) -> T {
     let before = HANDLED.replace(true);
     let result = work();
@@ -264,12 +276,13 @@ pub fn handled<T>(work: impl FnOnce() -> T) -> T {
     result
 }
 
-/// Forgets what failed.
+/// Forgets a failure.
 pub fn forget_failure() {
     FAILED.store(0, Ordering::Relaxed);
 }
 
-/// How libraries say that they had no memory: zstd, Rust's standard library and this module, the C library.
+/// The words by which libraries report a lack of memory: zstd, Rust's standard library and this module, the C
+/// library.
 const WORDS: [&str; 6] = [
     "not enough memory",
     "out of memory",
@@ -279,8 +292,9 @@ const WORDS: [&str; 6] = [
     "Memory error",
 ];
 
-/// Whether an error that looks like another is one of memory: libraries name it as they like, or take what they could
-/// not read for damaged. An allocation has failed, or there is no memory now.
+/// Returns the failed allocation that caused an error, if one did. The error may look like another one: libraries name a
+/// lack of memory differently, or report what they could not read as damaged. So the cause is a lack of memory if an
+/// allocation has failed, or if there is no memory now.
 pub fn to_blame(what: &str) -> Option<OutOfMemory> {
     match FAILED.swap(0, Ordering::Relaxed) {
         0 if WORDS.iter().any(|words| what.contains(words)) => Some(OutOfMemory(0)),

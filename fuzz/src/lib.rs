@@ -1,9 +1,9 @@
-//! A fuzzer's program around each function of `pg_strata::fuzzing`.
+//! Programs that fuzz the functions of `pg_strata::fuzzing`.
 
 pub use libfuzzer_sys;
 
-/// Makes panics quiet where they are caught, as readers of files do. libfuzzer's own hook would end the process at
-/// once; a panic that nothing catches still ends it, once it comes back to libfuzzer.
+/// Silences panics that are caught, as readers of files do. libfuzzer's own hook would end the process at once. A
+/// panic that is not caught still ends it, when it reaches libfuzzer.
 pub fn let_panics_be_caught() {
     std::panic::set_hook(Box::new(|panic| {
         if std::env::var_os("SHOW_PANICS").is_some() {
@@ -12,10 +12,10 @@ pub fn let_panics_be_caught() {
     }));
 }
 
-/// Runs the target; says where it failed if it did.
+/// Runs the target, and reports where it failed.
 pub fn run(target: fn(&[u8]), data: &[u8]) {
     if std::panic::catch_unwind(|| target(data)).is_err() {
-        // Once more, now to be heard.
+        // Run it again, with the message.
         std::panic::set_hook(Box::new(|panic| eprintln!("{panic}")));
         target(data);
     }

@@ -1,4 +1,4 @@
-//! Every target in one program, TARGET says which: to be carried to another machine.
+//! All targets in one program, to be copied to another machine. TARGET chooses one.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! Flat columns: cells to lanes.
+//! Decodes flat columns: cells into lanes.
 
 use super::{boolean, date, native, time, timestamp};
 use crate::types::{
@@ -9,8 +9,8 @@ use crate::wire::short_numeric::ShortNumeric;
 
 /// Decodes one flat column of a batch, into the lane's own buffers.
 ///
-/// A numeric that no decimal holds becomes text, which is appended to the arena. A `Misfit` asks for
-/// what the rest of the batch needs too, so that one restart learns from all of it.
+/// A numeric that no decimal can represent becomes text, which is appended to the arena. A `Misfit` has the shape
+/// that the rest of the batch needs as well, so that one restart suffices for all of it.
 pub fn decode_lane(
     kind: &Kind,
     repr: Repr,
@@ -41,7 +41,7 @@ struct Batch<'a> {
     wire: bool,
 }
 
-/// Leaves `valid` empty when there is no NULL.
+/// Sets `valid`, which stays empty if there is no NULL.
 fn mark_valid(cells: &[Cell], valid: &mut Vec<u8>) {
     valid.clear();
     if cells.iter().any(|cell| cell.is_null()) {
@@ -49,7 +49,7 @@ fn mark_valid(cells: &[Cell], valid: &mut Vec<u8>) {
     }
 }
 
-/// Fills the lane with `read` of every value's bytes.
+/// Fills the lane with the result of `read` for each value's bytes.
 #[inline]
 fn fill<T: Vector>(
     batch: &Batch,
@@ -59,7 +59,7 @@ fn fill<T: Vector>(
     fill_cells(batch, values, |cell| read(cell.of(batch.arena)))
 }
 
-/// Fills the lane with `read` of every cell that is not NULL.
+/// Fills the lane with the result of `read` for each cell that is not NULL.
 #[inline]
 fn fill_cells<T: Vector>(
     batch: &Batch,
@@ -67,30 +67,30 @@ fn fill_cells<T: Vector>(
     read: impl Fn(Cell) -> Result<T, Reason>,
 ) -> Result<(), ValueError> {
     let out = T::emptied(values);
-    // Written into a vector of full length: a push would check for room each time.
+    // The values are written into a vector of full length, since each push would check for room.
     out.resize(batch.cells.len(), T::default());
-    let mut slots = out.iter_mut();
+    let mut places = out.iter_mut();
     for (row, cell) in batch.cells.iter().enumerate() {
         if !cell.is_null() {
             let value = read(*cell).map_err(|reason| ValueError { row, reason })?;
-            if let Some(slot) = slots.next() {
-                *slot = value;
+            if let Some(place) = places.next() {
+                *place = value;
             }
         }
     }
-    let filled = batch.cells.len() - slots.len();
+    let filled = batch.cells.len() - places.len();
     out.truncate(filled);
     Ok(())
 }
 
-/// `fill` for values of `N` bytes, which `read` gets in little-endian order.
+/// Fills the lane with values of `N` bytes, which `read` gets in little-endian order.
 #[inline]
 fn fixed<T: Vector, const N: usize>(
     batch: &Batch,
     values: &mut Values,
     read: impl Fn([u8; N]) -> Result<T, Reason>,
 ) -> Result<(), ValueError> {
-    // Two loops, in each of which the order is known.
+    // There are two loops, so that the byte order is constant in each.
     if batch.wire {
         fill(batch, values, |bytes| read(native(bytes, true)?))
     } else {
@@ -98,7 +98,7 @@ fn fixed<T: Vector, const N: usize>(
     }
 }
 
-/// Every flat kind that is not a number of decimal digits.
+/// Decodes the flat kinds other than decimals.
 fn decode_plain(
     kind: &Kind,
     physical: Physical,
@@ -108,7 +108,7 @@ fn decode_plain(
     match kind {
         Kind::Bool => fixed(batch, values, boolean),
         Kind::Int2 => fixed(batch, values, |bytes| Ok(i32::from(i16::from_le_bytes(bytes)))),
-        // An oid's 32 bits travel as they are: the file's type says that they are unsigned.
+        // The 32 bits of an oid are kept; the file's type says that they are unsigned.
         Kind::Int4 | Kind::Oid => fixed(batch, values, |bytes| Ok(i32::from_le_bytes(bytes))),
         Kind::Int8 => fixed(batch, values, |bytes| Ok(i64::from_le_bytes(bytes))),
         Kind::Time => fixed(batch, values, |bytes| time(i64::from_le_bytes(bytes))),
@@ -127,39 +127,39 @@ fn decode_plain(
     }
 }
 
-/// A decimal as the file declares it; with a slot, its precision and scale are those of the data so far.
+/// A decimal as the file declares it. If it has a shape, its precision and scale are those of the data so far.
 #[derive(Clone, Copy)]
 pub(super) struct Decimal {
     pub(super) precision: u8,
     pub(super) scale: u8,
-    /// Values are below 10 to this power: the precision, but 0 while only zeros have been seen.
+    /// Values are below 10 to the power `digits`, which is the precision, or 0 while only zeros have been seen.
     digits: u8,
-    slot: Option<usize>,
+    shape_index: Option<usize>,
 }
 
 impl Decimal {
-    /// `None` for a kind that is not a number of decimal digits, and for one too wide for any decimal.
+    /// Returns the decimal of a kind; `None` for other kinds, and for numerics that no decimal can represent.
     pub(super) fn of(kind: &Kind, shapes: &Shapes) -> Option<Decimal> {
         match *kind {
             Kind::Decimal { precision, scale } => {
-                Some(Decimal { precision, scale, digits: precision, slot: None })
+                Some(Decimal { precision, scale, digits: precision, shape_index: None })
             }
-            Kind::Numeric { slot } => {
-                let shape = shapes.get(slot);
+            Kind::Numeric { shape_index } => {
+                let shape = shapes.get(shape_index);
                 let (precision, scale) = shape.decimal()?;
                 let digits = if shape.whole + shape.scale == 0 { 0 } else { precision };
-                Some(Decimal { precision, scale, digits, slot: Some(slot) })
+                Some(Decimal { precision, scale, digits, shape_index: Some(shape_index) })
             }
             _ => None,
         }
     }
 
-    /// What holds values of at most this display scale, below 10 to the power `precision`.
+    /// Returns the decimal for values below 10 to the power `precision` and of at most this display scale.
     pub(super) fn exact(precision: u8, scale: u8) -> Decimal {
-        Decimal { precision, scale, digits: precision, slot: Some(0) }
+        Decimal { precision, scale, digits: precision, shape_index: Some(0) }
     }
 
-    /// The unscaled value of a numeric, when the decimal holds it.
+    /// Returns the unscaled value of a numeric, if the decimal can represent it.
     pub(super) fn unscaled<const WIRE: bool>(&self, bytes: &[u8]) -> Result<i128, Reason> {
         let limit = pow10(u32::from(self.digits)).ok_or(Reason::OutOfRange)?;
         let num = Numeric::<WIRE>::read(bytes)?.finite()?;
@@ -169,31 +169,31 @@ impl Decimal {
         }
     }
 
-    /// The largest display scale that the file keeps. A declared scale is kept by its declaration.
+    /// Returns the largest display scale that the file keeps. A declared scale is known from its declaration.
     fn max_dscale(&self) -> u16 {
-        if self.slot.is_some() { u16::from(self.scale) } else { u16::MAX }
+        if self.shape_index.is_some() { u16::from(self.scale) } else { u16::MAX }
     }
 
-    /// Why `num` is refused. A misfit's shape is never covered by the one in force, or a restart would
-    /// come here again: see `Num::shape`.
+    /// Returns why `num` is refused. A misfit's shape is never covered by the one in force, since a restart would
+    /// then end here again; see `Num::shape`.
     #[cold]
     fn refusal<const WIRE: bool>(&self, num: &Num<'_, WIRE>) -> Reason {
-        match (num.check(), self.slot) {
+        match (num.check(), self.shape_index) {
             (Err(malformed), _) => malformed,
-            (Ok(()), Some(slot)) => Reason::Misfit { slot, needs: num.shape() },
+            (Ok(()), Some(shape_index)) => Reason::Misfit { shape_index, needs: num.shape() },
             (Ok(()), None) => Reason::OutOfRange,
         }
     }
 }
 
-/// Reads the numerics that nearly every value is, where the decimal has up to 18 digits.
+/// Reads the most common numerics fast, for decimals of up to 18 digits.
 struct Narrow<'a, const WIRE: bool> {
     arena: &'a [u8],
     decimal: Decimal,
     max_dscale: u16,
-    /// Values are below it, and it is below 2^63.
+    /// The limit that values are below. It is below 2^63.
     limit: u64,
-    /// A scale between two groups of four digits is reached from the next one by an exact division.
+    /// The scale in groups of four digits, rounded up. A scale between two groups is reached by an exact division.
     groups: i32,
 }
 
@@ -204,7 +204,7 @@ impl<const WIRE: bool> Narrow<'_, WIRE> {
         Narrow { arena, decimal, max_dscale: decimal.max_dscale(), limit, groups }
     }
 
-    // Inlined into each loop, or what is the same for all cells is read again for every one.
+    // If this were not inlined into each loop, constants would be read again for every cell.
     #[inline(always)]
     fn read(&self, cell: Cell) -> Result<i64, Reason> {
         let read = if WIRE { ShortNumeric::read_wire } else { ShortNumeric::read };
@@ -224,7 +224,7 @@ impl<const WIRE: bool> Narrow<'_, WIRE> {
 
     #[inline(never)]
     fn read_any(&self, cell: Cell) -> Result<i64, Reason> {
-        // Below 10^18, as the physical type says.
+        // The value is below 10^18, given the physical type.
         self.decimal.unscaled::<WIRE>(cell.of(self.arena)).map(|value| value as i64)
     }
 }
@@ -241,16 +241,16 @@ fn decode_decimal<const WIRE: bool>(
         _ => fill(batch, values, |bytes| Ok(decimal.unscaled::<WIRE>(bytes)?.to_be_bytes())),
     };
     filled.map_err(|error| match error.reason {
-        Reason::Misfit { slot, needs } => {
+        Reason::Misfit { shape_index, needs } => {
             let needs = widened::<WIRE>(batch, error.row + 1, needs);
-            ValueError { row: error.row, reason: Reason::Misfit { slot, needs } }
+            ValueError { row: error.row, reason: Reason::Misfit { shape_index, needs } }
         }
         _ => error,
     })
 }
 
-/// `needs` and the shapes of the values from row `from` on. A value that no shape helps is met again
-/// after the restart.
+/// Merges `needs` with the shapes of the values from row `from` on. A value that no shape helps is found again after
+/// the restart.
 fn widened<const WIRE: bool>(batch: &Batch, from: usize, needs: Shape) -> Shape {
     batch.cells[from..]
         .iter()
@@ -260,8 +260,8 @@ fn widened<const WIRE: bool>(batch: &Batch, from: usize, needs: Shape) -> Shape 
         .fold(needs, |needs, num| needs.merge(num.shape()))
 }
 
-/// NaN and the infinities are refused in text too, which could hold them: whether an export fails must
-/// not depend on how wide the other values are.
+/// Decodes numerics into text. NaN and the infinities are refused, although text could represent them: whether an
+/// export fails must not depend on the width of other values.
 fn decode_numeric_text(
     repr: Repr,
     cells: &[Cell],

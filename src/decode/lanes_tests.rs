@@ -35,7 +35,7 @@ fn one(kind: &Kind, repr: Repr, bytes: &[u8]) -> Result<Values, Reason> {
         .map_err(|e| e.reason)
 }
 
-/// The heap form of a numeric with groups given.
+/// Returns the heap form of a numeric of given groups.
 fn numeric(weight: i16, dscale: u16, groups: &[u16]) -> Option<Vec<u8>> {
     let head = [dscale, weight as u16];
     Some(head.iter().chain(groups).flat_map(|word| word.to_le_bytes()).collect())
@@ -136,26 +136,26 @@ fn declared_decimals() {
 
 #[test]
 fn a_misfit_learns_from_the_whole_batch() {
-    let kind = Kind::Numeric { slot: 0 };
+    let kind = Kind::Numeric { shape_index: 0 };
     // 0, NULL, 1.5, 12345 and 0.000: the first fits the shape that nothing has widened yet.
     let values =
         [numeric(0, 0, &[]), None, numeric(0, 1, &[1, 5000]), numeric(1, 0, &[1, 2345]), numeric(0, 3, &[])];
     let mut shapes = Shapes::new(1);
     let error = lane(&kind, Repr::Heap, &shapes, &values).unwrap_err();
     let needs = Shape::numeric(5, 3);
-    assert_eq!(error, ValueError { row: 2, reason: Reason::Misfit { slot: 0, needs } });
+    assert_eq!(error, ValueError { row: 2, reason: Reason::Misfit { shape_index: 0, needs } });
     shapes.merge(0, needs);
     let (found, _) = lane(&kind, Repr::Heap, &shapes, &values).unwrap();
     assert_eq!(found.values, Values::I32(vec![0, 1500, 12_345_000, 0]));
     assert_eq!(found.valid, [1, 0, 1, 1, 1]);
     // A display scale beyond the shape's is a misfit even when the digits are zeros.
     let error = lane(&kind, Repr::Heap, &shapes, &[numeric(0, 4, &[1])]).unwrap_err();
-    assert_eq!(error.reason, Reason::Misfit { slot: 0, needs: Shape::numeric(1, 4) });
+    assert_eq!(error.reason, Reason::Misfit { shape_index: 0, needs: Shape::numeric(1, 4) });
 }
 
 #[test]
 fn numerics_too_wide_for_a_decimal_are_text() {
-    let kind = Kind::Numeric { slot: 0 };
+    let kind = Kind::Numeric { shape_index: 0 };
     let mut shapes = Shapes::new(1);
     shapes.merge(0, Shape::numeric(30, 20));
     let values = [numeric(0, 2, &[123, 4500]), None, numeric(-1, 4, &[7])];
@@ -167,7 +167,7 @@ fn numerics_too_wide_for_a_decimal_are_text() {
 }
 
 proptest! {
-    /// Every restart widens the shape, until the batch fits it.
+    /// Every restart widens the shape until the batch fits it.
     #[test]
     fn restarts_end(
         values in proptest::collection::vec(
@@ -177,9 +177,9 @@ proptest! {
             values.iter().map(|value| value.as_ref().and_then(|(w, d, groups)| numeric(*w, *d, groups))).collect();
         let mut shapes = Shapes::new(1);
         let mut restarts = 0;
-        while let Err(error) = lane(&Kind::Numeric { slot: 0 }, Repr::Heap, &shapes, &values) {
-            let Reason::Misfit { slot, needs } = error.reason else { panic!("{error:?}") };
-            prop_assert!(shapes.merge(slot, needs));
+        while let Err(error) = lane(&Kind::Numeric { shape_index: 0 }, Repr::Heap, &shapes, &values) {
+            let Reason::Misfit { shape_index, needs } = error.reason else { panic!("{error:?}") };
+            prop_assert!(shapes.merge(shape_index, needs));
             restarts += 1;
         }
         prop_assert!(restarts <= 1, "one restart learns from all of the batch");
@@ -189,7 +189,7 @@ proptest! {
     fn survives_any_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..24), wire: bool) {
         let repr = if wire { Repr::Wire } else { Repr::Heap };
         for kind in [
-            Kind::Bool, Kind::Int2, Kind::Date, Kind::Timestamp, Kind::Uuid, Kind::Numeric { slot: 0 },
+            Kind::Bool, Kind::Int2, Kind::Date, Kind::Timestamp, Kind::Uuid, Kind::Numeric { shape_index: 0 },
             Kind::Decimal { precision: 9, scale: 9 }, Kind::Decimal { precision: 38, scale: 0 },
         ] {
             let _ = one(&kind, repr, &bytes);

@@ -1,11 +1,10 @@
-//! Decode: from the cells of a batch to what the encoder takes, lanes for flat columns and Arrow arrays
-//! for nested ones.
+//! Decodes the cells of a batch into what the encoder takes: lanes for flat columns and Arrow arrays for nested ones.
 //!
-//! Pure, and safe on any input. PostgreSQL counts dates from 2000-01-01 and the file from 1970-01-01;
-//! the two conversions that this asks for are below, for lanes and nested values alike.
+//! Pure, and safe on any input. PostgreSQL counts dates from 2000-01-01 and the file from 1970-01-01; the conversions
+//! for lanes and nested values are here.
 
 pub mod lanes;
-mod leaf;
+mod leaf_builder;
 pub mod nested;
 mod nested_bytes;
 pub mod slot;
@@ -16,14 +15,14 @@ pub use slot::decode_slot;
 
 use crate::types::Reason;
 
-/// Days, and microseconds, from 1970-01-01 to 2000-01-01.
+/// The days and the microseconds from 1970-01-01 to 2000-01-01.
 const EPOCH_DAYS: i32 = 10_957;
 const EPOCH_MICROS: i64 = 946_684_800_000_000;
 const DAY_MICROS: i64 = 86_400_000_000;
 
 const WIDTH: Reason = Reason::Malformed("value of the wrong width");
 
-/// `DATEVAL_NOBEGIN` and `DATEVAL_NOEND` are the ends of the range (src/include/utils/date.h).
+/// Converts a date. `DATEVAL_NOBEGIN` and `DATEVAL_NOEND` are the ends of the range (src/include/utils/date.h).
 #[inline]
 fn date(days: i32) -> Result<i32, Reason> {
     match days {
@@ -32,7 +31,8 @@ fn date(days: i32) -> Result<i32, Reason> {
     }
 }
 
-/// `TIMESTAMP_MINUS_INFINITY` and `TIMESTAMP_INFINITY` likewise (src/include/datatype/timestamp.h).
+/// Converts a timestamp. `TIMESTAMP_MINUS_INFINITY` and `TIMESTAMP_INFINITY` are the ends of the range
+/// (src/include/datatype/timestamp.h).
 #[inline]
 fn timestamp(micros: i64) -> Result<i64, Reason> {
     match micros {
@@ -41,8 +41,8 @@ fn timestamp(micros: i64) -> Result<i64, Reason> {
     }
 }
 
-/// A day's end is a time of PostgreSQL's (src/include/utils/date.h), but beyond Arrow's and Parquet's, whose readers
-/// make it 00:00 or nothing.
+/// Checks a time. PostgreSQL has 24:00 (src/include/utils/date.h); Arrow and Parquet do not, and their readers make
+/// it 00:00 or NULL.
 #[inline]
 fn time(micros: i64) -> Result<i64, Reason> {
     match micros {
@@ -52,7 +52,7 @@ fn time(micros: i64) -> Result<i64, Reason> {
     }
 }
 
-/// The bytes of a value of `N`, in little-endian order.
+/// Returns the `N` bytes of a value in little-endian order.
 #[inline]
 fn native<const N: usize>(bytes: &[u8], wire: bool) -> Result<[u8; N], Reason> {
     let mut bytes: [u8; N] = bytes.try_into().map_err(|_| WIDTH)?;

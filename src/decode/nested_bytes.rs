@@ -1,5 +1,5 @@
-//! What `array_send` and `record_send` write (src/backend/utils/adt/arrayfuncs.c and rowtypes.c), all
-//! integers big-endian:
+//! Reads what `array_send` and `record_send` write (src/backend/utils/adt/arrayfuncs.c and rowtypes.c). All integers
+//! are big-endian:
 //!
 //! ```text
 //! array   dimensions: i32  has nulls: i32  element type: u32
@@ -10,12 +10,12 @@
 
 use crate::types::Reason;
 
-/// `MAXDIM` of src/include/utils/array.h.
+/// `MAXDIM` in src/include/utils/array.h.
 const MAX_DIMENSIONS: usize = 6;
 
 const SHORT: Reason = Reason::Malformed("array or composite shorter than it says");
 
-/// The bytes of one array or composite that are still to be read.
+/// The bytes of an array or composite that have not been read yet.
 pub(super) struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
@@ -29,7 +29,7 @@ impl<'a> Reader<'a> {
         Ok(i32::from_be_bytes(*word))
     }
 
-    /// A length word and as many bytes; `None` for NULL.
+    /// Reads a length word and as many bytes; `None` for NULL.
     pub(super) fn value(&mut self) -> Result<Option<&'a [u8]>, Reason> {
         let len = self.int()?;
         if len == -1 {
@@ -49,17 +49,17 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The head of an array.
+/// The header of an array.
 pub(super) struct Dimensions {
     sizes: [usize; MAX_DIMENSIONS],
     count: usize,
-    /// Some lower bound is not 1, which a list cannot tell.
+    /// Some lower bound is not 1, which a list cannot represent.
     pub(super) shifted: bool,
 }
 
 impl Dimensions {
-    /// Reads the head. The sizes are at least 1 and call for no more elements than there are bytes for, so
-    /// work in proportion to them is in proportion to the input.
+    /// Reads the header. The sizes are at least 1, and there are no more elements than there are bytes for, so that
+    /// work in proportion to the sizes is in proportion to the input.
     pub(super) fn read(reader: &mut Reader) -> Result<Dimensions, Reason> {
         const BAD: Reason = Reason::Malformed("array dimensions");
         let count = usize::try_from(reader.int()?).ok().filter(|&n| n <= MAX_DIMENSIONS).ok_or(BAD)?;

@@ -7,8 +7,8 @@ fn field(pg_type: &str, kind: Kind) -> Field {
     Field { name: pg_type.into(), pg_type: pg_type.into(), nullable: true, kind }
 }
 
-fn list(slot: usize, element: Field) -> Field {
-    field("array", Kind::List { slot, element: Box::new(element) })
+fn list(shape_index: usize, element: Field) -> Field {
+    field("array", Kind::List { shape_index, element: Box::new(element) })
 }
 
 fn composite(fields: Vec<Field>) -> Field {
@@ -73,15 +73,15 @@ fn build(field: &Field, shapes: &Shapes, rows: &[Option<Vec<u8>>]) -> Result<Arr
 
 fn shapes(known: &[Shape]) -> Shapes {
     let mut shapes = Shapes::new(known.len());
-    for (slot, &shape) in known.iter().enumerate() {
-        shapes.merge(slot, shape);
+    for (shape_index, &shape) in known.iter().enumerate() {
+        shapes.merge(shape_index, shape);
     }
     shapes
 }
 
 fn misfit(result: Result<ArrayRef, ValueError>) -> (usize, usize, Shape) {
     match result {
-        Err(ValueError { row, reason: Reason::Misfit { slot, needs } }) => (row, slot, needs),
+        Err(ValueError { row, reason: Reason::Misfit { shape_index, needs } }) => (row, shape_index, needs),
         other => panic!("{other:?}"),
     }
 }
@@ -138,8 +138,8 @@ fn dimensions_are_learnt() {
 #[test]
 fn every_slot_is_learnt() {
     let column = composite(vec![
-        field("numeric", Kind::Numeric { slot: 0 }),
-        list(1, field("numeric", Kind::Numeric { slot: 2 })),
+        field("numeric", Kind::Numeric { shape_index: 0 }),
+        list(1, field("numeric", Kind::Numeric { shape_index: 2 })),
     ]);
     // 5, 0.5 and 12345.
     let five: &[u8] = &[0, 1, 0, 0, 0, 0, 0, 0, 0, 5];
@@ -151,9 +151,9 @@ fn every_slot_is_learnt() {
     let mut known = Shapes::new(3);
     for learnt in [(0, Shape::numeric(1, 0)), (1, Shape::list(1)), (2, Shape::numeric(5, 1))] {
         let result = NestedBuilder::new(&column, &known).append(&cells, &bytes).unwrap_err();
-        let (slot, needs) = learnt;
-        assert_eq!(result, ValueError { row: 1, reason: Reason::Misfit { slot, needs } });
-        known.merge(slot, needs);
+        let (shape_index, needs) = learnt;
+        assert_eq!(result, ValueError { row: 1, reason: Reason::Misfit { shape_index, needs } });
+        known.merge(shape_index, needs);
     }
     let found = build(&column, &known, &[None, Some(bytes)]).unwrap();
     let list = found.as_struct().column(1).as_list::<i32>();
@@ -178,7 +178,7 @@ fn a_misfit_outweighs_a_value_error_before_or_after_it() {
         NestedBuilder::new(&column, &one).append(&cells, &arena)
     };
     for rows in [&[&infinite[..], &shifted][..], &[&shifted, &infinite], &[&both]] {
-        assert_eq!(append(rows).unwrap_err().reason, Reason::Misfit { slot: 0, needs: Shape::TEXT });
+        assert_eq!(append(rows).unwrap_err().reason, Reason::Misfit { shape_index: 0, needs: Shape::TEXT });
     }
     let error = append(&[&ints(&[(1, 1)], &[9]), &infinite, &infinite]).unwrap_err();
     assert_eq!(error, ValueError { row: 1, reason: Reason::InfiniteDate });
@@ -261,7 +261,7 @@ fn texts_are_checked_and_unwrapped() {
     assert_eq!(row("\"char\"", Kind::Text, &[0]), Ok("".into()));
     assert_eq!(row("\"char\"", Kind::Text, b"x"), Ok("x".into()));
     assert_eq!(row("\"char\"", Kind::Text, &[0o310]), Ok("\\310".into()));
-    // Two halves of one character are UTF-8 together, but not each for itself.
+    // Two halves of a character are UTF-8 together, but not alone.
     assert_eq!(row("text", Kind::Text, &[0xC3]), Err(Reason::InvalidUtf8));
 }
 
@@ -291,7 +291,7 @@ proptest! {
         words in proptest::collection::vec(prop_oneof![-1i32..8, Just(4), any::<i32>()], 0..40),
         as_list: bool,
     ) {
-        let inner = composite(vec![field("integer", Kind::Int4), list(1, field("numeric", Kind::Numeric { slot: 2 }))]);
+        let inner = composite(vec![field("integer", Kind::Int4), list(1, field("numeric", Kind::Numeric { shape_index: 2 }))]);
         let column = if as_list { list(0, inner) } else { inner };
         let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_be_bytes()).collect();
         for shape in [Shape::default(), Shape::list(1), Shape::list(2)] {

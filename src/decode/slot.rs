@@ -1,8 +1,8 @@
-//! Decode of a whole slot on the CPU: the bytes that the kernels have to make, and the fake device's work.
+//! Decodes a whole slot on the CPU. It makes the bytes that the kernels must make, and does the fake device's work.
 //!
-//! Pure, runs wherever it is called. Cells are found by `wire`, as for a batch, and values decoded by the
-//! functions that lanes are decoded by; what is done here is to go on where those stop, value by value, and
-//! to lay the columns out as `slot::layout` says.
+//! Pure; any thread may call it. `wire` finds the cells, as for a batch, and the functions that decode lanes decode
+//! the values. The code here goes on where those functions stop, value by value, and lays out the columns as
+//! `slot::layout` says.
 
 use super::lanes::Decimal;
 use super::{boolean, date, native, time, timestamp};
@@ -16,14 +16,14 @@ use crate::wire::copy_binary;
 use crate::wire::deform::deform;
 use crate::wire::tuple::{self, Fixup, FixupKind, Take, TupleLayout, TupleRef};
 
-/// Rows walked together; one that is malformed makes these walk one by one.
+/// Rows that are walked together. If one is malformed, these are walked one by one.
 const CHUNK: usize = 1024;
-/// A value that has a status, or lies behind the place where its row's walk stopped: valid and zero.
+/// A value that has a status, or that follows the place where its row's walk stopped. It is valid and zero.
 const BLANK: Cell = Cell::new(u32::MAX as usize, 0);
 
-/// Fills the output region with what decode makes of the input region, as `slot::layout` says.
+/// Decodes the input region into the output region, as `slot::layout` says.
 ///
-/// Err: the input is out of order, or the output has no room; the output is then in no certain state.
+/// Fails if the input is invalid or the output too small; the content of the output is then undefined.
 pub fn decode_slot(input: &[u8], output: &mut [u8]) -> Result<(), String> {
     let input = Input::new(input)?;
     let mut found = if input.is_heap() { Found::of_pages(&input)? } else { Found::of_rows(&input) };
@@ -83,12 +83,12 @@ fn write_head(
     done.then_some(())
 }
 
-/// `Input` has checked that there is such an operation.
+/// Returns the operation of an attribute, which `Input` has checked.
 fn op(attr: &Attr) -> Op {
     Op::try_from(attr.op).unwrap_or(Op::Skip)
 }
 
-/// Where the values are.
+/// The places of the values.
 struct Found {
     arena: Vec<u8>,
     cells: Vec<Vec<Cell>>,
@@ -134,14 +134,14 @@ impl Found {
         Ok(found)
     }
 
-    /// Appends cells of rows from `first` on; those that only a server can resolve get their statuses.
+    /// Appends the cells of rows from `first` on. Those that only a server can resolve get a status.
     fn take(&mut self, first: usize, cells: &[Vec<Cell>], fixups: &[Fixup], input: &Input) {
         for (column, cells) in self.cells.iter_mut().zip(cells) {
             column.extend_from_slice(cells);
         }
         for fixup in fixups {
             let (row, column) = (first + fixup.row as usize, fixup.column as usize);
-            // This one is the server's in any case.
+            // Only the server can render this one.
             if input.ops()[column] == Op::NumericText {
                 continue;
             }
@@ -155,9 +155,9 @@ impl Found {
         }
     }
 
-    /// A tuple that may be malformed: what can be walked of it.
+    /// Takes what can be walked of a tuple that may be malformed.
     fn take_tuple(&mut self, row: usize, tuple: Option<TupleRef>, attrs: &[tuple::Attr], input: &Input) {
-        // The attributes with a column. As many of them can be reached as the longest walk that succeeds.
+        // The attributes that have a column. The longest walk that succeeds tells how many of them can be reached.
         let taken: Vec<usize> = (0..attrs.len()).filter(|&number| attrs[number].take != Take::Skip).collect();
         let arena = &mut self.arena;
         let before = arena.len();
@@ -177,7 +177,7 @@ impl Found {
                 None => failed = half,
             }
         }
-        // None of 0 attributes: not even the header is in order.
+        // A walk over no attributes fails if the header is malformed.
         let walked = walk(reached);
         let whole = reached == taken.len() && walked.is_some();
         let (mut cells, fixups) = walked.unwrap_or((vec![vec![Cell::NULL]; input.columns()], vec![]));
@@ -195,7 +195,7 @@ impl Found {
     fn of_rows(input: &Input) -> Found {
         let mut found = Found::new(input);
         let offsets = input.offsets();
-        // A version byte is a matter of the value, not of the walk.
+        // The version byte is checked with the value.
         let strip = vec![false; input.columns()];
         let mut cells = Vec::new();
         for first in (0..input.rows()).step_by(CHUNK) {
@@ -211,7 +211,7 @@ impl Found {
         found
     }
 
-    /// A row that may be malformed, from `start` to the end of `data`: what can be walked of it.
+    /// Takes what can be walked of a row that may be malformed, from `start` to the end of `data`.
     fn take_row(&mut self, row: usize, data: &[u8], start: usize) {
         let columns = self.cells.len();
         let mut at = Some(start + 2).filter(|_| copy_binary::field_count(data, start) == Some(columns));
@@ -234,7 +234,7 @@ impl Found {
         self.cells[column as usize].iter().filter(|cell| cell.is_null()).count() as u32
     }
 
-    /// Makes the cells of a column of varying length those of its final bytes, and counts these.
+    /// Reduces the cells of a variable-length column to their final bytes, and returns the number of these.
     fn varlena(&mut self, attr: &Attr) -> Result<u32, String> {
         let mut cells = std::mem::take(&mut self.cells[attr.column as usize]);
         let mut bytes = 0usize;
@@ -260,7 +260,7 @@ impl Found {
         Ok(limit as u32)
     }
 
-    /// Writes a column's parts; without an output only the statuses are found.
+    /// Writes a column's parts. Without an output it only finds the statuses.
     fn write(&mut self, attr: &Attr, wire: bool, place: &OutColumn, mut output: Option<&mut [u8]>) {
         let cells = std::mem::take(&mut self.cells[attr.column as usize]);
         let (values_at, mut end) = (place.values_at as usize, 0);
@@ -286,7 +286,7 @@ impl Found {
             }
             let made = &value[..made];
             match width {
-                // A bitmap; the value is its bit.
+                // The values are a bitmap.
                 Some(0) => output[values_at + row / 8] |= made.first().unwrap_or(&0) << (row % 8),
                 Some(width) => output[values_at + row * width..][..made.len()].copy_from_slice(made),
                 None => {
@@ -300,7 +300,7 @@ impl Found {
     }
 }
 
-/// An attribute as the walk sees it.
+/// Returns an attribute in the form of the walk.
 fn walked(input: &Input, attr: &Attr) -> tuple::Attr {
     let column = attr.column as usize;
     let take = match op(attr) {
@@ -329,7 +329,7 @@ fn fixed_value(attr: &Attr, wire: bool, bytes: &[u8], out: &mut [u8; 16]) -> Res
         Op::Time => write(&time(i64::from_le_bytes(native(bytes, wire)?))?.to_le_bytes()),
         Op::Timestamp => write(&timestamp(i64::from_le_bytes(native(bytes, wire)?))?.to_le_bytes()),
         Op::Uuid => write(&native::<16>(bytes, false)?),
-        // `Input` has checked that the precision fits: so does the value.
+        // `Input` has checked that the precision fits, so the value fits too.
         Op::Decimal32 => write(&(decimal()? as i32).to_le_bytes()),
         Op::Decimal64 => write(&(decimal()? as i64).to_le_bytes()),
         Op::Decimal128 => write(&decimal()?.to_be_bytes()),

@@ -12,7 +12,7 @@ fn attr(op: Op, len: i16, align: u8, column: u32) -> AttrSpec {
     AttrSpec { attr, missing: None }
 }
 
-/// One page of tuples, and what decode makes of it.
+/// Decodes one page of tuples.
 fn heap(attrs: &[AttrSpec], columns: usize, tuples: &[Vec<u8>], flags: u32) -> (Vec<u8>, Vec<u8>) {
     let (mut input, mut output) = (vec![0xEE; 1 << 16], vec![0xEE; 1 << 16]);
     let mut writer = InputWriter::new(&mut input, HEAP, attrs, columns, output.len(), flags).unwrap();
@@ -32,7 +32,7 @@ fn heap(attrs: &[AttrSpec], columns: usize, tuples: &[Vec<u8>], flags: u32) -> (
     (input, output)
 }
 
-/// A tuple of so many attributes, without NULLs.
+/// Returns a tuple without NULLs.
 fn tuple(natts: u8, data: &[u8]) -> Vec<u8> {
     let mut tuple = vec![0; 24];
     (tuple[18], tuple[22]) = (natts, 24);
@@ -149,7 +149,7 @@ fn statuses_are_counted_when_they_cannot_be_listed() {
     assert_eq!((output.statuses_total(), output.statuses()), (3000, None));
 }
 
-/// Each row by hand: two int4 columns.
+/// Writes rows of two int4 columns.
 #[test]
 fn a_row_is_decoded_as_far_as_its_walk_goes() {
     let int = |value: u8| [0, 0, 0, 4, 0, 0, 0, value];
@@ -178,7 +178,7 @@ fn a_row_is_decoded_as_far_as_its_walk_goes() {
     assert_eq!(statuses(&output), malformed.map(|(row, column)| (row, column, Code::Malformed as u32)));
 }
 
-/// Columns, how they are sent, and what decode makes of them by batch and by slot.
+/// Columns, how they are sent, and their operations in a slot.
 const COLUMNS: [(Kind, Send, Op); 8] = [
     (Kind::Int2, Send::Swap2, Op::Int2),
     (Kind::Date, Send::Swap4, Op::Date),
@@ -206,7 +206,7 @@ fn cell_bytes(kind: &Kind, seed: u64) -> Vec<u8> {
 }
 
 proptest! {
-    /// A slot's columns are the lanes that a batch of the same rows has.
+    /// A slot's columns are the lanes of a batch of the same rows.
     #[test]
     fn slots_are_decoded_as_batches_are(
         rows in prop::collection::vec(prop::array::uniform8(prop::option::of(any::<u64>())), 0..80),
@@ -248,7 +248,7 @@ proptest! {
         }
     }
 
-    /// Whatever pages and rows hold.
+    /// Any pages and rows are decoded or refused.
     #[test]
     fn survives_any_data(heap: bool, seed in prop::collection::vec(any::<u8>(), 1..600), bounds in prop::collection::vec(0u32..600, 3)) {
         let ops = [Op::Int4, Op::Bytes, Op::Decimal128, Op::Bool];

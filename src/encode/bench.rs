@@ -7,9 +7,9 @@ use super::*;
 use crate::types::{Kind, Lane, Shapes, Values};
 
 const ROWS: usize = 1_000_000;
-/// Rows per batch, about what a scan hands over at a time.
+/// The rows of a batch, about as many as a scan passes at a time.
 const BATCH: usize = 8192;
-/// The best of so many counts: on a machine that does other work too, it is the least disturbed.
+/// The number of repetitions, of which the fastest counts: it is the least disturbed by other work.
 const REPEATS: usize = 20;
 
 fn cases() -> Vec<(&'static str, Kind, Rows)> {

@@ -7,12 +7,12 @@
 //! packed   := varint(groups << 1 | 1), groups * 8 values of `width` bits, least significant bit first
 //! ```
 
-/// Bits that `value` needs.
+/// Returns the number of bits that `value` needs.
 pub fn width_of(value: u64) -> usize {
     (u64::BITS - value.leading_zeros()) as usize
 }
 
-/// ULEB128.
+/// Appends `value` as ULEB128.
 pub fn put_varint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push(value as u8 | 0x80);
@@ -78,12 +78,12 @@ fn pack8<T: Copy + Into<u64>, const W: usize>(group: &[T; 8], out: &mut [u8; W])
     out[at..].copy_from_slice(&word.to_le_bytes()[..W - at]);
 }
 
-/// So many equal values are cheaper as an RLE run at every width: at width 1 three bytes of header and value
-/// replace as many of packed bits and the header that the next packed run needs.
+/// The number of equal values from which an RLE run is smaller at every width. At width 1 its three bytes of header
+/// and value replace as many bytes of packed bits and the header of the next packed run.
 const MIN_RUN: usize = 32;
 
-/// Equal values in a row, this many or more, are an RLE run from where a group of eight begins: wherever that
-/// is, `MIN_RUN` of them. kernels/hybrid.cuh has the same number.
+/// The length of a stretch of equal values from which it becomes an RLE run. Wherever the stretch begins, at least
+/// `MIN_RUN` of its values follow the start of a group of eight. kernels/hybrid.cuh has the same number.
 const MIN_STRETCH: usize = MIN_RUN + 7;
 
 /// Appends `values` as a hybrid of `width` bits, without a length.
@@ -91,7 +91,7 @@ pub fn put_hybrid(values: &[u32], width: usize, out: &mut Vec<u8>) {
     put_runs(values, width, out, |values, out| pack(values, width, out));
 }
 
-/// As `put_hybrid`, of width 1: `flags` are 0 or 1.
+/// Appends `flags`, which are 0 or 1, as a hybrid of width 1, without a length.
 pub fn put_hybrid_flags(flags: &[u8], out: &mut Vec<u8>) {
     put_runs(flags, 1, out, pack_flags);
 }
@@ -128,6 +128,14 @@ fn put_runs<T: Copy + PartialEq + Into<u32>>(
         packed_from = at;
     }
     put_packed(&values[packed_from..], out);
+}
+
+/// Appends dictionary indices: a byte with their width, then the hybrid (Encodings.md, RLE_DICTIONARY).
+pub fn put_indices(indices: &[u32], entries: usize, out: &mut Vec<u8>) {
+    // A width of 0 is legal for a single entry, but not every reader handles it.
+    let width = width_of(entries.saturating_sub(1) as u64).max(1);
+    out.push(width as u8);
+    put_hybrid(indices, width, out);
 }
 
 pub fn put_rle_run(value: u32, count: usize, width: usize, out: &mut Vec<u8>) {
@@ -191,7 +199,7 @@ mod tests {
         values
     }
 
-    /// A stretch is a run from the first group that begins in it, wherever that is.
+    /// A stretch becomes a run from the first group that begins in it.
     #[test]
     fn where_runs_begin() {
         for before in 0..9 {

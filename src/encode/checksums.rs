@@ -1,19 +1,19 @@
-//! Checksums for the pages of parquet's own writer, which writes none; and the compression by slow codecs, which it
-//! does not do in steps.
+//! Adds checksums to pages that parquet's writer wrote, which writes none, and compresses them where the codec is
+//! slow, which parquet's writer does not do in steps.
 
 use super::bits::put_zigzag;
 use super::chunk::{EncodedChunk, Scratch};
 use super::thrift::{checksum, size as size_of_body};
 use super::{EncodeError, Result, invalid, reserve};
 
-/// In Thrift's compact protocol: an I32 whose number is the one after the last field's.
+/// The header of an I32 field, numbered after the field before it, in Thrift's compact protocol.
 const NEXT_I32: u8 = 0x15;
 
-/// Bytes that a checksum takes, at most.
+/// The most bytes that a checksum takes.
 const ROOM: usize = 6;
 
-/// The pages of a chunk, as parquet's writer left them in `raw`, each with its checksum in its header; compressed
-/// here when there is a `scratch` to do it with. The dictionary, if there is one, lies before the others.
+/// Adds a checksum to the header of each page of a chunk, which parquet's writer wrote to `raw`, and compresses the
+/// pages if there is a `scratch`. The dictionary page, if there is one, comes first.
 pub fn with_checksums(
     mut chunk: EncodedChunk,
     raw: &[u8],
@@ -56,8 +56,8 @@ fn outside() -> EncodeError {
     EncodeError::Invalid("parquet wrote a page outside its chunk".to_owned())
 }
 
-/// Appends a page, its checksum as field 4 between the body's size and the header of the page's type
-/// (parquet.thrift, PageHeader). How many bytes longer the header is.
+/// Appends a page with its checksum as field 4, between the body's size and the header of the page's type
+/// (parquet.thrift, PageHeader). Returns by how many bytes the header grew.
 fn put_page(out: &mut Vec<u8>, page: &[u8], scratch: Option<&mut Scratch>) -> Result<i64> {
     let (mut at, mut size_at, mut size) = (0, 0, 0);
     for _field in 1..=3 {
@@ -91,7 +91,7 @@ fn put_page(out: &mut Vec<u8>, page: &[u8], scratch: Option<&mut Scratch>) -> Re
     Ok(header as i64 - begin as i64)
 }
 
-/// A number, and where it ends.
+/// Reads a number; returns it and where it ends.
 fn zigzag(bytes: &[u8], start: usize) -> Result<(i64, usize)> {
     let mut value = 0u64;
     for (at, &byte) in bytes.iter().enumerate().skip(start).take(5) {

@@ -1,4 +1,4 @@
-//! A column chunk under construction: data pages one after the other, and the record of them.
+//! A column chunk under construction: its data pages, and what its metadata says of them.
 
 use parquet::basic::{Compression, Encoding, PageType};
 use parquet::file::metadata::{
@@ -13,14 +13,14 @@ use super::compress::Compressor;
 use super::thrift::{put_data_page_header, put_dictionary_page_header};
 use super::{Result, invalid, reserve};
 
-/// parquet-format's README recommends 20,000 rows a page, so that a reader that wants a few rows
-/// decodes little; parquet's own writer has the same.
+/// Rows in a page. parquet-format's README recommends 20,000, so that a reader that wants few rows decodes little;
+/// parquet's own writer has the same limit.
 pub const PAGE_ROWS: usize = 20_000;
 
-/// Plain bytes after which a page is closed: the size of page that other writers use.
+/// The size in PLAIN encoding at which a page is closed, as in other writers.
 pub const PAGE_BYTES: usize = 1 << 20;
 
-/// A page this much dearer than another is not worth compressing to find out.
+/// An encoding is not compressed if it is this many times as large as the smallest one.
 const HOPELESS: usize = 4;
 
 /// Which rows of the pending page have a value.
@@ -28,7 +28,7 @@ pub struct Levels {
     nullable: bool,
     rows: usize,
     nulls: usize,
-    /// One byte a row; empty as long as no row is NULL.
+    /// One byte for each row; empty while no row is NULL.
     valid: Vec<u8>,
 }
 
@@ -49,7 +49,7 @@ impl Levels {
         self.nulls
     }
 
-    /// Rows that have a value.
+    /// Returns the number of rows that have a value.
     pub fn values(&self) -> usize {
         self.rows - self.nulls
     }
@@ -60,7 +60,7 @@ impl Levels {
         self.valid.clear();
     }
 
-    /// Adds rows that all have a value.
+    /// Adds rows of which each has a value.
     pub fn push_all(&mut self, rows: usize) {
         self.rows += rows;
         if !self.valid.is_empty() {
@@ -68,7 +68,7 @@ impl Levels {
         }
     }
 
-    /// Adds rows of which `nulls` have none.
+    /// Adds rows of which `nulls` are NULL.
     pub fn push(&mut self, valid: &[u8], nulls: usize) -> Result<()> {
         if nulls == 0 {
             self.push_all(valid.len());
@@ -84,8 +84,8 @@ impl Levels {
         Ok(())
     }
 
-    /// Appends the definition levels of a v1 data page: four bytes of length, then the hybrid. Nothing
-    /// for a column whose only level is 0.
+    /// Appends the definition levels of a v1 data page: four bytes of length, then the hybrid. A column whose only
+    /// level is 0 has none.
     pub fn put(&self, out: &mut Vec<u8>) {
         if !self.nullable {
             return;
@@ -102,21 +102,21 @@ impl Levels {
     }
 }
 
-/// One encoding of the pending page.
+/// The pending page in one encoding.
 struct Trial {
     encoding: Encoding,
-    /// Bytes that the page costs elsewhere: in the dictionary.
+    /// The bytes that the page adds to the dictionary.
     growth: usize,
     raw: Vec<u8>,
 }
 
-/// What all columns of a row group share: the codec's context and the buffers of the page at hand.
+/// The codec's context and the buffers of the current page, which all columns of a row group share.
 pub struct Scratch {
     compressor: Compressor,
     compresses: bool,
     trials: Vec<Trial>,
     used: usize,
-    /// The page that won: uncompressed length and compressed bytes.
+    /// The chosen page: its uncompressed length and its compressed bytes.
     raw_len: usize,
     page: Vec<u8>,
     other: Vec<u8>,
@@ -146,8 +146,8 @@ impl Scratch {
         self.used = 0;
     }
 
-    /// Starts an encoding of the page, simplest first: returns the buffer, levels written, to append
-    /// the values to. It has room for `size_hint` bytes more.
+    /// Starts an encoding of the page; the simplest one comes first. Returns the buffer to append the values to,
+    /// which has the levels and room for `size_hint` bytes more.
     pub fn trial(
         &mut self,
         encoding: Encoding,
@@ -161,7 +161,7 @@ impl Scratch {
         let trial = &mut self.trials[self.used];
         self.used += 1;
         trial.encoding = encoding;
-        // The dictionary's entries will be compressed too, by how much is not known yet.
+        // The dictionary's entries will be compressed too; by how much is not known yet.
         trial.growth = if self.compresses { growth / 2 } else { growth };
         trial.raw.clear();
         reserve(&mut trial.raw, size_hint + levels.rows / 6 + 16)?;
@@ -169,26 +169,26 @@ impl Scratch {
         Ok(&mut trial.raw)
     }
 
-    /// Compresses bytes that no other encoding is tried for.
+    /// Compresses bytes for which no other encoding is tried.
     pub fn compress(&mut self, raw: &[u8]) -> Result<&[u8]> {
         self.compressor.compress(raw, &mut self.page)?;
         Ok(&self.page)
     }
 
-    /// Compresses a page of two parts that no other encoding is tried for, and gives its bytes away.
+    /// Compresses a page of two parts for which no other encoding is tried, and returns its bytes.
     pub fn compress_both(&mut self, head: &[u8], body: &[u8]) -> Result<Vec<u8>> {
         let mut page = Vec::new();
         self.compressor.append(head, body, &mut page)?;
         Ok(page)
     }
 
-    /// What `decide` has kept: the page's length before the codec, and its bytes.
+    /// Returns the page that `decide` chose: its uncompressed length, and its bytes.
     pub fn decided(&self) -> (usize, &[u8]) {
         (self.raw_len, &self.page)
     }
 
-    /// Compresses the page's encodings, keeps the cheapest and says which it is. A later one has to be
-    /// 3 % cheaper than an earlier: what is simpler is faster to read.
+    /// Compresses the page's encodings and keeps the smallest, whose encoding it returns. A later one is chosen only
+    /// if it is 3 % smaller than an earlier one: a simpler encoding is faster to read.
     pub fn decide(&mut self) -> Result<Encoding> {
         let trials = &self.trials[..self.used];
         let least = trials.iter().map(|t| t.raw.len() + t.growth).min().unwrap_or(0);
@@ -214,9 +214,9 @@ impl Scratch {
 pub struct ChunkWriter {
     dictionary: Vec<u8>,
     pages: Vec<u8>,
-    /// What comes before `pages`: pages of large values are not copied behind others.
+    /// The buffers before `pages`. Pages of large values have buffers of their own, so that they are not copied.
     before: Vec<Vec<u8>>,
-    /// Length of each data page with its header.
+    /// The length of each data page with its header.
     lengths: Vec<usize>,
     rows: Vec<usize>,
     encodings: Vec<PageEncodingStats>,
@@ -226,7 +226,7 @@ pub struct ChunkWriter {
 /// A finished column chunk: its bytes in order, and its metadata with offsets from its own start.
 pub struct EncodedChunk {
     pub dictionary: Vec<u8>,
-    /// Data pages end to end, and where a page is large the buffer ends before it or within.
+    /// The data pages, end to end. A large page's header ends one buffer, and its body is the next.
     pub pages: Vec<Vec<u8>>,
     pub metadata: ColumnChunkMetaData,
     pub column_index: Option<ColumnIndexMetaData>,
@@ -245,7 +245,7 @@ impl ChunkWriter {
         self.dictionary.capacity() + self.pages.capacity() + before
     }
 
-    /// Takes buffers of an earlier chunk, for their allocations.
+    /// Reuses the buffers of an earlier chunk.
     pub fn reuse(&mut self, mut dictionary: Vec<u8>, mut pages: Vec<u8>) {
         dictionary.clear();
         pages.clear();
@@ -265,7 +265,7 @@ impl ChunkWriter {
         Ok(())
     }
 
-    /// As `put_page`, of a large page of one row, whose bytes stay where they are.
+    /// Appends a large data page of one row without copying its bytes.
     pub fn put_whole(&mut self, raw_len: usize, body: Vec<u8>, encoding: Encoding) -> Result<()> {
         let mut header = std::mem::take(&mut self.pages);
         let start = header.len();
@@ -283,13 +283,12 @@ impl ChunkWriter {
         self.before.iter().map(Vec::len).sum::<usize>() + self.pages.len()
     }
 
-    /// Whether a page was written that the dictionary has to be there for.
+    /// Returns whether a page needs the dictionary.
     pub fn uses_dictionary(&self) -> bool {
         self.encodings.iter().any(|known| known.encoding == Encoding::RLE_DICTIONARY)
     }
 
-    /// Writes the dictionary page, compressed from `raw_len` bytes in PLAIN encoding; it comes before the data
-    /// pages.
+    /// Writes the dictionary page, compressed from `raw_len` bytes in PLAIN encoding. It precedes the data pages.
     pub fn put_dictionary(&mut self, raw_len: usize, body: &[u8], entries: usize) -> Result<()> {
         reserve(&mut self.dictionary, body.len() + 64)?;
         put_dictionary_page_header(&mut self.dictionary, raw_len, body, entries)?;
@@ -307,7 +306,7 @@ impl ChunkWriter {
         }
     }
 
-    /// The chunk's metadata but for what its values tell.
+    /// Returns the chunk's metadata, except for statistics of its values.
     pub fn metadata(&self, column: ColumnDescPtr, codec: Compression) -> ColumnChunkMetaDataBuilder {
         let mut encodings: Vec<Encoding> = self.encodings.iter().map(|e| e.encoding).collect();
         encodings.push(Encoding::RLE); // the levels'
@@ -323,7 +322,7 @@ impl ChunkWriter {
             .set_data_page_offset(self.dictionary.len() as i64)
     }
 
-    /// Hands the bytes over and starts anew. `unencoded` are the byte array bytes of each page.
+    /// Returns the chunk and starts the next one. `unencoded` has the size of each page's byte arrays.
     pub fn finish(
         &mut self,
         metadata: ColumnChunkMetaData,

@@ -6,7 +6,7 @@ use parquet::basic::{BrotliLevel, Compression, GzipLevel, ZstdLevel};
 
 use super::Result;
 
-/// What `Codec::parse` takes, for error messages.
+/// The codecs that `Codec::parse` accepts, for error messages.
 pub const CODECS: &str = "zstd[:1-22], snappy, gzip[:0-9], brotli[:0-11], lz4_raw, none";
 
 /// A page codec with its level.
@@ -48,7 +48,7 @@ impl Default for Codec {
 }
 
 impl Codec {
-    /// Reads `name` or `name:level`; names are matched without regard to case.
+    /// Parses `name` or `name:level`; the case of names does not matter.
     pub fn parse(text: &str) -> std::result::Result<Codec, CodecError> {
         let (name, level) = name_and_level(text);
         match name.as_str() {
@@ -62,24 +62,24 @@ impl Codec {
         }
     }
 
-    /// Whether a page of the usual size takes it longer than a cancel may wait.
+    /// Returns whether compressing a page of the usual size may take longer than a cancel should wait.
     pub(super) fn is_slow(self) -> bool {
         matches!(self, Codec::Zstd(13..) | Codec::Brotli(10..))
     }
 
-    /// Memory that compressing needs beside the page, about: the crates know no failure. zstd reports its own, but for
-    /// a context of some kB.
+    /// Returns about how much memory compressing needs beside the page: the crates cannot fail cleanly. zstd reports
+    /// its own failures, except for a context of some kB.
     pub(super) fn memory(self) -> usize {
         const MB: usize = 1 << 20;
         match self {
             Codec::None | Codec::Snappy | Codec::Lz4Raw | Codec::Gzip(_) | Codec::Zstd(_) => MB,
-            // A window of 4 MB, and the search trees of the higher levels.
+            // The window has 4 MB; higher levels also have search trees.
             Codec::Brotli(..5) => 16 * MB,
             Codec::Brotli(_) => 64 * MB,
         }
     }
 
-    /// The codec as parquet names it.
+    /// Returns parquet's name of the codec.
     pub(super) fn compression(self) -> Result<Compression> {
         Ok(match self {
             Codec::None => Compression::UNCOMPRESSED,

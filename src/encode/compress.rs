@@ -1,5 +1,5 @@
-//! The compression of pages and buffers. Large ones are compressed in steps, between which a cancel is looked for;
-//! the slower the codec, the shorter they are.
+//! Compression of pages and buffers. Large ones are compressed in steps, with a check for a cancel before each; the
+//! slower the codec, the shorter the steps.
 
 use std::io::{self, Write};
 
@@ -9,39 +9,38 @@ use zstd::zstd_safe::{CCtx, CParameter, InBuffer, OutBuffer, ResetDirective, get
 use super::bits::put_varint;
 use super::codec::Codec;
 use super::lz4::Joiner;
-use super::{EncodeError, Result, invalid};
-use crate::interrupts::{STEP_BYTES, check};
-use crate::memory::{OutOfMemory, headroom, reserve_exact};
+use super::{EncodeError, Result, invalid, other};
+use crate::interrupts::{STEP_BYTES, check, steps};
+use crate::memory::{OutOfMemory, headroom, reserve_by_quarter};
 
-/// Snappy's blocks are compressed each by itself.
+/// Snappy compresses each block by itself.
 const SNAPPY_BLOCK: usize = 1 << 16;
 const SNAPPY_STEP: usize = 64 * SNAPPY_BLOCK;
-/// Larger than any other page, so that only those of large values lose the matches from one step into the next.
+/// Larger than all pages but those of large values: matches do not reach from one step into the next.
 const LZ4_STEP: usize = 8 << 20;
 const GZIP_STEP: usize = 256 << 10;
 const BROTLI_STEP: usize = 256 << 10;
 
-/// parquet's own writer has the same window.
+/// The same window as in parquet's own writer.
 const BROTLI_WINDOW: i32 = 22;
-/// From this quality on each step is the smallest that the encoder searches at once, and ends its meta-block: the time
-/// for one grows faster than its length, to seconds for a megabyte. The pages come out no larger for it.
+/// From this quality on, a step is the smallest block that the encoder can search at once.
 const BROTLI_SLOW: u32 = 10;
 const BROTLI_SLOW_BLOCK: i32 = 16;
 
-/// RFC 8878, 3.1.1.1.2, recommends decoders to support windows of 8 MB, and there are readers of Parquet that do
-/// not support larger ones.
+/// The largest window. RFC 8878, 3.1.1.1.2, recommends that decoders support windows of 8 MB, and some readers of
+/// Parquet do not support larger ones.
 const ZSTD_WINDOW: u32 = 23;
-/// The format's largest block, which the encoder works on at once.
+/// The format's largest block; the encoder works on a block at once.
 const ZSTD_BLOCK: usize = 128 << 10;
 
-/// Compresses pages. Contexts and tables are made once: a zstd context costs more than a small page.
+/// Compresses pages. Contexts and tables are created once: a zstd context costs more than a small page.
 pub enum Compressor {
     None,
     Snappy(Box<snap::raw::Encoder>),
     Gzip(u32),
     Brotli(u32),
     Lz4Raw(Joiner),
-    /// In LZ4's frame format, which Arrow has.
+    /// LZ4's frame format, which Arrow uses.
     Lz4Frame,
     Zstd {
         context: CCtx<'static>,
@@ -81,32 +80,32 @@ impl Compressor {
         matches!(self, Compressor::None)
     }
 
-    /// Replaces `out` by the compressed `raw`.
+    /// Replaces the content of `out` by the compressed `raw`.
     pub fn compress(&mut self, raw: &[u8], out: &mut Vec<u8>) -> Result<()> {
         out.clear();
         self.append(&[], raw, out)
     }
 
-    /// Appends `head` and `body`, compressed as one.
+    /// Appends `head` and `body`, compressed as one page.
     pub fn append(&mut self, head: &[u8], body: &[u8], out: &mut Vec<u8>) -> Result<()> {
         let len = head.len() + body.len();
         match self {
             Compressor::None => {
-                room(out, len)?;
-                in_steps(head, body, STEP_BYTES, |step, _| {
+                reserve_by_quarter(out, len)?;
+                feed(head, body, STEP_BYTES, |step, _| {
                     out.extend_from_slice(step);
                     Ok(())
                 })
             }
             Compressor::Snappy(encoder) => {
                 put_varint(out, len as u64);
-                in_steps(head, body, SNAPPY_STEP, |step, _| append_snappy(encoder, step, out))
+                feed(head, body, SNAPPY_STEP, |step, _| append_snappy(encoder, step, out))
             }
             Compressor::Gzip(level) => {
                 headroom(Codec::Gzip(*level).memory())?;
                 let level = flate2::Compression::new(*level);
                 let mut encoder = flate2::write::GzEncoder::new(Growing::new(out), level);
-                in_steps(head, body, GZIP_STEP, |step, _| Ok(encoder.write_all(step)?))?;
+                feed(head, body, GZIP_STEP, |step, _| Ok(encoder.write_all(step)?))?;
                 encoder.finish()?;
                 Ok(())
             }
@@ -116,11 +115,11 @@ impl Compressor {
             }
             Compressor::Lz4Raw(joiner) => {
                 joiner.begin(out);
-                in_steps(head, body, LZ4_STEP, |step, last| joiner.append(step, last, out))
+                feed(head, body, LZ4_STEP, |step, last| joiner.append(step, last, out))
             }
             Compressor::Lz4Frame => {
                 let mut encoder = lz4_flex::frame::FrameEncoder::new(Growing::new(out));
-                in_steps(head, body, LZ4_STEP, |step, _| Ok(encoder.write_all(step)?))?;
+                feed(head, body, LZ4_STEP, |step, _| Ok(encoder.write_all(step)?))?;
                 encoder.finish().map_err(other)?;
                 Ok(())
             }
@@ -129,8 +128,9 @@ impl Compressor {
     }
 }
 
-/// Hands on `head` and `body` in steps of so many bytes, and says which is the last. The check comes before each.
-fn in_steps(
+/// Calls `each` for steps of `head` and `body`, of `size` bytes, and says which is the last. The check comes before
+/// each.
+fn feed(
     head: &[u8],
     body: &[u8],
     size: usize,
@@ -147,16 +147,13 @@ fn in_steps(
     };
     check();
     each(first, rest.is_empty())?;
-    let mut steps = rest.chunks(size).peekable();
-    while let Some(step) = steps.next() {
-        check();
-        each(step, steps.peek().is_none())?;
-    }
-    Ok(())
+    let last = rest.len().div_ceil(size);
+    steps(rest, size).enumerate().try_for_each(|(number, step)| each(step, number + 1 == last))
 }
 
-/// Appends the blocks of `step`, of which all but the last of a page are whole: those that the encoder would make of
-/// the page at once. It writes their length before them, where the page's is, which is put back.
+/// Appends the blocks of `step`. Only the last step of a page may end in a block that is not whole, so the blocks are
+/// those that the encoder would write for the page at once. The encoder writes the step's length before them, over
+/// the page's length, which is then restored.
 fn append_snappy(encoder: &mut snap::raw::Encoder, step: &[u8], out: &mut Vec<u8>) -> Result<()> {
     let mut length = Vec::new();
     put_varint(&mut length, step.len() as u64);
@@ -165,7 +162,7 @@ fn append_snappy(encoder: &mut snap::raw::Encoder, step: &[u8], out: &mut Vec<u8
     };
     length.copy_from_slice(&out[start..]);
     let most = snap::raw::max_compress_len(step.len());
-    room(out, most)?;
+    reserve_by_quarter(out, most)?;
     out.resize(start + most, 0);
     let len = encoder.compress(step, &mut out[start..]).map_err(other)?;
     out[start..][..length.len()].copy_from_slice(&length);
@@ -183,7 +180,7 @@ fn append_brotli(level: u32, head: &[u8], body: &[u8], out: &mut Vec<u8>) -> Res
         size = 1 << BROTLI_SLOW_BLOCK;
     }
     let mut encoder = brotli::CompressorWriter::with_params(Growing::new(out), 4096, &params);
-    in_steps(head, body, size, |step, last| {
+    feed(head, body, size, |step, last| {
         encoder.write_all(step)?;
         if is_slow && !last {
             encoder.flush()?;
@@ -191,7 +188,7 @@ fn append_brotli(level: u32, head: &[u8], body: &[u8], out: &mut Vec<u8>) -> Res
         Ok(())
     })?;
     encoder.flush()?;
-    // Writes the end, and does not tell of an error.
+    // This writes the end, but does not report an error.
     match encoder.into_inner().failed {
         Some(failed) => Err(failed),
         None => Ok(()),
@@ -206,15 +203,15 @@ fn append_zstd(
     out: &mut Vec<u8>,
 ) -> Result<()> {
     context.reset(ResetDirective::SessionOnly).map_err(zstd_error)?;
-    // Known beforehand, the length is in the frame, and the parameters suit it.
+    // If the length is known beforehand, it is written to the frame and the parameters suit it.
     let len = (head.len() + body.len()) as u64;
     context.set_pledged_src_size(Some(len)).map_err(zstd_error)?;
-    in_steps(head, body, size, |step, last| {
+    feed(head, body, size, |step, last| {
         let mut input = InBuffer::around(step);
         let end = if last { ZSTD_EndDirective::ZSTD_e_end } else { ZSTD_EndDirective::ZSTD_e_continue };
         loop {
-            // With so much of it, what comes at once is compressed without another copy.
-            room(out, zstd::zstd_safe::compress_bound(step.len()))?;
+            // With this much room, zstd compresses into `out` without another copy.
+            reserve_by_quarter(out, zstd::zstd_safe::compress_bound(step.len()))?;
             let at = out.len();
             let mut output = OutBuffer::around_pos(out, at);
             let left = context.compress_stream2(&mut output, &mut input, end).map_err(zstd_error)?;
@@ -227,10 +224,10 @@ fn append_zstd(
     })
 }
 
-/// An output that grows, or fails where `Vec` would abort the process.
+/// An output that grows, and that fails where `Vec` would abort the process.
 struct Growing<'a> {
     out: &'a mut Vec<u8>,
-    /// Why it did not.
+    /// The error of the write that failed.
     failed: Option<EncodeError>,
 }
 
@@ -242,8 +239,8 @@ impl<'a> Growing<'a> {
 
 impl Write for Growing<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if let Err(failed) = room(self.out, bytes.len()) {
-            self.failed = Some(failed);
+        if let Err(failed) = reserve_by_quarter(self.out, bytes.len()) {
+            self.failed = Some(failed.into());
             return Err(io::ErrorKind::OutOfMemory.into());
         }
         self.out.extend_from_slice(bytes);
@@ -255,20 +252,8 @@ impl Write for Growing<'_> {
     }
 }
 
-/// Room for `more` bytes. It grows by a quarter: the system moves a large buffer without copying it.
-pub fn room(out: &mut Vec<u8>, more: usize) -> Result<()> {
-    if out.capacity() - out.len() >= more {
-        return Ok(());
-    }
-    Ok(reserve_exact(out, more.max(out.len() / 4))?)
-}
-
 fn zstd_error(code: usize) -> EncodeError {
     EncodeError::Io(io::Error::other(get_error_name(code)))
-}
-
-pub fn other(e: impl std::error::Error + Send + Sync + 'static) -> EncodeError {
-    EncodeError::Io(io::Error::other(e))
 }
 
 #[cfg(test)]

@@ -1,29 +1,7 @@
-use std::cell::Cell;
 use std::io::Read;
 
 use super::*;
-use crate::interrupts::set_check;
-
-thread_local! {
-    static CHECKS: Cell<usize> = const { Cell::new(0) };
-    static LAST: Cell<u64> = const { Cell::new(u64::MAX) };
-    static LONGEST: Cell<u64> = const { Cell::new(0) };
-}
-
-fn count() {
-    CHECKS.set(CHECKS.get() + 1);
-    let now = micros();
-    let last = LAST.replace(now);
-    LONGEST.set(LONGEST.get().max(now.saturating_sub(last)));
-}
-
-/// What this thread has worked, which other processes on the machine do not disturb.
-fn micros() -> u64 {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the call writes the time.
-    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
-    time.tv_sec as u64 * 1_000_000 + time.tv_nsec as u64 / 1000
-}
+use crate::interrupts::counted::{during, micros};
 
 const ALL: [(Codec, usize); 11] = [
     (Codec::None, STEP_BYTES),
@@ -39,7 +17,7 @@ const ALL: [(Codec, usize); 11] = [
     (Codec::Zstd(22), ZSTD_BLOCK),
 ];
 
-/// Words in disorder: some of it compresses.
+/// Returns random words, which compress partly.
 fn text(bytes: usize) -> Vec<u8> {
     let word = |i: u64| format!("{:x} ", super::super::tests::random(i) % (1 << (8 + i % 21)));
     let mut text = Vec::with_capacity(bytes + 16);
@@ -68,18 +46,16 @@ fn decompress(codec: Codec, bytes: &[u8], len: usize) -> Vec<u8> {
     raw
 }
 
-/// A page of some steps of each codec, and one of a single byte.
+/// Compresses pages of several steps, of one byte and of none.
 #[test]
 fn each_step_is_checked_before() {
-    set_check(count);
     for (codec, step) in ALL {
         let mut compressor = Compressor::new(codec).unwrap();
         let mut out = b"what was there".to_vec();
         for len in [3 * step - 77, 1, 0] {
             let raw = text(len);
-            CHECKS.set(0);
-            compressor.compress(&raw, &mut out).unwrap();
-            assert!(CHECKS.get() >= len.div_ceil(step).max(1), "{codec:?}: {} checks", CHECKS.get());
+            let (checks, _) = during(|| compressor.compress(&raw, &mut out).unwrap());
+            assert!(checks >= len.div_ceil(step).max(1), "{codec:?}: {checks} checks");
             assert!(decompress(codec, &out, len) == raw, "{codec:?} {len}");
             let (head, body) = raw.split_at(len.min(9));
             out.truncate(1);
@@ -89,7 +65,7 @@ fn each_step_is_checked_before() {
     }
 }
 
-/// What is compressed in steps is not larger, or no more than one can tell, than what the codec makes of it at once.
+/// Compressing in steps makes pages hardly larger than compressing them at once.
 #[test]
 fn steps_cost_nothing() {
     let raw = text(9_000_001);
@@ -110,16 +86,12 @@ fn steps_cost_nothing() {
 #[test]
 #[ignore = "a measurement"]
 fn bench_steps() {
-    set_check(count);
     let megabytes: usize = std::env::var("MB").ok().and_then(|mb| mb.parse().ok()).unwrap_or(4);
     let raw = text(megabytes << 20);
     for (codec, _) in ALL {
-        LAST.set(u64::MAX);
-        LONGEST.set(0);
         let (began, mut out) = (micros(), Vec::new());
-        Compressor::new(codec).unwrap().compress(&raw, &mut out).unwrap();
-        count();
-        let (took, longest) = ((micros() - began) as f64 / 1e6, LONGEST.get() / 1000);
-        println!("{codec:?}: {took:.2} s, {} bytes, longest step {longest} ms", out.len());
+        let (_, longest) = during(|| Compressor::new(codec).unwrap().compress(&raw, &mut out).unwrap());
+        let took = (micros() - began) as f64 / 1e6;
+        println!("{codec:?}: {took:.2} s, {} bytes, longest step {} ms", out.len(), longest / 1000);
     }
 }

@@ -6,7 +6,7 @@
 //! miniblock  := 32 deltas less the min delta, of the miniblock's width
 //! ```
 //!
-//! Differences wrap in the value's own width, so that the width of no miniblock exceeds it.
+//! Differences wrap at the value's own width, so that no miniblock is wider.
 
 use super::bits::{pack, put_varint, put_zigzag, width_of};
 
@@ -16,7 +16,7 @@ const MINIBLOCK: usize = 32;
 /// An integer that DELTA_BINARY_PACKED holds.
 pub trait Delta: Copy + Default + Ord + Into<i64> {
     fn less(self, other: Self) -> Self;
-    /// The same bits without a sign.
+    /// Returns the same bits without a sign.
     fn bits(self) -> u64;
 }
 
@@ -80,7 +80,7 @@ fn put_block<T: Delta>(deltas: &[T], out: &mut Vec<u8>) {
     }
 }
 
-/// `lengths` of the values whose bytes, concatenated, are `bytes`.
+/// Appends values as DELTA_LENGTH_BYTE_ARRAY: `bytes` has their bytes end to end, `lengths` the length of each.
 pub fn put_delta_length(lengths: &[i32], bytes: &[u8], out: &mut Vec<u8>) {
     put_delta(lengths, out);
     out.extend_from_slice(bytes);

@@ -1,25 +1,25 @@
 //! Dictionaries of a column chunk: distinct values in the order in which they first occur. Values of a
-//! fixed width are here, byte strings in `byte_dict`.
+//! fixed width are here, byte strings in `bytes_dict`.
 //!
-//! Open addressing with linear probing at a load of at most one half. The hashes need to spread, not
-//! to resist: a chunk whose values collide on purpose runs out of probes and loses the dictionary.
+//! The hash tables use open addressing with linear probing at a load of at most one half. The hashes need not resist
+//! attacks: a chunk whose values collide on purpose exceeds the number of probes and has no dictionary.
 
 use super::{Result, reserve};
 
-/// What a dictionary page may hold in PLAIN bytes. Readers keep a whole dictionary in memory, and past
-/// this size neither theirs nor ours stays in a core's second-level cache.
+/// The largest dictionary page, in PLAIN encoding. Readers keep a whole dictionary in memory, and a larger one fits
+/// neither their second-level cache nor ours.
 pub const MAX_BYTES: usize = 1 << 20;
 
-pub const FIRST_SLOTS: usize = 1 << 10;
+pub const FIRST_BUCKETS: usize = 1 << 10;
 
-/// Probes that one lookup may take. At a load of one half, the longest cluster of the largest dictionary
-/// is expected to be about half as long.
+/// The most probes in one lookup. At a load of one half, the longest cluster of the largest dictionary is expected to
+/// be about half as long.
 const MAX_PROBES: usize = 128;
 
 pub const K1: u64 = 0x9e37_79b9_7f4a_7c15;
 pub const K2: u64 = 0xe703_7ed1_a0b4_28db;
 
-/// Both halves of the full product: every bit of the key reaches every bit of the hash.
+/// Combines both halves of the full product, so that every bit of the key affects every bit of the hash.
 #[inline(always)]
 pub fn fold(a: u64, b: u64) -> u64 {
     let product = u128::from(a) * u128::from(b);
@@ -31,10 +31,10 @@ pub fn hash_u64(key: u64) -> u64 {
     fold(key ^ K1, K2)
 }
 
-/// Values of a fixed width, told apart by their bits.
+/// A dictionary of values of a fixed width, which are compared by their bits.
 pub struct FixedDict<K> {
-    /// Entry number plus one; 0 is an empty slot.
-    slots: Vec<u32>,
+    /// The entry number plus one; 0 is an empty bucket.
+    buckets: Vec<u32>,
     entries: Vec<K>,
 }
 
@@ -42,40 +42,44 @@ pub struct FixedDict<K> {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Full;
 
-/// Where one lookup ended.
+/// The result of one lookup.
 pub enum Probed<S> {
     At(S),
-    /// The key is not there, and belongs here.
+    /// The key was not found; it belongs in this bucket.
     Empty(usize),
     TooFar,
 }
 
-/// Looks one key up among `slots`, whose number is a power of two and whose empty ones are 0.
+/// Looks up one key among `buckets`. Their number is a power of two, and empty ones are 0.
 #[inline(always)]
-pub fn probe<S: Copy + Default + PartialEq>(slots: &[S], hash: u64, is_key: impl Fn(S) -> bool) -> Probed<S> {
-    let mask = slots.len() - 1;
+pub fn probe<S: Copy + Default + PartialEq>(
+    buckets: &[S],
+    hash: u64,
+    is_key: impl Fn(S) -> bool,
+) -> Probed<S> {
+    let mask = buckets.len() - 1;
     let mut at = hash as usize & mask;
     for _ in 0..=MAX_PROBES {
-        let slot = slots[at];
-        if slot == S::default() {
+        let bucket = buckets[at];
+        if bucket == S::default() {
             return Probed::Empty(at);
         }
-        if is_key(slot) {
-            return Probed::At(slot);
+        if is_key(bucket) {
+            return Probed::At(bucket);
         }
         at = (at + 1) & mask;
     }
     Probed::TooFar
 }
 
-/// How a row of lookups ended: at a key that belongs into an empty slot, or at one with too many probes.
+/// The result of several lookups: all keys were found, one belongs in an empty bucket, or one took too many probes.
 pub enum Found<K> {
     All,
     None(K, usize),
     Collisions,
 }
 
-/// The bits of a value, as a dictionary compares them.
+/// The bits by which a dictionary compares values.
 pub trait DictKey: Copy + Eq {
     fn hash(self) -> u64;
 }
@@ -103,12 +107,12 @@ impl DictKey for u128 {
 
 impl<K: DictKey> FixedDict<K> {
     pub fn new() -> Self {
-        FixedDict { slots: vec![0; FIRST_SLOTS], entries: Vec::new() }
+        FixedDict { buckets: vec![0; FIRST_BUCKETS], entries: Vec::new() }
     }
 
     pub fn clear(&mut self) {
-        self.slots.truncate(FIRST_SLOTS);
-        self.slots.fill(0);
+        self.buckets.truncate(FIRST_BUCKETS);
+        self.buckets.fill(0);
         self.entries.clear();
     }
 
@@ -117,16 +121,15 @@ impl<K: DictKey> FixedDict<K> {
     }
 
     pub fn memory(&self) -> usize {
-        self.slots.capacity() * 4 + self.entries.capacity() * size_of::<K>()
+        self.buckets.capacity() * 4 + self.entries.capacity() * size_of::<K>()
     }
 
-    /// Forgets the entries from `len` on. Nothing can be looked up any more: for a dictionary that is
-    /// about to be written.
+    /// Removes the entries from `len` on. The dictionary can then only be written: lookups no longer work.
     pub fn truncate(&mut self, len: usize) {
         self.entries.truncate(len);
     }
 
-    /// Replaces `indices` by the entry numbers of `keys`, adding entries up to a total of `limit`.
+    /// Replaces `indices` by the entry numbers of `keys`, and adds entries up to a total of `limit`.
     pub fn intern(
         &mut self,
         keys: impl ExactSizeIterator<Item = K>,
@@ -148,14 +151,14 @@ impl<K: DictKey> FixedDict<K> {
         }
     }
 
-    /// Looks keys up to the first that is not there. The table stays as it is, so that the loop can keep
-    /// its places in registers.
+    /// Looks up keys until one is not found. The table is not changed, so that the loop can keep its addresses in
+    /// registers.
     #[inline(always)]
     fn find_each<'a>(&self, pairs: &mut impl Iterator<Item = (K, &'a mut u32)>) -> Found<(K, &'a mut u32)> {
-        let (slots, entries) = (&self.slots[..], &self.entries[..]);
+        let (buckets, entries) = (&self.buckets[..], &self.entries[..]);
         for (key, index) in pairs {
-            *index = match probe(slots, key.hash(), |slot| entries[slot as usize - 1] == key) {
-                Probed::At(slot) => slot - 1,
+            *index = match probe(buckets, key.hash(), |bucket| entries[bucket as usize - 1] == key) {
+                Probed::At(bucket) => bucket - 1,
                 Probed::Empty(at) => return Found::None((key, index), at),
                 Probed::TooFar => return Found::Collisions,
             };
@@ -169,25 +172,25 @@ impl<K: DictKey> FixedDict<K> {
         let index = self.entries.len() as u32;
         reserve(&mut self.entries, 1)?;
         self.entries.push(key);
-        self.slots[at] = index + 1;
-        if self.entries.len() * 2 > self.slots.len() {
+        self.buckets[at] = index + 1;
+        if self.entries.len() * 2 > self.buckets.len() {
             self.grow()?;
         }
         Ok(index)
     }
 
     fn grow(&mut self) -> Result<()> {
-        let slots = self.slots.len() * 4;
-        let more = slots - self.slots.len();
-        reserve(&mut self.slots, more)?;
-        self.slots.fill(0);
-        self.slots.resize(slots, 0);
+        let buckets = self.buckets.len() * 4;
+        let more = buckets - self.buckets.len();
+        reserve(&mut self.buckets, more)?;
+        self.buckets.fill(0);
+        self.buckets.resize(buckets, 0);
         for (index, key) in self.entries.iter().enumerate() {
-            let mut at = key.hash() as usize & (slots - 1);
-            while self.slots[at] != 0 {
-                at = (at + 1) & (slots - 1);
+            let mut at = key.hash() as usize & (buckets - 1);
+            while self.buckets[at] != 0 {
+                at = (at + 1) & (buckets - 1);
             }
-            self.slots[at] = index as u32 + 1;
+            self.buckets[at] = index as u32 + 1;
         }
         Ok(())
     }
@@ -198,7 +201,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// A hash that sends every key to one slot.
+    /// A hash that sends every key to one bucket.
     #[derive(Clone, Copy, PartialEq, Eq, Debug)]
     struct Colliding(u32);
 

@@ -7,9 +7,9 @@ use parquet::data_type::{ByteArray, FixedLenByteArray};
 use parquet::file::statistics::{Statistics, ValueStatistics};
 
 use super::bits::pack_flags;
+use super::byte_stream_split::put_byte_stream_split;
 use super::delta::put_delta;
 use super::dict::DictKey;
-use super::split::put_split;
 use super::stats::{Bound, Bounds};
 
 /// A value of fixed width.
@@ -17,7 +17,7 @@ pub trait Fixed: Copy + 'static {
     /// The bits, which tell values apart in a dictionary.
     type Key: DictKey;
     const PHYSICAL: PhysicalType;
-    /// Bytes in PLAIN encoding, rounded up.
+    /// The size in PLAIN encoding in bytes, rounded up.
     const WIDTH: usize = size_of::<Self>();
     /// Whether a dictionary can be smaller than the values.
     const DICTIONARY: bool = true;
@@ -29,12 +29,12 @@ pub trait Fixed: Copy + 'static {
     /// Appends values in the type's other encoding, DELTA_BINARY_PACKED or BYTE_STREAM_SPLIT, if it has one.
     fn put_other(_values: &[Self], _out: &mut Vec<u8>) {}
 
-    /// Order of two values that are not NaN.
+    /// Compares two values that are not NaN.
     fn order(self, other: Self, unsigned: bool) -> Ordering;
-    /// Bounds, and how many values are NaN.
+    /// Returns the bounds of the values, and the number of NaNs.
     fn bounds(values: &[Self], unsigned: bool) -> (Option<Bounds<Self>>, usize);
     fn statistics(bounds: Option<Bounds<Self>>, nulls: u64, nans: u64) -> Statistics;
-    /// A bound from its bits; 16 bytes from those of a big-endian number.
+    /// Creates a bound from its bits; those of 16-byte values are a big-endian number.
     fn bound(bits: u128) -> Bound<Self>;
 }
 
@@ -83,7 +83,7 @@ macro_rules! fixed_integer {
                 if unsigned { self.key().cmp(&other.key()) } else { self.cmp(&other) }
             }
             fn bounds(values: &[$t], unsigned: bool) -> (Option<Bounds<$t>>, usize) {
-                // With the sign bit turned over, signed comparison orders as unsigned does.
+                // With the sign bit flipped, a signed comparison orders as an unsigned one.
                 let flip = if unsigned { <$t>::MIN } else { 0 };
                 let Some(&first) = values.first() else { return (None, 0) };
                 let first = first ^ flip;
@@ -124,7 +124,9 @@ macro_rules! fixed_float {
             fn put_other(values: &[$t], out: &mut Vec<u8>) {
                 let start = out.len();
                 out.resize(start + size_of_val(values), 0);
-                put_split(values, &mut out[start..], |value, byte| (value.to_bits() >> (8 * byte)) as u8);
+                put_byte_stream_split(values, &mut out[start..], |value, byte| {
+                    (value.to_bits() >> (8 * byte)) as u8
+                });
             }
             fn order(self, other: $t, _unsigned: bool) -> Ordering {
                 self.total_cmp(&other)

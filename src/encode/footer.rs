@@ -1,4 +1,4 @@
-//! Footers: the metadata of one row group between processes, and of all at the end of a file.
+//! Footers. The metadata of one row group travels between processes, that of all is at the end of a file.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -11,31 +11,30 @@ use parquet::file::metadata::{
 use parquet::schema::types::ColumnDescPtr;
 
 use super::footer_frame::Frame;
+pub use super::footer_frame::MAGIC;
 use super::schema::FileSchema;
 use super::{Result, invalid};
 
-/// What every Parquet file begins with.
-pub const MAGIC: &[u8; 4] = b"PAR1";
-
-/// Of a file: parquet.thrift, RowGroup, has 16 bits for a row group's number, from 0.
+/// The most row groups in a file: parquet.thrift, RowGroup, has 16 bits for their number, and counts from 0.
 pub const MAX_ROW_GROUPS: u64 = 1 << 15;
 
-/// In the form that readers of `created_by` parse: application, version, build.
+/// The writer's name in the form that readers of `created_by` parse: application, version, build.
 pub const CREATED_BY: &str = concat!("pg_strata version ", env!("CARGO_PKG_VERSION"), " (build dev)");
 
-/// parquet.thrift, FileMetaData: the version for files that use what came with format 2.
+/// The version of files that use features of format 2 (parquet.thrift, FileMetaData).
 const FORMAT_VERSION: i32 = 2;
 
-/// A row group's place and contents, as its encoder told.
+/// The metadata of an encoded row group, with its place in the file.
 #[derive(Clone)]
 pub struct RowGroupMeta {
     row_group: RowGroupMetaData,
-    /// The column indexes of its chunks and, from `offset_indexes` on, their offset indexes, as they lie in a file.
+    /// The column indexes of its chunks as they lie in a file and, from `offset_indexes` on, the offset indexes.
     indexes: Vec<u8>,
     offset_indexes: usize,
 }
 
-/// Row groups in the order of their rows, which can be gone through again: many at a time take much memory.
+/// Row groups in the order of their rows. They can be visited more than once, one at a time, since the metadata of
+/// many takes much memory.
 pub trait RowGroups {
     fn each(&self, see: &mut dyn FnMut(&RowGroupMeta) -> Result<()>) -> Result<()>;
 }
@@ -49,7 +48,7 @@ impl RowGroups for [RowGroupMeta] {
 impl RowGroupMeta {
     /// Reads what `EncodedRowGroup::metadata_at` wrote.
     pub fn decode(bytes: &[u8]) -> Result<RowGroupMeta> {
-        // As a mask, which is how parquet reads them unless told, the encodings would not be written again.
+        // By default parquet reads the encodings as a mask, which it does not write again.
         let options = ParquetMetaDataOptions::new().with_encoding_stats_as_mask(false);
         let file = ParquetMetaDataReader::new()
             .with_metadata_options(Some(options))
@@ -91,17 +90,17 @@ impl RowGroupMeta {
         self.row_group.num_rows() as u64
     }
 
-    /// The metadata of leaf column `leaf`.
+    /// Returns the metadata of a leaf column.
     pub(super) fn column(&self, leaf: usize) -> &ColumnChunkMetaData {
         self.row_group.column(leaf)
     }
 
-    /// Where the row group begins in its file.
+    /// Returns where the row group begins in its file.
     pub fn offset(&self) -> u64 {
         self.row_group.file_offset().unwrap_or(0) as u64
     }
 
-    /// Bytes that the row group takes in the file.
+    /// Returns the size of the row group in the file.
     pub fn len(&self) -> u64 {
         let filters = self.row_group.columns().iter().filter_map(|column| column.bloom_filter_length());
         self.row_group.compressed_size() as u64 + filters.map(|bytes| bytes as u64).sum::<u64>()
@@ -118,7 +117,7 @@ impl RowGroupMeta {
     }
 }
 
-/// The metadata of a single row group as a footer of its own, page indexes before it.
+/// Encodes the metadata of a single row group as a footer of its own, with the page indexes before it.
 pub(super) fn encode_row_group(row_group: RowGroupMetaData, indexes: PageIndex) -> Result<Vec<u8>> {
     let schema = row_group.schema_descr_ptr();
     let file = FileMetaData::new(FORMAT_VERSION, row_group.num_rows(), None, None, schema, None);
@@ -131,13 +130,13 @@ pub(super) fn encode_row_group(row_group: RowGroupMetaData, indexes: PageIndex) 
     Ok(out)
 }
 
-/// A chunk's metadata with its offsets moved by `shift`, as metadata of `column`.
+/// Returns a chunk's metadata as that of `column`, with its offsets moved by `shift`.
 pub(super) fn relocate(
     chunk: &ColumnChunkMetaData,
     column: ColumnDescPtr,
     shift: i64,
 ) -> Result<ColumnChunkMetaData> {
-    // A builder made from a chunk keeps that chunk's column, so every part is carried over by name.
+    // A builder made from a chunk would keep that chunk's column.
     let mut builder = ColumnChunkMetaData::builder(column)
         .set_compression_codec(chunk.compression_codec())
         .set_encodings_mask(*chunk.encodings_mask())
@@ -160,16 +159,20 @@ pub(super) fn relocate(
     Ok(builder.build()?)
 }
 
-/// A chunk's metadata with its Bloom filter's place.
-pub(super) fn with_filter(chunk: &ColumnChunkMetaData, at: i64, len: usize) -> Result<ColumnChunkMetaData> {
+/// Adds the place of its Bloom filter to a chunk's metadata.
+pub(super) fn with_bloom_filter(
+    chunk: &ColumnChunkMetaData,
+    at: i64,
+    len: usize,
+) -> Result<ColumnChunkMetaData> {
     let builder = chunk.clone().into_builder();
     Ok(builder.set_bloom_filter_offset(Some(at)).set_bloom_filter_length(Some(len as i32)).build()?)
 }
 
 /// Writes what follows the last row group: page indexes, footer, its length and the magic bytes.
 ///
-/// `offset` is where in the file `out` stands. `row_groups` are in the order of the rows, which need not
-/// be that of the bytes. Row groups without rows are left out. Returns the bytes written.
+/// `offset` is the position of `out` in the file. `row_groups` are in the order of the rows, which may differ from
+/// that of the bytes. Row groups without rows are left out. Returns the number of bytes written.
 pub fn write_footer(
     out: &mut dyn Write,
     offset: u64,
@@ -220,7 +223,7 @@ pub fn write_footer(
     Ok(at - offset)
 }
 
-/// Where the indexes of the next row group lie, and its number.
+/// The place of the next row group's indexes, and its number.
 struct Places {
     column_indexes: u64,
     offset_indexes: u64,
@@ -228,7 +231,7 @@ struct Places {
 }
 
 impl Places {
-    /// A row group's metadata under the file's schema.
+    /// Returns a row group's metadata under the file's schema.
     fn describe(&mut self, schema: &FileSchema, meta: &RowGroupMeta) -> Result<RowGroupMetaData> {
         let Ok(number) = i16::try_from(self.number) else {
             return invalid(format!("more than {MAX_ROW_GROUPS} row groups are too many for one file"));
@@ -258,7 +261,7 @@ impl Places {
     }
 }
 
-/// A chunk's metadata under the file's schema.
+/// Returns a chunk's metadata under the file's schema.
 fn describe(schema: &FileSchema, index: usize, chunk: &ColumnChunkMetaData) -> Result<ColumnChunkMetaData> {
     let nulls = chunk.statistics().and_then(|s| s.null_count_opt());
     let has_values = nulls != Some(chunk.num_values() as u64);

@@ -1,8 +1,9 @@
-//! A footer around row groups that are written one after the other.
+//! A footer whose row groups are written one at a time.
 //!
-//! parquet's writer takes a file's metadata whole: of tens of thousands of row groups, hundreds of megabytes of objects.
-//! So it writes the metadata of none, which is what lies around the list of row groups, and that of one at a time,
-//! of which the list's only element is taken. In Thrift's compact protocol (parquet.thrift, FileMetaData):
+//! parquet's writer takes the metadata of a whole file: for tens of thousands of row groups, hundreds of megabytes of
+//! objects. So it is asked for a footer without row groups, which is what surrounds their list, and for a footer of
+//! each single one, from which the list's only element is taken. In Thrift's compact protocol (parquet.thrift,
+//! FileMetaData):
 //!
 //! ```text
 //! head  version, schema        the same for any row groups
@@ -17,23 +18,25 @@ use parquet::file::metadata::{
 use parquet::schema::types::SchemaDescriptor;
 
 use super::bits::{put_varint, put_zigzag};
-use super::footer::MAGIC;
 use super::schema::FileSchema;
 use super::{Result, invalid};
 
-/// A field that is a list, numbered after the one before.
+/// The first and the last bytes of every Parquet file.
+pub const MAGIC: &[u8; 4] = b"PAR1";
+
+/// The header of a list field that is numbered after the field before it.
 const NEXT_LIST: u8 = 0x19;
 const STRUCT: u8 = 12;
-/// A list's size is beside its type while it is less.
+/// The size from which a list's size no longer fits beside its type.
 const LONG_LIST: u64 = 15;
-/// Behind a file's metadata: its length, and the magic bytes.
+/// The bytes after a file's metadata: its length and the magic bytes.
 const END: usize = 4 + MAGIC.len();
 
 pub struct Frame {
     file: FileMetaData,
     /// The metadata of a file without row groups.
     empty: Vec<u8>,
-    /// Where the number of rows is.
+    /// The place of the number of rows.
     rows_at: usize,
 }
 
@@ -56,7 +59,7 @@ impl Frame {
         Ok(Frame { file, empty, rows_at })
     }
 
-    /// What comes before so many row groups of so many rows together.
+    /// Returns what precedes the row groups, given their number and that of their rows.
     pub fn head(&self, rows: u64, row_groups: u64) -> Vec<u8> {
         let mut head = self.empty[..self.rows_at].to_vec();
         put_zigzag(&mut head, rows as i64);
@@ -83,13 +86,13 @@ impl Frame {
         Ok(bytes.split_off(self.rows_at + before.len()))
     }
 
-    /// What comes behind the row groups.
+    /// Returns what follows the row groups.
     pub fn tail(&self) -> &[u8] {
         &self.empty[self.rows_at + 3..self.empty.len() - END]
     }
 }
 
-/// A file's metadata, its length and the magic bytes.
+/// Encodes a file's metadata, its length and the magic bytes.
 fn write(file: &FileMetaData, row_group: Option<RowGroupMetaData>) -> Result<Vec<u8>> {
     let metadata = ParquetMetaDataBuilder::new(file.clone());
     let metadata = metadata.set_row_groups(row_group.into_iter().collect()).build();
@@ -100,14 +103,14 @@ fn write(file: &FileMetaData, row_group: Option<RowGroupMetaData>) -> Result<Vec
 
 /// Marks the flat float columns as ordered by their type.
 ///
-/// parquet's writer marks all floats as IEEE 754 total order, which readers older than that order do not
-/// know, so that they ignore the statistics. Ours keep the older order's rules too: see `stats`. The
-/// orders are the footer's last field (parquet.thrift, FileMetaData 7): per leaf a union of one empty
-/// struct, whose field header says which, then the ends of both.
+/// parquet's writer marks all floats as ordered by IEEE 754 total order. Readers that are older than that order do
+/// not know it and ignore the statistics. Ours follow the rules of the older order as well: see `stats`. The orders
+/// are the footer's last field (parquet.thrift, FileMetaData 7): for each leaf a union of one empty struct, whose
+/// field header says which, then the ends of both.
 pub fn order_floats_by_type(file_end: &mut [u8], descr: &SchemaDescriptor) -> Result<()> {
     const TYPE_ORDER: [u8; 3] = [0x1c, 0, 0];
     const TOTAL_ORDER: [u8; 3] = [0x2c, 0, 0];
-    // After the orders come the end of the struct, the length and the magic bytes.
+    // The end of the struct, the length and the magic bytes follow the orders.
     let orders = file_end.len().checked_sub(1 + 4 + MAGIC.len());
     let orders = orders.and_then(|end| file_end.get_mut(end.checked_sub(3 * descr.num_columns())?..end));
     let Some(orders) = orders else { return invalid("a footer is shorter than its column orders") };

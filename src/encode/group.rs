@@ -1,9 +1,8 @@
-//! What an export writes at a time, in either format: a Parquet file's row group or an Arrow file's record
-//! batch.
+//! The unit in which an export writes, in either format: a Parquet file's row group or an Arrow file's record batch.
 
 use arrow::array::ArrayRef;
 
-use super::adopt::MadeChunk;
+use super::external_chunk::ExternalChunk;
 use super::ipc::{BatchWriter, EncodedBatch};
 use super::row_group::{EncodedRowGroup, RowGroupWriter};
 use super::{Result, invalid};
@@ -14,13 +13,13 @@ pub enum GroupWriter {
     Arrow(Box<BatchWriter>),
 }
 
-/// A group's bytes, without a place in a file yet.
+/// A group's bytes, which have no place in a file yet.
 pub enum EncodedGroup {
     Parquet(EncodedRowGroup),
     Arrow(EncodedBatch),
 }
 
-/// Calls the same method of whichever it is.
+/// Calls a method of the variant.
 macro_rules! either {
     ($kind:ident, $one:expr, $it:ident => $call:expr) => {
         match $one {
@@ -31,12 +30,12 @@ macro_rules! either {
 }
 
 impl GroupWriter {
-    /// Appends the next rows of a flat column. `arena` is what the cells of a `Values::Bytes` point into.
+    /// Appends the next rows of a flat column. The cells of a `Values::Bytes` point into `arena`.
     pub fn append(&mut self, column: usize, lane: &Lane, arena: &[u8]) -> Result<()> {
         either!(GroupWriter, self, writer => writer.append(column, lane, arena))
     }
 
-    /// Appends the next rows of a nested column, of the type that `arrow_field` names.
+    /// Appends the next rows of a nested column, which are of the type that `arrow_field` returns.
     pub fn append_nested(&mut self, column: usize, array: &ArrayRef) -> Result<()> {
         either!(GroupWriter, self, writer => writer.append_nested(column, array))
     }
@@ -46,17 +45,17 @@ impl GroupWriter {
         either!(GroupWriter, self, writer => writer.append_rows(rows));
     }
 
-    /// Rows taken since the group began.
+    /// Returns the number of rows since the group began.
     pub fn rows(&self) -> usize {
         either!(GroupWriter, self, writer => writer.rows())
     }
 
-    /// Uncompressed bytes taken since the group began.
+    /// Returns the uncompressed size of the rows since the group began.
     pub fn buffered_bytes(&self) -> usize {
         either!(GroupWriter, self, writer => writer.buffered_bytes())
     }
 
-    /// Of those, the largest column's.
+    /// Returns the uncompressed size of the largest column.
     pub fn largest_column_bytes(&self) -> usize {
         either!(GroupWriter, self, writer => writer.largest_column_bytes())
     }
@@ -69,15 +68,21 @@ impl GroupWriter {
         })
     }
 
-    /// A row group of chunks that were encoded elsewhere, as `RowGroupWriter::adopt` makes it.
-    pub fn adopt(&mut self, chunks: &[MadeChunk], compressed: bool) -> Result<Option<EncodedGroup>> {
+    /// Makes a row group of chunks that were encoded elsewhere; see `RowGroupWriter::finish_external`.
+    pub fn finish_external(
+        &mut self,
+        chunks: &[ExternalChunk],
+        compressed: bool,
+    ) -> Result<Option<EncodedGroup>> {
         match self {
-            GroupWriter::Parquet(writer) => Ok(writer.adopt(chunks, compressed)?.map(EncodedGroup::Parquet)),
+            GroupWriter::Parquet(writer) => {
+                Ok(writer.finish_external(chunks, compressed)?.map(EncodedGroup::Parquet))
+            }
             GroupWriter::Arrow(_) => invalid("record batches are not encoded elsewhere"),
         }
     }
 
-    /// Takes back a group that has been written, for its buffers.
+    /// Reuses the buffers of a group that has been written.
     pub fn recycle(&mut self, group: EncodedGroup) {
         match (self, group) {
             (GroupWriter::Parquet(writer), EncodedGroup::Parquet(group)) => writer.recycle(group),
@@ -92,7 +97,7 @@ impl EncodedGroup {
         either!(EncodedGroup, self, group => group.rows())
     }
 
-    /// Bytes that the group takes in the file.
+    /// Returns the size of the group in the file.
     pub fn len(&self) -> u64 {
         either!(EncodedGroup, self, group => group.len())
     }
@@ -101,13 +106,13 @@ impl EncodedGroup {
         self.len() == 0
     }
 
-    /// The group's bytes, in the order in which they lie in the file.
+    /// Returns the group's bytes in file order.
     pub fn buffers(&self) -> Box<dyn Iterator<Item = &[u8]> + '_> {
         either!(EncodedGroup, self, group => Box::new(group.buffers()))
     }
 
-    /// What the footer needs to know once the group's first byte lies at `offset` of the file: bytes for
-    /// the format's own `decode`, in this process or another.
+    /// Encodes what the footer needs to know of the group when its first byte lies at `offset` of the file. The
+    /// format's `decode` reads it, in this process or another.
     pub fn metadata_at(&self, offset: u64) -> Result<Vec<u8>> {
         either!(EncodedGroup, self, group => group.metadata_at(offset))
     }

@@ -1,4 +1,4 @@
-//! One LZ4 block of several.
+//! Joins LZ4 blocks into one.
 //!
 //! ```text
 //! block      := sequence*
@@ -6,41 +6,41 @@
 //! token      := literal length: 4 bits, match length: 4 bits; at 15, bytes of up to 255 more follow
 //! ```
 //!
-//! A block's last sequence ends behind its literals (lz4_Block_format.md), and no other may. So where blocks meet,
-//! the literals that end the one and those that begin the other become one sequence's.
+//! A block's last sequence ends after its literals (lz4_Block_format.md), and no other sequence may. Where two blocks
+//! meet, the literals that end the first and those that begin the second therefore become one sequence's.
 
 use lz4_flex::block::{CompressTable, compress_into_with_table, get_maximum_output_size};
 
-use super::compress::{other, room};
-use super::{Result, invalid, reserve};
+use super::{Result, invalid, other, reserve};
+use crate::memory::reserve_by_quarter;
 
-/// What a length in the token says of bytes that follow.
+/// The length in a token that says that further bytes follow.
 const MORE: usize = 15;
 
 pub struct Joiner {
     table: CompressTable,
     block: Vec<u8>,
     begun_at: usize,
-    /// Where the literals begin, at the output's end, whose sequence is not complete.
+    /// The start of the literals at the output's end whose sequence is not complete.
     literals_at: usize,
 }
 
 impl Joiner {
     pub fn new() -> Joiner {
-        // Pages are mostly larger than the 64 KiB that the small table is limited to.
+        // Most pages are larger than 64 KiB, which is the limit of the small table.
         Joiner { table: CompressTable::large(), block: Vec::new(), begun_at: 0, literals_at: 0 }
     }
 
-    /// The next block begins at the end of `out`.
+    /// Starts a block at the end of `out`.
     pub fn begin(&mut self, out: &[u8]) {
         (self.begun_at, self.literals_at) = (out.len(), out.len());
     }
 
-    /// Appends the next of the blocks that become one.
+    /// Compresses `raw` and joins it to the block.
     pub fn append(&mut self, raw: &[u8], last: bool, out: &mut Vec<u8>) -> Result<()> {
         let most = get_maximum_output_size(raw.len());
         if last && out.len() == self.begun_at {
-            room(out, most)?;
+            reserve_by_quarter(out, most)?;
             out.resize(self.begun_at + most, 0);
             let only = &mut out[self.begun_at..];
             let len = compress_into_with_table(raw, only, &mut self.table).map_err(other)?;
@@ -55,7 +55,7 @@ impl Joiner {
         let len = compress_into_with_table(raw, &mut self.block, &mut self.table).map_err(other)?;
         let Some(ends) = Ends::of(&self.block[..len]) else { return invalid("an LZ4 block without an end") };
         let block = &self.block[..len];
-        room(out, len + len / 255 + 16)?;
+        reserve_by_quarter(out, len + len / 255 + 16)?;
         out.extend_from_slice(&block[ends.first.clone()]);
         if let Some(last) = ends.last {
             seal(out, self.literals_at, block[0] & 0xf)?;
@@ -67,7 +67,7 @@ impl Joiner {
     }
 }
 
-/// Puts the token and the length of the literals from `at` on before them.
+/// Inserts the token and the length of the literals that begin at `at`.
 fn seal(out: &mut Vec<u8>, at: usize, match_bits: u8) -> Result<()> {
     let count = out.len() - at;
     let mut head = vec![(count.min(MORE) as u8) << 4 | match_bits];
@@ -79,12 +79,12 @@ fn seal(out: &mut Vec<u8>, at: usize, match_bits: u8) -> Result<()> {
         }
         head.push(left as u8);
     }
-    room(out, head.len())?;
+    reserve_by_quarter(out, head.len())?;
     out.splice(at..at, head);
     Ok(())
 }
 
-/// Where in a block the literals of the first sequence lie, and the last sequence, if that is another.
+/// The places in a block of the first sequence's literals, and of the last sequence if that is another one.
 struct Ends {
     first: std::ops::Range<usize>,
     last: Option<Last>,
@@ -114,7 +114,7 @@ impl Ends {
     }
 }
 
-/// Where the literals of the sequence at `at` begin and end.
+/// Returns where the literals of the sequence at `at` begin and end.
 fn literals(block: &[u8], at: usize) -> Option<(usize, usize)> {
     let mut count = usize::from(block.get(at)? >> 4);
     let mut start = at + 1;
@@ -126,7 +126,7 @@ fn literals(block: &[u8], at: usize) -> Option<(usize, usize)> {
     (start + count <= block.len()).then_some((start, start + count))
 }
 
-/// The rest of a length, and where its bytes end.
+/// Returns the rest of a length, and where its bytes end.
 fn more(block: &[u8], start: usize) -> Option<(usize, usize)> {
     let full = block.get(start..)?.iter().position(|&byte| byte != 255)?;
     Some((255 * full + usize::from(block[start + full]), start + full + 1))
@@ -153,7 +153,7 @@ mod tests {
     }
 
     proptest! {
-        /// Literals of any number, over any number of blocks, and matches of any length.
+        /// Joins any number of literals over any number of blocks, and matches of any length.
         #[test]
         fn joined_blocks_are_one(
             runs in prop::collection::vec((any::<u64>(), 1usize..700, any::<bool>()), 1..30), size in 1usize..900

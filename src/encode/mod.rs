@@ -1,5 +1,4 @@
-//! Columns to Parquet: row groups, their metadata and the footer that ties them together. Arrow files have
-//! a room of their own, `ipc`.
+//! Encodes columns as Parquet: row groups, their metadata and the footer. `ipc` encodes them as Arrow.
 //!
 //! ```text
 //! Lane ──append──▶ column encoder ──page──▶ column chunk ─┐
@@ -8,39 +7,40 @@
 //!                                                  footer::write_footer ◀── footer::RowGroupMeta ◀────┘
 //! ```
 //!
-//! A row group is encoded in one process without knowing where in the file it will lie, under shapes
-//! that may still widen. Its metadata travels as bytes to whoever writes the footer, under the final
-//! schema. Pure: no PostgreSQL, no threads, no I/O but the `Write` that a caller hands in.
+//! A row group is encoded in one process before its place in the file is known, and under shapes that may still
+//! widen. Its metadata travels as bytes to the process that writes the footer, under the final schema. Pure: no
+//! PostgreSQL, no threads, no I/O except to the `Write` that a caller passes.
 
 use std::fmt;
 
 use crate::memory::{OutOfMemory, reserve};
 
-mod adopt;
 pub(crate) mod bits;
-mod byte_dict;
-mod bytes;
+mod bloom;
+pub(crate) mod byte_stream_split;
+mod bytes_dict;
+mod bytes_encoder;
 mod checksums;
 mod chunk;
 mod codec;
-mod column;
 mod compress;
 pub(crate) mod delta;
 mod dict;
-mod filter;
+mod external_chunk;
 mod fixed;
-mod fixed_column;
+mod fixed_encoder;
+mod flat_encoder;
 pub mod footer;
 mod footer_frame;
 mod group;
 pub mod ipc;
 mod lz4;
-mod nested;
-pub mod packed;
+pub mod metadata_list;
+mod mode;
+mod nested_encoder;
 mod precision;
 mod row_group;
 mod schema;
-pub(crate) mod split;
 mod stats;
 mod thrift;
 
@@ -57,11 +57,11 @@ mod tests_footer;
 #[cfg(test)]
 mod tests_stats;
 
-pub use adopt::{MadeBounds, MadeChunk, MadeDictionary, MadePage};
+pub use bloom::has_bloom_filter;
 pub use chunk::{PAGE_BYTES, PAGE_ROWS};
 pub use codec::{CODECS, Codec, CodecError};
 pub use dict::MAX_BYTES;
-pub use filter::has_filter;
+pub use external_chunk::{ExternalBounds, ExternalChunk, ExternalDictionary, ExternalPage};
 pub use footer::{RowGroupMeta, RowGroups};
 pub use group::{EncodedGroup, GroupWriter};
 pub use precision::{Magnitudes, exact_shapes};
@@ -69,13 +69,14 @@ pub use row_group::{EncodedRowGroup, RowGroupWriter};
 pub use schema::{COLUMNS_KEY, FileSchema};
 pub use stats::Beginning;
 
-/// How a file is encoded. Every process that takes part in an export has the same.
+/// How a file is encoded. All processes of an export use the same options.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Options {
     pub codec: Codec,
-    /// No dictionary is tried: to learn what is best for values that none has.
+    /// No dictionary is tried. This shows which encoding is best without one.
     pub values_only: bool,
-    /// BYTE_STREAM_SPLIT is tried for floats. Not every reader has it: Spark's vectorized one, up to 4.1, refuses it.
+    /// BYTE_STREAM_SPLIT is tried for floats. Not every reader supports it: Spark's vectorized reader, up to 4.1,
+    /// does not.
     pub split: bool,
 }
 
@@ -86,7 +87,7 @@ pub enum EncodeError {
     Arrow(arrow::error::ArrowError),
     Io(std::io::Error),
     OutOfMemory(OutOfMemory),
-    /// What the caller handed in does not fit the schema, or the format cannot hold it.
+    /// The caller's data do not fit the schema, or the format cannot represent them.
     Invalid(String),
 }
 
@@ -132,4 +133,8 @@ impl From<OutOfMemory> for EncodeError {
 
 fn invalid<T>(what: impl Into<String>) -> Result<T> {
     Err(EncodeError::Invalid(what.into()))
+}
+
+fn other(e: impl std::error::Error + Send + Sync + 'static) -> EncodeError {
+    EncodeError::Io(std::io::Error::other(e))
 }

@@ -1,7 +1,7 @@
-//! The precision that a numeric column's data need, read off the row groups' statistics.
+//! Determines the precision that a numeric column's data need from the row groups' statistics.
 //!
-//! A pass fixes the scale and the physical type; how many digits the largest value has is known only
-//! when all are written, and only the footer says it.
+//! A pass fixes the scale and the physical type. The number of digits of the largest value is known only after all
+//! values have been written; only the footer states it.
 
 use parquet::file::metadata::ColumnChunkMetaData;
 use parquet::file::statistics::Statistics;
@@ -9,7 +9,7 @@ use parquet::file::statistics::Statistics;
 use super::footer::RowGroupMeta;
 use crate::types::{Field, Kind, Shapes};
 
-/// The largest magnitude of each leaf that is a decimal or an integer; `None` where some chunk does not tell.
+/// The largest magnitude of each leaf that is a decimal or an integer; `None` if some chunk does not state it.
 #[derive(Default)]
 pub struct Magnitudes(Vec<Option<u128>>);
 
@@ -27,7 +27,7 @@ impl Magnitudes {
     }
 }
 
-/// `shapes` with each numeric slot's digits as few as the row groups' values need.
+/// Returns `shapes` with only as many digits for each numeric as the row groups' values need.
 pub fn exact_shapes(fields: &[Field], shapes: &Shapes, groups: &Magnitudes) -> Shapes {
     let mut exact = shapes.clone();
     let mut leaf = 0;
@@ -45,13 +45,13 @@ fn narrow(kind: &Kind, shapes: &Shapes, groups: &Magnitudes, leaf: &mut usize, e
         Kind::Struct { fields } if !kind.nested_as_text(shapes) => {
             fields.iter().for_each(|field| narrow(&field.kind, shapes, groups, leaf, exact));
         }
-        Kind::Numeric { slot } => {
-            let mut shape = shapes.get(*slot);
+        Kind::Numeric { shape_index } => {
+            let mut shape = shapes.get(*shape_index);
             if shape.decimal().is_some()
                 && let Some(largest) = groups.of(*leaf)
             {
                 shape.whole = decimal_digits(largest).saturating_sub(shape.scale);
-                exact.set(*slot, shape);
+                exact.set(*shape_index, shape);
             }
             *leaf += 1;
         }
@@ -59,7 +59,7 @@ fn narrow(kind: &Kind, shapes: &Shapes, groups: &Magnitudes, leaf: &mut usize, e
     }
 }
 
-/// `None` when the chunk does not tell; 0 of NULLs alone.
+/// Returns the largest magnitude in a chunk; 0 if all values are NULL, `None` if the chunk does not state it.
 fn largest(chunk: &ColumnChunkMetaData) -> Option<u128> {
     let statistics = chunk.statistics();
     let magnitude = match statistics {

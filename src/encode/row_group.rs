@@ -1,4 +1,4 @@
-//! Row groups: one encoder per column while rows come in, then one list of buffers.
+//! Row groups: an encoder for each column while rows are appended, then a list of buffers.
 
 use std::ops::Range;
 
@@ -8,39 +8,39 @@ use parquet::file::metadata::RowGroupMetaData;
 use parquet::file::metadata::page_index::PageIndexBuilder;
 use parquet::schema::types::SchemaDescPtr;
 
-use super::adopt::MadeChunk;
+use super::bloom::BloomFilterBuilder;
 use super::chunk::{EncodedChunk, Scratch};
-use super::column::FlatColumn;
 use super::compress::Compressor;
-use super::filter::Filter;
+use super::external_chunk::ExternalChunk;
+use super::flat_encoder::FlatEncoder;
 use super::footer;
-use super::nested::NestedColumn;
+use super::nested_encoder::NestedEncoder;
 use super::schema::FileSchema;
 use super::{Options, Result, invalid};
 use crate::types::{Field, Lane, Shapes};
 
-enum Encoder {
-    Flat(Box<FlatColumn>),
-    Nested(Box<NestedColumn>),
+enum ColumnEncoder {
+    Flat(Box<FlatEncoder>),
+    Nested(Box<NestedEncoder>),
 }
 
-struct Column {
-    encoder: Encoder,
-    /// Its leaves among the schema's columns.
+struct ColumnWriter {
+    encoder: ColumnEncoder,
+    /// The column's leaves among the schema's columns.
     leaves: Range<usize>,
     rows: usize,
-    /// Uncompressed bytes taken since the row group began.
+    /// The uncompressed size of the rows since the row group began.
     bytes: usize,
-    filter: Option<Filter>,
+    filter: Option<BloomFilterBuilder>,
 }
 
-/// Encodes the rows of one row group after the other. Buffers, hash tables and codec contexts stay.
+/// Encodes row groups one after the other. Buffers, hash tables and codec contexts are reused.
 pub struct RowGroupWriter {
     schema: SchemaDescPtr,
     codec: Compression,
     scratch: Scratch,
-    columns: Vec<Column>,
-    /// Rows of a file without columns.
+    columns: Vec<ColumnWriter>,
+    /// The rows, in a file without columns.
     bare_rows: usize,
 }
 
@@ -61,35 +61,37 @@ impl RowGroupWriter {
         let mut leaf = 0;
         for (index, (field, root)) in fields.iter().zip(roots).enumerate() {
             let encoder = match field.kind.physical(shapes) {
-                Some(physical) => Encoder::Flat(Box::new(FlatColumn::new(field, physical, options))),
+                Some(physical) => ColumnEncoder::Flat(Box::new(FlatEncoder::new(field, physical, options))),
                 None => {
                     let arrow = schema.arrow().field(index);
-                    Encoder::Nested(Box::new(NestedColumn::new(root, arrow, options.codec)?))
+                    ColumnEncoder::Nested(Box::new(NestedEncoder::new(root, arrow, options.codec)?))
                 }
             };
             let end = (leaf..descr.num_columns())
                 .find(|&l| descr.get_column_root_idx(l) > index)
                 .unwrap_or(descr.num_columns());
-            columns.push(Column { encoder, leaves: leaf..end, rows: 0, bytes: 0, filter: None });
+            columns.push(ColumnWriter { encoder, leaves: leaf..end, rows: 0, bytes: 0, filter: None });
             leaf = end;
         }
         let scratch = Scratch::new(Compressor::new(options.codec)?);
         Ok(RowGroupWriter { schema: descr, codec, scratch, columns, bare_rows: 0 })
     }
 
-    /// Gives a flat column a Bloom filter in each row group, of so many rows at most.
-    pub fn filter(&mut self, column: usize, rows: usize) -> Result<()> {
+    /// Adds a Bloom filter for a flat column to each row group, which has at most `rows` rows.
+    pub fn add_bloom_filter(&mut self, column: usize, rows: usize) -> Result<()> {
         match self.columns.get_mut(column) {
-            Some(Column { encoder: Encoder::Flat(_), filter, .. }) => *filter = Some(Filter::new(rows)),
+            Some(ColumnWriter { encoder: ColumnEncoder::Flat(_), filter, .. }) => {
+                *filter = Some(BloomFilterBuilder::new(rows))
+            }
             _ => return invalid("no such flat column"),
         }
         Ok(())
     }
 
-    /// Appends the next rows of a flat column. `arena` is what the cells of a `Values::Bytes` point into.
+    /// Appends the next rows of a flat column. The cells of a `Values::Bytes` point into `arena`.
     pub fn append(&mut self, column: usize, lane: &Lane, arena: &[u8]) -> Result<()> {
         let Some(column) = self.columns.get_mut(column) else { return invalid("no such column") };
-        let Encoder::Flat(encoder) = &mut column.encoder else {
+        let ColumnEncoder::Flat(encoder) = &mut column.encoder else {
             return invalid("a lane for a nested column");
         };
         let (rows, bytes) = encoder.append(lane, arena, &mut self.scratch)?;
@@ -101,10 +103,10 @@ impl RowGroupWriter {
         Ok(())
     }
 
-    /// Appends the next rows of a nested column, of the type that `arrow_field` names.
+    /// Appends the next rows of a nested column, which are of the type that `arrow_field` returns.
     pub fn append_nested(&mut self, column: usize, array: &ArrayRef) -> Result<()> {
         let Some(column) = self.columns.get_mut(column) else { return invalid("no such column") };
-        let Encoder::Nested(encoder) = &mut column.encoder else {
+        let ColumnEncoder::Nested(encoder) = &mut column.encoder else {
             return invalid("an array for a flat column");
         };
         encoder.append(array)?;
@@ -118,28 +120,28 @@ impl RowGroupWriter {
         self.bare_rows += rows;
     }
 
-    /// Rows taken since the row group began, by the first column.
+    /// Returns the number of rows since the row group began, in the first column.
     pub fn rows(&self) -> usize {
         self.columns.first().map_or(self.bare_rows, |c| c.rows)
     }
 
-    /// Uncompressed bytes taken since the row group began.
+    /// Returns the uncompressed size of the rows since the row group began.
     pub fn buffered_bytes(&self) -> usize {
         self.columns.iter().map(|c| c.bytes).sum()
     }
 
-    /// Of those, the largest column's.
+    /// Returns the uncompressed size of the largest column.
     pub fn largest_column_bytes(&self) -> usize {
         self.columns.iter().map(|c| c.bytes).max().unwrap_or(0)
     }
 
-    /// Bytes of memory held.
+    /// Returns the memory in use, in bytes.
     pub fn memory(&self) -> usize {
         let columns = self.columns.iter().map(|c| match &c.encoder {
-            Encoder::Flat(flat) => flat.memory(),
-            Encoder::Nested(nested) => nested.memory(),
+            ColumnEncoder::Flat(flat) => flat.memory(),
+            ColumnEncoder::Nested(nested) => nested.memory(),
         });
-        let filters = self.columns.iter().filter_map(|c| c.filter.as_ref()).map(Filter::memory);
+        let filters = self.columns.iter().filter_map(|c| c.filter.as_ref()).map(BloomFilterBuilder::memory);
         columns.sum::<usize>() + filters.sum::<usize>() + self.scratch.memory()
     }
 
@@ -157,10 +159,10 @@ impl RowGroupWriter {
             }
             let leaves = &self.schema.columns()[column.leaves.clone()];
             match &mut column.encoder {
-                Encoder::Flat(flat) => {
+                ColumnEncoder::Flat(flat) => {
                     chunks.push(flat.finish(&leaves[0], self.codec, &mut self.scratch)?);
                 }
-                Encoder::Nested(nested) => chunks.extend(nested.finish(leaves, &mut self.scratch)?),
+                ColumnEncoder::Nested(nested) => chunks.extend(nested.finish(leaves, &mut self.scratch)?),
             }
             (column.rows, column.bytes) = (0, 0);
         }
@@ -168,37 +170,41 @@ impl RowGroupWriter {
         Ok(EncodedRowGroup { schema: self.schema.clone(), rows, chunks, filters })
     }
 
-    /// The row group of chunks that were encoded elsewhere, of flat columns and in the codec of this writer or,
-    /// unless `compressed`, in none; between two of its own. `None` when something of it cannot be told, and
-    /// where columns have filters, which need the values.
-    pub fn adopt(&mut self, chunks: &[MadeChunk], compressed: bool) -> Result<Option<EncodedRowGroup>> {
-        let rows = chunks.first().map_or(0, MadeChunk::rows);
+    /// Makes a row group of chunks of flat columns that were encoded elsewhere, in the codec of this writer or,
+    /// unless `compressed`, in none; no rows may be pending here. Returns `None` if a bound cannot be told, and if
+    /// columns have Bloom filters, which need the values.
+    pub fn finish_external(
+        &mut self,
+        chunks: &[ExternalChunk],
+        compressed: bool,
+    ) -> Result<Option<EncodedRowGroup>> {
+        let rows = chunks.first().map_or(0, ExternalChunk::rows);
         if chunks.len() != self.columns.len() || chunks.iter().any(|chunk| chunk.rows() != rows) {
             return invalid("chunks that were encoded elsewhere are not those of the schema");
         }
         if self.columns.iter().any(|column| column.filter.is_some()) {
             return Ok(None);
         }
-        let mut adopted = Vec::with_capacity(chunks.len());
-        for (column, made) in self.columns.iter_mut().zip(chunks) {
-            let Encoder::Flat(flat) = &mut column.encoder else {
+        let mut encoded = Vec::with_capacity(chunks.len());
+        for (column, external) in self.columns.iter_mut().zip(chunks) {
+            let ColumnEncoder::Flat(flat) = &mut column.encoder else {
                 return invalid("a nested column was encoded elsewhere");
             };
             let leaf = &self.schema.columns()[column.leaves.start];
             let scratch = (!compressed).then_some(&mut self.scratch);
-            match flat.adopt(made, leaf, self.codec, scratch)? {
-                Some(chunk) => adopted.push(chunk),
+            match flat.finish_external(external, leaf, self.codec, scratch)? {
+                Some(chunk) => encoded.push(chunk),
                 None => return Ok(None),
             }
         }
-        Ok(Some(EncodedRowGroup { schema: self.schema.clone(), rows, chunks: adopted, filters: Vec::new() }))
+        Ok(Some(EncodedRowGroup { schema: self.schema.clone(), rows, chunks: encoded, filters: Vec::new() }))
     }
 
-    /// Takes back a row group that has been written, for its buffers.
+    /// Reuses the buffers of a row group that has been written.
     pub fn recycle(&mut self, mut row_group: EncodedRowGroup) {
         for column in &mut self.columns {
             let chunk = row_group.chunks.get_mut(column.leaves.start);
-            if let (Encoder::Flat(flat), Some(chunk)) = (&mut column.encoder, chunk) {
+            if let (ColumnEncoder::Flat(flat), Some(chunk)) = (&mut column.encoder, chunk) {
                 let pages = chunk.pages.pop().unwrap_or_default();
                 flat.chunk_mut().reuse(std::mem::take(&mut chunk.dictionary), pages);
             }
@@ -206,12 +212,12 @@ impl RowGroupWriter {
     }
 }
 
-/// A row group's bytes, without a place in a file yet.
+/// A row group's bytes, which have no place in a file yet.
 pub struct EncodedRowGroup {
     schema: SchemaDescPtr,
     rows: usize,
     chunks: Vec<EncodedChunk>,
-    /// Leaf columns' Bloom filters, which lie behind the chunks.
+    /// The leaf columns' Bloom filters, which follow the chunks.
     filters: Vec<(usize, Vec<u8>)>,
 }
 
@@ -220,7 +226,7 @@ impl EncodedRowGroup {
         self.rows
     }
 
-    /// How the first page of each leaf is encoded.
+    /// Returns the encoding of the first page of each leaf.
     pub fn first_encodings(&self) -> Vec<Option<Encoding>> {
         let first = |chunk: &EncodedChunk| {
             let stats = chunk.metadata.page_encoding_stats()?;
@@ -229,7 +235,7 @@ impl EncodedRowGroup {
         self.chunks.iter().map(first).collect()
     }
 
-    /// Bytes that the row group takes in the file.
+    /// Returns the size of the row group in the file.
     pub fn len(&self) -> u64 {
         let filters = self.filters.iter().map(|(_, filter)| filter.len() as u64);
         self.chunks.iter().map(|c| c.len() as u64).sum::<u64>() + filters.sum::<u64>()
@@ -239,7 +245,7 @@ impl EncodedRowGroup {
         self.len() == 0
     }
 
-    /// The row group's bytes, in the order in which they lie in the file.
+    /// Returns the row group's bytes in file order.
     pub fn buffers(&self) -> impl Iterator<Item = &[u8]> {
         let chunks = self.chunks.iter().flat_map(|c| std::iter::once(&c.dictionary).chain(&c.pages));
         let chunks = chunks.map(|buffer| &buffer[..]);
@@ -247,8 +253,8 @@ impl EncodedRowGroup {
         chunks.chain(filters).filter(|buffer| !buffer.is_empty())
     }
 
-    /// The row group's metadata once its first byte lies at `offset` of the file: bytes for
-    /// `footer::RowGroupMeta::decode`, in this process or another.
+    /// Encodes the metadata of the row group when its first byte lies at `offset` of the file.
+    /// `footer::RowGroupMeta::decode` reads it, in this process or another.
     pub fn metadata_at(&self, offset: u64) -> Result<Vec<u8>> {
         let mut indexes = PageIndexBuilder::new(1, self.chunks.len());
         let mut columns = Vec::with_capacity(self.chunks.len());
@@ -265,7 +271,7 @@ impl EncodedRowGroup {
             at += chunk.len() as i64;
         }
         for (leaf, filter) in &self.filters {
-            columns[*leaf] = footer::with_filter(&columns[*leaf], at, filter.len())?;
+            columns[*leaf] = footer::with_bloom_filter(&columns[*leaf], at, filter.len())?;
             at += filter.len() as i64;
         }
         let row_group = RowGroupMetaData::builder(self.schema.clone())

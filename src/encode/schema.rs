@@ -1,4 +1,4 @@
-//! The file's schema: Parquet's, and the Arrow schema that its metadata carries beside it.
+//! The file's schema: Parquet's, and the Arrow schema in its metadata.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -51,14 +51,14 @@ impl FileSchema {
         &self.arrow
     }
 
-    /// The schema of an Arrow file, with the columns' PostgreSQL types where a Parquet file has them in
-    /// its footer.
+    /// Returns the schema of an Arrow file, with the columns' PostgreSQL types, which a Parquet file has in its
+    /// footer.
     pub fn arrow_file(&self) -> Schema {
         let columns = (COLUMNS_KEY.to_string(), self.columns_json.clone());
         Schema::clone(&self.arrow).with_metadata(HashMap::from([columns]))
     }
 
-    /// The entries that every file of this schema has in its footer.
+    /// Returns the entries that every file of this schema has in its footer.
     pub(super) fn key_values(&self) -> Vec<KeyValue> {
         vec![
             KeyValue::new(ARROW_SCHEMA_META_KEY.to_string(), encode_arrow_schema(&self.arrow)),
@@ -66,10 +66,10 @@ impl FileSchema {
         ]
     }
 
-    /// Whether the leaf `index` can describe a chunk that was written as `other`.
+    /// Returns whether the leaf `index` can describe a chunk that was written as `other`.
     ///
-    /// A precision may differ: no page knows it. A flat chunk without a single value fits any type, for
-    /// its pages have nothing but levels: that of a numeric column of which a process saw only NULLs.
+    /// The precision may differ, since no page depends on it. A flat chunk without values fits any type, since its
+    /// pages contain only levels; a numeric column has such a chunk if a process saw only NULLs.
     pub(super) fn describes(&self, index: usize, other: &ColumnDescriptor, has_values: bool) -> bool {
         let leaf = self.descr.column(index);
         let same_place = leaf.path() == other.path()
@@ -82,7 +82,7 @@ impl FileSchema {
     }
 }
 
-/// LogicalTypes.md, Lists: the inner name of the three-level structure.
+/// The inner name of a list's three-level structure (LogicalTypes.md, Lists).
 const LIST: &str = "list";
 
 fn element_field(element: &Field) -> Field {
@@ -97,9 +97,9 @@ fn parquet_type(name: &str, field: &Field, shapes: &Shapes) -> Result<TypePtr> {
     let repetition = if field.nullable { Repetition::OPTIONAL } else { Repetition::REQUIRED };
     match &field.kind {
         kind if kind.nested_as_text(shapes) => leaf_type(name, repetition, kind, shapes),
-        Kind::List { slot, element } => {
+        Kind::List { shape_index, element } => {
             let mut inner = parquet_type(ELEMENT, &element_field(element), shapes)?;
-            for dimension in (0..list_depth(*slot, shapes)).rev() {
+            for dimension in (0..list_depth(*shape_index, shapes)).rev() {
                 let outermost = dimension == 0;
                 inner = list_type(
                     if outermost { name } else { ELEMENT },
@@ -149,8 +149,8 @@ fn list_type(name: &str, repetition: Repetition, element: TypePtr) -> Result<Typ
     Ok(Arc::new(group))
 }
 
-/// Physical and logical type of a kind that is not nested (LogicalTypes.md); a decimal's logical type
-/// is its Arrow type's.
+/// Returns the physical and the logical type of a kind that is not nested (LogicalTypes.md). A decimal's logical type
+/// follows from its Arrow type.
 fn leaf(kind: &Kind, shapes: &Shapes) -> (PhysicalType, Option<LogicalType>) {
     let micros = |utc| Some(LogicalType::timestamp(utc, ParquetUnit::MICROS));
     match kind {
@@ -165,8 +165,8 @@ fn leaf(kind: &Kind, shapes: &Shapes) -> (PhysicalType, Option<LogicalType>) {
             Some(Physical::I32) => (PhysicalType::INT32, None),
             Some(Physical::I64) => (PhysicalType::INT64, None),
             Some(Physical::Bytes) => (PhysicalType::BYTE_ARRAY, Some(LogicalType::String)),
-            // 16 bytes for any precision: legal up to 38 digits, and the precision may still grow
-            // after row groups have been written.
+            // 16 bytes are legal for up to 38 digits, and the precision may still grow after row groups have been
+            // written.
             _ => (PhysicalType::FIXED_LEN_BYTE_ARRAY, None),
         },
         Kind::Date => (PhysicalType::INT32, Some(LogicalType::Date)),
@@ -176,7 +176,7 @@ fn leaf(kind: &Kind, shapes: &Shapes) -> (PhysicalType, Option<LogicalType>) {
         Kind::Uuid => (PhysicalType::FIXED_LEN_BYTE_ARRAY, Some(LogicalType::Uuid)),
         Kind::Json => (PhysicalType::BYTE_ARRAY, Some(LogicalType::Json)),
         Kind::Bytea => (PhysicalType::BYTE_ARRAY, None),
-        // A list or a composite comes here only where its shape makes it text.
+        // Only a list or a composite whose shape makes it text comes here.
         Kind::Text | Kind::List { .. } | Kind::Struct { .. } => {
             (PhysicalType::BYTE_ARRAY, Some(LogicalType::String))
         }

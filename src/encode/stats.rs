@@ -1,7 +1,7 @@
 //! Bounds of pages and chunks under the column's order (parquet.thrift, ColumnOrder and Statistics).
 //!
-//! A bound may lie outside the values (a truncated string, a zero of the other sign) but never inside:
-//! readers skip whatever a bound excludes.
+//! A bound may lie outside the values, as a truncated string or a zero of the other sign does, but never inside:
+//! readers skip what a bound excludes.
 
 use std::cmp::Ordering;
 
@@ -10,14 +10,14 @@ use parquet::file::metadata::{ColumnIndexBuilder, LevelHistogram};
 use parquet::file::page_index::column_index::ColumnIndexMetaData;
 
 use super::Result;
-use super::byte_dict::head;
+use super::bytes_dict::head;
 use crate::types::Cell;
 
-/// Longest string bound, the length that parquet's own writer cuts its column index to.
+/// The longest string bound, the length to which parquet's own writer truncates its column index.
 pub const MAX_BOUND: usize = 64;
 
-/// A string is its own bound where no shorter one is above it, such as bytes that are all 0xff, unless it is as long as
-/// to burden the footer.
+/// The longest string that is its own bound, where no shorter one is greater, as for bytes that are all 0xff. A
+/// longer one would burden the footer.
 const MAX_WHOLE_BOUND: usize = 4096;
 
 #[derive(Clone, Debug, PartialEq)]
@@ -33,15 +33,20 @@ pub struct Bounds<B> {
     pub max: Bound<B>,
 }
 
-/// What is known of one data page.
+/// The statistics of one data page.
 #[derive(Clone, Debug)]
 pub struct PageStats<B> {
-    /// None where the page has no values; or a NaN, which there are readers that leave out of account beside bounds; or
-    /// only a long string for its greatest value.
+    /// `None` if the page has no values, or a NaN, which some readers ignore beside bounds, or if its greatest value
+    /// is a string too long for a bound.
     pub bounds: Option<Bounds<B>>,
     pub rows: usize,
     pub nulls: usize,
     pub nans: usize,
+}
+
+/// Returns the number of rows and of NULLs of all pages.
+pub fn totals<B>(pages: &[PageStats<B>]) -> (usize, usize) {
+    pages.iter().fold((0, 0), |(rows, nulls), p| (rows + p.rows, nulls + p.nulls))
 }
 
 impl<B: Clone> Bounds<B> {
@@ -57,7 +62,7 @@ impl<B: Clone> Bounds<B> {
     }
 }
 
-/// The bounds of a chunk from those of its pages; none where one has values but no bounds.
+/// Returns the bounds of a chunk from those of its pages; `None` if a page has values but no bounds.
 pub fn chunk_bounds<B: Clone>(pages: &[PageStats<B>], cmp: impl Fn(&B, &B) -> Ordering) -> Option<Bounds<B>> {
     if pages.iter().any(|page| page.bounds.is_none() && page.nulls < page.rows) {
         return None;
@@ -68,7 +73,7 @@ pub fn chunk_bounds<B: Clone>(pages: &[PageStats<B>], cmp: impl Fn(&B, &B) -> Or
     Some(chunk)
 }
 
-/// The column index, or None where a page has values but no bounds: the format has no way to say so.
+/// Returns the column index; `None` if a page has values but no bounds, which the format cannot express.
 pub fn column_index<B>(
     physical: PhysicalType,
     pages: &[PageStats<B>],
@@ -92,7 +97,7 @@ pub fn column_index<B>(
     Ok(Some(builder.build()?))
 }
 
-/// How many values there are at each definition level of a flat column.
+/// Returns the number of values at each definition level of a flat column.
 pub fn definition_histogram(nullable: bool, rows: usize, nulls: usize) -> Option<LevelHistogram> {
     let mut histogram = LevelHistogram::try_new(i16::from(nullable))?;
     if nullable {
@@ -118,7 +123,7 @@ fn boundary_order<B>(pages: &[PageStats<B>], cmp: impl Fn(&B, &B) -> Ordering) -
     }
 }
 
-/// Bounds of byte strings in unsigned byte order, untruncated.
+/// Returns the least and the greatest byte string in unsigned byte order.
 pub fn extremes<'a>(mut values: impl Iterator<Item = (Cell, &'a [u8])>) -> Option<(&'a [u8], &'a [u8])> {
     // Most values differ from both extremes in their first 16 bytes, which compare as one number.
     let ranked = |(cell, arena)| {
@@ -138,7 +143,7 @@ pub fn extremes<'a>(mut values: impl Iterator<Item = (Cell, &'a [u8])>) -> Optio
     Some((min.1, max.1))
 }
 
-/// `None` where nothing of a sensible length is above the greatest value.
+/// Returns the bounds of byte strings; `None` if no string of a sensible length is above the greatest one.
 pub fn byte_bounds(min: &[u8], max: &[u8], utf8: bool) -> Option<Bounds<Vec<u8>>> {
     Some(Bounds { min: lower_bound(min, utf8), max: upper_bound(max, utf8)? })
 }
@@ -146,17 +151,17 @@ pub fn byte_bounds(min: &[u8], max: &[u8], utf8: bool) -> Option<Bounds<Vec<u8>>
 /// A value of which only the beginning may be known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Beginning<'a> {
-    /// More than a bound takes, where there is more.
+    /// The first bytes: more than a bound takes, if the value has more.
     pub first: &'a [u8],
-    /// Bytes of the whole value.
+    /// The length of the whole value.
     pub len: usize,
 }
 
-/// As `byte_bounds`; `None` when only the whole value would do.
+/// Returns the bounds of values of which the beginning is known; `None` also if a bound needs the whole value.
 pub fn byte_bounds_of(min: Beginning, max: Beginning, utf8: bool) -> Option<Bounds<Vec<u8>>> {
     let known = |value: &Beginning| value.first.len() == value.len || value.first.len() > MAX_BOUND;
     let bounds = byte_bounds(min.first, max.first, utf8)?;
-    // The value itself is the bound where nothing shorter is above it.
+    // The value itself is the bound if nothing shorter is above it.
     let whole = bounds.max.value.len() <= MAX_BOUND || max.first.len() == max.len;
     (known(&min) && known(&max) && whole).then_some(bounds)
 }
@@ -179,7 +184,7 @@ fn upper_bound(value: &[u8], utf8: bool) -> Option<Bound<Vec<u8>>> {
     (value.len() <= MAX_WHOLE_BOUND).then(|| Bound { value: value.to_vec(), exact: true })
 }
 
-/// At most `limit` bytes of the value, without a code point's first half.
+/// Returns at most `limit` bytes of a value, which do not end inside a code point.
 pub fn cut(value: &[u8], limit: usize, utf8: bool) -> &[u8] {
     let mut end = value.len().min(limit);
     let continues = |end: usize| value.get(end).is_some_and(|b| b & 0xc0 == 0x80);
@@ -189,7 +194,7 @@ pub fn cut(value: &[u8], limit: usize, utf8: bool) -> &[u8] {
     &value[..end]
 }
 
-/// The least string of at most the same length that is above everything that starts with `bytes`.
+/// Returns the least string of at most the same length that is above everything that starts with `bytes`.
 fn increment_bytes(bytes: &[u8]) -> Option<Vec<u8>> {
     let last = bytes.iter().rposition(|&b| b != 0xff)?;
     let mut above = bytes[..=last].to_vec();
@@ -197,10 +202,11 @@ fn increment_bytes(bytes: &[u8]) -> Option<Vec<u8>> {
     Some(above)
 }
 
-/// As `increment_bytes`, and valid UTF-8: UTF-8 orders as its code points do.
+/// Returns the least UTF-8 string of at most the same length that is above everything that starts with `text`. UTF-8
+/// orders as its code points do.
 pub fn increment_text(text: &str) -> Option<Vec<u8>> {
     text.char_indices().rev().find_map(|(at, c)| {
-        // The one gap in the code points is the surrogates'.
+        // The surrogates are the only gap in the code points.
         let next = if c == '\u{d7ff}' { Some('\u{e000}') } else { char::from_u32(c as u32 + 1) };
         let next = next.filter(|next| next.len_utf8() == c.len_utf8())?;
         let mut above = text[..at].to_string();

@@ -88,7 +88,7 @@ impl Rows {
         self.lane.valid.iter().map(|&v| if v == 1 { values.next() } else { None }).collect()
     }
 
-    /// What the reader should give.
+    /// Returns what the reader should return.
     pub fn expected(&self, data_type: &DataType) -> ArrayRef {
         match (&self.lane.values, data_type) {
             (Values::Bool(v), _) => Arc::new(BooleanArray::from(self.options(v))),

@@ -1,4 +1,4 @@
-//! Every page has a checksum, and a reader that looks at it finds each bit that is not as it was written.
+//! Every page has a checksum, by which a reader finds each changed bit.
 
 use std::sync::Arc;
 
@@ -36,7 +36,7 @@ fn is_readable(file: Vec<u8>) -> bool {
     reader.is_ok_and(|mut reader| reader.all(|batch| batch.is_ok()))
 }
 
-/// A bit of each page's last byte, and of its middle: headers are shorter than half of these.
+/// Changes a bit in each page's last byte and in its middle; headers are shorter than half of these pages.
 fn check_every_page(file: &[u8], least: usize) {
     assert!(is_readable(file.to_vec()));
     let pages = pages(file);
@@ -61,10 +61,10 @@ fn a_bit_of_any_page() {
     }
 }
 
-/// Lists of floats: as parquet writes them but for checksums, and for bounds beside NaN.
+/// Lists of floats are as parquet writes them, except for checksums and for bounds beside NaN.
 fn lists(codec: Codec, values: &[f64], rows: usize) -> Vec<u8> {
     let element = Box::new(field("x", Kind::Float8, true));
-    let fields: [Field; 1] = [field("l", Kind::List { slot: 0, element }, true)];
+    let fields: [Field; 1] = [field("l", Kind::List { shape_index: 0, element }, true)];
     let mut shapes = Shapes::new(1);
     shapes.merge(0, Shape::list(1));
     let schema = FileSchema::new(&fields, &shapes).unwrap();
@@ -90,7 +90,7 @@ fn nested_pages_too() {
     check_every_page(&lists(Codec::default(), &[1.5], 3), 2);
 }
 
-/// What slow codecs make of nested pages has their codec in its metadata, and the sizes that there are.
+/// The metadata of nested pages that slow codecs compressed have their codec and sizes.
 #[test]
 fn nested_pages_of_slow_codecs() {
     let plain = read_metadata(&lists(Codec::None, &[0.5, 1.5], 45_000));
@@ -103,7 +103,7 @@ fn nested_pages_of_slow_codecs() {
         let compression = codec.compression().unwrap();
         assert_eq!(chunk.compression_codec(), compression.into());
         assert!(chunk.compressed_size() < plain.compressed_size() / 10);
-        // But for headers of other lengths.
+        // The headers differ in length.
         assert!((chunk.uncompressed_size() - plain.uncompressed_size()).abs() < 30);
         let bytes = pages(&file).iter().map(|page| page.len() as i64).sum::<i64>();
         assert_eq!(chunk.compressed_size(), bytes);

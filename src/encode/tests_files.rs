@@ -83,7 +83,7 @@ fn bare_file() -> Vec<u8> {
 
 #[test]
 fn precision_may_grow_after_row_groups_were_written() {
-    let fields = [field("n", Kind::Numeric { slot: 0 }, true)];
+    let fields = [field("n", Kind::Numeric { shape_index: 0 }, true)];
     let mut shapes = Shapes::new(1);
     shapes.merge(0, Shape::numeric(10, 2));
     let early = FileSchema::new(&fields, &shapes).unwrap();
@@ -112,9 +112,9 @@ fn precision_may_grow_after_row_groups_were_written() {
 
 /// A two-dimensional array, an integer and a composite, and the nested ones' arrays of three rows.
 pub fn nested_columns() -> ([Field; 3], Shapes, [ArrayRef; 2]) {
-    let element = Box::new(field("x", Kind::Numeric { slot: 1 }, false));
+    let element = Box::new(field("x", Kind::Numeric { shape_index: 1 }, false));
     let fields = [
-        field("l", Kind::List { slot: 0, element }, true),
+        field("l", Kind::List { shape_index: 0, element }, true),
         field("i", Kind::Int4, false),
         field(
             "s",
@@ -150,7 +150,7 @@ pub fn nested_columns() -> ([Field; 3], Shapes, [ArrayRef; 2]) {
     (fields, shapes, [list, composite])
 }
 
-/// Those columns in two equal row groups.
+/// Writes the nested columns in two equal row groups.
 fn nested_file() -> (Vec<u8>, [ArrayRef; 2]) {
     let (fields, shapes, [list, composite]) = nested_columns();
     let schema = FileSchema::new(&fields, &shapes).unwrap();
@@ -172,7 +172,7 @@ fn nested_file() -> (Vec<u8>, [ArrayRef; 2]) {
 
 #[test]
 fn nulls_fit_any_shape() {
-    let fields = [field("n", Kind::Numeric { slot: 0 }, true)];
+    let fields = [field("n", Kind::Numeric { shape_index: 0 }, true)];
     let mut shapes = Shapes::new(1);
     let early = FileSchema::new(&fields, &shapes).unwrap();
     let mut writer = RowGroupWriter::new(&early, &fields, &shapes, &Options::default()).unwrap();
@@ -234,7 +234,7 @@ fn misuse_is_an_error() {
     assert!(writer.append(1, &uneven, &[]).is_err());
 }
 
-/// For `tools` that read Parquet: each file beside what parquet's own writer makes of the same rows.
+/// Writes each file beside the one that parquet's own writer makes of the same rows, for tools that read Parquet.
 #[test]
 #[ignore = "writes files into $ENCODE_SAMPLES"]
 fn samples_for_other_readers() {
@@ -258,7 +258,7 @@ fn samples_for_other_readers() {
     std::fs::write(dir.join("bare.parquet"), &bare).unwrap();
 }
 
-/// Values that are large have pages of their own, among small ones and NULLs, in the chunk's order.
+/// Large values have pages of their own, among small ones and NULLs, in the chunk's order.
 #[test]
 fn large_values_have_pages_of_their_own() {
     let large = |i: usize| format!("{i}{}", "large ".repeat(900_000 + i));

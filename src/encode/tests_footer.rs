@@ -14,7 +14,7 @@ use super::tests::{columns, read, read_metadata};
 use super::*;
 use crate::types::Shapes;
 
-/// Through parquet's writer; what stands before `offset` goes through it, and is dropped.
+/// Writes a footer by parquet's writer. What precedes `offset` is dropped.
 fn at_once(offset: usize, schema: &FileSchema, metas: &[Vec<u8>]) -> Vec<u8> {
     let descr = schema.parquet();
     let created_by = Some(CREATED_BY.to_string());
@@ -63,7 +63,7 @@ fn a_footer_is_what_parquet_writes() {
         let schema = FileSchema::new(&fields, &Shapes::default()).unwrap();
         let options = Options::default();
         let mut writer = RowGroupWriter::new(&schema, &fields, &Shapes::default(), &options).unwrap();
-        writer.filter(1, 10).unwrap();
+        writer.add_bloom_filter(1, 10).unwrap();
         let (mut file, mut metas) = (MAGIC.to_vec(), Vec::new());
         for group in 0..groups {
             let (_, rows) = columns(if group % 64 == 63 { 21_000 } else { 1 + group % 5 }, group % 2 == 0);

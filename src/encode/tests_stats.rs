@@ -218,7 +218,7 @@ fn long_strings_have_short_bounds() {
     }
 }
 
-/// A string that nothing short is above is no bound once it is long, nor are its chunk's other pages' bounds.
+/// A long string that no short one is above is no bound, and its chunk then has none.
 #[test]
 fn no_bound_is_of_any_length() {
     let fields = [field("b", Kind::Bytea, true)];
@@ -279,7 +279,7 @@ proptest! {
     }
 }
 
-/// What the first 72 bytes of a value tell is what the whole value does, or nothing.
+/// The first 72 bytes of a value give the bound of the whole value, or none.
 #[test]
 fn bounds_from_beginnings() {
     let values: [Vec<u8>; 8] = [

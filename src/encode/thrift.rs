@@ -1,7 +1,7 @@
 //! Page headers in Thrift's compact protocol (parquet.thrift, PageHeader).
 //!
-//! Written by hand because a header has six small integers, and parquet's own writer would take each
-//! page through another copy.
+//! They are written by hand because a header has six small integers, and parquet's own writer would copy each page
+//! once more.
 
 use parquet::basic::Encoding;
 
@@ -22,7 +22,7 @@ fn encoding_id(encoding: Encoding) -> i32 {
     encoding as i32
 }
 
-/// `body`: as it lies in the file, compressed from `raw_len` bytes.
+/// Appends the header of a data page. `body` is compressed from `raw_len` bytes.
 pub fn put_data_page_header(
     out: &mut Vec<u8>,
     raw_len: usize,
@@ -54,7 +54,7 @@ pub fn put_dictionary_page_header(
     Ok(())
 }
 
-/// PageHeader's fields 1 to 4.
+/// Appends PageHeader's fields 1 to 4.
 fn put_page(out: &mut Vec<u8>, page_type: i32, raw_len: usize, body: &[u8]) -> Result<()> {
     put_i32(out, 1, page_type);
     put_i32(out, 1, size(raw_len)?);
@@ -69,7 +69,7 @@ pub fn checksum(body: &[u8]) -> u32 {
     hasher.finalize()
 }
 
-/// Less the room that the header needs: with it, a page's length has to fit too (OffsetIndex).
+/// Converts a length. It must leave room for the header, with which a page's length has to fit as well (OffsetIndex).
 pub fn size(len: usize) -> Result<i32> {
     match i32::try_from(len) {
         Ok(size) if size < i32::MAX - 64 => Ok(size),
@@ -77,7 +77,7 @@ pub fn size(len: usize) -> Result<i32> {
     }
 }
 
-/// A field's header holds how far its number is from the one before, and its type.
+/// Appends a field's header: the difference of its number to the field before it, and its type.
 fn put_field(out: &mut Vec<u8>, step: u8, field_type: u8) {
     out.push(step << 4 | field_type);
 }

@@ -131,7 +131,7 @@ impl Sink for FirstPage<'_> {
                     append_cells(writer, column, field, &self.job.shapes, cells, *repr, arena, lane)?;
                 if let Err(failed) = appended {
                     self.refused = Some(match failed.reason {
-                        Reason::Misfit { slot, needs } => Look::Misfit(slot, needs),
+                        Reason::Misfit { shape_index, needs } => Look::Misfit(shape_index, needs),
                         _ => Look::Ended,
                     });
                     return Ok(());

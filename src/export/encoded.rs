@@ -1,7 +1,8 @@
 //! A row group that a device has encoded, in the encoder's words.
 
 use crate::encode::{
-    Beginning, EncodedGroup, GroupWriter, MadeBounds, MadeChunk, MadeDictionary, MadePage, Result,
+    Beginning, EncodedGroup, ExternalBounds, ExternalChunk, ExternalDictionary, ExternalPage, GroupWriter,
+    Result,
 };
 use crate::scan::Encoded;
 use crate::slot::encode::{Ends, PLAIN_BODIES, Page};
@@ -15,9 +16,9 @@ pub fn adopt(writer: &mut GroupWriter, group: &Encoded) -> Result<Option<Encoded
         left = rest;
         body
     };
-    let chunks: Vec<MadeChunk> = (group.answer.chunks.iter())
-        .map(|chunk| MadeChunk {
-            dictionary: chunk.dictionary.map(|dictionary| MadeDictionary {
+    let chunks: Vec<ExternalChunk> = (group.answer.chunks.iter())
+        .map(|chunk| ExternalChunk {
+            dictionary: chunk.dictionary.map(|dictionary| ExternalDictionary {
                 entries: dictionary.entries as usize,
                 raw_len: dictionary.raw as usize,
                 body: body(dictionary.stored),
@@ -25,18 +26,18 @@ pub fn adopt(writer: &mut GroupWriter, group: &Encoded) -> Result<Option<Encoded
             pages: chunk.pages.iter().map(|page| made_page(page, body(page.entry.stored))).collect(),
         })
         .collect();
-    writer.adopt(&chunks, group.answer.codec != PLAIN_BODIES)
+    writer.finish_external(&chunks, group.answer.codec != PLAIN_BODIES)
 }
 
-fn made_page<'a>(page: &'a Page, body: &'a [u8]) -> MadePage<'a> {
+fn made_page<'a>(page: &'a Page, body: &'a [u8]) -> ExternalPage<'a> {
     let entry = &page.entry;
     let bits = |words: [u64; 2]| u128::from(words[0]) << 64 | u128::from(words[1]);
     let bounds = match &page.ends {
         Some(ends) => string_bounds(ends),
-        None if entry.ordered > 0 => MadeBounds::Bits { min: bits(entry.min), max: bits(entry.max) },
-        None => MadeBounds::None,
+        None if entry.ordered > 0 => ExternalBounds::Bits { min: bits(entry.min), max: bits(entry.max) },
+        None => ExternalBounds::None,
     };
-    MadePage {
+    ExternalPage {
         rows: entry.rows as usize,
         nulls: entry.nulls as usize,
         nans: entry.nans as usize,
@@ -48,9 +49,9 @@ fn made_page<'a>(page: &'a Page, body: &'a [u8]) -> MadePage<'a> {
     }
 }
 
-fn string_bounds(ends: &Ends) -> MadeBounds<'_> {
+fn string_bounds(ends: &Ends) -> ExternalBounds<'_> {
     let (min, max) = ends.values();
-    MadeBounds::Strings {
+    ExternalBounds::Strings {
         min: Beginning { first: min, len: ends.min_bytes as usize },
         max: Beginning { first: max, len: ends.max_bytes as usize },
     }

@@ -12,7 +12,7 @@ use super::message::Report;
 use super::sink::encode_error;
 use super::{choices, pass, sample};
 use crate::encode::ipc::has_bounds;
-use crate::encode::{FileSchema, has_filter};
+use crate::encode::{FileSchema, has_bloom_filter};
 use crate::pg::access::{check_file_role, check_row_security, check_select};
 use crate::pg::catalog::{self, Attribute};
 use crate::pg::error::{Code, Result, error, internal};
@@ -223,7 +223,7 @@ fn check_named(source: &Source, columns: &[Column], format: &Format) -> Result<(
         Format::Parquet { filters, .. } => (
             "bloom_filters",
             filters,
-            has_filter,
+            has_bloom_filter,
             "Bloom filter",
             "Leave it out of bloom_filters; boolean, real, double precision, arrays and composites have none.",
         ),
@@ -350,9 +350,9 @@ pub(super) fn widened(columns: &[Column], seen: &Shapes) -> Shapes {
 
 fn widen_kind(kind: &Kind, shapes: &mut Shapes) {
     match kind {
-        Kind::Numeric { slot } => shapes.set(*slot, shapes.get(*slot).widened_numeric()),
-        Kind::List { slot, element } => {
-            shapes.set(*slot, shapes.get(*slot).widened_list());
+        Kind::Numeric { shape_index } => shapes.set(*shape_index, shapes.get(*shape_index).widened_numeric()),
+        Kind::List { shape_index, element } => {
+            shapes.set(*shape_index, shapes.get(*shape_index).widened_list());
             widen_kind(&element.kind, shapes);
         }
         Kind::Struct { fields } => fields.iter().for_each(|field| widen_kind(&field.kind, shapes)),

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::encode::packed::{Cursor, Packed};
+use crate::encode::metadata_list::{MetadataCursor, MetadataList};
 use crate::memory::reserve;
 use crate::pg::error::{Error, Result, internal};
 use crate::scan::{Scanned, Tally};
@@ -33,7 +33,7 @@ pub struct Report {
     pub parts: Vec<Part>,
     /// Of the parts, by process. The message has them behind the rest, and its table here.
     #[serde(skip)]
-    metadata: Vec<Packed>,
+    metadata: Vec<MetadataList>,
     table: Vec<(usize, usize)>,
     pub chunks: usize,
     /// Rows that came to be encoded, counted apart from those in the parts.
@@ -53,7 +53,7 @@ impl Report {
         metadata: &[u8],
     ) -> Result<()> {
         if self.metadata.is_empty() {
-            self.metadata.push(Packed::default());
+            self.metadata.push(MetadataList::default());
         }
         self.metadata[0].push(metadata).map_err(packing)?;
         let metadata = Entry { process: 0, number: self.parts.len() };
@@ -65,19 +65,20 @@ impl Report {
 
     /// All parts are there.
     pub fn close(&mut self) -> Result<()> {
-        self.metadata.iter_mut().try_for_each(Packed::close).map_err(packing)
+        self.metadata.iter_mut().try_for_each(MetadataList::close).map_err(packing)
     }
 
     /// JSON, its length before it, and the metadata of all parts behind it.
     pub fn to_message(mut self) -> Result<Vec<u8>> {
         self.close()?;
-        self.table = self.metadata.first().map_or_else(Vec::new, Packed::table);
+        self.table = self.metadata.first().map_or_else(Vec::new, MetadataList::table);
         let head = serde_json::to_vec(&self).map_err(|cause| internal(cause.to_string()))?;
         let mut message = (head.len() as u64).to_le_bytes().to_vec();
-        let metadata = self.metadata.iter().flat_map(Packed::bytes).map(|block| block.len()).sum::<usize>();
+        let metadata =
+            self.metadata.iter().flat_map(MetadataList::bytes).map(|block| block.len()).sum::<usize>();
         reserve(&mut message, head.len() + metadata)?;
         message.extend_from_slice(&head);
-        self.metadata.iter().flat_map(Packed::bytes).for_each(|block| message.extend_from_slice(block));
+        self.metadata.iter().flat_map(MetadataList::bytes).for_each(|block| message.extend_from_slice(block));
         Ok(message)
     }
 
@@ -86,13 +87,13 @@ impl Report {
         let (length, rest) = message.split_first_chunk::<8>().ok_or_else(short)?;
         let (head, rest) = rest.split_at_checked(u64::from_le_bytes(*length) as usize).ok_or_else(short)?;
         let mut report: Report = serde_json::from_slice(head).map_err(|cause| internal(cause.to_string()))?;
-        report.metadata.push(Packed::from_bytes(&report.table, rest).ok_or_else(short)?);
+        report.metadata.push(MetadataList::from_bytes(&report.table, rest).ok_or_else(short)?);
         Ok(report)
     }
 
     /// The metadata of parts, one after the other.
     pub fn metadata(&self) -> MetadataReader<'_> {
-        MetadataReader(self.metadata.iter().map(Cursor::new).collect())
+        MetadataReader(self.metadata.iter().map(MetadataCursor::new).collect())
     }
 
     pub fn add(&mut self, other: Report) {
@@ -110,7 +111,7 @@ impl Report {
 }
 
 /// Reads metadata; quickly, where each process's parts come in the order in which it made them.
-pub struct MetadataReader<'r>(Vec<Cursor<'r>>);
+pub struct MetadataReader<'r>(Vec<MetadataCursor<'r>>);
 
 impl MetadataReader<'_> {
     pub fn of(&mut self, part: &Part) -> Result<&[u8]> {

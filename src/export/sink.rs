@@ -134,7 +134,7 @@ impl<'j> ChunkSink<'j> {
     /// Ends the pass, in all processes, when another one with wider shapes may take the value.
     fn refused(&mut self, failed: ValueError, rows: &Rows, column: usize) -> Result<()> {
         match failed.reason {
-            Reason::Misfit { slot, needs } => self.shared.widen(slot, needs),
+            Reason::Misfit { shape_index, needs } => self.shared.widen(shape_index, needs),
             _ if self.job.may_become_text(column) => {}
             reason => return Err(column_error(self.job, rows, column, failed.row, &reason)),
         }
@@ -250,7 +250,7 @@ impl Columns {
                 let rows = usize::try_from(rows).unwrap_or(usize::MAX);
                 for (column, field) in fields.iter().enumerate() {
                     if filters.contains(&field.name) {
-                        writer.filter(column, rows).map_err(encode_error)?;
+                        writer.add_bloom_filter(column, rows).map_err(encode_error)?;
                     }
                 }
                 GroupWriter::Parquet(Box::new(writer))
@@ -399,8 +399,8 @@ pub fn survey(job: &Job, shapes: &mut Shapes, rows: &mut Rows) -> Result<()> {
             };
             match outcome {
                 Ok(()) => break,
-                Err(ValueError { reason: Reason::Misfit { slot, needs }, .. }) => {
-                    if !shapes.merge(slot, needs) {
+                Err(ValueError { reason: Reason::Misfit { shape_index, needs }, .. }) => {
+                    if !shapes.merge(shape_index, needs) {
                         break;
                     }
                 }

@@ -11,7 +11,7 @@ use crate::foreign;
 use crate::pg::access::{check_file_role, check_read_role};
 use crate::pg::encoding::in_message;
 use crate::pg::error::{Code, Error, Result, error, file_error, lack_of_memory};
-use crate::pg::{check_for_interrupts, memory};
+use crate::pg::memory;
 use crate::publish::{Target, Writer};
 use crate::vcf::{self, Cause, FileSink, Samples, VcfError};
 
@@ -65,7 +65,7 @@ fn import_checked(
     let file = &staged.files[0];
     let output =
         OpenOptions::new().write(true).open(file).map_err(|cause| file_error("open file", file, &cause))?;
-    let mut sink = FileSink::new(BufWriter::new(output), codec, check_for_interrupts);
+    let mut sink = FileSink::new(BufWriter::new(output), codec);
     let lines = BufReader::with_capacity(READ_BYTES, At::new(&input, 0));
     let converted = vcf::convert(lines, samples, BATCH_ROWS, &mut sink);
     // What is wrong with a file that changed meanwhile is that.

@@ -1,4 +1,4 @@
-//! Parquet and Arrow files, as foreign tables read them.
+//! Fuzzes Parquet and Arrow files, read as foreign tables read them.
 
 use std::fs::File;
 use std::io::Write;
@@ -12,7 +12,8 @@ use crate::expr::{Decimals, Numeric, Pattern, Place, Prefix, Range, Scalar, Test
 use crate::fdw::values::{self, Target, Words};
 use crate::fdw::{FileMeta, Scanner, Selected, Source, share_of_groups};
 
-/// More than a file of a few kilobytes has in earnest, yet no bomb for who fuzzes: rows that runs of one value make.
+/// The most rows that are read. A real file of a few kilobytes has fewer, but runs of one value could make any
+/// number.
 const MOST_ROWS: u64 = 100_000;
 const MOST_COLUMNS: usize = 64;
 const BATCH_ROWS: usize = 1024;
@@ -22,7 +23,7 @@ struct Temporary(File);
 
 impl Temporary {
     fn new(bytes: &[u8]) -> Temporary {
-        // SAFETY: the name is a C string; a descriptor of our own comes back, or -1.
+        // SAFETY: the name is a C string, and the descriptor that is returned belongs to nobody else.
         let mut file = unsafe {
             let descriptor = libc::memfd_create(c"fuzzed".as_ptr(), libc::MFD_CLOEXEC);
             assert!(descriptor >= 0, "no file in memory");
@@ -37,7 +38,7 @@ impl Temporary {
     }
 }
 
-/// A Parquet file without the magic numbers and with any length of the footer, of which the metadata alone are read.
+/// The input is a Parquet file without magic numbers and with any length of the footer. Only the metadata are read.
 pub fn parquet_metadata(data: &[u8]) {
     let (body, length) = data.split_at(data.len().saturating_sub(4));
     let length = length.try_into().map_or(0, u32::from_le_bytes).min(body.len() as u32);
@@ -47,7 +48,7 @@ pub fn parquet_metadata(data: &[u8]) {
     look_at(&source, &meta);
 }
 
-/// What planning asks of a file.
+/// Reads what planning needs of a file.
 fn look_at(source: &Source, meta: &FileMeta) {
     meta.key_values();
     meta.declared_types();
@@ -83,12 +84,13 @@ fn look_at(source: &Source, meta: &FileMeta) {
     }
 }
 
-/// A whole Parquet file: all columns of all row groups as values of every type, and conditions on them.
+/// The input is a Parquet file. All columns of all row groups are read as values of every type, with conditions on
+/// them.
 pub fn parquet_pages(data: &[u8]) {
     read_all(data, b"PAR1");
 }
 
-/// A whole Arrow IPC file, likewise.
+/// The input is an Arrow IPC file, which is read in the same way.
 pub fn arrow_file(data: &[u8]) {
     read_all(data, b"ARROW1");
 }
@@ -108,7 +110,7 @@ fn read_all(data: &[u8], magic: &[u8]) {
     let columns: Vec<usize> = (0..meta.schema().fields().len().min(MOST_COLUMNS)).collect();
     read(&source, &meta, columns.clone(), false);
     for column in columns {
-        // Alone: what one column has must not keep the others from being read.
+        // Each column is read alone, so that an error in one does not keep the others from being read.
         read(&source, &meta, vec![column], true);
     }
 }
@@ -137,13 +139,13 @@ fn read(source: &Source, meta: &Arc<FileMeta>, columns: Vec<usize>, by_pages: bo
                 }
             }
         }
-        // Where the page index leads wrong, all of the group is read.
+        // If the page index is wrong, the whole group is read.
         let is_all = found == wanted || found == meta.group_rows(group);
         assert!(failed || is_all, "{found} rows of {wanted}");
     }
 }
 
-/// Every second page.
+/// Selects every second page.
 fn some_rows(scanner: &Scanner, group: usize) -> Option<Selected> {
     let pages = scanner.pages(group, 0)?;
     let mut selected = Selected::default();
@@ -198,7 +200,7 @@ fn conditions(words: &Words) {
     Prefix::new(Pattern::Literal, b"text").may_lie(None, None);
 }
 
-/// What is in a range and what is not are all there is.
+/// Each value must be in a range or not in it.
 fn aggregates(decimals: &Decimals, rows: usize) {
     let range = Range::new(Test::LessEqual, Place::At(7, true));
     let mut within = vec![true; rows];

@@ -1,7 +1,7 @@
-//! What the fuzzers run: one function a target, of any bytes. `fuzz/` makes a program of each.
+//! The functions that fuzzers run on any bytes, one for each target. `fuzz/` builds a program for each.
 //!
-//! A target fails by a panic that nothing catches, by what the sanitizer reports, or by taking too long. The tests
-//! run each over its corpus, so that a compiler without fuzzing knows them too.
+//! A target fails if it panics, if the sanitizer reports an error, or if it takes too long. The tests run each target
+//! over its corpus, without a fuzzer.
 
 mod files;
 mod rows;
@@ -11,7 +11,7 @@ pub use files::{arrow_file, parquet_metadata, parquet_pages};
 pub use rows::{copy_binary, heap_pages};
 pub use texts::{options, vcf_lines};
 
-/// Takes numbers from the front of the input; 0 behind its end.
+/// Takes numbers from the front of the input, and 0 after its end.
 struct Choices<'a>(&'a [u8]);
 
 impl<'a> Choices<'a> {
@@ -19,7 +19,7 @@ impl<'a> Choices<'a> {
         self.bytes(1).first().map_or(0, |&byte| usize::from(byte))
     }
 
-    /// One of so many.
+    /// Returns a number below `count`.
     fn of(&mut self, count: usize) -> usize {
         self.byte() % count
     }
@@ -58,7 +58,7 @@ mod tests {
             for seed in seeds {
                 let bytes = fs::read(&seed).unwrap();
                 target(&bytes);
-                // Cut, and with one byte changed: close to what a fuzzer begins with.
+                // Truncated and changed inputs are what a fuzzer starts with.
                 for at in (0..bytes.len()).step_by(bytes.len() / 16 + 1) {
                     target(&bytes[..at]);
                     let mut changed = bytes.clone();

@@ -1,4 +1,4 @@
-//! Rows as PostgreSQL stores and sends them, to columns.
+//! Fuzzes the decoding of rows as PostgreSQL stores and sends them.
 
 use super::Choices;
 use crate::decode::{NestedBuilder, decode_lane, decode_slot};
@@ -14,12 +14,12 @@ use crate::wire::tuple::{Attr, Take, TupleLayout, TupleRef};
 
 const MOST_COLUMNS: usize = 8;
 const PAGE_HEADER: usize = 24;
-/// Slots of the shapes: that of numerics, and that of arrays.
+/// The indexes of the shapes of numerics and of arrays.
 const NUMERIC: usize = 0;
 const LIST: usize = 1;
 
-/// A page of tuples, walked and decoded here and as the device's stand-in does it. The input: the number of columns
-/// and of line pointers, a byte a column, the line pointers, and what lies at the page's end.
+/// Decodes a page of tuples as a scan and as the fake device do. The input has the number of columns and of line
+/// pointers, a byte for each column, the line pointers, and the bytes at the page's end.
 pub fn heap_pages(data: &[u8]) {
     let mut choices = Choices(data);
     let (columns, lines) = (1 + choices.of(MOST_COLUMNS), choices.byte());
@@ -38,7 +38,7 @@ fn page(pointers: &[u8], tuples: &[u8]) -> Vec<u8> {
     page
 }
 
-/// An attribute of a kind that a byte chooses.
+/// Returns an attribute of a kind that a byte chooses.
 fn stored(choice: usize, column: usize) -> AttrSpec {
     const FORMS: [(Op, i16, u8); 20] = [
         (Op::Bool, 1, 1),
@@ -86,7 +86,7 @@ fn kind(op: u8) -> Kind {
         Ok(Op::Time) => Kind::Time,
         Ok(Op::Uuid) => Kind::Uuid,
         Ok(Op::Decimal32) => Kind::Decimal { precision: 9, scale: 2 },
-        Ok(Op::Decimal64 | Op::Decimal128 | Op::NumericText) => Kind::Numeric { slot: NUMERIC },
+        Ok(Op::Decimal64 | Op::Decimal128 | Op::NumericText) => Kind::Numeric { shape_index: NUMERIC },
         _ => Kind::Text,
     }
 }
@@ -102,7 +102,7 @@ fn walk(page: &[u8], lines: u16, specs: &[AttrSpec], kinds: &[Kind]) {
     }
     for fixup in fixups {
         assert!((fixup.pos + fixup.len) as usize <= arena.len());
-        // The server would put the value in its place.
+        // The server would resolve the value.
         cells[fixup.column as usize][fixup.row as usize] = Cell::NULL;
     }
     for (cells, kind) in cells.iter().zip(kinds) {
@@ -122,15 +122,16 @@ fn walked(spec: &AttrSpec) -> Attr {
     Attr { len: spec.attr.len, align: spec.attr.align, take, missing: spec.missing.clone() }
 }
 
-/// Decodes a column; where the data need another shape, again, as an export does: each time the shape is wider.
+/// Decodes a column. If the data need another shape, it starts again, as an export does; each time the shape is
+/// wider.
 fn decode(kind: &Kind, repr: Repr, cells: &[Cell], arena: &mut Vec<u8>) {
     let mut shapes = Shapes::new(2);
     let mut lane = Lane::default();
-    while let Err(ValueError { row, reason: Reason::Misfit { slot, needs } }) =
+    while let Err(ValueError { row, reason: Reason::Misfit { shape_index, needs } }) =
         decode_lane(kind, repr, &shapes, cells, arena, &mut lane)
     {
-        assert!(row < cells.len() && !shapes.get(slot).covers(needs), "the same misfit again");
-        shapes.set(slot, shapes.get(slot).merge(needs).widened_numeric());
+        assert!(row < cells.len() && !shapes.get(shape_index).covers(needs), "the same misfit again");
+        shapes.set(shape_index, shapes.get(shape_index).merge(needs).widened_numeric());
     }
 }
 
@@ -159,7 +160,7 @@ fn as_the_device_does(page: &[u8], lines: u16, specs: &[AttrSpec]) {
     }
 }
 
-/// A COPY BINARY stream: the number of columns, a byte a column, the stream.
+/// The input has the number of columns, a byte for each, and a COPY BINARY stream.
 pub fn copy_binary(data: &[u8]) {
     let mut choices = Choices(data);
     let columns = 1 + choices.of(MOST_COLUMNS);
@@ -184,7 +185,7 @@ pub fn copy_binary(data: &[u8]) {
     }
 }
 
-/// What has been read is what the writer writes.
+/// The writer must write what has been read.
 fn is_written_again(stream: &[u8], offsets: &[u32], cells: &[Vec<Cell>]) {
     let rows = offsets.len() - 1;
     let send = vec![Send::Done; cells.len()];
@@ -209,7 +210,7 @@ fn sent(choice: usize) -> Field {
         6 => Kind::Float8,
         7 => Kind::Decimal { precision: 9, scale: 2 },
         8 => Kind::Decimal { precision: 30, scale: 10 },
-        9 => Kind::Numeric { slot: NUMERIC },
+        9 => Kind::Numeric { shape_index: NUMERIC },
         10 => Kind::Date,
         11 => Kind::Time,
         12 => Kind::Timestamp,
@@ -217,11 +218,11 @@ fn sent(choice: usize) -> Field {
         14 => Kind::Uuid,
         15 => Kind::Json,
         16 => Kind::Bytea,
-        17 => Kind::List { slot: LIST, element: Box::new(field("element", Kind::Int4)) },
-        18 => Kind::List { slot: LIST, element: Box::new(field("element", Kind::Text)) },
+        17 => Kind::List { shape_index: LIST, element: Box::new(field("element", Kind::Int4)) },
+        18 => Kind::List { shape_index: LIST, element: Box::new(field("element", Kind::Text)) },
         _ => Kind::Struct {
             fields: vec![
-                field("a", Kind::Numeric { slot: NUMERIC }),
+                field("a", Kind::Numeric { shape_index: NUMERIC }),
                 field("b", Kind::Text),
                 field("c", Kind::Date),
             ],
@@ -230,16 +231,16 @@ fn sent(choice: usize) -> Field {
     field("c", kind)
 }
 
-/// Builds a nested column, again while its shape widens, until it is to be text.
+/// Builds a nested column, again while its shape widens, until it becomes text.
 fn build(field: &Field, cells: &[Cell], arena: &[u8]) {
     let mut shapes = Shapes::new(2);
     while !field.kind.nested_as_text(&shapes) {
         let mut builder = NestedBuilder::new(field, &shapes);
         match builder.append(cells, arena) {
             Ok(()) => return assert_eq!(builder.finish().len(), cells.len()),
-            Err(ValueError { reason: Reason::Misfit { slot, needs }, .. }) => {
-                assert!(!shapes.get(slot).covers(needs), "the same misfit again");
-                shapes.set(slot, shapes.get(slot).merge(needs));
+            Err(ValueError { reason: Reason::Misfit { shape_index, needs }, .. }) => {
+                assert!(!shapes.get(shape_index).covers(needs), "the same misfit again");
+                shapes.set(shape_index, shapes.get(shape_index).merge(needs));
             }
             Err(_) => return,
         }

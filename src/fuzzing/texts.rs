@@ -1,4 +1,4 @@
-//! Texts that users and files bring: options, patterns, conditions, VCF.
+//! Fuzzes texts from users and files: options, patterns, conditions, VCF.
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -11,7 +11,7 @@ use crate::expr::{self, Numeric, Prefix, Range, Test};
 use crate::fdw::Pattern;
 use crate::vcf::{Samples, Sink, convert};
 
-/// The input: which parser, and a text; for patterns a line for the pattern and one for a path.
+/// The input chooses a parser and has a text; for patterns it is a line with the pattern and one with a path.
 pub fn options(data: &[u8]) {
     let mut choices = Choices(data);
     let choice = choices.of(5);
@@ -26,9 +26,9 @@ pub fn options(data: &[u8]) {
     }
 }
 
-/// The keys that a pattern finds put a name together that matches it again.
+/// The keys that a pattern finds must form a name that matches the pattern again.
 fn pattern(text: &str) {
-    // Paths end at 4096 bytes.
+    // Paths have at most 4096 bytes.
     let (pattern, path) = text.split_once('\n').unwrap_or((text, ""));
     let path: String = path.chars().take(1000).collect();
     let Ok(parsed) = Pattern::parse(pattern) else { return };
@@ -40,13 +40,13 @@ fn pattern(text: &str) {
         let value = value.as_deref().unwrap_or("");
         again = again.replacen(&format!("@{{{name}}}"), value, 1).replacen(&format!("${{{name}}}"), value, 1);
     }
-    // A value may look as a key does.
+    // A value may look like a key.
     if !path.contains(['{', '@', '$']) && !pattern.contains("$$") && !pattern.contains("@@") {
         assert!(path.ends_with(&again), "{pattern:?} {path:?} {again:?}");
     }
 }
 
-/// A comparison and its opposite: each value lies in one of the two ranges.
+/// Each value must lie in the range of a comparison or in that of its opposite.
 fn number(text: &str) {
     use Test::*;
     let (text, scale) = text.split_once('\n').unwrap_or((text, "0"));
@@ -100,7 +100,7 @@ const VCF_HEADER: &str = "##fileformat=VCFv4.4
 #CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\tFORMAT\tone\ttwo
 ";
 
-/// Lines of a VCF file: the whole file if it begins as one, or records below a header of ours.
+/// The input is a VCF file if it begins like one, otherwise records below our header.
 pub fn vcf_lines(data: &[u8]) {
     let whole = data.starts_with(b"##fileformat") || data.starts_with(&[0x1f, 0x8b]);
     let text = if whole { data.to_vec() } else { [VCF_HEADER.as_bytes(), data].concat() };
@@ -110,6 +110,6 @@ pub fn vcf_lines(data: &[u8]) {
         assert!(rows.is_none_or(|rows| rows == sink.0));
         rows
     });
-    // A row a sample, of which the header has any number.
+    // There is a row for each sample, and a header may have any number of them.
     assert!(rows[0].is_some() == rows[1].is_some() || whole, "{rows:?}");
 }

@@ -2,6 +2,7 @@
 //! it forks must do before it is none of the server's.
 
 use std::ffi::{CStr, c_char, c_int};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use pgrx::pg_sys;
@@ -27,8 +28,13 @@ mod raw {
     }
 }
 
-/// Called from `_PG_init`: a preloaded library has the service start with the server.
-pub fn register() {
+/// What the service's process runs.
+static RUN: OnceLock<fn()> = OnceLock::new();
+
+/// Called from `_PG_init`, which the service's process runs too: it is to call `run`. A preloaded library has the
+/// service start with the server.
+pub fn register(run: fn()) {
+    let _ = RUN.set(run);
     // SAFETY: reads a process-wide setting; the worker is copied by the callee.
     unsafe {
         if pg_sys::process_shared_preload_libraries_in_progress {
@@ -153,6 +159,7 @@ pub fn server_start() -> i64 {
 
 /// In a process that the service has forked: gives up the server's shared memory, so that no fault here can
 /// reach it. Nothing of PostgreSQL may be called from then on.
+#[allow(ffi_unwind_calls, reason = "it raises no errors")]
 pub fn leave_server(title: &CStr) {
     // SAFETY: the process has one thread and its own copy of everything but the shared memory, which
     // nothing refers to once signals have their default actions.
@@ -168,5 +175,7 @@ pub fn leave_server(title: &CStr) {
 #[pg_guard]
 pub unsafe extern "C-unwind" fn pg_strata_gpu_service_main(_argument: pg_sys::Datum) {
     begin();
-    crate::service::run();
+    if let Some(run) = RUN.get() {
+        run();
+    }
 }

@@ -206,6 +206,7 @@ mod raw {
         ) -> *mut pg_sys::List;
     }
 
+    #[allow(ffi_unwind_calls, reason = "pg_guard_ffi_boundary catches errors")]
     pub(super) unsafe fn inheritors(parent: Oid) -> *mut pg_sys::List {
         // SAFETY: the closure holds nothing with a destructor.
         unsafe {

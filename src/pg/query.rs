@@ -48,6 +48,7 @@ pub struct QueryRows {
 
 impl QueryRows {
     /// Runs the query, as the current user and on a snapshot of its own, as COPY (query) does.
+    #[allow(ffi_unwind_calls, reason = "pg_guard_ffi_boundary catches errors")]
     pub fn run(query: &str) -> Result<QueryRows> {
         let text = CString::new(from_utf8(query)).map_err(|_| invalid("the query contains a zero byte"))?;
         // SAFETY: called in a backend, within a transaction and on its main thread. What is to outlive SPI is

@@ -1,24 +1,24 @@
-//! The work units: ranges of blocks, numbered in `ctid` order over all relations, each about one row
-//! group, smaller towards the end so that all processes finish together.
+//! Chunks, the units of work: ranges of blocks, numbered in `ctid` order over all relations. Each makes about one row
+//! group. They get smaller towards the end, so that all processes finish together.
 
 use serde::{Deserialize, Serialize};
 
-/// Work is not divided below this, 8 MB of heap: a row group of few rows compresses and prunes badly.
+/// The smallest chunk, 8 MB of heap: a row group of few rows compresses and prunes badly.
 const MIN_BLOCKS: u64 = 1024;
 
-/// Row groups are planned a little below their limit, for a page range whose rows are more than the
-/// sample's mean would otherwise be split into a full row group and a crumb.
+/// Row groups are planned a little below their limit. Otherwise a range with more rows than the sample's mean would
+/// be split into a full row group and a tiny one.
 const FILL: f64 = 0.9;
 
-/// What a sample of the table says.
+/// The density of a table, estimated from a sample.
 #[derive(Clone, Copy, Debug)]
 pub struct Density {
     pub rows_per_block: f64,
-    /// Bytes of values in a row, as the scan sees them.
+    /// The size of the values in a row, as the scan reads them.
     pub bytes_per_row: f64,
 }
 
-/// Boundaries in blocks, numbered over the concatenation of all relations; chunk i is
+/// The boundaries of chunks, in blocks numbered over the concatenation of all relations. Chunk i is
 /// `bounds[i]..bounds[i + 1]`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Chunks {
@@ -26,7 +26,7 @@ pub struct Chunks {
 }
 
 impl Chunks {
-    /// `processes` are those planned, whether or not they start.
+    /// Divides `blocks` into chunks. `processes` is the planned number, whether or not all of them start.
     pub fn new(
         blocks: u64,
         density: Density,

@@ -1,4 +1,4 @@
-//! Columns: which, of what kind, and how each one's values are got at.
+//! The exported columns: which ones, their kinds, and how their values are read.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,17 +12,17 @@ use crate::types::{Field, Kind, Shapes};
 /// How a column's stored bytes become what its kind expects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Stored {
-    /// They are that already, but for varlena headers.
+    /// Without a change, except for varlena headers.
     Direct,
     /// 64 bytes, NUL-padded.
     Name,
     /// One byte.
     Char,
-    /// The type's output function makes text of it. `cached`: the type has few values (enums).
+    /// By the type's output function, as text. `cached`: the type has few values (enums).
     Text { cached: bool },
-    /// An array or composite: its send function, or its output function where the shape says text.
+    /// By the send function of an array or composite, or by its output function if the shape is text.
     Nested,
-    /// COPY BINARY's own bytes are wanted: the type's send function.
+    /// By the type's send function, for the bytes of COPY BINARY.
     Sent,
 }
 
@@ -38,9 +38,9 @@ pub struct Column {
 }
 
 impl Column {
-    fn new(attribute: &Attribute, slots: &mut usize) -> Column {
+    fn new(attribute: &Attribute, shape_count: &mut usize) -> Column {
         let (base, typmod) = pg_type::base_type(attribute.type_oid, attribute.typmod);
-        let (kind, stored) = kind_of(base, typmod, slots);
+        let (kind, stored) = kind_of(base, typmod, shape_count);
         let send = matches!(stored, Stored::Nested).then(|| pg_type::send_function(base));
         Column {
             field: Field {
@@ -57,7 +57,7 @@ impl Column {
         }
     }
 
-    /// As `new`, with the values as COPY BINARY sends them rather than as the file needs them.
+    /// Creates a column for the COPY BINARY stream.
     fn for_stream(attribute: &Attribute) -> Column {
         let mut column = Column::new(attribute, &mut 0);
         column.send_function = pg_type::send_function(attribute.type_oid).to_u32();
@@ -67,7 +67,7 @@ impl Column {
         column
     }
 
-    /// What the server must be called for, given the shapes in force.
+    /// Returns the function of the server that resolves values, given the shapes.
     pub fn call(&self, shapes: &Shapes) -> Call {
         match self.stored {
             Stored::Direct | Stored::Name => Call::Detoast,
@@ -84,7 +84,7 @@ impl Column {
         Storage::of_type(self.base_type.into())
     }
 
-    /// Why a device cannot read the column from heap pages.
+    /// Returns why a device cannot read the column from heap pages, if so.
     pub fn unfit_for_device(&self, converts_text: bool) -> Option<&'static str> {
         match self.stored {
             _ if self.is_virtual => Some("is computed when it is read"),
@@ -97,7 +97,7 @@ impl Column {
         }
     }
 
-    /// The cell is text in the database's encoding once it is resolved.
+    /// Returns whether a resolved cell is text in the database's encoding.
     pub fn is_text(&self, shapes: &Shapes) -> bool {
         match self.field.kind {
             Kind::Text | Kind::Json => true,
@@ -107,19 +107,19 @@ impl Column {
     }
 }
 
-/// The columns to export, in the order asked for, and how many shape slots they take.
+/// Returns the columns to export, in the requested order, and the number of their shapes.
 pub fn select(
     table: &str,
     attributes: &[Attribute],
     names: Option<&[String]>,
 ) -> Result<(Vec<Column>, usize)> {
-    let mut slots = 0;
+    let mut shape_count = 0;
     let chosen = choose(table, attributes, names)?;
-    let columns = chosen.into_iter().map(|attribute| Column::new(attribute, &mut slots)).collect();
-    Ok((columns, slots))
+    let columns = chosen.into_iter().map(|attribute| Column::new(attribute, &mut shape_count)).collect();
+    Ok((columns, shape_count))
 }
 
-/// All columns of a query's result, and how many shape slots they take.
+/// Returns all columns of a query's result, and the number of their shapes.
 pub fn of_query(attributes: &[Attribute]) -> Result<(Vec<Column>, usize)> {
     for (index, attribute) in attributes.iter().enumerate() {
         if attributes[..index].iter().any(|other| other.name == attribute.name) {
@@ -130,11 +130,11 @@ pub fn of_query(attributes: &[Attribute]) -> Result<(Vec<Column>, usize)> {
             .set_hint("A file's columns have different names: give each one with AS."));
         }
     }
-    let mut slots = 0;
-    Ok((attributes.iter().map(|attribute| Column::new(attribute, &mut slots)).collect(), slots))
+    let mut shape_count = 0;
+    Ok((attributes.iter().map(|attribute| Column::new(attribute, &mut shape_count)).collect(), shape_count))
 }
 
-/// Readers follow arrays and composites so far into each other and no further.
+/// Checks that arrays and composites are not nested more deeply than readers support.
 pub fn check_nesting(columns: &[Column], shapes: &Shapes) -> Result<()> {
     for Column { field, .. } in columns {
         let found = nesting(&field.kind, shapes);
@@ -155,12 +155,12 @@ pub fn check_nesting(columns: &[Column], shapes: &Shapes) -> Result<()> {
     Ok(())
 }
 
-/// All columns, for the COPY BINARY stream.
+/// Returns all columns, for the COPY BINARY stream.
 pub fn select_for_stream(attributes: &[Attribute]) -> Vec<Column> {
     attributes.iter().filter(|attribute| !attribute.dropped).map(Column::for_stream).collect()
 }
 
-/// The chosen attributes, for the privilege check as well.
+/// Returns the chosen attributes; the privilege check uses them too.
 pub fn choose<'a>(
     table: &str,
     attributes: &'a [Attribute],
@@ -189,9 +189,9 @@ pub fn choose<'a>(
     Ok(chosen)
 }
 
-fn kind_of(base: pgrx::pg_sys::Oid, typmod: i32, slots: &mut usize) -> (Kind, Stored) {
+fn kind_of(base: pgrx::pg_sys::Oid, typmod: i32, shape_count: &mut usize) -> (Kind, Stored) {
     use pgrx::pg_sys::{CHAROID, JSONBOID, NAMEOID};
-    if let Some(kind) = scalar_kind(base, typmod, slots) {
+    if let Some(kind) = scalar_kind(base, typmod, shape_count) {
         let stored = match base {
             NAMEOID => Stored::Name,
             JSONBOID => Stored::Text { cached: false },
@@ -202,33 +202,33 @@ fn kind_of(base: pgrx::pg_sys::Oid, typmod: i32, slots: &mut usize) -> (Kind, St
     if base == CHAROID {
         return (Kind::Text, Stored::Char);
     }
-    let before = *slots;
+    let before = *shape_count;
     match pg_type::type_class(base) {
         TypeClass::Enum => (Kind::Text, Stored::Text { cached: true }),
         TypeClass::Base => (Kind::Text, Stored::Text { cached: false }),
-        class => match nested_kind(class, typmod, slots) {
+        class => match nested_kind(class, typmod, shape_count) {
             Some(kind) => (kind, Stored::Nested),
             None => {
-                *slots = before;
+                *shape_count = before;
                 (Kind::Text, Stored::Text { cached: false })
             }
         },
     }
 }
 
-/// An array's typmod is its elements'.
-fn nested_kind(class: TypeClass, typmod: i32, slots: &mut usize) -> Option<Kind> {
+/// Returns the kind of an array or composite. An array's typmod is that of its elements.
+fn nested_kind(class: TypeClass, typmod: i32, shape_count: &mut usize) -> Option<Kind> {
     match class {
         TypeClass::Array(element) => {
-            let slot = *slots;
-            *slots += 1;
-            let element = nested_field("element", element, typmod, slots)?;
-            Some(Kind::List { slot, element: Box::new(element) })
+            let shape_index = *shape_count;
+            *shape_count += 1;
+            let element = nested_field("element", element, typmod, shape_count)?;
+            Some(Kind::List { shape_index, element: Box::new(element) })
         }
         TypeClass::Composite(fields) => {
             let fields = fields
                 .into_iter()
-                .map(|(name, type_oid, typmod)| nested_field(&name, type_oid, typmod, slots))
+                .map(|(name, type_oid, typmod)| nested_field(&name, type_oid, typmod, shape_count))
                 .collect::<Option<Vec<_>>>()?;
             // Parquet has no group without fields.
             (!fields.is_empty()).then_some(Kind::Struct { fields })
@@ -238,21 +238,26 @@ fn nested_kind(class: TypeClass, typmod: i32, slots: &mut usize) -> Option<Kind>
     }
 }
 
-/// A field whose send function's bytes decode can read; `None` for a type that only its output function
-/// makes sense of, which makes the whole column text.
-fn nested_field(name: &str, type_oid: pgrx::pg_sys::Oid, typmod: i32, slots: &mut usize) -> Option<Field> {
+/// Returns a field for a type whose sent bytes `decode` can read. Returns `None` for a type that only its output
+/// function can render, which makes the whole column text.
+fn nested_field(
+    name: &str,
+    type_oid: pgrx::pg_sys::Oid,
+    typmod: i32,
+    shape_count: &mut usize,
+) -> Option<Field> {
     let (base, typmod) = pg_type::base_type(type_oid, typmod);
-    let kind = match scalar_kind(base, typmod, slots) {
+    let kind = match scalar_kind(base, typmod, shape_count) {
         Some(kind) => kind,
-        None => nested_kind(pg_type::type_class(base), typmod, slots)?,
+        None => nested_kind(pg_type::type_class(base), typmod, shape_count)?,
     };
-    // decode tells jsonb from json by this name: jsonb_send begins with a version byte.
+    // `decode` tells jsonb from json by this name, since jsonb_send begins with a version byte.
     let pg_type = pg_type::type_name(if kind == Kind::Json { base } else { type_oid }, typmod);
     Some(Field { name: name.to_owned(), pg_type, nullable: true, kind })
 }
 
-/// The kinds whose stored and sent bytes we read ourselves.
-fn scalar_kind(base: pgrx::pg_sys::Oid, typmod: i32, slots: &mut usize) -> Option<Kind> {
+/// Returns the kind of a scalar type whose stored and sent bytes are read here.
+fn scalar_kind(base: pgrx::pg_sys::Oid, typmod: i32, shape_count: &mut usize) -> Option<Kind> {
     use pgrx::pg_sys::*;
     Some(match base {
         BOOLOID => Kind::Bool,
@@ -263,8 +268,8 @@ fn scalar_kind(base: pgrx::pg_sys::Oid, typmod: i32, slots: &mut usize) -> Optio
         FLOAT4OID => Kind::Float4,
         FLOAT8OID => Kind::Float8,
         NUMERICOID => numeric_kind(typmod).unwrap_or_else(|| {
-            *slots += 1;
-            Kind::Numeric { slot: *slots - 1 }
+            *shape_count += 1;
+            Kind::Numeric { shape_index: *shape_count - 1 }
         }),
         DATEOID => Kind::Date,
         TIMEOID => Kind::Time,
@@ -278,8 +283,8 @@ fn scalar_kind(base: pgrx::pg_sys::Oid, typmod: i32, slots: &mut usize) -> Optio
     })
 }
 
-/// A declared numeric(p,s) that 38 digits hold. PostgreSQL 15 allows a negative scale, which stands for
-/// zeros before the point, and one above the precision, for zeros after it.
+/// Returns the kind of a declared numeric(p,s) of up to 38 digits. PostgreSQL 15 allows a negative scale, which means
+/// zeros before the point, and one above the precision, which means zeros after it.
 fn numeric_kind(typmod: i32) -> Option<Kind> {
     const VARHDRSZ: i32 = 4;
     if typmod < VARHDRSZ {

@@ -1,7 +1,7 @@
-//! What an export reads and how: the relations, the columns, the scan kind, the work units.
+//! What an export reads, and how: relations, columns, kind of scan, chunks.
 //!
-//! The leader plans; the plan travels to the workers as JSON inside a [`Job`], so that every process
-//! works from the same one.
+//! The leader plans. The plan travels to the workers as JSON in a [`Job`], so that every process works from the same
+//! one.
 
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -20,7 +20,7 @@ pub use chunks::Chunks;
 pub use columns::{Column, Stored};
 pub use relation::Source;
 
-/// How rows leave the table.
+/// How rows are read from the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ScanKind {
     /// Heap pages, decoded directly.
@@ -38,17 +38,17 @@ impl ScanKind {
     }
 }
 
-/// What the files are.
+/// The format of the files.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Format {
-    /// The columns that have a Bloom filter in each row group; whether floats may be BYTE_STREAM_SPLIT.
+    /// The columns that have a Bloom filter in each row group, and whether floats may be BYTE_STREAM_SPLIT.
     Parquet { filters: Vec<String>, split: bool },
-    /// The columns whose least and greatest values each record batch states; `None`: all that have them.
+    /// The columns whose least and greatest values each record batch states; `None` for all that have them.
     Arrow { stats: Option<Vec<String>> },
 }
 
 impl Format {
-    /// What the files' names end in.
+    /// Returns the extension of the files' names.
     pub fn extension(&self) -> &'static str {
         match self {
             Format::Parquet { .. } => "parquet",
@@ -57,28 +57,28 @@ impl Format {
     }
 }
 
-/// What becomes of the rows.
+/// What is done with the rows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Output {
-    /// Row groups or record batches, written to the files at reserved offsets. `rows` and `bytes` are the
-    /// most that one takes.
+    /// Row groups or record batches, written to the files at reserved offsets. `rows` and `bytes` are the limits of
+    /// one.
     Groups { format: Format, compression: String, rows: u64, bytes: u64 },
-    /// The COPY BINARY stream; `write` false only counts it.
+    /// The COPY BINARY stream. If `write` is false, its bytes are only counted.
     Stream { write: bool },
-    /// Nothing is written: the values are looked at for the shapes they need.
+    /// Nothing is written: the values are only read for the shapes that they need.
     Survey,
-    /// Nothing is written: the values are decoded and dropped, to measure what comes before the encoder.
+    /// Nothing is written: the values are decoded and dropped, to measure all steps before the encoder.
     Dropped,
 }
 
 impl Output {
-    /// Every row is to be in some part.
+    /// Returns whether rows are written.
     pub fn is_written(&self) -> bool {
         matches!(self, Output::Groups { .. } | Output::Stream { .. })
     }
 }
 
-/// The GPU service's pool of slots, as its service process has it.
+/// The GPU service's pool of slots, as the service process opened it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DevicePlan {
     pub pid: i32,
@@ -89,21 +89,21 @@ pub struct DevicePlan {
 /// How a device encodes row groups.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EncodePlan {
-    /// What it does to pages: `slot::encode`.
+    /// The codec of pages: see `slot::encode`.
     pub codec: u32,
-    /// The most that a row group takes.
+    /// The limits of a row group.
     pub rows: u64,
     pub bytes: u64,
-    /// One a column.
+    /// The choice for each column.
     pub choices: Vec<Choice>,
 }
 
 /// How a column's values are encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Choice {
-    /// By a dictionary, if that pays.
+    /// Whether a dictionary may be used.
     pub dictionary: bool,
-    /// Of values without one: `slot::encode::encoding`.
+    /// The encoding without a dictionary: see `slot::encode::encoding`.
     pub encoding: u32,
 }
 
@@ -111,10 +111,10 @@ pub struct Choice {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Job {
     pub source: Source,
-    /// The rows, where they are a query's: the leader reads them alone.
+    /// The rows of a query, which only the leader reads.
     #[serde(skip)]
     pub query: Option<Rc<QueryRows>>,
-    /// The file that the rows go behind: the leader's.
+    /// The file to which rows are appended, which only the leader uses.
     #[serde(skip)]
     pub append: Option<Rc<Append>>,
     pub columns: Vec<Column>,
@@ -122,15 +122,15 @@ pub struct Job {
     pub scan: ScanKind,
     /// The shapes in force for this pass.
     pub shapes: Shapes,
-    /// They are those of all the data. Before that, no value of a column that may still become text is
-    /// an error.
+    /// Whether the shapes are those of all data. Before that, values of columns that may still become text are not
+    /// errors.
     pub surveyed: bool,
     pub output: Output,
-    /// Rows are decoded there; `None`: on the CPU.
+    /// The device that decodes rows; `None` for the CPU.
     pub device: Option<DevicePlan>,
-    /// Row groups are encoded there too, where that is possible.
+    /// How the device encodes row groups too, if it can.
     pub encode: Option<EncodePlan>,
-    /// Temporary files: one that all share, or one a process.
+    /// The temporary files: one that all processes share, or one for each.
     pub files: Vec<PathBuf>,
 }
 
@@ -139,17 +139,18 @@ impl Job {
         self.columns.iter().map(|column| column.field.clone()).collect()
     }
 
-    /// Whether a refused value of the column may still end in a text.
+    /// Returns whether a refused value of the column may still be written as text.
     pub fn may_become_text(&self, column: usize) -> bool {
         !self.surveyed && self.columns[column].field.kind.may_become_text()
     }
 
-    /// Text goes into the file as UTF-8, and into the COPY BINARY stream as the database has it.
+    /// Returns whether text must be converted: it is UTF-8 in files, and in the database's encoding in a COPY BINARY
+    /// stream.
     pub fn converts_text(&self) -> bool {
         !matches!(self.output, Output::Stream { .. }) && !crate::pg::encoding::database_is_utf8()
     }
 
-    /// The file that process `number` (0: the leader) writes to.
+    /// Returns the file that process `number` writes to; 0 is the leader.
     pub fn file_of(&self, number: usize) -> usize {
         number.min(self.files.len().saturating_sub(1))
     }

@@ -1,4 +1,4 @@
-//! Which relations are read: the table itself, or all that its name stands for in a query.
+//! The relations that are read: the table itself, or all that its name means in a query.
 
 use pgrx::pg_sys::Oid;
 use serde::{Deserialize, Serialize};
@@ -9,22 +9,22 @@ use crate::pg::snapshot::{Snapshot, check_children, check_storage};
 
 /// A relation with storage, and the blocks it had when the export began.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Leaf {
+pub struct LeafRelation {
     pub oid: u32,
     pub name: String,
-    /// Blocks of the leaves before it.
+    /// The number of blocks of the leaves before it.
     pub first: u64,
     pub blocks: u32,
 }
 
-/// What the table's name stands for.
+/// The relations that the table's name means.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Source {
     pub oid: u32,
     /// Schema and name, quoted.
     pub name: String,
     /// In the order in which a query would read them.
-    pub leaves: Vec<Leaf>,
+    pub leaves: Vec<LeafRelation>,
     /// Workers cannot read temporary tables.
     pub is_temporary: bool,
     /// Every leaf is an ordinary heap.
@@ -38,41 +38,42 @@ impl Source {
         self.leaves.last().map_or(0, |leaf| leaf.first + u64::from(leaf.blocks))
     }
 
-    /// The leaf and its block that a block of the concatenation stands for.
+    /// Returns the leaf, and the block in it, of a block of the concatenation.
     pub fn locate(&self, block: u64) -> Option<(usize, u32)> {
-        // Of leaves that begin at the same block all but the last are empty.
+        // If several leaves begin at the same block, all but the last are empty.
         let index = self.leaves.partition_point(|leaf| leaf.first <= block).checked_sub(1)?;
         let within = block - self.leaves[index].first;
         (within < u64::from(self.leaves[index].blocks)).then_some((index, within as u32))
     }
 }
 
-/// A query's result: one block, for the one process that reads it.
+/// Returns the source of a query's result: one block, since one process reads it.
 pub fn of_query() -> Source {
     let name = "the query's result".to_owned();
     Source {
         oid: 0,
         name: name.clone(),
-        leaves: vec![Leaf { oid: 0, name, first: 0, blocks: 1 }],
+        leaves: vec![LeafRelation { oid: 0, name, first: 0, blocks: 1 }],
         is_temporary: true,
         is_heap: true,
         workers_option: None,
     }
 }
 
-/// A table that is open for an export, with the snapshot to read it on.
+/// A table that is open for an export, with the snapshot under which it is read.
 pub struct Opened {
     pub source: Source,
-    /// The table's own, with `not_null` cleared where a descendant allows NULL.
+    /// The table's attributes. `not_null` is false if a descendant allows NULL.
     pub attributes: Vec<Attribute>,
     pub guard: Guard,
 }
 
-/// Keeps the table open, and its snapshot the active one.
+/// Keeps the table open and its snapshot active.
 pub type Guard = (Snapshot, Table);
 
-/// Locks a table and its descendants, and takes the snapshot once it has all locks: what their holders wrote meanwhile
-/// is seen then. Blocks are counted after that. Descendants that come or go meanwhile make it begin again.
+/// Locks a table and its descendants, and takes the snapshot once it has all locks, so that it includes what their
+/// holders wrote meanwhile. Blocks are counted after that. If descendants were added or removed meanwhile, it starts
+/// again.
 pub fn open(table: Oid) -> Result<Opened> {
     let table = Table::open(table)?;
     let mut locked = describe(&table)?.0;
@@ -86,7 +87,7 @@ pub fn open(table: Oid) -> Result<Opened> {
     }
 }
 
-/// What a table's name stands for now.
+/// Returns the relations that a table's name means now.
 fn describe(table: &Table) -> Result<(Source, Vec<Attribute>)> {
     check_kind(table)?;
     let mut source = Source {
@@ -102,12 +103,12 @@ fn describe(table: &Table) -> Result<(Source, Vec<Attribute>)> {
     Ok((source, attributes))
 }
 
-/// Adds what a relation stands for, in the order in which a query would read it.
+/// Adds the relations that a relation's name means, in the order in which a query would read them.
 fn add(source: &mut Source, attributes: &mut [Attribute], table: &Table) -> Result<()> {
     if table.kind() == b'p' {
         let partitions = table.partitions();
         check_children(table, &[table.oid()], &partitions)?;
-        // One that is gone was detached before it was dropped.
+        // A partition that does not exist any more was detached before it was dropped.
         for partition in partitions.into_iter().filter_map(Table::find) {
             add(source, attributes, &partition)?;
         }
@@ -155,7 +156,7 @@ fn add_leaf(source: &mut Source, attributes: &mut [Attribute], leaf: &Table) -> 
     }
     source.is_temporary |= leaf.is_temporary();
     source.is_heap &= leaf.is_heap();
-    source.leaves.push(Leaf {
+    source.leaves.push(LeafRelation {
         oid: leaf.oid().to_u32(),
         name: leaf.qualified_name(),
         first: source.blocks(),
@@ -210,7 +211,7 @@ mod tests {
     fn source(blocks: &[u32]) -> Source {
         let mut first = 0;
         let leaves = blocks.iter().map(|&blocks| {
-            let leaf = Leaf { oid: 0, name: String::new(), first, blocks };
+            let leaf = LeafRelation { oid: 0, name: String::new(), first, blocks };
             first += u64::from(blocks);
             leaf
         });

@@ -1,8 +1,8 @@
-//! Record batches behind those of an Arrow file that is there.
+//! Appends record batches to an existing Arrow file.
 //!
-//! The file itself is only read: its record batches are copied to the temporary file, the new ones follow, and a
-//! footer that lists all of them; then it is renamed over the old one, as every export is. What two appends to one
-//! file would lose, a lock on it prevents.
+//! The file itself is only read: its record batches are copied to the temporary file, followed by the new ones and a
+//! footer that lists all of them. The temporary file is then renamed over the old one, as in every export. A lock on
+//! the file keeps two appends from overwriting each other.
 
 use std::fs::{self, File, TryLockError};
 use std::ops::Range;
@@ -16,24 +16,24 @@ use super::Writer;
 use crate::encode::ipc::file;
 use crate::fdw::{IpcMeta, Problem, ReadError, Source};
 use crate::foreign::report;
-use crate::pg::check_for_interrupts;
+use crate::interrupts::check;
 use crate::pg::encoding::in_message;
 use crate::pg::error::{Code, Error, Result, error, file_error};
 use crate::types::{self, Kind, Shape, Shapes};
 
-/// One copy from file to file; cancel is looked at between them.
+/// The size of one copy between files; a check for a cancel precedes each.
 const COPY_BYTES: u64 = 64 << 20;
 
-/// The file that is there. The leader's alone.
+/// The existing file. Only the leader uses it.
 #[derive(Debug)]
 pub struct Append {
     path: String,
-    /// Holds the lock; everything is read through it.
+    /// The open file, which holds the lock.
     source: Source,
     schema: Schema,
     pub blocks: Vec<Block>,
     pub metadata: Vec<(String, String)>,
-    /// From the first record batch to the end of the last; what types a file without them has is of no account.
+    /// The place of all record batches. The types of a file without record batches are ignored.
     batches: Option<Range<u64>>,
 }
 
@@ -62,12 +62,12 @@ impl Append {
         Ok(Append { path, source, schema, blocks, metadata: meta.metadata, batches })
     }
 
-    /// Where the new record batches begin; `None` where there are none before them.
+    /// Returns where the new record batches begin; `None` if there are none before them.
     pub fn end(&self) -> Option<u64> {
         self.batches.as_ref().map(|batches| batches.end)
     }
 
-    /// What the file's types ask of the shapes.
+    /// Widens the shapes to those of the file's types.
     pub fn seed(&self, fields: &[types::Field], shapes: &mut Shapes) {
         let found = self.schema.fields().iter().filter(|_| self.batches.is_some());
         for (field, found) in fields.iter().zip(found) {
@@ -75,8 +75,8 @@ impl Append {
         }
     }
 
-    /// The schema of all record batches: the file's, its decimals as wide and its fields as nullable as the new ones
-    /// need it.
+    /// Returns the schema of all record batches: that of the file, with decimals as wide and fields as nullable as
+    /// the new ones need.
     pub fn merged(&self, new: &Schema) -> Result<Schema> {
         let names = |schema: &Schema| {
             let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
@@ -103,7 +103,7 @@ impl Append {
         Ok(schema)
     }
 
-    /// Writes the file's record batches, with a header for `schema`; where they end.
+    /// Writes the file's record batches after a header for `schema`. Returns where they end.
     pub fn copy(&self, schema: &Schema, writer: &Writer) -> Result<u64> {
         let end = self.end();
         writer.take_over(self.source.file(), end.unwrap_or(0), COPY_BYTES)?;
@@ -115,21 +115,21 @@ impl Append {
         Ok(end.unwrap_or(0))
     }
 
-    /// Before the rename: the file must still be the one that was copied.
+    /// Checks, before the rename, that the file is still the one that was copied.
     pub fn check_unchanged(&self) -> Result<()> {
         Source::reopen(self.source.id()).map(|_| ()).map_err(unreadable)
     }
 }
 
-/// The file that the path leads to, locked. One that was replaced between opening and locking it is not the one any
-/// more that an append would replace: then the next one is taken.
+/// Opens and locks the file at `path`. If the file was replaced between opening and locking, the append would replace
+/// another one, so the new file is tried.
 fn locked(path: &str) -> Result<Source> {
     if fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink()) {
         return Err(error(Code::ERRCODE_WRONG_OBJECT_TYPE, format!("\"{path}\" is a symbolic link"))
             .set_hint("Pass the path that the link leads to."));
     }
     loop {
-        check_for_interrupts();
+        check();
         let source = Source::open(path).map_err(unreadable)?;
         lock(source.file(), path)?;
         let now = Source::open(path).map_err(unreadable)?;
@@ -139,7 +139,7 @@ fn locked(path: &str) -> Result<Source> {
     }
 }
 
-/// The lock goes with the descriptor, whatever becomes of the process.
+/// Locks the file. The lock ends with the descriptor, however the process ends.
 fn lock(file: &File, path: &str) -> Result<()> {
     match file.try_lock() {
         Ok(()) => Ok(()),
@@ -154,19 +154,19 @@ fn lock(file: &File, path: &str) -> Result<()> {
 
 fn seed(kind: &Kind, found: &DataType, shapes: &mut Shapes) {
     match (kind, found) {
-        (Kind::Numeric { slot }, DataType::Decimal128(precision, scale)) => {
+        (Kind::Numeric { shape_index }, DataType::Decimal128(precision, scale)) => {
             let scale = (*scale).max(0) as u16;
-            shapes.merge(*slot, Shape::numeric(u16::from(*precision).saturating_sub(scale), scale));
+            shapes.merge(*shape_index, Shape::numeric(u16::from(*precision).saturating_sub(scale), scale));
         }
-        (Kind::Numeric { slot } | Kind::List { slot, .. }, DataType::Utf8) => {
-            shapes.merge(*slot, Shape::TEXT);
+        (Kind::Numeric { shape_index } | Kind::List { shape_index, .. }, DataType::Utf8) => {
+            shapes.merge(*shape_index, Shape::TEXT);
         }
-        (Kind::List { slot, element }, DataType::List(_)) => {
+        (Kind::List { shape_index, element }, DataType::List(_)) => {
             let (mut dimensions, mut inner) = (0, found);
             while let DataType::List(field) = inner {
                 (dimensions, inner) = (dimensions + 1, field.data_type());
             }
-            shapes.merge(*slot, Shape::list(dimensions.min(6)));
+            shapes.merge(*shape_index, Shape::list(dimensions.min(6)));
             seed(&element.kind, inner, shapes);
         }
         (Kind::Struct { fields }, DataType::Struct(found)) => {
@@ -176,7 +176,7 @@ fn seed(kind: &Kind, found: &DataType, shapes: &mut Shapes) {
     }
 }
 
-/// A field that describes the values of both; `None` where their bytes differ.
+/// Returns a field that describes the values of both; `None` if their bytes differ.
 fn merged(old: &Field, new: &Field) -> Option<Field> {
     let child = |old: &Arc<Field>, new: &Arc<Field>| merged(old, new).map(Arc::new);
     let data_type = match (old.data_type(), new.data_type()) {

@@ -1,4 +1,5 @@
-//! What a directory export says of itself in `_SUCCESS`, and what by that is an export's. The leader's alone.
+//! The manifest of a directory export, `_SUCCESS`, and what it says about which files exports wrote. Only the leader
+//! uses it.
 
 use std::fs;
 use std::io;
@@ -13,7 +14,7 @@ pub struct Manifest {
     pub table: String,
     pub rows: u64,
     pub bytes: u64,
-    /// The snapshot that every row was read under, as `pg_current_snapshot()` prints it.
+    /// The snapshot under which every row was read, as `pg_current_snapshot()` prints it.
     pub snapshot: String,
     pub columns: Vec<ManifestColumn>,
     pub files: Vec<ManifestFile>,
@@ -40,12 +41,12 @@ pub struct ManifestFile {
 
 impl Manifest {
     pub fn to_json(&self) -> String {
-        // A struct of strings and integers always serializes.
+        // Serializing a struct of strings and integers cannot fail.
         serde_json::to_string_pretty(self).unwrap_or_default() + "\n"
     }
 }
 
-/// What is read of a manifest: that it is ours, and which files it lists.
+/// The parts of a manifest that are read: that it is ours, and which files it lists.
 #[derive(Deserialize)]
 struct Written {
     files: Vec<WrittenFile>,
@@ -58,13 +59,13 @@ struct WrittenFile {
     name: String,
 }
 
-/// The names in a directory.
+/// Returns the names in a directory.
 pub fn entries(directory: &Path) -> io::Result<Vec<String>> {
     let name = |entry: io::Result<fs::DirEntry>| Ok(entry?.file_name().to_string_lossy().into_owned());
     fs::read_dir(directory)?.map(name).collect()
 }
 
-/// Something in a directory that its manifest does not say an export wrote; all of it where there is no manifest.
+/// Returns a name in a directory that its manifest does not list. Without a manifest that is any name.
 pub fn foreign_entry(directory: &Path) -> io::Result<Option<String>> {
     let is_file = |name: &str| match fs::symlink_metadata(directory.join(name)) {
         Ok(found) => Ok(found.is_file()),
@@ -86,7 +87,7 @@ pub fn foreign_entry(directory: &Path) -> io::Result<Option<String>> {
     Ok(None)
 }
 
-/// Removes a file, or a directory with the files that exports write; nothing else that lies in it.
+/// Removes a file, or the files that exports write and their directory, which must not contain anything else.
 pub fn remove_export(path: &Path) -> io::Result<()> {
     if !fs::symlink_metadata(path)?.is_dir() {
         return fs::remove_file(path);

@@ -1,11 +1,12 @@
-//! Files appear whole or not at all: written under a temporary name beside the target, synced, renamed.
+//! Publishes files whole or not at all: they are written under a temporary name beside the target, synced and
+//! renamed.
 //!
-//! The leader alone creates, publishes and removes; workers only write into files that exist. A
-//! temporary name has a lock file beside it, so that what a crash of the server left behind is
-//! recognised and removed by the next export to the same target.
+//! Only the leader creates, publishes and removes files; workers only write to existing ones. A temporary name has a
+//! lock file beside it, so that the next export to the same target recognises and removes what a crash of the server
+//! left behind.
 
 mod append;
-mod attributes;
+mod file_attributes;
 mod manifest;
 mod staged;
 mod target;
@@ -18,5 +19,5 @@ pub use staged::Staged;
 pub use target::{Target, names_file};
 pub use writer::Writer;
 
-/// The name of the file that a complete directory export holds.
+/// The name of the file that a complete directory export contains.
 pub const SUCCESS: &str = "_SUCCESS";

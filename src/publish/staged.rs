@@ -1,4 +1,4 @@
-//! Temporary files beside the target, until they are the target. The leader's alone.
+//! Temporary files beside the target, which become the target. Only the leader uses them.
 
 use std::ffi::CString;
 use std::fs::{self, File};
@@ -6,11 +6,11 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::attributes::Attributes;
+use super::file_attributes::FileAttributes;
 use super::manifest::{Manifest, foreign_entry, remove_export};
 use super::temporary::{Temporary, create, create_directory, remove_stale};
 use super::{SUCCESS, Target};
-use crate::pg::check_for_interrupts;
+use crate::interrupts::check;
 use crate::pg::encoding::in_message;
 use crate::pg::error::{Error, Result, file_error, os_message, warning};
 use crate::pg::xact::ignore_cancels;
@@ -20,7 +20,7 @@ impl Target {
     pub fn stage(self, count: usize) -> Result<Staged> {
         remove_stale(self.parent(), &self.temporary_prefix());
         let failed = |cause| file_error("examine", &self.path, &cause);
-        let replaced = Attributes::of(&self.path).map_err(failed)?;
+        let replaced = FileAttributes::of(&self.path).map_err(failed)?;
         let root = self.temporary()?;
         let temporary = root.path().to_owned();
         let files = if self.is_file {
@@ -31,7 +31,7 @@ impl Target {
             let extension = self.extension.unwrap_or_default();
             (0..count).map(|part| temporary.join(format!("part-{part:05}.{extension}"))).collect()
         };
-        // Others must not read meanwhile what they may not read in the end.
+        // Until it has its final mode, only the server may read the file.
         let private = self.is_file && replaced.is_some();
         let create = |file: &PathBuf| {
             create(file, private).map_err(|cause| file_error("create file", &self.path, &cause))
@@ -46,19 +46,19 @@ impl Target {
     }
 }
 
-/// Temporary files, removed on drop, and by the transaction's abort where nothing is dropped.
+/// Temporary files. They are removed on drop, and by the transaction's abort if nothing is dropped.
 pub struct Staged {
     target: Target,
     root: Temporary,
     pub files: Vec<PathBuf>,
-    /// Of what the export replaces.
-    replaced: Option<Attributes>,
-    /// The files stay open: the system forgets that writing one failed once nobody has it open.
+    /// The attributes of what the export replaces.
+    replaced: Option<FileAttributes>,
+    /// The files are kept open: the system forgets a failed write once nobody has the file open.
     kept: Vec<File>,
 }
 
 impl Staged {
-    /// Another temporary file beside the target, removed when it is dropped.
+    /// Creates another temporary file beside the target, which is removed when it is dropped.
     pub fn sibling(&self) -> Result<Temporary> {
         let sibling = self.target.temporary()?;
         create(sibling.path(), true).map_err(|cause| file_error("create file", sibling.path(), &cause))?;
@@ -73,7 +73,7 @@ impl Staged {
         Ok(())
     }
 
-    /// Drops part `index` of a directory export: no process wrote to it.
+    /// Removes part `index` of a directory export, to which no process wrote.
     pub fn discard(&self, index: usize) -> Result<()> {
         fs::remove_file(&self.files[index])
             .map_err(|cause| file_error("remove file", &self.files[index], &cause))
@@ -89,10 +89,10 @@ impl Staged {
         written.map_err(|cause| file_error("write file", &path, &cause))
     }
 
-    /// Makes the export visible under its name, in one step: before it an error or a cancel leaves all as it was, after
-    /// it the export has succeeded. The files are synced already; so are the directories here.
+    /// Makes the export visible under its name, in one step. Before it an error or a cancel leaves everything as it
+    /// was; after it the export has succeeded. The files have been synced already; the directories are synced here.
     pub fn publish(self) -> Result<()> {
-        check_for_interrupts();
+        check();
         let Staged { target, root, replaced, kept, .. } = self;
         let fail = |cause: io::Error| file_error("publish", &target.path, &cause);
         if let Some(replaced) = replaced {
@@ -126,14 +126,14 @@ impl Staged {
     }
 }
 
-/// Puts a directory in the place of another, which is then looked at once more: only what an export wrote is removed,
-/// anything else goes back to its place.
+/// Exchanges a directory for another, which is then checked once more: if it contains anything that no export wrote,
+/// it is moved back, otherwise it is removed.
 fn exchange(target: &Target, root: Temporary) -> Result<()> {
     let fail = |cause: io::Error| file_error("publish", &target.path, &cause);
     let old = root.path().to_owned();
     root.will_be_exchanged().map_err(fail)?;
     rename(&old, &target.path, libc::RENAME_EXCHANGE).map_err(fail)?;
-    // What has that name now is not ours to remove, nor another export's yet.
+    // What has the temporary name now must not be removed, neither by us nor by another export yet.
     let _lock = root.keep();
     if let Some(refused) = refusal(target, &old) {
         let moved = |failed: Error| {
@@ -154,7 +154,7 @@ fn exchange(target: &Target, root: Temporary) -> Result<()> {
     Ok(())
 }
 
-/// Why what was at the target's place may not be removed.
+/// Returns why what was at the target's place must not be removed.
 fn refusal(target: &Target, old: &Path) -> Option<Error> {
     match fs::symlink_metadata(old) {
         Ok(found) if found.is_dir() => {}
@@ -168,7 +168,8 @@ fn refusal(target: &Target, old: &Path) -> Option<Error> {
 }
 
 fn not_synced(directory: &Path, cause: &io::Error) {
-    // Directories that the server may write to but not read cannot be synced; PostgreSQL's fsync_fname says nothing then.
+    // A directory that the server may write to but not read cannot be synced. PostgreSQL's fsync_fname ignores that,
+    // too.
     if cause.kind() == io::ErrorKind::PermissionDenied {
         return;
     }
@@ -179,12 +180,12 @@ fn not_synced(directory: &Path, cause: &io::Error) {
     );
 }
 
-/// Renames a file unless the target exists, which another session may have made meanwhile. False where it has both
-/// names now.
+/// Renames a file unless the target exists, which another session may have created meanwhile. Returns false if the
+/// file has both names now.
 fn publish_new(from: &Path, to: &Path) -> io::Result<bool> {
     match rename(from, to, libc::RENAME_NOREPLACE) {
         Err(cause) if matches!(cause.raw_os_error(), Some(libc::EINVAL | libc::ENOSYS)) => {
-            // The file system cannot: a hard link cannot replace a file either.
+            // The file system does not support this. A hard link cannot replace a file either.
             fs::hard_link(from, to).map(|()| false)
         }
         result => result.map(|()| true),
@@ -194,7 +195,7 @@ fn publish_new(from: &Path, to: &Path) -> io::Result<bool> {
 fn rename(from: &Path, to: &Path, flags: u32) -> io::Result<()> {
     let text = |path: &Path| CString::new(path.as_os_str().as_bytes()).map_err(io::Error::other);
     let (from, to) = (text(from)?, text(to)?);
-    // SAFETY: two C strings that outlive the call.
+    // SAFETY: `from` and `to` are C strings that outlive the call.
     match unsafe { libc::renameat2(libc::AT_FDCWD, from.as_ptr(), libc::AT_FDCWD, to.as_ptr(), flags) } {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),

@@ -1,4 +1,4 @@
-//! Where an export goes, and whether it may. The leader's alone.
+//! The target of an export, and whether the export may write there. Only the leader uses it.
 
 use std::fs;
 use std::io;
@@ -12,14 +12,14 @@ use crate::pg::error::{Code, Error, Result, error, file_error};
 use crate::pg::guc;
 use crate::pg::session::data_directory;
 
-/// Part of every temporary name.
+/// A part of every temporary name.
 const TEMP_MARK: &str = "pg_strata";
 
-/// What the names of Parquet and Arrow files end in.
+/// The extensions of Parquet and Arrow files.
 const FILE_EXTENSIONS: [&str; 7] = ["parquet", "parq", "pq", "arrow", "arrows", "feather", "ipc"];
 
-/// Whether a path stands for a file that ends in `extension`, in any case, or for a directory. One that ends as files of
-/// another kind do is an error: a directory of that name would surprise.
+/// Returns whether a path means a file, since it ends in `extension`, in any case, or a directory. The extension of
+/// another kind of file is an error: a directory of that name would be a surprise.
 pub fn names_file(path: &str, extension: &str) -> Result<bool> {
     let found = Path::new(path).extension().map(|found| found.to_string_lossy().to_ascii_lowercase());
     match found {
@@ -34,17 +34,17 @@ pub fn names_file(path: &str, extension: &str) -> Result<bool> {
     }
 }
 
-/// Where an export goes: one file, or a directory of part files.
+/// The target of an export: one file, or a directory of part files.
 pub struct Target {
     pub(super) path: PathBuf,
     pub(super) overwrite: bool,
     pub(super) is_file: bool,
-    /// What the name of a file ends in, where any other stands for a directory; also those of the parts.
+    /// The extension of a file, if any other path means a directory. The parts in a directory have it too.
     pub(super) extension: Option<&'static str>,
 }
 
 impl Target {
-    /// Checks all that can be checked before the table is read.
+    /// Checks what can be checked before the table is read.
     pub fn new(
         path: &str,
         is_file: bool,
@@ -69,7 +69,7 @@ impl Target {
             return Err(error(Code::ERRCODE_INVALID_NAME, format!("\"{path}\" does not name a file"))
                 .set_hint("Give the absolute path of a file on the server."));
         };
-        // Symbolic links and ".." are seen through before the path is compared with the allowed ones.
+        // Symbolic links and ".." are resolved before the path is compared with the allowed ones.
         let parent = parent.canonicalize().map_err(|cause| unreachable_directory(parent, &cause))?;
         let target = Target { path: parent.join(name), overwrite, is_file, extension };
         target.check_allowed()?;
@@ -136,7 +136,8 @@ impl Target {
             .set_detail(detail)
     }
 
-    /// What the names of temporary files beside the target begin with: its own, cut where that would be too long.
+    /// Returns the prefix of temporary names beside the target. It contains the target's name, truncated if it is too
+    /// long.
     pub(super) fn temporary_prefix(&self) -> String {
         const LONGEST: usize = 200;
         let name = self.path.file_name().unwrap_or_default().to_string_lossy();
@@ -144,7 +145,7 @@ impl Target {
         format!(".{}.{TEMP_MARK}.", &name[..end.unwrap_or(0)])
     }
 
-    /// An empty directory may be filled; one with an earlier export may be replaced; nothing else may.
+    /// Checks that an existing directory is empty or, with `overwrite`, contains only an earlier export.
     fn check_existing_directory(&self) -> Result<()> {
         let failed = |cause| file_error("read directory", &self.path, &cause);
         if entries(&self.path).map_err(failed)?.is_empty() {
@@ -159,7 +160,7 @@ impl Target {
         }
     }
 
-    /// The error for a directory with something that no export wrote.
+    /// Returns the error for a directory that contains something that no export wrote.
     pub(super) fn holds(&self, other: &str) -> Error {
         error(
             Code::ERRCODE_DUPLICATE_FILE,
@@ -175,7 +176,8 @@ impl Target {
     }
 }
 
-/// Only superusers export where the configured value of a setting that guards exports is not known.
+/// Checks that the configured values of the settings that guard exports are known; otherwise only superusers may
+/// export.
 fn check_settings() -> Result<()> {
     let Some(name) = guc::hidden_setting().filter(|_| !is_superuser()) else { return Ok(()) };
     let message = format!("the configured value of {name} is not known in this session");
@@ -184,7 +186,8 @@ fn check_settings() -> Result<()> {
         .set_hint("Connect again without setting it. With pg_strata in shared_preload_libraries such a connection is refused."))
 }
 
-/// Where exports are confined, nobody learns which directories there are elsewhere.
+/// Returns the error for a directory that cannot be opened. If exports are confined to some directories, it does not
+/// say which others exist.
 fn unreachable_directory(parent: &Path, cause: &io::Error) -> Error {
     match guc::export_directories() {
         Some(allowed) if !allowed.iter().any(|dir| parent.starts_with(dir)) => outside(parent, &allowed),

@@ -1,4 +1,4 @@
-//! What every process of an export does with a temporary file: it writes at offsets, and moves them to storage.
+//! Writing to a temporary file, which every process of an export does: at offsets, and on to storage.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
@@ -6,13 +6,13 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use crate::pg::check_for_interrupts;
+use crate::interrupts::check;
 use crate::pg::error::{Error, Result, file_error};
 
-/// One write call; cancel is looked at between them.
+/// The size of one write call; a check for a cancel precedes each.
 const WRITE_BYTES: usize = 4 << 20;
 
-/// A temporary file that this process writes into. The leader has created it.
+/// A temporary file that this process writes to. The leader has created it.
 pub struct Writer {
     file: File,
     path: PathBuf,
@@ -28,31 +28,31 @@ impl Writer {
         Ok(Writer { file, path: path.to_owned() })
     }
 
-    /// Writes at an offset that this process has reserved, and starts its way to storage.
+    /// Writes at an offset that this process has reserved, and starts the write to storage.
     pub fn write_at(&self, bytes: &[u8], offset: u64) -> Result<()> {
         for (index, piece) in bytes.chunks(WRITE_BYTES).enumerate() {
-            check_for_interrupts();
+            check();
             let at = offset + (index * WRITE_BYTES) as u64;
             self.file.write_all_at(piece, at).map_err(|cause| self.failed(&cause))?;
         }
         self.write_back(offset, bytes.len() as u64, libc::SYNC_FILE_RANGE_WRITE)
     }
 
-    /// Moves a range on its way to storage. The system reports a failed write once: what is not looked at here, fsync
-    /// does not tell either.
+    /// Starts or awaits the write of a range to storage. The system reports a failed write only once: if it is not
+    /// reported here, fsync does not report it either.
     fn write_back(&self, offset: u64, bytes: u64, flags: u32) -> Result<()> {
-        // SAFETY: a call on an open file.
+        // SAFETY: the descriptor is open.
         let done =
             unsafe { libc::sync_file_range(self.file.as_raw_fd(), offset as i64, bytes as i64, flags) };
         let cause = io::Error::last_os_error();
-        // Where the system has no such call, fsync does it all.
+        // If the system has no such call, fsync does all of it.
         if done == 0 || cause.raw_os_error() == Some(libc::ENOSYS) {
             return Ok(());
         }
         Err(file_error("write to storage", &self.path, &cause))
     }
 
-    /// Makes the first `length` bytes those of another file, by copies of `piece` bytes.
+    /// Copies the first `length` bytes of another file, `piece` bytes at a time.
     pub fn take_over(&self, from: &File, length: u64, piece: u64) -> Result<()> {
         let copy = |at: u64| {
             (&mut &*from).seek(SeekFrom::Start(at))?;
@@ -64,7 +64,7 @@ impl Writer {
             }
         };
         for at in (0..length).step_by(piece as usize) {
-            check_for_interrupts();
+            check();
             copy(at).map_err(|cause| self.failed(&cause))?;
         }
         Ok(())
@@ -74,14 +74,14 @@ impl Writer {
         self.file.read_exact_at(bytes, offset).map_err(|cause| file_error("read file", &self.path, &cause))
     }
 
-    /// Waits until the file's `length` bytes are on storage, piece by piece so that a cancel need not wait
-    /// for all of them.
+    /// Waits until the file's `length` bytes are on storage, piece by piece, so that a cancel does not wait for all
+    /// of them.
     pub fn sync(&self, length: u64) -> Result<()> {
         const WAIT: u32 = libc::SYNC_FILE_RANGE_WAIT_BEFORE
             | libc::SYNC_FILE_RANGE_WRITE
             | libc::SYNC_FILE_RANGE_WAIT_AFTER;
         for offset in (0..length).step_by(WRITE_BYTES) {
-            check_for_interrupts();
+            check();
             self.write_back(offset, WRITE_BYTES as u64, WAIT)?;
         }
         self.file.sync_all().map_err(|cause| self.failed(&cause))

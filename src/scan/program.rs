@@ -89,7 +89,7 @@ pub fn operation(kind: &Kind, shapes: &Shapes) -> (Op, Way) {
 fn digits(job: &Job, column: usize) -> (u8, u8) {
     match job.columns[column].field.kind {
         Kind::Decimal { precision, scale } => (precision, scale),
-        Kind::Numeric { slot } => job.shapes.get(slot).decimal().unwrap_or((0, 0)),
+        Kind::Numeric { shape_index } => job.shapes.get(shape_index).decimal().unwrap_or((0, 0)),
         _ => (0, 0),
     }
 }

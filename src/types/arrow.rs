@@ -1,4 +1,4 @@
-//! The Arrow type of a kind, which the file's schema and the arrays of nested columns share.
+//! The Arrow types of kinds, which the file's schema and the arrays of nested columns share.
 
 use super::{Field, Kind, Shapes};
 use ::arrow::datatypes::{DataType, Field as ArrowField, FieldRef, TimeUnit};
@@ -8,7 +8,7 @@ use std::sync::Arc;
 /// The name of a list's element field (Parquet's LogicalTypes.md, LIST).
 pub const ELEMENT: &str = "element";
 
-/// The Arrow type that a kind has under `shapes`.
+/// Returns the Arrow type of a kind under `shapes`.
 pub fn arrow_type(kind: &Kind, shapes: &Shapes) -> DataType {
     match kind {
         Kind::Bool => DataType::Boolean,
@@ -19,7 +19,7 @@ pub fn arrow_type(kind: &Kind, shapes: &Shapes) -> DataType {
         Kind::Float4 => DataType::Float32,
         Kind::Float8 => DataType::Float64,
         Kind::Decimal { precision, scale } => DataType::Decimal128(*precision, *scale as i8),
-        Kind::Numeric { slot } => match shapes.get(*slot).decimal() {
+        Kind::Numeric { shape_index } => match shapes.get(*shape_index).decimal() {
             Some((precision, scale)) => DataType::Decimal128(precision, scale as i8),
             None => DataType::Utf8,
         },
@@ -31,9 +31,9 @@ pub fn arrow_type(kind: &Kind, shapes: &Shapes) -> DataType {
         Kind::Text | Kind::Json => DataType::Utf8,
         Kind::Bytea => DataType::Binary,
         Kind::List { .. } | Kind::Struct { .. } if kind.nested_as_text(shapes) => DataType::Utf8,
-        Kind::List { slot, element } => {
+        Kind::List { shape_index, element } => {
             let innermost = DataType::List(element_field(element, shapes));
-            (1..list_depth(*slot, shapes))
+            (1..list_depth(*shape_index, shapes))
                 .fold(innermost, |list, _| DataType::List(Arc::new(ArrowField::new(ELEMENT, list, true))))
         }
         Kind::Struct { fields } => {
@@ -42,32 +42,34 @@ pub fn arrow_type(kind: &Kind, shapes: &Shapes) -> DataType {
     }
 }
 
-/// The Arrow field of a top-level column; fields inside it are all nullable.
+/// Returns the Arrow field of a top-level column. All fields inside it are nullable.
 pub fn arrow_field(field: &Field, shapes: &Shapes) -> FieldRef {
     named(&field.name, field, field.nullable, shapes)
 }
 
-/// The innermost element field of an array column.
+/// Returns the innermost element field of an array column.
 pub fn element_field(element: &Field, shapes: &Shapes) -> FieldRef {
     named(ELEMENT, element, true, shapes)
 }
 
-/// How many lists an array column nests: one as long as every array seen is empty.
-pub fn list_depth(slot: usize, shapes: &Shapes) -> usize {
-    usize::from(shapes.get(slot).dimensions().unwrap_or(1))
+/// Returns the depth of lists of an array column: one while every array seen is empty.
+pub fn list_depth(shape_index: usize, shapes: &Shapes) -> usize {
+    usize::from(shapes.get(shape_index).dimensions().unwrap_or(1))
 }
 
-/// The most arrays, by dimension, and composites in each other that common readers open: pyarrow reads Parquet files
-/// with up to 49 lists in each other, each of which is two groups of the schema, and Arrow files with up to 63 types
-/// (kMaxNestingDepth, cpp/src/arrow/ipc/options.h); the verifier of flatbuffers, which arrow_fdw goes by, follows 64
-/// tables in each other, which are 60 types. DuckDB reads deeper ones, in a time that doubles with each list.
+/// The deepest nesting of arrays, counted by dimension, and composites that common readers accept. pyarrow reads
+/// Parquet files with up to 49 nested lists, each of which is two groups of the schema, and Arrow files with up to 63
+/// nested types (kMaxNestingDepth, cpp/src/arrow/ipc/options.h). The verifier of flatbuffers, which arrow_fdw uses,
+/// follows 64 nested tables, which are 60 types. DuckDB reads deeper ones, in a time that doubles with each list.
 pub const MAX_NESTING: usize = 49;
 
-/// How many lists and structs are in each other in a column of this kind.
+/// Returns the depth of nested lists and structs in a column of this kind.
 pub fn nesting(kind: &Kind, shapes: &Shapes) -> usize {
     match kind {
         _ if kind.nested_as_text(shapes) => 0,
-        Kind::List { slot, element } => list_depth(*slot, shapes) + nesting(&element.kind, shapes),
+        Kind::List { shape_index, element } => {
+            list_depth(*shape_index, shapes) + nesting(&element.kind, shapes)
+        }
         Kind::Struct { fields } => {
             1 + fields.iter().map(|field| nesting(&field.kind, shapes)).max().unwrap_or(0)
         }
@@ -78,7 +80,7 @@ pub fn nesting(kind: &Kind, shapes: &Shapes) -> usize {
 fn named(name: &str, field: &Field, nullable: bool, shapes: &Shapes) -> FieldRef {
     let named = ArrowField::new(name, arrow_type(&field.kind, shapes), nullable);
     Arc::new(match field.kind {
-        // Arrow's canonical extension type: the storage alone would read back as plain bytes.
+        // Without Arrow's canonical extension type, readers would see plain bytes.
         Kind::Uuid => {
             let name = ("ARROW:extension:name".to_string(), "arrow.uuid".to_string());
             named.with_metadata(HashMap::from([name]))
@@ -98,7 +100,7 @@ mod tests {
 
     #[test]
     fn arrays_nest_one_list_a_dimension() {
-        let list = Kind::List { slot: 0, element: Box::new(field(Kind::Int4)) };
+        let list = Kind::List { shape_index: 0, element: Box::new(field(Kind::Int4)) };
         let shapes = Shapes::new(1);
         let one = DataType::List(Arc::new(ArrowField::new("element", DataType::Int32, true)));
         assert_eq!(arrow_type(&list, &shapes), one);
@@ -114,7 +116,7 @@ mod tests {
 
     #[test]
     fn nesting_counts_lists_by_dimension_and_composites() {
-        let list = Kind::List { slot: 0, element: Box::new(field(Kind::Int4)) };
+        let list = Kind::List { shape_index: 0, element: Box::new(field(Kind::Int4)) };
         let inner = Kind::Struct { fields: vec![field(Kind::Int4), field(list)] };
         let outer = Kind::Struct { fields: vec![field(inner), field(Kind::Text)] };
         let mut shapes = Shapes::new(1);
@@ -128,7 +130,7 @@ mod tests {
     #[test]
     fn numerics_follow_their_shape() {
         let mut shapes = Shapes::new(1);
-        let numeric = Kind::Numeric { slot: 0 };
+        let numeric = Kind::Numeric { shape_index: 0 };
         assert_eq!(arrow_type(&numeric, &shapes), DataType::Decimal128(1, 0));
         shapes.merge(0, Shape::numeric(5, 2));
         assert_eq!(arrow_type(&numeric, &shapes), DataType::Decimal128(7, 2));
@@ -138,7 +140,7 @@ mod tests {
 
     #[test]
     fn uuids_are_marked_wherever_they_are() {
-        let list = field(Kind::List { slot: 0, element: Box::new(field(Kind::Uuid)) });
+        let list = field(Kind::List { shape_index: 0, element: Box::new(field(Kind::Uuid)) });
         let shapes = Shapes::new(1);
         let DataType::List(element) = arrow_type(&list.kind, &shapes) else { panic!("a list") };
         assert_eq!(element.extension_type_name(), Some("arrow.uuid"));

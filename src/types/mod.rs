@@ -1,8 +1,6 @@
-//! What a column is: the kinds of value that travel from the scan to the file, and the shapes that
-//! only the data can tell.
+//! Column types: the kinds of values that are exported, and the shapes that only the data determine.
 //!
-//! Pure: no PostgreSQL, no I/O. Every process that takes part in an export builds the same `Field`s
-//! from the catalogs.
+//! Pure: no PostgreSQL, no I/O. Every process of an export builds the same `Field`s from the catalogs.
 
 use std::fmt;
 
@@ -14,11 +12,11 @@ mod vector;
 pub use shape::{Shape, Shapes};
 pub use vector::Vector;
 
-/// One exported column, or one field of a composite, or the element of an array.
+/// An exported column, a field of a composite, or the element of an array.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Field {
     pub name: String,
-    /// The type as PostgreSQL's `format_type` names it, for the file's metadata.
+    /// The name of the type, as `format_type` returns it, for the file's metadata.
     pub pg_type: String,
     /// False only for a top-level column that is NOT NULL.
     pub nullable: bool,
@@ -27,7 +25,7 @@ pub struct Field {
 
 /// How a value is written to the file.
 ///
-/// A kind says nothing of where the bytes come from; a cell's [`Repr`] does.
+/// A kind does not say where the bytes come from; a cell's [`Repr`] does.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Kind {
     Bool,
@@ -38,42 +36,42 @@ pub enum Kind {
     Oid,
     Float4,
     Float8,
-    /// numeric(p,s) with 1 <= p <= 38 and 0 <= s <= p, after PostgreSQL's negative and large scales
-    /// have been brought into that range.
+    /// numeric(p,s) with 1 <= p <= 38 and 0 <= s <= p. PostgreSQL's negative and large scales have been converted to
+    /// that range.
     Decimal {
         precision: u8,
         scale: u8,
     },
-    /// numeric whose precision and scale the data tell: see `Shapes`, entry `slot`.
+    /// numeric without precision, which the data determine: see `Shapes`.
     Numeric {
-        slot: usize,
+        shape_index: usize,
     },
-    /// Days since 2000-01-01 in the cell, since 1970-01-01 in the file.
+    /// A date: days since 2000-01-01 in the cell, since 1970-01-01 in the file.
     Date,
-    /// Microseconds since midnight, of a day that is not over.
+    /// A time: microseconds since midnight, less than a day.
     Time,
-    /// Microseconds since 2000-01-01 in the cell, since 1970-01-01 in the file.
+    /// A timestamp: microseconds since 2000-01-01 in the cell, since 1970-01-01 in the file.
     Timestamp,
     TimestampTz,
     Uuid,
     /// The cell is the UTF-8 text itself (text, varchar, bpchar, name, "char", enum labels, and the
     /// text output of every type that has no kind of its own).
     Text,
-    /// As `Text`, marked JSON in the file.
+    /// Like `Text`, but marked as JSON in the file.
     Json,
     Bytea,
-    /// An array; how many dimensions it has is in `Shapes`, entry `slot`. The cell is `array_send`'s bytes.
+    /// An array, whose number of dimensions is in `Shapes`. The cell holds `array_send`'s bytes.
     List {
-        slot: usize,
+        shape_index: usize,
         element: Box<Field>,
     },
-    /// A composite. The cell is `record_send`'s bytes.
+    /// A composite. The cell holds `record_send`'s bytes.
     Struct {
         fields: Vec<Field>,
     },
 }
 
-/// Parquet's physical type for a kind that is not nested, and the vector that carries it.
+/// Parquet's physical type of a kind that is not nested, which also selects the vector of a lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Physical {
     Bool,
@@ -87,7 +85,7 @@ pub enum Physical {
 }
 
 impl Kind {
-    /// The physical type under the shapes known now; `None` for a nested column.
+    /// Returns the physical type under `shapes`; `None` for a nested column.
     pub fn physical(&self, shapes: &Shapes) -> Option<Physical> {
         Some(match self {
             Kind::Bool => Physical::Bool,
@@ -96,7 +94,7 @@ impl Kind {
             Kind::Float4 => Physical::F32,
             Kind::Float8 => Physical::F64,
             Kind::Decimal { precision, .. } => decimal_physical(u32::from(*precision)),
-            Kind::Numeric { slot } => match shapes.get(*slot).decimal() {
+            Kind::Numeric { shape_index } => match shapes.get(*shape_index).decimal() {
                 Some((precision, _)) => decimal_physical(u32::from(precision)),
                 None => Physical::Bytes,
             },
@@ -107,20 +105,20 @@ impl Kind {
         })
     }
 
-    /// Whether a nested kind is written as the text of its output function. One array anywhere in it that
-    /// is no list of lists makes text of the whole: only the server can render what is inside.
+    /// Returns whether a nested kind is written as the text of its output function. If any array in it is not a list
+    /// of lists, the whole column is text, since only the server can render what is inside.
     pub fn nested_as_text(&self, shapes: &Shapes) -> bool {
         match self {
-            Kind::List { slot, element } => {
-                shapes.get(*slot).dimensions().is_none() || element.kind.nested_as_text(shapes)
+            Kind::List { shape_index, element } => {
+                shapes.get(*shape_index).dimensions().is_none() || element.kind.nested_as_text(shapes)
             }
             Kind::Struct { fields } => fields.iter().any(|field| field.kind.nested_as_text(shapes)),
             _ => false,
         }
     }
 
-    /// Whether some data make text of this nested kind, as an array of an odd lower bound does. Text holds
-    /// values that nothing else in the file does.
+    /// Returns whether data can make this nested kind text, as an array with another lower bound than 1 does. Text
+    /// can represent values that no other type of the file can.
     pub fn may_become_text(&self) -> bool {
         match self {
             Kind::List { .. } => true,
@@ -130,7 +128,7 @@ impl Kind {
     }
 }
 
-/// The narrowest physical type for a decimal of `precision` digits (Parquet's LogicalTypes.md, DECIMAL).
+/// Returns the narrowest physical type for a decimal of `precision` digits (Parquet's LogicalTypes.md, DECIMAL).
 pub fn decimal_physical(precision: u32) -> Physical {
     match precision {
         0..=9 => Physical::I32,
@@ -139,16 +137,16 @@ pub fn decimal_physical(precision: u32) -> Physical {
     }
 }
 
-/// How a cell's bytes represent its value.
+/// The representation of a cell's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Repr {
-    /// As the heap stores it: fixed-width values in native order, varlena payload without its header.
+    /// The heap's: fixed-width values in native order, varlena payload without its header.
     Heap,
-    /// As COPY BINARY sends it: network order, the send function's bytes without the length word.
+    /// That of COPY BINARY: the send function's bytes in network order, without the length word.
     Wire,
 }
 
-/// Where one value lies in its batch's arena. Nested kinds are `Repr::Wire` in either scan.
+/// The place of a value in its batch's arena. Nested kinds are `Repr::Wire` in both kinds of scan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cell {
     pub pos: u32,
@@ -164,14 +162,14 @@ impl Default for Cell {
 impl Cell {
     pub const NULL: Cell = Cell { pos: 0, len: u32::MAX };
 
-    /// PostgreSQL's values are shorter than 1 GiB, so `len` never meets the NULL mark.
+    /// Creates a cell. PostgreSQL's values are shorter than 1 GiB, so `len` is never the NULL mark.
     #[inline]
     pub const fn new(pos: usize, len: usize) -> Cell {
         debug_assert!(pos <= u32::MAX as usize && len < u32::MAX as usize);
         Cell { pos: pos as u32, len: len as u32 }
     }
 
-    /// Bytes of the value; 0 for NULL.
+    /// Returns the length of the value; 0 for NULL.
     pub fn len(self) -> usize {
         if self.is_null() { 0 } else { self.len as usize }
     }
@@ -185,7 +183,7 @@ impl Cell {
         self.len == u32::MAX
     }
 
-    /// Bytes of a value that is not NULL.
+    /// Returns the bytes of a value that is not NULL.
     #[inline]
     pub fn of(self, arena: &[u8]) -> &[u8] {
         &arena[self.pos as usize..self.pos as usize + self.len as usize]
@@ -197,12 +195,12 @@ impl Cell {
     }
 }
 
-/// One flat column of one batch, as decode gives it and encode takes it.
+/// A flat column of one batch, which decode produces and encode consumes.
 #[derive(Debug, Default, Clone, PartialEq)]
 pub struct Lane {
-    /// One byte a row, 1 where there is a value; empty when every row has one.
+    /// A byte for each row, 1 if it has a value; empty if every row has one.
     pub valid: Vec<u8>,
-    /// The values that are not NULL, dense.
+    /// The values that are not NULL, without gaps.
     pub values: Values,
 }
 
@@ -254,7 +252,7 @@ impl Values {
     }
 }
 
-/// Why a value could not be taken, and in which row of the batch.
+/// The reason why a value was refused, and its row in the batch.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ValueError {
     pub row: usize,
@@ -263,21 +261,21 @@ pub struct ValueError {
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Reason {
-    /// The value needs a wider shape than the one in force: widen entry `slot` and start again.
+    /// The value needs a wider shape than the one in force: widen it and start again.
     Misfit {
-        slot: usize,
+        shape_index: usize,
         needs: Shape,
     },
     NumericNan,
     NumericInfinity,
     InfiniteDate,
     InfiniteTimestamp,
-    /// time '24:00:00': the file's times are below 24 hours.
+    /// time '24:00:00'; the file's times are below 24 hours.
     EndOfDay,
-    /// Outside what the file's type can hold, such as a timestamp whose 1970-based value overflows.
+    /// The value is outside the range of the file's type, such as a timestamp whose 1970-based value overflows.
     OutOfRange,
     InvalidUtf8,
-    /// Bytes that PostgreSQL would not have written.
+    /// The bytes are not those that PostgreSQL writes.
     Malformed(&'static str),
 }
 

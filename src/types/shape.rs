@@ -1,26 +1,26 @@
-//! Shapes: the parts of a column's type that the catalogs leave open and the data decide.
+//! Shapes: the parts of a column's type that the catalogs leave open and the data determine.
 //!
-//! A shape only ever widens, and `merge` is commutative and associative: the final shape is that of
-//! the data, in whatever order and by however many processes they were seen. It packs into a `u64`
-//! so that processes can share it through one atomic.
+//! A shape only widens, and `merge` is commutative and associative: the final shape is that of the data, in whatever
+//! order and by however many processes they are seen. It packs into a `u64`, so that processes can share it through
+//! one atomic.
 
 use serde::{Deserialize, Serialize};
 
-/// The largest precision that Parquet's DECIMAL and this project's 128-bit arithmetic hold.
+/// The largest precision of Parquet's DECIMAL and of 128-bit arithmetic.
 const MAX_DIGITS: u16 = 38;
 
 /// One more than PostgreSQL's MAXDIM, so that a dimension count and its complement are both positive.
 const DIMENSIONS: u16 = 7;
 
-/// numeric: the digits needed on either side of the point. Array: the dimensions.
+/// The shape of a numeric, its digits on either side of the point, or of an array, its dimensions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shape {
-    /// numeric: digits before the point, at least. Array: the most dimensions seen, 0 before any.
+    /// numeric: the least number of digits before the point. Array: the most dimensions seen, 0 before any.
     pub whole: u16,
     /// numeric: the largest display scale. Array: 7 less the fewest dimensions seen, so that it too
     /// grows as the shape widens.
     pub scale: u16,
-    /// The column has to be text whatever the other two say, as for an array whose lower bound is not 1.
+    /// The column must be text, whatever the other two say, as for an array whose lower bound is not 1.
     pub text: bool,
 }
 
@@ -31,7 +31,7 @@ impl Shape {
         Shape { whole, scale, text: false }
     }
 
-    /// An array of `dimensions` (1 to 6).
+    /// Returns the shape of an array of `dimensions` (1 to 6).
     pub fn list(dimensions: u16) -> Shape {
         Shape { whole: dimensions, scale: DIMENSIONS - dimensions, text: false }
     }
@@ -48,21 +48,21 @@ impl Shape {
         self.merge(other) == self
     }
 
-    /// Precision and scale of the narrowest DECIMAL that holds every value; `None` when 38 digits cannot.
+    /// Returns precision and scale of the narrowest DECIMAL for all values; `None` if 38 digits are too few.
     pub fn decimal(self) -> Option<(u8, u8)> {
         let digits = self.whole.saturating_add(self.scale).max(1);
         (!self.text && digits <= MAX_DIGITS).then_some((digits as u8, self.scale as u8))
     }
 
-    /// The dimensions of a LIST column; `None` when the arrays' dimensions mix or a lower bound is odd,
-    /// and the column is text.
+    /// Returns the dimensions of a LIST column; `None` if the column is text, because the arrays differ in their
+    /// dimensions or have another lower bound than 1.
     pub fn dimensions(self) -> Option<u16> {
         let mixed = self.whole > 0 && self.whole + self.scale != DIMENSIONS;
         (!self.text && !mixed).then_some(self.whole.max(1))
     }
 
-    /// numeric: as many digits before the point as the same physical type still holds, so that only a
-    /// value that needs another physical type or scale is a misfit.
+    /// Widens the shape of a numeric to the digits before the point that the same physical type can represent, so
+    /// that only a value that needs another physical type or scale is a misfit.
     pub fn widened_numeric(self) -> Shape {
         match self.decimal() {
             None => Shape { text: true, ..self },
@@ -77,7 +77,7 @@ impl Shape {
         }
     }
 
-    /// Array: one dimension where none was seen yet.
+    /// Widens the shape of an array to one dimension if none was seen yet.
     pub fn widened_list(self) -> Shape {
         if self == Shape::default() { Shape::list(1) } else { self }
     }
@@ -91,27 +91,27 @@ impl Shape {
     }
 }
 
-/// The shapes of one export, by slot. Every slot starts as `Shape::default()`.
+/// The shapes of one export, each of which starts as `Shape::default()`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shapes(Vec<Shape>);
 
 impl Shapes {
-    pub fn new(slots: usize) -> Shapes {
-        Shapes(vec![Shape::default(); slots])
+    pub fn new(shape_count: usize) -> Shapes {
+        Shapes(vec![Shape::default(); shape_count])
     }
 
-    pub fn get(&self, slot: usize) -> Shape {
-        self.0[slot]
+    pub fn get(&self, shape_index: usize) -> Shape {
+        self.0[shape_index]
     }
 
-    pub fn set(&mut self, slot: usize, shape: Shape) {
-        self.0[slot] = shape;
+    pub fn set(&mut self, shape_index: usize, shape: Shape) {
+        self.0[shape_index] = shape;
     }
 
-    /// Widens a slot; true when that changed it.
-    pub fn merge(&mut self, slot: usize, shape: Shape) -> bool {
-        let merged = self.0[slot].merge(shape);
-        std::mem::replace(&mut self.0[slot], merged) != merged
+    /// Widens a shape; returns whether that changed it.
+    pub fn merge(&mut self, shape_index: usize, shape: Shape) -> bool {
+        let merged = self.0[shape_index].merge(shape);
+        std::mem::replace(&mut self.0[shape_index], merged) != merged
     }
 
     pub fn iter(&self) -> impl Iterator<Item = Shape> + '_ {

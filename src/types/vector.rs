@@ -1,4 +1,4 @@
-//! The vectors that `Values` is made of, by their type.
+//! The vectors of `Values`, by their type.
 
 use super::{Cell, Values};
 
@@ -7,7 +7,7 @@ pub trait Vector: Copy + Default {
     fn wrap(values: Vec<Self>) -> Values;
     fn unwrap(values: &mut Values) -> Option<&mut Vec<Self>>;
 
-    /// The lane's vector, emptied, or a new one when the lane carried another type.
+    /// Returns the lane's vector, emptied, or a new one if the lane had another type.
     fn emptied(values: &mut Values) -> &mut Vec<Self> {
         if Self::unwrap(values).is_none() {
             *values = Self::wrap(Vec::new());

@@ -1,9 +1,9 @@
-//! A file's header.
+//! Reads a file's header.
 //!
-//! VCF 4.4 and 4.5 number a field's values by a sample's genotype and local alleles, and by base modifications: P,
-//! LA, LR, LG and M. The noodles crate does not read all of them. So many values are a list in any case, so that
-//! they are declared to it as ".", any number. Nor does a version's list of reserved names bind the header here: a
-//! field is of the number and type that the header declares.
+//! In VCF 4.4 and 4.5 the number of a field's values may depend on a sample's genotype and local alleles and on base
+//! modifications: P, LA, LR, LG and M. The noodles crate does not know all of them. Such a field is a list in any
+//! case, so the crate gets "." instead, which is any number. The header here is not bound by a version's list of
+//! reserved names either: a field has the number and type that the header declares.
 
 use std::io::{self, BufRead};
 
@@ -12,23 +12,24 @@ use noodles_vcf::header::parser::{Entry, FileFormatOption};
 use noodles_vcf::header::{FileFormat, Parser};
 
 use super::read_line;
+use crate::interrupts::check;
 
 const BY_SAMPLE: [&str; 5] = ["P", "LA", "LR", "LG", "M"];
 
-/// The first version of which the crate knows the reserved names, and one after all of those.
+/// The first version whose reserved names the crate knows, and one after all of those.
 const WITH_RESERVED: FileFormat = FileFormat::new(4, 3);
 const WITHOUT_RESERVED: FileFormat = FileFormat::new(4, u32::MAX);
 
-/// The largest header, which is kept in memory: of names of some ten million contigs or samples.
+/// The largest header, which is kept in memory. It has room for the names of some ten million contigs or samples.
 const LARGEST: usize = 256 << 20;
 
-/// Reads lines, of the header alone, to their end; `look` is called for each.
-pub fn read(mut lines: impl BufRead, look: &mut dyn FnMut()) -> io::Result<Header> {
+/// Reads the header from `lines`, which end where the header does.
+pub fn read(mut lines: impl BufRead) -> io::Result<Header> {
     let invalid = |cause| io::Error::new(io::ErrorKind::InvalidData, cause);
     let mut parser = Parser::default();
     let (mut line, mut left) = (Vec::new(), LARGEST);
     loop {
-        look();
+        check();
         read_line(&mut lines, &mut line, left).map_err(|cause| match cause.kind() {
             io::ErrorKind::FileTooLarge => {
                 io::Error::new(cause.kind(), format!("its header is larger than {LARGEST} bytes"))
@@ -39,6 +40,10 @@ pub fn read(mut lines: impl BufRead, look: &mut dyn FnMut()) -> io::Result<Heade
             break;
         }
         left -= line.len();
+        if is_long_comment(&line) {
+            line.clear();
+            continue;
+        }
         let text = line.strip_suffix(b"\n").unwrap_or(&line);
         let text = of_any_number(text.strip_suffix(b"\r").unwrap_or(text));
         if let Entry::FileFormat(version) = parser.parse_partial(&text).map_err(invalid)?
@@ -53,7 +58,14 @@ pub fn read(mut lines: impl BufRead, look: &mut dyn FnMut()) -> io::Result<Heade
     parser.finish().map_err(invalid)
 }
 
-/// A line with "." in place of a number that differs from sample to sample.
+/// Returns whether a line says nothing of the columns, and is so long that parsing it would take long.
+fn is_long_comment(line: &[u8]) -> bool {
+    const LONG: usize = 1 << 20;
+    const NEEDED: [&[u8]; 3] = [b"##fileformat=", b"##INFO=", b"##FORMAT="];
+    line.len() > LONG && line.starts_with(b"##") && !NEEDED.iter().any(|key| line.starts_with(key))
+}
+
+/// Replaces a number that differs between samples by ".".
 fn of_any_number(line: &[u8]) -> Vec<u8> {
     let mut out = line.to_vec();
     let number = Some(line).filter(|line| line.starts_with(b"##INFO=<") || line.starts_with(b"##FORMAT=<"));
@@ -65,7 +77,7 @@ fn of_any_number(line: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Where the number lies in the line of an INFO or FORMAT.
+/// Returns the place of the number in the line of an INFO or FORMAT.
 fn number_of(line: &[u8]) -> Option<(usize, usize)> {
     const KEY: &[u8] = b"Number=";
     let (mut is_quoted, mut is_escaped) = (false, false);

@@ -1,15 +1,16 @@
-//! VCF files (Variant Call Format 4.x, samtools.github.io/hts-specs) as Arrow record batches.
+//! Converts VCF files (Variant Call Format 4.x, samtools.github.io/hts-specs) to Arrow record batches.
 //!
-//! Pure: no server; one thread. The noodles crate reads header and records, and checks each value against the type
+//! Pure: no server; one thread. The noodles crate parses header and records, and checks each value against the type
 //! that the header declares.
 //!
-//! Columns: `chrom`, `pos`, `id`, `ref`, `alt`, `qual`, `filter`, one `info_<ID>` for each INFO of the header, and the
-//! samples with a field for each FORMAT. Integers, floats, flags and strings have their types; what may hold more than
-//! one value is a list. What a record does not state, or states as ".", is NULL.
+//! The columns are `chrom`, `pos`, `id`, `ref`, `alt`, `qual`, `filter`, one `info_<ID>` for each INFO of the header,
+//! and the samples with a field for each FORMAT. Integers, floats, flags and strings have their types. A field that
+//! may have more than one value is a list. A value that is absent from a record, or ".", is NULL.
 
 mod column;
 mod file;
 mod header;
+mod long_values;
 mod parts;
 mod table;
 #[cfg(test)]
@@ -29,24 +30,25 @@ use noodles_vcf::{Header, Record};
 pub use file::FileSink;
 use table::Table;
 
+use crate::interrupts::check;
 use crate::memory::{OutOfMemory, reserve, room_for};
 
-/// The longest line: PostgreSQL has no room for a longer value, be it one column or all samples of a record.
+/// The longest line. PostgreSQL cannot hold longer values, neither of one column nor of all samples of a record.
 const LONGEST_LINE: usize = (1 << 30) - 1;
 
-/// Bytes of records after which a batch is written, however few its rows are.
+/// The size of records after which a batch is written, however few its rows are.
 const BATCH_BYTES: usize = 64 << 20;
 
-/// How the samples of a record are told.
+/// The representation of the samples of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Samples {
-    /// As one list of structs, `samples`.
+    /// One list of structs, `samples`.
     Column,
-    /// As a row each, in `sample` and one `format_<ID>` for each FORMAT.
+    /// A row for each sample, with `sample` and one `format_<ID>` for each FORMAT.
     Rows,
 }
 
-/// Why a file cannot be converted, and at which of its records, counted from 1.
+/// Why a file cannot be converted, and the number of the record, counted from 1.
 #[derive(Debug)]
 pub struct VcfError {
     pub record: Option<u64>,
@@ -56,11 +58,11 @@ pub struct VcfError {
 #[derive(Debug)]
 pub enum Cause {
     Io(io::Error),
-    /// The file is not what the format says.
+    /// The file does not conform to the format.
     Invalid(String),
-    /// It may be, but there is no room for so much.
+    /// The file may be valid, but is too large.
     TooLarge(String),
-    /// What takes the batches has failed.
+    /// The sink has failed.
     Sink(arrow::error::ArrowError),
 }
 
@@ -77,15 +79,13 @@ impl fmt::Display for VcfError {
     }
 }
 
-/// What takes the record batches.
+/// A consumer of record batches.
 pub trait Sink {
     fn begin(&mut self, schema: SchemaRef) -> Result<(), arrow::error::ArrowError>;
     fn batch(&mut self, batch: &RecordBatch) -> Result<(), arrow::error::ArrowError>;
-    /// Between steps: a place to give up.
-    fn look(&mut self) {}
 }
 
-/// Converts a VCF file, BGZF-compressed or not, in batches of `batch_rows` rows and a record's more; how many rows.
+/// Converts a VCF file, BGZF-compressed or not, in batches of at least `batch_rows` rows. Returns the number of rows.
 pub fn convert(
     mut input: impl BufRead,
     samples: Samples,
@@ -108,10 +108,13 @@ fn convert_text(
     let mut reader = noodles::io::Reader::new(input);
     let header = caught(None, || {
         let lines = reader.header_reader();
-        header::read(lines, &mut || sink.look()).map_err(|cause| of_io(None, cause))
+        header::read(lines).map_err(|cause| of_io(None, cause))
     })?;
+    // There may be millions of samples.
+    check();
     let mut lines = reader.into_inner();
     let mut table = Table::new(&header, samples).map_err(|why| too_large(None, why))?;
+    check();
     sink.begin(table.schema()).map_err(of_sink)?;
     let (mut rows, mut number, mut bytes) = (0, 0, 0);
     let mut line = Vec::new();
@@ -126,25 +129,27 @@ fn convert_text(
         if line.is_empty() {
             break;
         }
+        let (short, long) = long_values::take_out(&line, &header);
+        let short = short.as_ref().unwrap_or(&line);
         let mut append = |line: &[u8], header: &Header, samples: Range<usize>| {
             caught(at, || {
-                // The values, and the line as it is written.
+                // The record is parsed, and also kept as it is written.
                 let read = noodles::io::Reader::new(line).read_record_buf(header, &mut record);
                 read.map_err(|cause| of_io(at, cause))?;
-                sink.look();
+                check();
                 let read = noodles::io::Reader::new(line).read_record(&mut written);
                 read.map_err(|cause| of_io(at, cause))?;
-                let appended = table.append(&record, &written, samples, &mut || sink.look());
+                let appended = table.append(&record, &written, samples, &long);
                 appended.map_err(|cause| VcfError { record: at, cause: Cause::Invalid(cause) })
             })
         };
-        match parts::split(&line, names.len()) {
-            None => append(&line, &header, 0..names.len())?,
+        match parts::split(short, names.len()) {
+            None => append(short, &header, 0..names.len())?,
             Some(parts) => {
                 let of_part = of_part.get_or_insert_with(|| parts::header(&header));
                 for part in parts {
                     part.name_samples(of_part, &names);
-                    append(&part.line(&line), of_part, part.samples)?;
+                    append(&part.line(short), of_part, part.samples)?;
                 }
             }
         }
@@ -153,7 +158,7 @@ fn convert_text(
             rows += flush(&mut table, sink)?;
             bytes = 0;
         }
-        sink.look();
+        check();
     }
     if table.rows() > 0 {
         rows += flush(&mut table, sink)?;
@@ -161,12 +166,13 @@ fn convert_text(
     Ok(rows)
 }
 
-/// Reads a line, to its end or that of the file, if there is memory for what is made of it, too.
+/// Reads a line, up to its end or that of the file. Fails if there is no memory for the line and its values.
 fn read_line(from: &mut impl BufRead, line: &mut Vec<u8>, longest: usize) -> io::Result<()> {
-    /// Of a line, how many times its length its values take, about.
+    /// The approximate size of a line's values, in multiples of its length.
     const PARSED: usize = 8;
     let missing = |missing: OutOfMemory| io::Error::new(io::ErrorKind::OutOfMemory, missing.to_string());
     loop {
+        check();
         let bytes = from.fill_buf()?;
         let end = bytes.iter().position(|byte| *byte == b'\n').map(|at| at + 1);
         let step = &bytes[..end.unwrap_or(bytes.len())];
@@ -184,8 +190,8 @@ fn read_line(from: &mut impl BufRead, line: &mut Vec<u8>, longest: usize) -> io:
     }
 }
 
-/// Runs what reads bytes that anybody may have written: a panic there is damage to the file. One that is no message is
-/// whoever looked on giving up.
+/// Runs `work`, which parses bytes from any source: a panic means that the file is damaged. A panic without a message
+/// comes from an interrupt and is resumed.
 fn caught<T>(record: Option<u64>, work: impl FnOnce() -> Result<T, VcfError>) -> Result<T, VcfError> {
     let damaged = || VcfError { record, cause: Cause::Invalid("it cannot be taken apart".into()) };
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
@@ -210,7 +216,8 @@ fn of_sink(cause: arrow::error::ArrowError) -> VcfError {
     VcfError { record: None, cause: Cause::Sink(cause) }
 }
 
-/// The reader says what is wrong with the text by errors of I/O; a cause's own cause is the useful one.
+/// Converts an I/O error. The reader also reports errors in the text as such; the useful message is in the sources of
+/// the error.
 fn of_io(record: Option<u64>, cause: io::Error) -> VcfError {
     let cause = match cause.kind() {
         io::ErrorKind::FileTooLarge => Cause::TooLarge(cause.to_string()),

@@ -1,17 +1,18 @@
-//! Long lines of many samples, which are read some samples at a time: the crate takes a line whole, and a line may take
-//! seconds.
+//! Splits long lines of many samples into parts: the crate parses a line as a whole, which may take seconds.
 
 use std::ops::Range;
 
 use noodles_vcf::Header;
 
-/// Bytes of samples that are read at once.
+use crate::interrupts::check;
+
+/// The size of samples that are read at once.
 const PART: usize = 2 << 20;
 
-/// Columns before the samples.
+/// The number of columns before the samples.
 const FIXED: usize = 9;
 
-/// What stands for the columns before FORMAT, once these are read.
+/// Stands in for the columns before FORMAT after these have been read.
 const NOTHING: &[u8] = b"1\t1\t.\tN\t.\t.\t.\t.\t";
 
 /// Some samples of a line.
@@ -20,8 +21,8 @@ pub struct Part {
     bytes: Range<usize>,
 }
 
-/// The parts of a line that has so many samples; `None` for one that is better read whole, as it is short or has
-/// another number of them.
+/// Splits a line of `samples` samples. Returns `None` if the line is better read as a whole, because it is short or
+/// has another number of samples.
 pub fn split(line: &[u8], samples: usize) -> Option<Vec<Part>> {
     if line.len() <= PART {
         return None;
@@ -32,6 +33,7 @@ pub fn split(line: &[u8], samples: usize) -> Option<Vec<Part>> {
     let start = ends.nth(FIXED - 1)? + 1;
     let (mut parts, mut done, mut count) = (Vec::new(), Part { samples: 0..0, bytes: start..start }, 0);
     for end in ends.chain([text.len()]) {
+        check();
         count += 1;
         if end - done.bytes.start >= PART || end == text.len() {
             done = Part { samples: done.samples.start..count, bytes: done.bytes.start..end };
@@ -43,7 +45,7 @@ pub fn split(line: &[u8], samples: usize) -> Option<Vec<Part>> {
 }
 
 impl Part {
-    /// As a line of its own: the first one with the columns before the samples.
+    /// Returns the part as a line of its own. The first part has the columns before the samples.
     pub fn line(&self, line: &[u8]) -> Vec<u8> {
         let part = &line[self.bytes.clone()];
         if self.samples.start == 0 {
@@ -53,13 +55,13 @@ impl Part {
         [NOTHING, format, b"\t", part, b"\n"].concat()
     }
 
-    /// Has `header`, which is that of a part, name the samples of this one.
+    /// Sets the sample names in `header`, which is that of a part, to those of this one.
     pub fn name_samples(&self, header: &mut Header, names: &[String]) {
         *header.sample_names_mut() = names[self.samples.clone()].iter().cloned().collect();
     }
 }
 
-/// A header for parts: with what values are read by.
+/// Returns a header for parts, which has only what parsing values needs.
 pub fn header(of: &Header) -> Header {
     let mut header = of.clone();
     header.contigs_mut().clear();

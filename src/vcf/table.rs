@@ -1,4 +1,4 @@
-//! The columns of all records, of one batch at a time.
+//! Builds the columns of record batches, one batch at a time.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -15,31 +15,33 @@ use noodles_vcf::variant::RecordBuf;
 use noodles_vcf::{Header, Record};
 
 use super::Samples;
-use super::column::Column;
+use super::column::{ColumnBuilder, Form};
+use super::long_values::{ALT, LongValues, Place, REF};
+use crate::interrupts::check;
 
 pub struct Table {
     schema: SchemaRef,
     samples: Samples,
-    chrom: Column,
+    chrom: ColumnBuilder,
     pos: Int64Builder,
-    id: Column,
-    reference: Column,
-    alt: Column,
+    id: ColumnBuilder,
+    reference: ColumnBuilder,
+    alt: ColumnBuilder,
     qual: Float32Builder,
-    filter: Column,
-    infos: Vec<(String, Column)>,
+    filter: ColumnBuilder,
+    infos: Vec<(String, ColumnBuilder)>,
     sample_names: Vec<String>,
-    /// One row a record and sample.
-    sample: Column,
-    formats: Vec<(String, Column)>,
+    /// One row for each sample of each record.
+    sample: ColumnBuilder,
+    formats: Vec<(String, ColumnBuilder)>,
     places: HashMap<String, usize>,
     records: usize,
 }
 
 impl Table {
-    /// An error says that there are too many columns.
+    /// Creates a table. Fails if there are too many columns.
     pub fn new(header: &Header, samples: Samples) -> Result<Table, String> {
-        /// Each takes some kilobytes. A table of PostgreSQL's has at most 1600 columns.
+        /// Each field takes some kilobytes. PostgreSQL's tables have at most 1600 columns.
         const MOST: usize = 10_000;
         let fields = header.infos().len() + header.formats().len();
         if fields > MOST {
@@ -56,16 +58,16 @@ impl Table {
         let mut table = Table {
             schema: Arc::new(Schema::empty()),
             samples,
-            chrom: Column::texts(true),
+            chrom: ColumnBuilder::texts(true),
             pos: Int64Builder::new(),
-            id: Column::texts(false),
-            reference: Column::texts(true),
-            alt: Column::texts(false),
+            id: ColumnBuilder::texts(false),
+            reference: ColumnBuilder::texts(true),
+            alt: ColumnBuilder::texts(false),
             qual: Float32Builder::new(),
-            filter: Column::texts(false),
+            filter: ColumnBuilder::texts(false),
             infos,
             sample_names,
-            sample: Column::texts(true),
+            sample: ColumnBuilder::texts(true),
             formats,
             places,
             records: 0,
@@ -85,8 +87,12 @@ impl Table {
             Field::new("qual", DataType::Float32, true),
             Field::new("filter", self.filter.data_type(), true),
         ];
-        let of = |prefix: &str, (name, column): &(String, Column)| {
-            Field::new(format!("{prefix}{name}"), column.data_type(), !matches!(column, Column::Flag(_)))
+        let of = |prefix: &str, (name, column): &(String, ColumnBuilder)| {
+            Field::new(
+                format!("{prefix}{name}"),
+                column.data_type(),
+                !matches!(column, ColumnBuilder::Flag(_)),
+            )
         };
         fields.extend(self.infos.iter().map(|info| of("info_", info)));
         if self.sample_names.is_empty() {
@@ -106,7 +112,7 @@ impl Table {
     }
 
     fn sample_fields(&self) -> Fields {
-        let format = |(name, column): &(String, Column)| Field::new(name, column.data_type(), true);
+        let format = |(name, column): &(String, ColumnBuilder)| Field::new(name, column.data_type(), true);
         let name = Field::new("sample", DataType::Utf8, false);
         std::iter::once(name).chain(self.formats.iter().map(format)).collect()
     }
@@ -115,7 +121,7 @@ impl Table {
         self.schema.clone()
     }
 
-    /// Rows of the batch so far.
+    /// Returns the number of rows of the batch so far.
     pub fn rows(&self) -> usize {
         match self.samples {
             Samples::Rows => self.records * self.sample_names.len().max(1),
@@ -123,30 +129,36 @@ impl Table {
         }
     }
 
-    /// `written`: the same record, unparsed. It has some of the samples: the first ones with all that comes before
-    /// them, the others alone. `look` is called between values.
+    /// Appends a record, or a part of it with some of its samples: the first part also has the other columns.
+    /// `written` is the same record before parsing, `long` the values that were taken out of it.
     pub fn append(
         &mut self,
         record: &RecordBuf,
         written: &Record,
         samples: Range<usize>,
-        look: &mut dyn FnMut(),
+        long: &LongValues,
     ) -> Result<(), String> {
         if samples.start == 0 {
-            self.append_fixed(record, look)?;
+            self.append_fixed(record, long)?;
             self.records += 1;
         }
-        self.append_samples(record, written, samples, look)
+        self.append_samples(record, written, samples, long)
     }
 
-    fn append_fixed(&mut self, record: &RecordBuf, look: &mut dyn FnMut()) -> Result<(), String> {
+    fn append_fixed(&mut self, record: &RecordBuf, long: &LongValues) -> Result<(), String> {
         self.chrom.append_text(Some(record.reference_sequence_name()))?;
-        // A telomere has position 0, which the reader tells as none.
+        // A telomere has position 0, which the crate reads as none.
         self.pos.append_value(record.variant_start().map_or(0, |start| usize::from(start) as i64));
         let list = |values: &mut dyn Iterator<Item = &String>| values.cloned().map(Some).collect::<Vec<_>>();
         self.id.append_texts(list(&mut record.ids().as_ref().iter()))?;
-        self.reference.append_text(Some(record.reference_bases()))?;
-        self.alt.append_texts(list(&mut record.alternate_bases().as_ref().iter()))?;
+        match long.get(Place::Column(REF)) {
+            Some(bytes) => self.reference.append_long(bytes, Form::Alleles)?,
+            None => self.reference.append_text(Some(record.reference_bases()))?,
+        }
+        match long.get(Place::Column(ALT)) {
+            Some(bytes) => self.alt.append_long(bytes, Form::Alleles)?,
+            None => self.alt.append_texts(list(&mut record.alternate_bases().as_ref().iter()))?,
+        }
         self.qual.append_option(record.quality_score());
         self.filter.append_texts(list(&mut record.filters().as_ref().iter()))?;
         let info = record.info().as_ref();
@@ -154,9 +166,12 @@ impl Table {
             return Err(format!("the header does not declare the INFO \"{other}\""));
         }
         for (name, column) in &mut self.infos {
-            look();
+            check();
             let value = info.get(name);
-            let appended = column.append_info(value.and_then(Option::as_ref), value.is_some());
+            let appended = match long.get(Place::Info(name.as_bytes())) {
+                Some(bytes) => column.append_long(bytes, Form::Value),
+                None => column.append_info(value.and_then(Option::as_ref), value.is_some()),
+            };
             appended.map_err(|cause| format!("INFO \"{name}\": {cause}"))?;
         }
         Ok(())
@@ -167,7 +182,7 @@ impl Table {
         record: &RecordBuf,
         written: &Record,
         names: Range<usize>,
-        look: &mut dyn FnMut(),
+        long: &LongValues,
     ) -> Result<(), String> {
         let samples = record.samples();
         let keys = samples.keys().as_ref();
@@ -176,8 +191,9 @@ impl Table {
         }
         let written = written.samples();
         let mut written = written.iter();
+        let first = names.start;
         for (index, name) in self.sample_names[names].iter().enumerate() {
-            look();
+            check();
             self.sample.append_text(Some(name))?;
             let sample = samples.get_index(index);
             let written = written.next();
@@ -188,7 +204,11 @@ impl Table {
                     .and_then(|(place, sample)| sample.values().get(place)?.as_ref());
                 let text = written.as_ref().map_or("", |sample| sample.as_ref());
                 let written = || text.split(':').nth(place.unwrap_or(0)).unwrap_or_default();
-                let appended = column.append_sample(value, written);
+                let long = place.and_then(|place| long.get(Place::Sample(first + index, place)));
+                let appended = match long {
+                    Some(bytes) => column.append_long(bytes, Form::Value),
+                    None => column.append_sample(value, written),
+                };
                 appended.map_err(|cause| format!("FORMAT \"{name}\": {cause}"))?;
             }
         }
@@ -232,10 +252,10 @@ impl Table {
 type InfoMap = noodles_vcf::header::record::value::Map<noodles_vcf::header::record::value::map::Info>;
 type FormatMap = noodles_vcf::header::record::value::Map<noodles_vcf::header::record::value::map::Format>;
 
-fn info_column(map: &InfoMap) -> Column {
-    Column::of_info(map.number(), map.ty())
+fn info_column(map: &InfoMap) -> ColumnBuilder {
+    ColumnBuilder::of_info(map.number(), map.ty())
 }
 
-fn format_column(map: &FormatMap) -> Column {
-    Column::of_format(map.number(), map.ty())
+fn format_column(map: &FormatMap) -> ColumnBuilder {
+    ColumnBuilder::of_format(map.number(), map.ty())
 }

@@ -1,8 +1,13 @@
+use std::io::BufReader;
+
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, SchemaRef};
 use arrow::error::ArrowError;
 
 use super::*;
+use crate::encode::ipc::BufferCodec;
+use crate::interrupts::STEP_BYTES;
+use crate::interrupts::counted::{during, micros};
 
 #[derive(Default)]
 struct Collect {
@@ -152,5 +157,126 @@ fn what_is_not_vcf_is_an_error_with_its_record() {
     ] {
         let (record, text) = error(&FILE.replace(from, to)).unwrap_or_else(|| panic!("{from} as {to}"));
         assert_eq!(record, Some(1), "{text}");
+    }
+}
+
+const LONG_FILE: &str = "##fileformat=VCFv4.3
+##INFO=<ID=X,Number=1,Type=String,Description=\"\">
+##INFO=<ID=XS,Number=.,Type=String,Description=\"\">
+##INFO=<ID=IS,Number=.,Type=Integer,Description=\"\">
+##INFO=<ID=FS,Number=R,Type=Float,Description=\"\">
+##INFO=<ID=PAD,Number=1,Type=String,Description=\"\">
+##FORMAT=<ID=GT,Number=1,Type=String,Description=\"\">
+##FORMAT=<ID=T,Number=1,Type=String,Description=\"\">
+##FORMAT=<ID=IS,Number=.,Type=Integer,Description=\"\">
+#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\tFORMAT\tone\ttwo
+";
+
+/// Returns a file of one record.
+fn record(reference: &str, alt: &str, info: &str, sample: &str) -> String {
+    format!("{LONG_FILE}1\t1\t.\t{reference}\t{alt}\t.\t.\t{info}\tGT:T:IS\t0|1:a:5\t{sample}\n")
+}
+
+/// Reads a record by the crate alone, and in a line that is so long that its long values are read here.
+fn read_both_ways(reference: &str, alt: &str, info: &str, sample: &str) -> [Result<Collect, VcfError>; 2] {
+    let pad = "p".repeat(3 << 20);
+    [format!("{info};PAD=p"), format!("PAD={pad};{info}")]
+        .map(|info| converted(&record(reference, alt, &info, sample), Samples::Rows, 100))
+}
+
+#[test]
+fn long_values_are_read_as_the_crate_reads_them() {
+    let bases = "ACGT".repeat(2000);
+    let text = "a%3Bb,é%C3%A9%zz%4".repeat(1000);
+    let texts = "%2C,.,é,abc,".repeat(1000);
+    let numbers = "-1,.,2147483647,".repeat(1000);
+    let floats = "0.1,.,-3e7,nan,".repeat(1000);
+    let info = format!("X={text};XS={texts}z;IS={numbers}0;FS={floats}1");
+    let sample = format!("1|0:{text}:{numbers}7");
+    let [short, long] = read_both_ways(&bases, &format!("{bases},<DEL>,{bases}"), &info, &sample);
+    let (short, long) = (short.unwrap(), long.unwrap());
+    let names: Vec<_> = short.schema.iter().flat_map(|schema| schema.fields()).collect();
+    assert!(names.len() > 12);
+    for name in names.iter().map(|field| field.name()).filter(|name| *name != "info_PAD") {
+        assert!(column(&short, name) == column(&long, name), "{name}");
+        assert!(column(&short, name).len() == 2);
+    }
+    assert_eq!(column(&long, "info_PAD")[0].len(), 3 << 20);
+}
+
+#[test]
+fn long_values_are_refused_as_the_crate_refuses_them() {
+    let many = |piece: &str| piece.repeat(1000);
+    for (info, sample) in [
+        (format!("XS={},,a", many("abcdefg,")), "0|1:a:5".to_owned()),
+        (format!("IS={}x", many("12345,")), "0|1:a:5".to_owned()),
+        (format!("IS={}2147483648", many("12345,")), "0|1:a:5".to_owned()),
+        (format!("X={}%ff", many("abcdefg")), "0|1:a:5".to_owned()),
+        (format!("X={};X=a", many("abcdefg")), "0|1:a:5".to_owned()),
+        (format!("NONE={}", many("abcdefg")), "0|1:a:5".to_owned()),
+        ("X=a".to_owned(), format!("0|1:a:5:{}", many("abcdefg"))),
+        ("X=a".to_owned(), format!("0|1:a:{}y", many("12345,"))),
+        ("X=a".to_owned(), format!("0|1:a:5\t{}", many("abcdefg"))),
+    ] {
+        for read in read_both_ways("A", "C", &info, &sample) {
+            let record = read.err().map(|error| error.record);
+            assert_eq!(record, Some(Some(1)), "{}", &info[..20.min(info.len())]);
+        }
+    }
+}
+
+#[test]
+fn long_comments_are_not_parsed() {
+    let long = format!("##comment={}\n##INFO=<ID=DP", "a".repeat(2 << 20));
+    let found = converted(&FILE.replacen("##INFO=<ID=DP", &long, 1), Samples::Rows, 100).unwrap();
+    assert_eq!(column(&found, "info_DP"), column(&converted(FILE, Samples::Rows, 100).unwrap(), "info_DP"));
+    // The parser would refuse it.
+    let invalid = format!("##contig=<{}\n##INFO=<ID=DP", "a".repeat(2 << 20));
+    assert!(converted(&FILE.replacen("##INFO=<ID=DP", &invalid, 1), Samples::Rows, 100).is_ok());
+    let needed = format!("##INFO=<{}\n##INFO=<ID=DP", "a".repeat(2 << 20));
+    assert!(converted(&FILE.replacen("##INFO=<ID=DP", &needed, 1), Samples::Rows, 100).is_err());
+}
+
+#[test]
+fn a_long_value_is_read_and_written_in_steps() {
+    let bytes = 6 * STEP_BYTES;
+    let mut sink = FileSink::new(std::io::sink(), BufferCodec::None);
+    let text = record("A", "C", &format!("X={}", "a".repeat(bytes)), "0|1:a:5");
+    let (checks, _) = during(|| _ = convert(text.as_bytes(), Samples::Column, 100, &mut sink).unwrap());
+    // There are steps to find the end of the line, of columns and of fields, to check the value and to write it.
+    assert!(checks > 5 * bytes / STEP_BYTES, "{checks} checks");
+}
+
+/// `cargo test --release vcf::tests::bench -- --ignored --nocapture`
+#[test]
+#[ignore = "a measurement"]
+fn bench_long_values() {
+    const BYTES: usize = 200 << 20;
+    let of = |piece: &str| piece.repeat(BYTES / 8);
+    let list = |piece: &str| of(piece)[1..BYTES - 1].to_owned();
+    let info = |value: String| record("A", "C", &value, "0|1:a:5");
+    let cases = [
+        ("INFO text", info(format!("X={}", of("abcdefgh")))),
+        ("INFO encoded text", info(format!("X={}", of("abcd%3Bf")))),
+        ("INFO texts", info(format!("XS={}", list("abcdefg,")))),
+        ("INFO integers", info(format!("IS={}", list("1234567,")))),
+        ("REF", record(&of("ACGTACGT"), "C", ".", "0|1:a:5")),
+        ("ALT", record("A", &of("ACGTACGT"), ".", "0|1:a:5")),
+        ("FORMAT text", record("A", "C", ".", &format!("0|1:{}", of("abcdefgh")))),
+    ];
+    for (name, text) in cases {
+        for codec in ["none", "lz4"] {
+            let began = micros();
+            let (checks, longest) = during(|| {
+                let out = std::fs::File::create(std::env::temp_dir().join("bench.arrow")).unwrap();
+                let mut sink = FileSink::new(out, BufferCodec::parse(codec).unwrap());
+                let lines = BufReader::with_capacity(64 << 10, text.as_bytes());
+                convert(lines, Samples::Column, 100, &mut sink).unwrap();
+                sink.finish().unwrap();
+            });
+            let whole = (micros() - began) / 1000;
+            let longest = longest / 1000;
+            println!("{name:<20} {codec:<5} {whole} ms, {checks} checks, longest without one {longest} ms");
+        }
     }
 }

@@ -1,7 +1,7 @@
-//! COPY BINARY: written from heap cells, and read back into wire cells.
+//! COPY BINARY streams: writes them from heap cells, and reads them into wire cells.
 //!
-//! The stream (src/backend/commands/copyto.c and the COPY page of the manual, "Binary Format"), all
-//! integers big-endian:
+//! The stream (src/backend/commands/copyto.c and the COPY page of the manual, "Binary Format"). All integers are
+//! big-endian:
 //!
 //! ```text
 //! header   "PGCOPY\n\xff\r\n\0"  flags: i32  extension length: i32  extension
@@ -9,8 +9,8 @@
 //! trailer  -1: i16
 //! ```
 //!
-//! Reading takes two steps. Where the rows start can be told by the process that wrote them, or by one
-//! walk over the lengths; given that, rows are independent, so fields are found row by row in any order.
+//! Reading takes two steps. The starts of the rows are known to the process that wrote them, or found by one walk
+//! over the lengths. Rows are then independent of each other, so fields can be found row by row in any order.
 
 use std::ops::Range;
 
@@ -20,14 +20,14 @@ use crate::interrupts::in_steps;
 use crate::types::{Cell, Reason, ValueError};
 
 const SIGNATURE: &[u8; 11] = b"PGCOPY\n\xff\r\n\0";
-/// The header that this writer writes: no flags, no extension.
+/// The length of the header that this writer writes, without flags and extension.
 pub const HEADER_LEN: usize = 19;
-/// Of the flags, the lower 16 bits may be ignored by a reader and the upper may not.
+/// The flags that a reader must understand; it may ignore the lower 16 bits.
 const CRITICAL_FLAGS: u32 = 0xFFFF_0000;
 const TRAILER: [u8; 2] = (-1i16).to_be_bytes();
 const NULL_FIELD: [u8; 4] = (-1i32).to_be_bytes();
 
-/// How a heap cell becomes the bytes that its type's send function would send.
+/// How a heap cell becomes the bytes that its type's send function sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Send {
     /// int2.
@@ -39,7 +39,7 @@ pub enum Send {
     /// bool, uuid, bytea, name and everything like text.
     Raw,
     Numeric,
-    /// jsonb's text behind its version byte.
+    /// The text of a jsonb, after its version byte.
     Jsonb,
     /// interval: microseconds i64, days i32, months i32.
     Interval,
@@ -56,7 +56,7 @@ pub fn write_trailer(out: &mut Vec<u8>) {
     out.extend_from_slice(&TRAILER);
 }
 
-/// Some rows to be written: one vector a column, and how each is sent.
+/// Rows to write: a vector of cells for each column, and how the column is sent.
 #[derive(Clone, Copy)]
 pub struct RowSource<'a> {
     pub cells: &'a [Vec<Cell>],
@@ -64,16 +64,16 @@ pub struct RowSource<'a> {
     pub send: &'a [Send],
 }
 
-/// What a field of a few bytes is written into, so that it takes stores of fixed width: what they leave behind
-/// the field is overwritten by the next one.
+/// The room that a short field needs to be written by stores of fixed width. The next field overwrites the bytes
+/// after the field.
 const FIELD_ROOM: usize = 64;
 const LENGTH_WORD: usize = 4;
 
 impl RowSource<'_> {
-    /// Writes rows to `out` while they fit, the first one to its start; how many.
+    /// Writes rows to the start of `out` while they fit. Returns the number of rows written.
     ///
-    /// `ends` takes the end of each, counted from `base`. A row fits if `fits` says so too of the rows and
-    /// bytes that it makes.
+    /// The end of each row, counted from `base`, is appended to `ends`. A row only fits if `fits` returns true for
+    /// the number of rows and bytes with it.
     pub fn write(
         &self,
         rows: Range<usize>,
@@ -96,7 +96,7 @@ impl RowSource<'_> {
         Ok(rows.len())
     }
 
-    /// The bytes of a row; `None` when there is no room for it.
+    /// Writes a row. Returns its size; `None` if there is no room for it.
     #[inline(always)]
     fn write_row(&self, row: usize, count: [u8; 2], out: &mut [u8]) -> Result<Option<usize>, Reason> {
         let room = out.len();
@@ -109,12 +109,12 @@ impl RowSource<'_> {
         Ok(Some(room - out.len()))
     }
 
-    /// Bytes with which there is room for these rows in any case.
+    /// Returns a size that is enough for these rows.
     pub fn room(&self, rows: Range<usize>) -> usize {
         let column = |(cells, send): (&Vec<Cell>, &Send)| {
             let payload: usize = cells[rows.clone()].iter().map(|cell| cell.len()).sum();
             let header = match send {
-                // The wire's header, beside whatever the heap has.
+                // The wire's header comes in addition to the heap's.
                 Send::Numeric => LENGTH_WORD + 8,
                 Send::Jsonb => LENGTH_WORD + 1,
                 _ => LENGTH_WORD,
@@ -128,7 +128,7 @@ impl RowSource<'_> {
 
 const WIDTH: Reason = Reason::Malformed("value of the wrong width");
 
-/// The bytes of a field; `None` when there is no room for it.
+/// Writes a field. Returns its size; `None` if there is no room for it.
 #[inline(always)]
 fn write_field(cell: Cell, arena: &[u8], send: Send, out: &mut [u8]) -> Result<Option<usize>, Reason> {
     let Some(room) = out.first_chunk_mut::<FIELD_ROOM>() else { return Ok(None) };
@@ -151,7 +151,7 @@ fn write_field(cell: Cell, arena: &[u8], send: Send, out: &mut [u8]) -> Result<O
     }
 }
 
-/// A field of `N` bytes, read as one integer and written as one.
+/// Writes a field of `N` bytes, which is read and written as one integer.
 #[inline(always)]
 fn write_swapped<T, const N: usize>(
     cell: Cell,
@@ -166,7 +166,7 @@ fn write_swapped<T, const N: usize>(
     Ok(Some(LENGTH_WORD + N))
 }
 
-/// At most `N` bytes, read as so many.
+/// Writes a field of at most `N` bytes by copying `N`.
 #[inline(always)]
 fn write_short<const N: usize>(cell: Cell, arena: &[u8], room: &mut [u8; FIELD_ROOM]) -> Option<usize> {
     let window = arena.get(cell.pos as usize..)?.first_chunk::<N>()?;
@@ -178,7 +178,7 @@ fn write_short<const N: usize>(cell: Cell, arena: &[u8], room: &mut [u8; FIELD_R
     Some(LENGTH_WORD + cell.len())
 }
 
-/// A short header and at most four digits, as most numerics have.
+/// Writes a numeric with a short header and at most four digits, as most have.
 #[inline(always)]
 fn write_short_numeric(cell: Cell, arena: &[u8], room: &mut [u8; FIELD_ROOM]) -> Option<usize> {
     let (header, digits) = ShortNumeric::sent(arena, cell)?;
@@ -189,7 +189,7 @@ fn write_short_numeric(cell: Cell, arena: &[u8], room: &mut [u8; FIELD_ROOM]) ->
     Some(LENGTH_WORD + len)
 }
 
-/// A field of any form and length.
+/// Writes a field of any form and length.
 fn write_any(bytes: &[u8], send: Send, out: &mut [u8]) -> Result<Option<usize>, Reason> {
     let len = match send {
         Send::Numeric => numeric::wire_len(bytes),
@@ -228,7 +228,7 @@ fn copy(from: &[u8], mut to: &mut [u8]) {
     });
 }
 
-/// The bytes of the header at the start of `stream`.
+/// Returns the length of the header at the start of `stream`.
 pub fn read_header(stream: &[u8]) -> Result<usize, Reason> {
     const HEADER: Reason = Reason::Malformed("COPY BINARY header");
     let rest = stream.strip_prefix(SIGNATURE).ok_or(HEADER)?;
@@ -240,8 +240,8 @@ pub fn read_header(stream: &[u8]) -> Result<usize, Reason> {
     Ok(HEADER_LEN + extension)
 }
 
-/// Walks the rows from `start` to the trailer, which has to be the end of the stream, and gives the
-/// offsets that [`read_rows`] takes.
+/// Walks the rows from `start` to the trailer, which must be the end of the stream. Returns the offsets that
+/// [`read_rows`] takes.
 pub fn find_rows(stream: &[u8], start: usize) -> Result<Vec<u32>, ValueError> {
     let mut offsets = Vec::new();
     let mut at = start;
@@ -267,10 +267,10 @@ pub fn find_rows(stream: &[u8], start: usize) -> Result<Vec<u32>, ValueError> {
     }
 }
 
-/// Finds every field of the rows that `row_offsets` bounds: the start of each, then the end of the last.
+/// Finds every field of the rows. `row_offsets` has the start of each row, then the end of the last.
 ///
-/// `cells` becomes one vector a column, of which `strip.len()` says how many there are. Where `strip` is
-/// true, the first byte of every value has to be 1, jsonb's version, and is left out.
+/// `cells` gets a vector for each of the `strip.len()` columns. Where `strip` is true, the first byte of every value
+/// must be 1, jsonb's version, and is left out.
 pub fn read_rows(
     stream: &[u8],
     row_offsets: &[u32],
@@ -279,7 +279,7 @@ pub fn read_rows(
 ) -> Result<(), ValueError> {
     let rows = row_offsets.len().saturating_sub(1);
     let fail = |row, what| ValueError { row, reason: Reason::Malformed(what) };
-    // A row has at least its count and its lengths: cells for more rows than that need not be made.
+    // A row has at least its field count and its lengths, which limits the number of rows.
     if rows > stream.len() / (2 + 4 * strip.len()) {
         return Err(fail(0, "more COPY BINARY rows than the stream has room for"));
     }
@@ -321,13 +321,13 @@ pub fn read_stream(stream: &[u8], strip: &[bool]) -> Result<Vec<Vec<Cell>>, Valu
     Ok(cells)
 }
 
-/// The field count of the row at `at`.
+/// Returns the field count of the row at `at`.
 #[inline]
 pub(crate) fn field_count(stream: &[u8], at: usize) -> Option<usize> {
     usize::try_from(be_i16(stream, at)?).ok()
 }
 
-/// The field whose length word is at `at`, and where the next one starts.
+/// Returns the field whose length word is at `at`, and where the next one starts.
 #[inline]
 pub(crate) fn field(stream: &[u8], at: usize) -> Result<(Cell, usize), Reason> {
     const PAST: Reason = Reason::Malformed("COPY BINARY field past its row");

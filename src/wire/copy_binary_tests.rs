@@ -147,7 +147,7 @@ fn numerics() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    /// Rows of any part of a batch against fields put together one by one.
+    /// Compares rows of any part of a batch with fields that are written one by one.
     #[test]
     fn writes_field_by_field(
         rows in proptest::collection::vec(
@@ -189,7 +189,7 @@ proptest! {
         let lengths: Vec<u32> = expected.iter().scan(7, |end, row| { *end += row.len() as u32; Some(*end) }).collect();
         prop_assert_eq!(&ends, &lengths);
 
-        // Where there is less room, it is rows from the first on that are written, and nothing past it.
+        // If there is less room, only the first rows are written, and nothing after them.
         let (less, most) = (room % out.len(), most.min(range.len()));
         let (mut part, mut ends) = (vec![0xEE; less], Vec::new());
         let written = source.write(range.clone(), &mut part, 0, &mut ends, |rows, _| rows <= most).unwrap();

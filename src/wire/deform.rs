@@ -1,9 +1,9 @@
-//! Deform: from heap tuples to cells.
+//! Deforms heap tuples into cells.
 //!
-//! The walk is attribute by attribute over a block of tuples rather than tuple by tuple. What an
-//! attribute is then stays the same for a whole inner loop, the cells of a column are written in
-//! order, and the tuples' positions advance independently of each other, where the attributes of one
-//! tuple form a chain in which each must wait for the length of the one before.
+//! The walk goes attribute by attribute over a block of tuples instead of tuple by tuple. The properties of the
+//! attribute are then constant in an inner loop, the cells of a column are written in order, and the tuples'
+//! positions advance independently of each other. The attributes of one tuple, in contrast, form a chain in which
+//! each has to wait for the length of the one before.
 //!
 //! Sources: src/include/access/tupmacs.h (alignment), src/include/varatt.h (varlena).
 
@@ -11,13 +11,13 @@ use super::tuple::{Attr, Fixup, FixupKind, Take, TupleLayout, TupleRef, header, 
 use super::varlena::varlena;
 use crate::types::{Cell, Reason, ValueError};
 
-/// Tuples walked together: their state and most of their bytes stay in the L1 cache.
+/// Tuples that are walked together. Their state and most of their bytes stay in the L1 cache.
 const BLOCK: usize = 128;
 
-/// Finds every exported attribute of `tuples`: `cells` becomes one vector a column, one cell a row.
+/// Finds every exported attribute of `tuples`. `cells` gets a vector for each column, with a cell for each row.
 ///
-/// Columns that no attribute is taken for are NULL. `fixups` is appended to, by block of rows, then
-/// attribute, then row. The arena only grows, by the layout's missing values.
+/// Columns without an attribute are NULL. New entries in `fixups` are in the order of blocks of rows, then
+/// attributes, then rows. The arena only grows, by the layout's missing values.
 pub fn deform(
     arena: &mut Vec<u8>,
     tuples: &[TupleRef],
@@ -46,7 +46,7 @@ pub fn deform(
     Ok(())
 }
 
-/// The cells of the values that tuples older than their column have.
+/// Appends the values of columns that are newer than a tuple, and returns their cells.
 fn append_missing(arena: &mut Vec<u8>, layout: &TupleLayout) -> Vec<Cell> {
     let append = |attr: &Attr| match &attr.missing {
         Some(bytes) => {
@@ -64,7 +64,7 @@ fn append_missing(arena: &mut Vec<u8>, layout: &TupleLayout) -> Vec<Cell> {
 /// Invariant after `load` and after every `walk` that succeeds: `pos <= end <= arena.len()`, and
 /// positions are aligned as their tuple is, because tuples start at multiples of 8 in the arena.
 struct Block {
-    /// Row of the first tuple.
+    /// The row of the first tuple.
     first: usize,
     rows: usize,
     pos: [u32; BLOCK],
@@ -126,7 +126,7 @@ impl Block {
         let rows = self.first..self.first + self.rows;
         let plain = !self.has_nulls && self.fewest > number;
         let Some(column) = attr.take.column() else {
-            // A column that is not exported has no cells; positions are all that is wanted.
+            // A column that is not exported has no cells; only positions are needed.
             let mut sink = [];
             return if plain {
                 self.advance::<true, false>(arena, number, attr, absent, &mut sink, |_| ())
@@ -149,8 +149,8 @@ impl Block {
         Ok(())
     }
 
-    /// `PLAIN`: every tuple of the block has the attribute and no tuple has NULLs. `OUT`: there are cells
-    /// to write.
+    /// Moves every tuple past an attribute. `PLAIN`: every tuple of the block has the attribute, and none has NULLs.
+    /// `OUT`: there are cells to write.
     fn advance<const PLAIN: bool, const OUT: bool>(
         &mut self,
         arena: &[u8],
@@ -189,7 +189,7 @@ impl Block {
                 }
                 continue;
             }
-            // No overflow: `pos <= arena.len() <= u32::MAX - LONGEST_STEP`, see `header`.
+            // This cannot overflow, since `pos <= arena.len() <= u32::MAX - LONGEST_STEP`; see `header`.
             let at = (pos[t] + mask) & !mask;
             pos[t] = at + len;
             past |= pos[t] > end[t];
@@ -204,7 +204,7 @@ impl Block {
         Ok(())
     }
 
-    // Without cells to write, `out` is empty and there is nothing to iterate in step with.
+    // If there are no cells to write, `out` is empty, so that the loop cannot iterate over it.
     #[allow(clippy::needless_range_loop)]
     fn advance_varlena<const PLAIN: bool, const OUT: bool>(
         &mut self,
@@ -247,7 +247,7 @@ impl Block {
         Ok(())
     }
 
-    /// C strings are stored in system catalogs' odd corners only, so this one is not specialised.
+    /// Only few system catalogs store C strings, so this function is not specialised.
     #[allow(clippy::needless_range_loop)]
     fn advance_cstring<const OUT: bool>(
         &mut self,
@@ -274,7 +274,7 @@ impl Block {
         Ok(())
     }
 
-    /// What a fixed-width attribute's cells still need once they are known to lie in their tuples.
+    /// Completes the cells of a fixed-width attribute, which are known to lie in their tuples.
     fn finish(
         &self,
         arena: &[u8],

@@ -6,9 +6,9 @@ use proptest::prelude::*;
 enum Datum {
     Null,
     Fixed(Vec<u8>),
-    /// Payload, and whether to use a short header where there is a choice.
+    /// A payload, and whether to use a short header if there is a choice.
     Varlena(Vec<u8>, bool),
-    /// A compressed value's payload behind `va_tcinfo`.
+    /// A compressed value's payload after `va_tcinfo`.
     Compressed(Vec<u8>),
     External([u8; 16]),
 }

@@ -1,7 +1,7 @@
 //! Formats that PostgreSQL defines: heap pages and tuples, numeric, COPY BINARY.
 //!
-//! Pure, and safe on any input: a hostile page or stream gives an error, never a panic or a read out
-//! of bounds. What a heap page holds is read as little-endian, so this room serves such servers only.
+//! Pure, and safe on any input: a hostile page or stream gives an error, never a panic or a read out of bounds. Heap
+//! pages are read as little-endian, so only such servers are supported.
 
 #[cfg(target_endian = "big")]
 compile_error!(

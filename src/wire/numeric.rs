@@ -1,11 +1,11 @@
 //! numeric, as the heap stores it and as `numeric_send` sends it.
 //!
-//! A finite value is `sum(digit[i] * 10000 ^ (weight - i))`, with a display scale: how many decimal
-//! digits its text shows after the point. The heap form (src/backend/utils/adt/numeric.c, "Interpretation
-//! of high bits") is a native-endian header of 2 bytes (`NumericShort`) or 4 (`NumericLong`) and the
-//! digits, stripped of zero groups at either end; the wire form has a header of 8 bytes, big-endian.
+//! A finite value is `sum(digit[i] * 10000 ^ (weight - i))`. Its display scale is the number of decimal digits that
+//! its text shows after the point. The heap form (src/backend/utils/adt/numeric.c, "Interpretation of high bits") is
+//! a native-endian header of 2 bytes (`NumericShort`) or 4 (`NumericLong`) and the digits, without zero groups at
+//! either end. The wire form has a header of 8 bytes and is big-endian.
 //!
-//! Nothing here rounds: an integer at some scale is the value exactly, or there is none.
+//! Nothing here rounds: the integer at some scale is exactly the value, or there is none.
 
 use super::le_u16;
 use crate::types::{Reason, Shape};
@@ -17,7 +17,7 @@ const NUMERIC_SHORT: u16 = 0x8000;
 const NUMERIC_NAN: u16 = 0xC000;
 const NUMERIC_PINF: u16 = 0xD000;
 const NUMERIC_NINF: u16 = 0xF000;
-/// Of the header of a special value, only these bits say which (`NUMERIC_EXT_SIGN_MASK`).
+/// The bits of the header that tell special values apart (`NUMERIC_EXT_SIGN_MASK`).
 const NUMERIC_EXT_SIGN_MASK: u16 = 0xF000;
 const NUMERIC_DSCALE_MASK: u16 = 0x3FFF;
 const NUMERIC_SHORT_SIGN_MASK: u16 = 0x2000;
@@ -25,12 +25,12 @@ const NUMERIC_SHORT_DSCALE_MASK: u16 = 0x1F80;
 const NUMERIC_SHORT_DSCALE_SHIFT: u16 = 7;
 const NUMERIC_SHORT_WEIGHT_SIGN_MASK: u16 = 0x0040;
 const NUMERIC_SHORT_WEIGHT_MASK: u16 = 0x003F;
-/// `NBASE`, and the decimal digits in one of its digits (`DEC_DIGITS`).
+/// `NBASE`, and the number of decimal digits in one of its digits (`DEC_DIGITS`).
 const NBASE: u16 = 10_000;
 pub(super) const DEC_DIGITS: i32 = 4;
 const WIRE_HEADER: usize = 8;
 
-/// A numeric: `WIRE` says that its digits are big-endian.
+/// A numeric. `WIRE` says that its digits are big-endian.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Numeric<'a, const WIRE: bool> {
     Finite(Num<'a, WIRE>),
@@ -42,10 +42,10 @@ pub enum Numeric<'a, const WIRE: bool> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Num<'a, const WIRE: bool> {
     pub(super) negative: bool,
-    /// Of the first digit, as a power of 10000.
+    /// The weight of the first digit, as a power of 10000.
     pub(super) weight: i32,
     pub(super) dscale: u16,
-    /// Two bytes each.
+    /// The digits, of two bytes each.
     digits: &'a [[u8; 2]],
 }
 
@@ -102,7 +102,7 @@ impl<'a, const WIRE: bool> Numeric<'a, WIRE> {
         }
     }
 
-    /// The finite value; a decimal column holds no other.
+    /// Returns the value if it is finite; a decimal column has no other values.
     #[inline]
     pub fn finite(self) -> Result<Num<'a, WIRE>, Reason> {
         match self {
@@ -139,7 +139,7 @@ const POW10: [u64; 20] = {
     table
 };
 
-/// 10 to the power `exponent`; `None` beyond 38, the most that an `i128` holds.
+/// Returns 10 to the power `exponent`; `None` beyond 38, the most that an `i128` can represent.
 #[inline]
 pub fn pow10(exponent: u32) -> Option<i128> {
     match exponent {
@@ -155,7 +155,7 @@ impl<const WIRE: bool> Num<'_, WIRE> {
         if WIRE { u16::from_be_bytes(pair) } else { u16::from_le_bytes(pair) }
     }
 
-    /// The digit whose weight is `weight`; zero beyond those stored.
+    /// Returns the digit whose weight is `weight`; zero if it is not stored.
     #[inline]
     pub(super) fn digit_at(&self, weight: i32) -> u16 {
         let index = usize::try_from(self.weight - weight).ok();
@@ -176,7 +176,8 @@ impl<const WIRE: bool> Num<'_, WIRE> {
         self.dscale
     }
 
-    /// Malformed when a digit is not one: what follows takes any `u16`, but its result means nothing.
+    /// Checks that all digits are below 10000. The other functions accept any `u16`, but their result is then
+    /// meaningless.
     pub fn check(&self) -> Result<(), Reason> {
         match self.digits.iter().all(|&pair| Self::order(pair) < NBASE) {
             true => Ok(()),
@@ -184,17 +185,17 @@ impl<const WIRE: bool> Num<'_, WIRE> {
         }
     }
 
-    /// Weights of the first and the last digit that is not zero; `None` for zero.
+    /// Returns the weights of the first and the last digit that is not zero; `None` for zero.
     pub(super) fn span(&self) -> Option<(i32, i32)> {
         let first = self.digits.iter().position(|&pair| pair != [0; 2])?;
         let last = self.digits.iter().rposition(|&pair| pair != [0; 2])?;
         Some((self.weight - first as i32, self.weight - last as i32))
     }
 
-    /// The narrowest shape that holds the value exactly and keeps its display scale.
+    /// Returns the narrowest shape that represents the value exactly and keeps its display scale.
     ///
-    /// PostgreSQL stores no digits beyond the display scale. Were there any, the shape would have room
-    /// for them, so that no value can be a misfit in its own shape.
+    /// PostgreSQL stores no digits beyond the display scale. If there were any, the shape would include them, so that
+    /// no value is a misfit in its own shape.
     pub fn shape(&self) -> Shape {
         let Some((first, last)) = self.span() else {
             return Shape::numeric(0, self.dscale);
@@ -211,14 +212,14 @@ impl<const WIRE: bool> Num<'_, WIRE> {
         Shape::numeric(saturate(whole), saturate(stored).max(self.dscale))
     }
 
-    /// The value times `10 ^ scale`; `None` when that is not an integer or not below 10^38.
+    /// Returns the value times `10 ^ scale`; `None` if that is not an integer or not below 10^38.
     pub fn to_i128_at(&self, scale: u8) -> Option<i128> {
         self.check().ok()?;
         let Some((first, last)) = self.span() else {
             return Some(0);
         };
         let exponent = last * DEC_DIGITS + i32::from(scale);
-        // Past these bounds the result is below 1 or has more than 38 digits: no long walk for it.
+        // Beyond these bounds the result is below 1 or has more than 38 digits, which needs no long loop.
         if exponent <= -DEC_DIGITS || first * DEC_DIGITS + i32::from(scale) > 38 {
             return None;
         }
@@ -237,7 +238,7 @@ impl<const WIRE: bool> Num<'_, WIRE> {
     }
 }
 
-/// `value / divisor` when that leaves no remainder.
+/// Returns `value / divisor` if there is no remainder.
 #[inline]
 fn exact(value: u64, divisor: u64) -> Option<u64> {
     value.is_multiple_of(divisor).then_some(value / divisor)
@@ -252,12 +253,12 @@ fn decimal_digits(digit: u16) -> i32 {
     }
 }
 
-/// How many of a digit's four decimal digits, from the right, are zero.
+/// Returns the number of zeros at the end of a digit's four decimal digits.
 fn trailing_zeros(digit: u16) -> i32 {
     (1..DEC_DIGITS).take_while(|&zeros| u64::from(digit).is_multiple_of(POW10[zeros as usize])).count() as i32
 }
 
-/// Bytes that [`write_wire`] writes for a payload that it takes.
+/// Returns the number of bytes that [`write_wire`] writes for a payload.
 #[inline]
 pub fn wire_len(payload: &[u8]) -> usize {
     let header = payload.first_chunk().map_or(0, |header| u16::from_le_bytes(*header));
@@ -276,8 +277,8 @@ pub fn write_wire(payload: &[u8], out: &mut [u8]) -> Result<(), Reason> {
             let sign = if num.negative { NUMERIC_NEG } else { NUMERIC_POS };
             (num.digits, num.weight, sign, num.dscale)
         }
-        // A special value's header is read as a short one's: the infinities' sign bits show as a
-        // display scale of 32, and that is what is sent.
+        // `numeric_send` reads a special value's header as a short one. The sign bits of the infinities then show as
+        // a display scale of 32, which is what it sends.
         Numeric::Nan => (&[], 0, NUMERIC_NAN, 0),
         Numeric::Infinity { negative: false } => (&[], 0, NUMERIC_PINF, 32),
         Numeric::Infinity { negative: true } => (&[], 0, NUMERIC_NINF, 32),

@@ -192,7 +192,7 @@ fn integer_boundaries() {
     assert_eq!(num::<false>(&model.heap(false)).to_i128_at(1), None, "39 digits");
 }
 
-/// Texts that meet the corners: no whole part, runs of zeros on either side, more than 38 digits.
+/// Texts of corner cases: no whole part, runs of zeros on either side, more than 38 digits.
 fn models() -> impl Strategy<Value = Model> {
     let digits = |max: usize| {
         prop_oneof![
@@ -244,7 +244,7 @@ proptest! {
         }
     }
 
-    /// What no shape holds would restart an export for ever.
+    /// A value that fits no shape would restart an export forever.
     #[test]
     fn a_shape_holds_its_own_value(bytes in proptest::collection::vec(any::<u8>(), 0..24)) {
         if let Ok(Numeric::Finite(num)) = HeapNumeric::read(&bytes)

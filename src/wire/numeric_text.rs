@@ -1,4 +1,4 @@
-//! numeric's text, as `numeric_out` prints it (`get_str_from_var`).
+//! The text of a numeric, as `numeric_out` prints it (`get_str_from_var`).
 
 use super::numeric::{DEC_DIGITS, Num, Numeric};
 use crate::types::Reason;
@@ -17,8 +17,8 @@ impl<const WIRE: bool> Numeric<'_, WIRE> {
 }
 
 impl<const WIRE: bool> Num<'_, WIRE> {
-    /// Appends the value's text: at least one digit before the point, `dscale` after it. That is at most
-    /// 147,458 bytes, since weights have 16 bits and display scales 14.
+    /// Appends the value's text, with at least one digit before the point and `dscale` digits after it. That is at
+    /// most 147,458 bytes, since weights have 16 bits and display scales 14.
     pub fn write_text(&self, out: &mut Vec<u8>) -> Result<(), Reason> {
         self.check()?;
         let span = self.span();
@@ -28,7 +28,7 @@ impl<const WIRE: bool> Num<'_, WIRE> {
         match span.filter(|&(first, _)| first >= 0) {
             None => out.push(b'0'),
             Some((first, _)) => {
-                // Only the leading digit goes without its leading zeros, and it is not zero itself.
+                // Only the first digit is printed without leading zeros; it is not zero itself.
                 let leading = decimal(self.digit_at(first));
                 let zeros = leading.iter().take_while(|&&digit| digit == b'0').count();
                 out.extend_from_slice(&leading[zeros..]);
@@ -52,7 +52,7 @@ impl<const WIRE: bool> Num<'_, WIRE> {
     }
 }
 
-/// Four decimal digits of a number below 10000.
+/// Returns the four decimal digits of a number below 10000.
 fn decimal(digit: u16) -> [u8; 4] {
     [1000, 100, 10, 1].map(|unit| b'0' + (digit / unit % 10) as u8)
 }

@@ -1,23 +1,23 @@
-//! The heap page: where its tuples lie (src/include/storage/bufpage.h and itemid.h).
+//! The places of the tuples on a heap page (src/include/storage/bufpage.h and itemid.h).
 
 use super::le_u32;
 
-/// `SizeOfPageHeaderData`: the line pointers start here.
+/// `SizeOfPageHeaderData`, after which the line pointers start.
 const PAGE_HEADER: usize = 24;
 /// `sizeof(ItemIdData)`.
 const LINE_POINTER: usize = 4;
 /// `LP_NORMAL`: the line pointer has storage and is in use.
 const LP_NORMAL: u32 = 1;
 
-/// Offset and length within `page` of the tuple that line pointer `offnum` (from 1) names.
+/// Returns the offset and length within `page` of the tuple of line pointer `offnum`, which counts from 1.
 ///
-/// `None` when that pointer is not on the page, is not in normal use, or leads outside the page. The
-/// caller's list of visible tuples says which pointers to ask for: `pd_lower` may be torn in a copy.
+/// Returns `None` if the pointer is not on the page, is not in normal use, or leads outside the page. The caller's
+/// list of visible tuples says which pointers to read, since `pd_lower` may be torn in a copy.
 #[inline]
 pub fn line_pointer(page: &[u8], offnum: u16) -> Option<(u16, u16)> {
     let index = usize::from(offnum.checked_sub(1)?);
     let word = le_u32(page, PAGE_HEADER + index * LINE_POINTER)?;
-    // ItemIdData's bit fields, from the lowest bit: lp_off:15, lp_flags:2, lp_len:15.
+    // The bit fields of ItemIdData, from the lowest bit: lp_off:15, lp_flags:2, lp_len:15.
     let (offset, flags, len) = (word & 0x7FFF, word >> 15 & 3, word >> 17);
     let inside = (offset + len) as usize <= page.len();
     (flags == LP_NORMAL && inside).then_some((offset as u16, len as u16))

@@ -1,7 +1,7 @@
-//! The numerics that nearly every value is, at most four digits behind a short header or a sent one, read
-//! without a branch that depends on how many digits there are.
+//! The most common numerics, with at most four digits after a short header or a sent one. They are read without a
+//! branch that depends on the number of digits.
 //!
-//! Everything else, malformed bytes included, is left to `numeric`, which says what is wrong.
+//! All others, including malformed bytes, are left to `numeric`, which reports errors.
 
 use crate::types::Cell;
 
@@ -11,12 +11,12 @@ const WINDOW: usize = 10;
 const WIRE_WINDOW: usize = 16;
 const WIRE_NEGATIVE: u16 = 0x4000;
 const WIRE_DSCALE_MAX: u16 = 0x3FFF;
-/// The lowest bit that a 16-bit lane above 9999 carries into when this is added to it: its highest.
+/// Added to a 16-bit lane, this sets the lane's highest bit if its value is above 9999.
 const ABOVE_9999: u64 = 0x58F0_58F0_58F0_58F0;
 const LANE_TOPS: u64 = 0x8000_8000_8000_8000;
-/// The lanes of so many digits.
+/// The mask of the lanes for each number of digits.
 const KEEP: [u64; 5] = [0, 0xFFFF, 0xFFFF_FFFF, 0xFFFF_FFFF_FFFF, u64::MAX];
-/// The first and the third lane.
+/// The mask of the first and the third lane.
 const EVEN: u64 = 0x0000_FFFF_0000_FFFF;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub struct ShortNumeric {
 }
 
 impl ShortNumeric {
-    /// Reads a heap cell; `None` for one that has another form, or lies within 10 bytes of the arena's end.
+    /// Reads a heap cell. Returns `None` if it has another form, or begins within 10 bytes of the arena's end.
     #[inline(always)]
     pub fn read(arena: &[u8], cell: Cell) -> Option<ShortNumeric> {
         let window = arena.get(cell.pos as usize..)?.first_chunk::<WINDOW>()?;
@@ -49,7 +49,7 @@ impl ShortNumeric {
         })
     }
 
-    /// The same of a cell that `numeric_send` wrote.
+    /// Reads a cell that `numeric_send` wrote.
     #[inline(always)]
     pub fn read_wire(arena: &[u8], cell: Cell) -> Option<ShortNumeric> {
         let window = arena.get(cell.pos as usize..)?.first_chunk::<WIRE_WINDOW>()?;
@@ -69,8 +69,8 @@ impl ShortNumeric {
         })
     }
 
-    /// What `numeric_send` sends for a heap cell that has a short header and at most four digits: its header,
-    /// and the digits, behind which lies whatever follows the cell.
+    /// Returns what `numeric_send` sends for a heap cell with a short header and at most four digits: its header, and
+    /// the digits. The bytes after the digits are whatever follows the cell.
     #[inline(always)]
     pub fn sent(arena: &[u8], cell: Cell) -> Option<([u8; 8], [u8; 8])> {
         let (header, rest) = arena.get(cell.pos as usize..)?.split_first_chunk()?;
@@ -85,15 +85,15 @@ impl ShortNumeric {
         Some((sent.to_be_bytes(), swap_lanes(lanes).to_le_bytes()))
     }
 
-    /// The value times 10000 to the power `groups`; `None` when that is not an integer below 2^54.
+    /// Returns the value times 10000 to the power `groups`; `None` if that is not an integer below 2^54.
     #[inline(always)]
     pub fn at(&self, groups: i32) -> Option<i64> {
         let top = self.weight + groups;
         if !(0..4).contains(&top) || self.count > top as usize + 1 {
-            // Zero has no digits, whatever its weight.
+            // Zero has no digits, and any weight.
             return (self.count == 0).then_some(0);
         }
-        // The digit that counts 10000 to the power 3 - i comes into lane i; then two by two.
+        // The digit of the power 3 - i of 10000 moves to lane i; then pairs are combined.
         let digits = self.digits << (16 * (3 - top));
         let pairs = (digits & EVEN) * 10_000 + (digits >> 16 & EVEN);
         let value = ((pairs & 0xFFFF_FFFF) * 100_000_000 + (pairs >> 32)) as i64;
@@ -101,13 +101,13 @@ impl ShortNumeric {
     }
 }
 
-/// Seven bits in two's complement.
+/// Returns the weight, which has seven bits in two's complement.
 #[inline(always)]
 fn weight_of(header: u16) -> i16 {
     ((header << 9) as i16) >> 9
 }
 
-/// The first `count` lanes, at most 4; `None` when one is above 9999.
+/// Returns the first `count` lanes, at most 4; `None` if one is above 9999.
 #[inline(always)]
 fn digits(lanes: u64, count: usize) -> Option<u64> {
     let digits = lanes & KEEP[count];
@@ -127,7 +127,7 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
-        /// What is read here is what the general reader reads, and sends.
+        /// The fast path reads and sends what the general one does.
         #[test]
         fn agrees_with_the_general_reader(
             header in any::<u16>(),
@@ -164,7 +164,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever header was sent, what is read is what the general reader reads.
+        /// For any header, the fast path reads what the general one reads.
         #[test]
         fn agrees_on_sent_headers(
             count_off in prop_oneof![4 => Just(0u16), 1 => 1u16..3],

@@ -1,4 +1,4 @@
-//! Heap tuples: what they are made of, and what is wanted of each attribute. `deform` walks them.
+//! Heap tuples: their parts, and what is to be taken of each attribute. `deform` walks them.
 //!
 //! Sources: src/include/access/htup_details.h (header), src/include/access/tupmacs.h (null bitmap).
 
@@ -8,20 +8,20 @@ use crate::types::Cell;
 const T_BITS: usize = 23;
 const HEAP_HASNULL: u16 = 0x0001;
 const HEAP_NATTS_MASK: u16 = 0x07FF;
-/// The furthest one attribute can move a position before it is checked: alignment and `attlen`.
+/// The most that one attribute can move a position before it is checked: alignment and `attlen`.
 const LONGEST_STEP: usize = 8 + i16::MAX as usize;
-/// Instead of a null bitmap's place: the tuple has none.
+/// Stands for the place of a null bitmap in tuples that have none.
 const NO_BITMAP: u32 = u32::MAX;
 
-/// A tuple in the arena: `lp_off` from the page's start, and `lp_len`. Both the page and the tuple are
-/// MAXALIGNed, so `pos` is a multiple of 8.
+/// A tuple in the arena: `lp_off` from the page's start, and `lp_len`. Both the page and the tuple are MAXALIGNed, so
+/// `pos` is a multiple of 8.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TupleRef {
     pub pos: u32,
     pub len: u32,
 }
 
-/// What becomes of an attribute.
+/// What is taken of an attribute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Take {
     /// Not exported, or dropped.
@@ -34,7 +34,7 @@ pub enum Take {
     Name { column: usize },
     /// `"char"`: empty for 0, the byte for ASCII, else a fixup, as the byte alone is not UTF-8.
     Char { column: usize },
-    /// Always a fixup: a type that only its own output or send function can render.
+    /// A type that only its own output or send function can render; always a fixup.
     Server { column: usize },
 }
 
@@ -54,12 +54,12 @@ impl Take {
 /// One attribute of the tuple descriptor, dropped ones included.
 #[derive(Clone, Debug)]
 pub struct Attr {
-    /// `attlen`: bytes of a fixed width, -1 for varlena, -2 for a C string.
+    /// `attlen`: the number of bytes, -1 for varlena, -2 for a C string.
     pub len: i16,
     /// `attalign` in bytes: 1, 2, 4 or 8.
     pub align: u8,
     pub take: Take,
-    /// The value in tuples older than the column, as the final cell holds it; NULL when absent.
+    /// The value in tuples that are older than the column, as in the final cell; NULL if there is none.
     pub missing: Option<Vec<u8>>,
 }
 
@@ -72,7 +72,7 @@ pub struct TupleLayout {
 
 impl TupleLayout {
     /// # Panics
-    /// When an attribute is not one that a catalog can describe or names a column past `columns`.
+    /// If a catalog cannot describe an attribute, or if its column is not below `columns`.
     pub fn new(mut attrs: Vec<Attr>, columns: usize) -> TupleLayout {
         let wanted = attrs.iter().rposition(|attr| attr.take != Take::Skip).map_or(0, |last| last + 1);
         attrs.truncate(wanted);
@@ -97,7 +97,7 @@ impl TupleLayout {
     }
 }
 
-/// A cell that PostgreSQL has to fill in: until then it holds the datum as the tuple stores it.
+/// A cell that PostgreSQL has to fill in. Until then it refers to the datum as the tuple stores it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fixup {
     pub row: u32,
@@ -110,7 +110,7 @@ pub struct Fixup {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FixupKind {
-    /// In line and whole: the type's output or send function is to render it.
+    /// In line and not compressed; the type's output or send function must render it.
     Plain,
     /// In line, compressed.
     Compressed,
@@ -119,9 +119,9 @@ pub enum FixupKind {
 }
 
 pub(super) struct Header {
-    /// Where the tuple's data begin, in the arena.
+    /// The start of the tuple's data in the arena.
     pub(super) data: u32,
-    /// Where its null bitmap lies, or `NO_BITMAP`.
+    /// The place of the null bitmap, or `NO_BITMAP`.
     pub(super) bits: u32,
     pub(super) natts: u16,
 }
@@ -132,7 +132,7 @@ impl Header {
     }
 }
 
-/// Reads and checks `HeapTupleHeaderData`: the tuple is inside the arena and its data inside the tuple.
+/// Reads `HeapTupleHeaderData`, and checks that the tuple is inside the arena and its data inside the tuple.
 #[inline]
 pub(super) fn header(arena: &[u8], tuple: TupleRef) -> Result<Header, &'static str> {
     let pos = tuple.pos as usize;
@@ -156,8 +156,8 @@ pub(super) fn header(arena: &[u8], tuple: TupleRef) -> Result<Header, &'static s
     Ok(Header { data: tuple.pos + hoff as u32, bits, natts })
 }
 
-/// The cell of an attribute that the tuple holds no value of: NULL, or `absent` where the tuple is older
-/// than the column. `header` has checked that a bitmap covers `natts` attributes within the tuple.
+/// Returns the cell of an attribute that has no value in the tuple: NULL, or `absent` if the tuple is older than the
+/// column. `header` has checked that a bitmap covers `natts` attributes within the tuple.
 #[inline]
 pub(super) fn stand_in(arena: &[u8], bits: u32, natts: u16, number: usize, absent: Cell) -> Option<Cell> {
     if number >= usize::from(natts) {

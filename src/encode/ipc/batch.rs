@@ -1,4 +1,4 @@
-//! Record batches: a column builder for each column while rows come in, then one message and its body.
+//! Record batches: a builder for each column while rows are appended, then a message and its body.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions};
 use arrow::buffer::Buffer;
 use arrow::datatypes::{Decimal128Type, Field as ArrowField, Metadata, Schema};
 use arrow::ipc::convert::metadata_to_fb;
-use arrow::ipc::writer::StreamEncoder;
+use arrow::ipc::writer::{IpcWriteOptions, StreamEncoder};
 use arrow::ipc::{
     Block, BodyCompressionBuilder, BodyCompressionMethod, Buffer as BufferPlace, CompressionType, FieldNode,
     MessageBuilder, MessageHeader, RecordBatchBuilder, root_as_message,
@@ -20,34 +20,69 @@ use super::super::precision::decimal_digits;
 use super::super::{EncodeError, Result, invalid};
 use super::BufferCodec;
 use super::body::compressed;
-use super::column::{Column, KEPT_BYTES};
+use super::column::{ColumnBuilder, KEPT_BYTES};
 use super::file::frame;
 use super::stats::{ColumnBounds, KEY, has_bounds};
 use crate::memory::headroom;
 use crate::types::{Field, Kind, Lane, Shapes};
 
-/// What a compression context takes, about.
+/// About how much memory a compression context takes.
 const CONTEXT_BYTES: usize = 4 << 20;
 
-/// Encodes the rows of one record batch after the other.
-pub struct BatchWriter {
-    fields: Vec<Field>,
-    columns: Vec<Column>,
-    bounds: Vec<Option<ColumnBounds>>,
-    /// Whether a column's bounds go into the file. Those of numerics are kept in any case, for their digits.
-    stated: Vec<bool>,
-    /// By shape slot: the largest magnitude of the numerics in this record batch.
-    largest: BTreeMap<usize, u128>,
+/// Encodes record batches. arrow's encoder would copy their buffers, and not compress them in steps.
+pub struct BatchEncoder {
     encoder: StreamEncoder,
     codec: BufferCodec,
-    /// `None` where buffers are not compressed. arrow's encoder does not do that in steps.
+    /// `None` where buffers are not compressed.
     compressor: Option<Compressor>,
-    /// Rows of a file without columns.
+}
+
+impl BatchEncoder {
+    pub fn new(codec: BufferCodec) -> Result<BatchEncoder> {
+        let empty = Schema::empty();
+        let mut encoder = StreamEncoder::try_new_with_options(&empty, IpcWriteOptions::default())?;
+        // The schema comes out before the first record batch, and is not used here.
+        encoder.encode(&RecordBatch::new_empty(Arc::new(empty)))?;
+        Ok(BatchEncoder { encoder, codec, compressor: codec.compressor()? })
+    }
+
+    /// Encodes a record batch with custom metadata.
+    pub fn encode(&mut self, batch: RecordBatch, metadata: &Metadata) -> Result<EncodedBatch> {
+        let (message, mut body) = split_message(self.encoder.encode(&batch)?)?;
+        let rows = batch.num_rows();
+        let mut arrays = batch.columns().to_vec();
+        drop(batch);
+        let mut places = places_of(&message)?;
+        if let Some(compressor) = &mut self.compressor {
+            // A buffer that is held only here is freed once it is compressed.
+            if arrays.iter().any(|array| array.get_buffer_memory_size() > KEPT_BYTES) {
+                arrays.clear();
+            }
+            body = compressed(body, &mut places, compressor)?;
+        }
+        let body_len = body.iter().map(|buffer| buffer.len()).sum::<usize>();
+        let codec = self.codec.compression_type();
+        let message = with_custom_metadata(&message, &places, body_len, codec, metadata)?;
+        Ok(EncodedBatch { rows, header: frame(&message, 0), body, digits: Vec::new(), arrays })
+    }
+}
+
+/// Encodes record batches one after the other.
+pub struct BatchWriter {
+    fields: Vec<Field>,
+    columns: Vec<ColumnBuilder>,
+    bounds: Vec<Option<ColumnBounds>>,
+    /// Whether a column's bounds are written to the file. Those of numerics are kept in any case, for their digits.
+    stated: Vec<bool>,
+    /// The largest magnitude of the numerics in this record batch, by index of their shape.
+    largest: BTreeMap<usize, u128>,
+    encoder: BatchEncoder,
+    /// The rows, in a file without columns.
     bare_rows: usize,
 }
 
 impl BatchWriter {
-    /// `stated` says for each column whether its bounds are stated; only a kind that `has_bounds` can have
+    /// `stated` says for each column whether its bounds are written; only kinds for which `has_bounds` holds have
     /// them.
     pub fn new(
         fields: &[Field],
@@ -55,28 +90,22 @@ impl BatchWriter {
         codec: BufferCodec,
         stated: &[bool],
     ) -> Result<BatchWriter> {
-        let empty = Schema::empty();
-        let mut encoder = StreamEncoder::try_new_with_options(&empty, BufferCodec::None.options()?)?;
-        // The schema comes out before the first record batch, and is not of use here.
-        encoder.encode(&RecordBatch::new_empty(Arc::new(empty)))?;
         let bounds = |(field, &stated): (&Field, &bool)| {
             let kept = stated || matches!(field.kind, Kind::Numeric { .. });
             (kept && has_bounds(&field.kind)).then(|| ColumnBounds::new(&field.kind, shapes))
         };
         Ok(BatchWriter {
-            columns: fields.iter().map(|field| Column::new(field, shapes)).collect(),
+            columns: fields.iter().map(|field| ColumnBuilder::new(field, shapes)).collect(),
             bounds: fields.iter().zip(stated).map(bounds).collect(),
             stated: stated.to_vec(),
             fields: fields.to_vec(),
             largest: BTreeMap::new(),
-            encoder,
-            codec,
-            compressor: codec.compressor()?,
+            encoder: BatchEncoder::new(codec)?,
             bare_rows: 0,
         })
     }
 
-    /// Appends the next rows of a flat column. `arena` is what the cells of a `Values::Bytes` point into.
+    /// Appends the next rows of a flat column. The cells of a `Values::Bytes` point into `arena`.
     pub fn append(&mut self, column: usize, lane: &Lane, arena: &[u8]) -> Result<()> {
         let Some(builder) = self.columns.get_mut(column) else { return invalid("no such column") };
         if !self.fields[column].nullable && !lane.valid.is_empty() {
@@ -89,7 +118,7 @@ impl BatchWriter {
         Ok(())
     }
 
-    /// Appends the next rows of a nested column, of the type that `arrow_type` names.
+    /// Appends the next rows of a nested column, which are of the type that `arrow_type` returns.
     pub fn append_nested(&mut self, column: usize, array: &ArrayRef) -> Result<()> {
         let Some(builder) = self.columns.get_mut(column) else { return invalid("no such column") };
         builder.append_nested(array)?;
@@ -102,17 +131,17 @@ impl BatchWriter {
         self.bare_rows += rows;
     }
 
-    /// Rows taken since the record batch began, by the first column.
+    /// Returns the number of rows since the record batch began, in the first column.
     pub fn rows(&self) -> usize {
         self.columns.first().map_or(self.bare_rows, |column| column.rows)
     }
 
-    /// Bytes of the buffers since the record batch began, uncompressed.
+    /// Returns the uncompressed size of the buffers since the record batch began.
     pub fn buffered_bytes(&self) -> usize {
         self.columns.iter().map(|column| column.bytes).sum()
     }
 
-    /// Of those, the largest column's.
+    /// Returns the uncompressed size of the largest column.
     pub fn largest_column_bytes(&self) -> usize {
         self.columns.iter().map(|column| column.bytes).max().unwrap_or(0)
     }
@@ -124,33 +153,19 @@ impl BatchWriter {
             return invalid("the columns of a record batch differ in their number of rows");
         }
         self.bare_rows = 0;
-        if self.compressor.is_some() {
+        if self.encoder.compressor.is_some() {
             headroom(self.buffered_bytes() + CONTEXT_BYTES)?;
         }
-        let arrays = self.columns.iter_mut().map(Column::finish).collect::<Result<Vec<_>>>()?;
+        let arrays = self.columns.iter_mut().map(ColumnBuilder::finish).collect::<Result<Vec<_>>>()?;
         let fields = arrays.iter().map(|array| ArrowField::new("", array.data_type().clone(), true));
         let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
         let batch = RecordBatch::try_new_with_options(schema, arrays, &options)?;
-        let (metadata, mut body) = split_message(self.encoder.encode(&batch)?)?;
-        let mut arrays = batch.columns().to_vec();
-        drop(batch);
-        let mut places = places_of(&metadata)?;
-        if let Some(compressor) = &mut self.compressor {
-            // Held only here, a buffer goes once it is compressed.
-            if arrays.iter().any(|array| array.get_buffer_memory_size() > KEPT_BYTES) {
-                arrays.clear();
-            }
-            body = compressed(body, &mut places, compressor)?;
-        }
-        let body_len = body.iter().map(|buffer| buffer.len()).sum::<usize>();
-        let codec = self.codec.compression_type();
-        let message = with_custom_metadata(&metadata, &places, body_len, codec, &self.stated_bounds())?;
-        let header = frame(&message, 0);
-        Ok(EncodedBatch { rows, header, body, digits: self.take_digits(), arrays })
+        let encoded = self.encoder.encode(batch, &self.stated_bounds())?;
+        Ok(EncodedBatch { digits: self.take_digits(), ..encoded })
     }
 
-    /// Takes back a record batch that has been written, for its memory.
+    /// Reuses the memory of a record batch that has been written.
     pub fn recycle(&mut self, batch: EncodedBatch) {
         let EncodedBatch { body, arrays, .. } = batch;
         drop(body);
@@ -167,21 +182,21 @@ impl BatchWriter {
             .collect()
     }
 
-    /// The digits of the numerics in this record batch, and clears the bounds for the next one.
+    /// Returns the digits of the numerics in this record batch, and clears the bounds for the next one.
     fn take_digits(&mut self) -> Vec<(usize, u16)> {
         for (field, bounds) in self.fields.iter().zip(&mut self.bounds) {
             let Some(bounds) = bounds else { continue };
-            if let Kind::Numeric { slot } = field.kind {
-                self.largest.insert(slot, bounds.magnitude());
+            if let Kind::Numeric { shape_index } = field.kind {
+                self.largest.insert(shape_index, bounds.magnitude());
             }
             bounds.clear();
         }
-        let digits = |(slot, largest): (usize, u128)| (slot, decimal_digits(largest));
+        let digits = |(shape_index, largest): (usize, u128)| (shape_index, decimal_digits(largest));
         std::mem::take(&mut self.largest).into_iter().map(digits).collect()
     }
 }
 
-/// The largest magnitude of each numeric inside a nested column. What lies under a NULL is 0.
+/// Raises the largest magnitude of each numeric inside a nested column. The value under a NULL is 0.
 fn note_largest(kind: &Kind, array: &ArrayRef, largest: &mut BTreeMap<usize, u128>) {
     match kind {
         Kind::List { element, .. } => {
@@ -195,24 +210,24 @@ fn note_largest(kind: &Kind, array: &ArrayRef, largest: &mut BTreeMap<usize, u12
             let columns = array.as_struct_opt().map_or(&[][..], |composite| composite.columns());
             fields.iter().zip(columns).for_each(|(field, column)| note_largest(&field.kind, column, largest));
         }
-        Kind::Numeric { slot } => {
+        Kind::Numeric { shape_index } => {
             let values = array.as_primitive_opt::<Decimal128Type>();
             let seen = values.and_then(|values| values.values().iter().map(|v| v.unsigned_abs()).max());
-            let known = largest.entry(*slot).or_default();
+            let known = largest.entry(*shape_index).or_default();
             *known = seen.unwrap_or(0).max(*known);
         }
         _ => {}
     }
 }
 
-/// The metadata of an encoded message, and the buffers of its body with the padding between them.
+/// Splits an encoded message into its metadata and the buffers of its body, with the padding between them.
 fn split_message(encoded: Vec<Buffer>) -> Result<(Buffer, Vec<Buffer>)> {
     let mut buffers = encoded.into_iter();
     // The continuation mark and length come first.
     let Some(metadata) = buffers.nth(1) else { return invalid("a record batch without a message") };
     let body_len = root_as_message(&metadata).map_err(flatbuffer)?.bodyLength() as usize;
     let mut body: Vec<Buffer> = buffers.collect();
-    // The metadata's padding, if it has any.
+    // Remove the metadata's padding, if there is any.
     if body.iter().map(|buffer| buffer.len()).sum::<usize>() > body_len {
         body.remove(0);
     }
@@ -222,15 +237,15 @@ fn split_message(encoded: Vec<Buffer>) -> Result<(Buffer, Vec<Buffer>)> {
     }
 }
 
-/// Where a record batch's buffers lie in its body.
+/// Returns where a record batch's buffers lie in its body.
 fn places_of(message: &[u8]) -> Result<Vec<BufferPlace>> {
     let message = root_as_message(message).map_err(flatbuffer)?;
     let Some(batch) = message.header_as_record_batch() else { return invalid("not a record batch") };
     Ok(batch.buffers().into_iter().flatten().copied().collect())
 }
 
-/// A record batch's message again, with its buffers in other places, and with metadata, which arrow's encoder has no
-/// place for.
+/// Rewrites a record batch's message with its buffers in other places, and with custom metadata, which arrow's
+/// encoder does not support.
 fn with_custom_metadata(
     message: &[u8],
     places: &[BufferPlace],
@@ -276,13 +291,13 @@ fn flatbuffer(e: flatbuffers::InvalidFlatbuffer) -> EncodeError {
     EncodeError::Invalid(e.to_string())
 }
 
-/// A record batch's bytes, without a place in a file yet.
+/// A record batch's bytes, which have no place in a file yet.
 pub struct EncodedBatch {
     rows: usize,
     header: Vec<u8>,
     body: Vec<Buffer>,
     digits: Vec<(usize, u16)>,
-    /// What the body was made of, for `recycle`.
+    /// The arrays that the body was made of, for `recycle`.
     arrays: Vec<ArrayRef>,
 }
 
@@ -291,7 +306,7 @@ impl EncodedBatch {
         self.rows
     }
 
-    /// Bytes that the record batch takes in the file: a multiple of the alignment.
+    /// Returns the size of the record batch in the file, a multiple of the alignment.
     pub fn len(&self) -> u64 {
         (self.header.len() + self.body_len()) as u64
     }
@@ -304,13 +319,13 @@ impl EncodedBatch {
         self.body.iter().map(|buffer| buffer.len()).sum()
     }
 
-    /// The record batch's bytes, in the order in which they lie in the file.
+    /// Returns the record batch's bytes in file order.
     pub fn buffers(&self) -> impl Iterator<Item = &[u8]> {
         std::iter::once(&self.header[..]).chain(self.body.iter().map(|buffer| buffer.as_slice()))
     }
 
-    /// What the footer needs to know of the record batch once it lies at `offset` of the file: bytes for
-    /// `BatchMeta::decode`, in this process or another.
+    /// Encodes what the footer needs to know of the record batch when it lies at `offset` of the file.
+    /// `BatchMeta::decode` reads it, in this process or another.
     pub fn metadata_at(&self, offset: u64) -> Result<Vec<u8>> {
         let meta = BatchMeta {
             offset: offset as i64,
@@ -322,7 +337,7 @@ impl EncodedBatch {
     }
 }
 
-/// A record batch's place, and the digits of its numerics by shape slot.
+/// A record batch's place, and the digits of its numerics by index of their shape.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct BatchMeta {
     offset: i64,
@@ -336,10 +351,10 @@ impl BatchMeta {
         serde_json::from_slice(bytes).map_err(json)
     }
 
-    /// Raises the digits of each slot to those of this record batch.
+    /// Raises the digits of each numeric to those of this record batch.
     pub fn add_digits(&self, all: &mut BTreeMap<usize, u16>) {
-        for &(slot, digits) in &self.digits {
-            let known = all.entry(slot).or_default();
+        for &(shape_index, digits) in &self.digits {
+            let known = all.entry(shape_index).or_default();
             *known = digits.max(*known);
         }
     }
@@ -353,7 +368,8 @@ fn json(e: serde_json::Error) -> EncodeError {
     EncodeError::Invalid(e.to_string())
 }
 
-/// `shapes` with each numeric's digits as few as the record batches' values need, which have so many by slot.
+/// Returns `shapes` with only as many digits for each numeric as the record batches' values need. `digits` are those,
+/// by index of the shape.
 pub fn exact_shapes(fields: &[Field], shapes: &Shapes, digits: &BTreeMap<usize, u16>) -> Shapes {
     let mut exact = shapes.clone();
     fields.iter().for_each(|field| narrow(&field.kind, shapes, digits, &mut exact));
@@ -367,11 +383,11 @@ fn narrow(kind: &Kind, shapes: &Shapes, digits: &BTreeMap<usize, u16>, exact: &m
         Kind::Struct { fields } => {
             fields.iter().for_each(|field| narrow(&field.kind, shapes, digits, exact));
         }
-        Kind::Numeric { slot } if shapes.get(*slot).decimal().is_some() => {
-            let digits = digits.get(slot).copied().unwrap_or(0);
-            let mut shape = shapes.get(*slot);
+        Kind::Numeric { shape_index } if shapes.get(*shape_index).decimal().is_some() => {
+            let digits = digits.get(shape_index).copied().unwrap_or(0);
+            let mut shape = shapes.get(*shape_index);
             shape.whole = digits.saturating_sub(shape.scale);
-            exact.set(*slot, shape);
+            exact.set(*shape_index, shape);
         }
         _ => {}
     }

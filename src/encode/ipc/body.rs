@@ -1,20 +1,20 @@
-//! The body of a record batch, its buffers compressed.
+//! Compression of the buffers in a record batch's body.
 //!
-//! A compressed buffer begins with its length before the codec, a 64-bit integer; -1 stands for one that is as it was,
-//! as the codec did not make it smaller (Message.fbs, BodyCompressionMethod).
+//! A compressed buffer begins with its uncompressed length, a 64-bit integer, or with -1 if it is stored uncompressed
+//! because the codec did not make it smaller (Message.fbs, BodyCompressionMethod).
 
 use arrow::buffer::Buffer;
 use arrow::ipc::Buffer as BufferPlace;
 
-use super::super::compress::{Compressor, room};
+use super::super::compress::Compressor;
 use super::super::{Result, invalid};
 use super::file::ALIGNMENT;
+use crate::memory::reserve_by_quarter;
 
 const AS_IT_WAS: i64 = -1;
 const ZEROS: [u8; ALIGNMENT] = [0; ALIGNMENT];
 
-/// Compresses the buffers that lie at `places` of `body`, and gives them new places. A buffer is let go once it is
-/// compressed.
+/// Compresses the buffers at `places` of `body`, and updates their places. A buffer is freed once it is compressed.
 pub fn compressed(
     body: Vec<Buffer>,
     places: &mut [BufferPlace],
@@ -30,7 +30,7 @@ pub fn compressed(
         if len == 0 {
             continue;
         }
-        // Between the buffers lies their padding.
+        // Skip the padding between the buffers.
         let buffer = loop {
             let Some(part) = parts.next() else {
                 return invalid("a buffer is not where its record batch says");
@@ -59,7 +59,7 @@ fn compress(raw: &[u8], compressor: &mut Compressor) -> Result<Vec<u8>> {
     compressor.append(&[], raw, &mut out)?;
     if out.len() > raw.len() {
         out.clear();
-        room(&mut out, raw.len() + 8)?;
+        reserve_by_quarter(&mut out, raw.len() + 8)?;
         out.extend_from_slice(&AS_IT_WAS.to_le_bytes());
         out.extend_from_slice(raw);
     }

@@ -1,7 +1,7 @@
-//! One column of a record batch while its rows come in.
+//! Builds one column of a record batch.
 //!
-//! A record batch knows buffers, not types: the file's schema says what they mean. So the arrays here are of
-//! the plainest type that has the right buffers: 32-bit integers for dates and oids, bytes for text.
+//! A record batch has buffers, not types: the file's schema says what they mean. The arrays here are therefore of the
+//! simplest type that has the right buffers: 32-bit integers for dates and oids, bytes for text.
 
 use std::sync::Arc;
 
@@ -15,22 +15,22 @@ use arrow::datatypes::{
     Int32Type, Int64Type,
 };
 
-use super::super::bytes::append_values;
+use super::super::bytes_encoder::append_values;
 use super::super::{Result, invalid, reserve};
 use crate::memory::headroom;
 use crate::types::arrow::arrow_type;
 use crate::types::{Cell, Field, Kind, Lane, Physical, Shapes, Values};
 
-pub struct Column {
+pub struct ColumnBuilder {
     nulls: NullBufferBuilder,
-    values: Built,
+    values: ColumnValues,
     pub rows: usize,
-    /// Bytes of the buffers so far, about.
+    /// The approximate size of the buffers so far.
     pub bytes: usize,
 }
 
-/// The values of the rows so far, some value where there is NULL.
-enum Built {
+/// The values of the rows so far, with some value for each NULL.
+enum ColumnValues {
     Bool(BooleanBufferBuilder),
     I16(Vec<i16>),
     I32(Vec<i32>),
@@ -39,58 +39,58 @@ enum Built {
     F32(Vec<f32>),
     F64(Vec<f64>),
     Uuid(Vec<[u8; 16]>),
-    /// Byte strings end to end, and where each ends after a leading 0.
+    /// Byte strings end to end, and a 0 followed by the end of each.
     Bytes {
         ends: Vec<i32>,
         bytes: Vec<u8>,
     },
-    /// Arrays one after the other, and their type.
+    /// The arrays of successive rows, and their type.
     Nested(Vec<ArrayRef>, DataType),
 }
 
-impl Built {
-    fn new(field: &Field, shapes: &Shapes) -> Built {
+impl ColumnValues {
+    fn new(field: &Field, shapes: &Shapes) -> ColumnValues {
         let decimal = matches!(arrow_type(&field.kind, shapes), DataType::Decimal128(..));
         match field.kind.physical(shapes) {
-            None => Built::Nested(Vec::new(), arrow_type(&field.kind, shapes)),
-            Some(_) if decimal => Built::Decimal(Vec::new()),
-            Some(Physical::Bool) => Built::Bool(BooleanBufferBuilder::new(0)),
-            Some(Physical::I32) if field.kind == Kind::Int2 => Built::I16(Vec::new()),
-            Some(Physical::I32) => Built::I32(Vec::new()),
-            Some(Physical::I64) => Built::I64(Vec::new()),
-            Some(Physical::F32) => Built::F32(Vec::new()),
-            Some(Physical::F64) => Built::F64(Vec::new()),
-            Some(Physical::Fixed16) => Built::Uuid(Vec::new()),
-            Some(Physical::Bytes) => Built::Bytes { ends: vec![0], bytes: Vec::new() },
+            None => ColumnValues::Nested(Vec::new(), arrow_type(&field.kind, shapes)),
+            Some(_) if decimal => ColumnValues::Decimal(Vec::new()),
+            Some(Physical::Bool) => ColumnValues::Bool(BooleanBufferBuilder::new(0)),
+            Some(Physical::I32) if field.kind == Kind::Int2 => ColumnValues::I16(Vec::new()),
+            Some(Physical::I32) => ColumnValues::I32(Vec::new()),
+            Some(Physical::I64) => ColumnValues::I64(Vec::new()),
+            Some(Physical::F32) => ColumnValues::F32(Vec::new()),
+            Some(Physical::F64) => ColumnValues::F64(Vec::new()),
+            Some(Physical::Fixed16) => ColumnValues::Uuid(Vec::new()),
+            Some(Physical::Bytes) => ColumnValues::Bytes { ends: vec![0], bytes: Vec::new() },
         }
     }
 
-    /// The same, empty, with room for as many rows: the next record batch is likely as large, and growing
-    /// into it would copy everything.
-    fn fresh(&self) -> Result<Built> {
+    /// Returns empty values of the same kind with room for as many rows: the next record batch probably has as many,
+    /// and growing would copy everything.
+    fn fresh(&self) -> Result<ColumnValues> {
         Ok(match self {
-            Built::Bool(values) => Built::Bool(BooleanBufferBuilder::new(values.len())),
-            Built::I16(values) => Built::I16(room_for(values)?),
-            Built::I32(values) => Built::I32(room_for(values)?),
-            Built::I64(values) => Built::I64(room_for(values)?),
-            Built::Decimal(values) => Built::Decimal(room_for(values)?),
-            Built::F32(values) => Built::F32(room_for(values)?),
-            Built::F64(values) => Built::F64(room_for(values)?),
-            Built::Uuid(values) => Built::Uuid(room_for(values)?),
-            Built::Bytes { ends, bytes } => {
+            ColumnValues::Bool(values) => ColumnValues::Bool(BooleanBufferBuilder::new(values.len())),
+            ColumnValues::I16(values) => ColumnValues::I16(room_for(values)?),
+            ColumnValues::I32(values) => ColumnValues::I32(room_for(values)?),
+            ColumnValues::I64(values) => ColumnValues::I64(room_for(values)?),
+            ColumnValues::Decimal(values) => ColumnValues::Decimal(room_for(values)?),
+            ColumnValues::F32(values) => ColumnValues::F32(room_for(values)?),
+            ColumnValues::F64(values) => ColumnValues::F64(room_for(values)?),
+            ColumnValues::Uuid(values) => ColumnValues::Uuid(room_for(values)?),
+            ColumnValues::Bytes { ends, bytes } => {
                 let mut next = room_for(ends)?;
                 next.push(0);
-                Built::Bytes { ends: next, bytes: room_for(bytes)? }
+                ColumnValues::Bytes { ends: next, bytes: room_for(bytes)? }
             }
-            Built::Nested(_, data_type) => Built::Nested(Vec::new(), data_type.clone()),
+            ColumnValues::Nested(_, data_type) => ColumnValues::Nested(Vec::new(), data_type.clone()),
         })
     }
 }
 
-/// Larger buffers than these are not kept for the next record batch: they are those of large values.
+/// The size up to which a buffer is kept for the next record batch. Larger ones are those of large values.
 pub const KEPT_BYTES: usize = 64 << 20;
 
-/// Takes a buffer's memory, if nobody else has a part of it.
+/// Reuses a buffer's memory if nothing else refers to it.
 fn reuse<T: ArrowNativeType>(into: &mut Vec<T>, buffer: Buffer) {
     if buffer.len() > KEPT_BYTES {
         return;
@@ -107,12 +107,17 @@ fn room_for<T>(values: &[T]) -> Result<Vec<T>> {
     Ok(room)
 }
 
-impl Column {
-    pub fn new(field: &Field, shapes: &Shapes) -> Column {
-        Column { nulls: NullBufferBuilder::new(0), values: Built::new(field, shapes), rows: 0, bytes: 0 }
+impl ColumnBuilder {
+    pub fn new(field: &Field, shapes: &Shapes) -> ColumnBuilder {
+        ColumnBuilder {
+            nulls: NullBufferBuilder::new(0),
+            values: ColumnValues::new(field, shapes),
+            rows: 0,
+            bytes: 0,
+        }
     }
 
-    /// Appends a lane. `arena` is what the cells of a `Values::Bytes` point into.
+    /// Appends a lane. The cells of a `Values::Bytes` point into `arena`.
     pub fn append(&mut self, lane: &Lane, arena: &[u8]) -> Result<()> {
         let valid = &lane.valid[..];
         let rows = if valid.is_empty() { lane.values.len() } else { valid.len() };
@@ -120,24 +125,24 @@ impl Column {
             return invalid("a lane has another number of values than of valid rows");
         }
         let width = match (&mut self.values, &lane.values) {
-            (Built::Bool(out), Values::Bool(values)) => {
+            (ColumnValues::Bool(out), Values::Bool(values)) => {
                 let mut spread_out = Vec::new();
                 spread(&mut spread_out, valid, values, |v| v)?;
                 out.append_buffer(&BooleanBuffer::collect_bool(rows, |row| spread_out[row]));
                 0
             }
-            (Built::I16(out), Values::I32(values)) => spread(out, valid, values, |v| v as i16)?,
-            (Built::I32(out), Values::I32(values)) => spread(out, valid, values, |v| v)?,
-            (Built::I64(out), Values::I64(values)) => spread(out, valid, values, |v| v)?,
-            (Built::Decimal(out), Values::I32(values)) => spread(out, valid, values, i128::from)?,
-            (Built::Decimal(out), Values::I64(values)) => spread(out, valid, values, i128::from)?,
-            (Built::Decimal(out), Values::Fixed16(values)) => {
+            (ColumnValues::I16(out), Values::I32(values)) => spread(out, valid, values, |v| v as i16)?,
+            (ColumnValues::I32(out), Values::I32(values)) => spread(out, valid, values, |v| v)?,
+            (ColumnValues::I64(out), Values::I64(values)) => spread(out, valid, values, |v| v)?,
+            (ColumnValues::Decimal(out), Values::I32(values)) => spread(out, valid, values, i128::from)?,
+            (ColumnValues::Decimal(out), Values::I64(values)) => spread(out, valid, values, i128::from)?,
+            (ColumnValues::Decimal(out), Values::Fixed16(values)) => {
                 spread(out, valid, values, i128::from_be_bytes)?
             }
-            (Built::F32(out), Values::F32(values)) => spread(out, valid, values, |v| v)?,
-            (Built::F64(out), Values::F64(values)) => spread(out, valid, values, |v| v)?,
-            (Built::Uuid(out), Values::Fixed16(values)) => spread(out, valid, values, |v| v)?,
-            (Built::Bytes { ends, bytes }, Values::Bytes(cells)) => {
+            (ColumnValues::F32(out), Values::F32(values)) => spread(out, valid, values, |v| v)?,
+            (ColumnValues::F64(out), Values::F64(values)) => spread(out, valid, values, |v| v)?,
+            (ColumnValues::Uuid(out), Values::Fixed16(values)) => spread(out, valid, values, |v| v)?,
+            (ColumnValues::Bytes { ends, bytes }, Values::Bytes(cells)) => {
                 self.bytes += append_bytes(ends, bytes, valid, cells, arena)?;
                 4
             }
@@ -154,10 +159,12 @@ impl Column {
         Ok(())
     }
 
-    /// Appends the next rows of a nested column, of the type that `arrow_type` names.
+    /// Appends the next rows of a nested column, which are of the type that `arrow_type` returns.
     pub fn append_nested(&mut self, array: &ArrayRef) -> Result<()> {
         match &mut self.values {
-            Built::Nested(arrays, data_type) if array.data_type() == data_type => arrays.push(array.clone()),
+            ColumnValues::Nested(arrays, data_type) if array.data_type() == data_type => {
+                arrays.push(array.clone())
+            }
             _ => return invalid("an array is not of its column's type"),
         }
         self.rows += array.len();
@@ -165,7 +172,7 @@ impl Column {
         Ok(())
     }
 
-    /// Takes back an array that `finish` gave, for its memory: pages that the system would have to clear again.
+    /// Reuses the memory of an array that `finish` returned: the system would have to clear new pages.
     pub fn recycle(&mut self, array: ArrayRef) {
         let data = array.to_data();
         drop(array);
@@ -173,13 +180,13 @@ impl Column {
         drop(data);
         let Some(first) = buffers.next() else { return };
         match &mut self.values {
-            Built::I16(values) => reuse(values, first),
-            Built::I32(values) => reuse(values, first),
-            Built::I64(values) => reuse(values, first),
-            Built::Decimal(values) => reuse(values, first),
-            Built::F32(values) => reuse(values, first),
-            Built::F64(values) => reuse(values, first),
-            Built::Bytes { ends, bytes } if ends.len() == 1 => {
+            ColumnValues::I16(values) => reuse(values, first),
+            ColumnValues::I32(values) => reuse(values, first),
+            ColumnValues::I64(values) => reuse(values, first),
+            ColumnValues::Decimal(values) => reuse(values, first),
+            ColumnValues::F32(values) => reuse(values, first),
+            ColumnValues::F64(values) => reuse(values, first),
+            ColumnValues::Bytes { ends, bytes } if ends.len() == 1 => {
                 ends.clear();
                 reuse(ends, first);
                 ends.push(0);
@@ -189,33 +196,33 @@ impl Column {
         }
     }
 
-    /// The rows since the last call, as one array.
+    /// Returns the rows since the last call as one array.
     pub fn finish(&mut self) -> Result<ArrayRef> {
-        if let Built::Nested(..) = self.values {
-            // Arrow copies them together.
+        if let ColumnValues::Nested(..) = self.values {
+            // Arrow copies the arrays into one.
             headroom(self.bytes)?;
         }
         let nulls = self.nulls.finish();
         let fresh = self.values.fresh()?;
         (self.rows, self.bytes) = (0, 0);
         Ok(match std::mem::replace(&mut self.values, fresh) {
-            Built::Bool(mut values) => Arc::new(BooleanArray::new(values.finish(), nulls)),
-            Built::I16(values) => primitive::<Int16Type>(values, nulls),
-            Built::I32(values) => primitive::<Int32Type>(values, nulls),
-            Built::I64(values) => primitive::<Int64Type>(values, nulls),
-            Built::Decimal(values) => primitive::<Decimal128Type>(values, nulls),
-            Built::F32(values) => primitive::<Float32Type>(values, nulls),
-            Built::F64(values) => primitive::<Float64Type>(values, nulls),
-            Built::Uuid(values) => {
+            ColumnValues::Bool(mut values) => Arc::new(BooleanArray::new(values.finish(), nulls)),
+            ColumnValues::I16(values) => primitive::<Int16Type>(values, nulls),
+            ColumnValues::I32(values) => primitive::<Int32Type>(values, nulls),
+            ColumnValues::I64(values) => primitive::<Int64Type>(values, nulls),
+            ColumnValues::Decimal(values) => primitive::<Decimal128Type>(values, nulls),
+            ColumnValues::F32(values) => primitive::<Float32Type>(values, nulls),
+            ColumnValues::F64(values) => primitive::<Float64Type>(values, nulls),
+            ColumnValues::Uuid(values) => {
                 let bytes = Buffer::from_vec(values.into_flattened());
                 Arc::new(FixedSizeBinaryArray::try_new(16, bytes, nulls)?)
             }
-            Built::Bytes { ends, bytes } => {
-                // Cannot panic: the ends only grow.
+            ColumnValues::Bytes { ends, bytes } => {
+                // This cannot panic, since the ends only grow.
                 let ends = OffsetBuffer::new(ends.into());
                 Arc::new(BinaryArray::try_new(ends, Buffer::from_vec(bytes), nulls)?)
             }
-            Built::Nested(arrays, data_type) => match &arrays[..] {
+            ColumnValues::Nested(arrays, data_type) => match &arrays[..] {
                 [] => new_empty_array(&data_type),
                 [one] => one.clone(),
                 many => {
@@ -228,11 +235,11 @@ impl Column {
 }
 
 fn primitive<T: ArrowPrimitiveType>(values: Vec<T::Native>, nulls: Option<NullBuffer>) -> ArrayRef {
-    // Cannot panic: there are as many values as rows.
+    // This cannot panic, since there are as many values as rows.
     Arc::new(PrimitiveArray::<T>::new(values.into(), nulls))
 }
 
-/// Appends dense values with a place for every NULL; returns the bytes of a row.
+/// Appends dense values with a place for every NULL. Returns the size of a row.
 fn spread<T: Copy + Default, S: Copy>(
     out: &mut Vec<T>,
     valid: &[u8],
@@ -253,7 +260,7 @@ fn spread<T: Copy + Default, S: Copy>(
     Ok(size_of::<T>())
 }
 
-/// Appends byte strings; returns their bytes.
+/// Appends byte strings. Returns their size.
 fn append_bytes(
     ends: &mut Vec<i32>,
     bytes: &mut Vec<u8>,
@@ -274,13 +281,13 @@ fn append_bytes(
     Ok(more)
 }
 
-/// The ends from `first` on are those of the values: a NULL, too, ends where the value before it does. From
-/// the back, so that they move within the vector.
+/// Spreads the ends of the values, from `first` on, over the rows. A NULL ends where the value before it does. It
+/// works backwards, so that the ends can move within the vector.
 fn spread_ends(ends: &mut Vec<i32>, first: usize, valid: &[u8]) {
     let mut from = ends.len();
     ends.resize(first + valid.len(), 0);
     for (row, &valid) in valid.iter().enumerate().rev() {
-        // Never before the leading 0: there are as many values as valid rows.
+        // `from` is at least 1, since there are as many values as valid rows.
         ends[first + row] = ends[from - 1];
         from -= usize::from(valid != 0);
     }

@@ -1,4 +1,4 @@
-//! What an Arrow file has around its record batches.
+//! The parts of an Arrow file around its record batches.
 
 use arrow::datatypes::Schema;
 use arrow::ipc::convert::IpcSchemaEncoder;
@@ -10,14 +10,14 @@ use super::super::{Result, invalid};
 
 const MAGIC: &[u8; 6] = b"ARROW1";
 
-/// Behind the last message, where readers of a stream stop: an empty one.
+/// The empty message after the last one, at which readers of a stream stop.
 const END_OF_STREAM: [u8; 8] = [0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0];
 
-/// Where buffers begin: Arrow recommends a multiple of 64 bytes, for vector loads.
+/// The alignment of buffers. Arrow recommends 64 bytes, for vector loads.
 pub(super) const ALIGNMENT: usize = 64;
 
-/// A message's metadata behind its continuation mark and length, padded so that what follows is aligned
-/// when the message comes `before` bytes behind an aligned place.
+/// Frames a message's metadata with its continuation mark and length. The padding aligns what follows if the message
+/// lies `before` bytes after an aligned place.
 pub(super) fn frame(metadata: &[u8], before: usize) -> Vec<u8> {
     let end = (before + 8 + metadata.len()).next_multiple_of(ALIGNMENT);
     let padded = end - before - 8;
@@ -29,8 +29,8 @@ pub(super) fn frame(metadata: &[u8], before: usize) -> Vec<u8> {
     framed
 }
 
-/// What comes before the first record batch. Its length does not depend on the decimals' precision, which
-/// is known only when all values are.
+/// Returns what precedes the first record batch. Its length does not depend on the decimals' precision, which is
+/// known only after all values have been written.
 pub fn header(schema: &Schema) -> Vec<u8> {
     let mut header = MAGIC.to_vec();
     header.resize(8, 0);
@@ -48,8 +48,8 @@ fn key_value<'a>(fbb: &mut FlatBufferBuilder<'a>, key: &str, value: &str) -> WIP
     KeyValue::create(fbb, &KeyValueArgs { key: Some(key), value: Some(value) })
 }
 
-/// What comes behind the last record batch. The batches are in the order of the rows, which need not be
-/// that of the bytes.
+/// Returns what follows the last record batch. The batches are in the order of the rows, which may differ from that
+/// of the bytes.
 pub fn footer(schema: &Schema, blocks: &[Block], metadata: &[(String, String)]) -> Result<Vec<u8>> {
     let mut fbb = FlatBufferBuilder::new();
     let dictionaries = fbb.create_vector::<Block>(&[]);

@@ -1,4 +1,4 @@
-//! Columns to Arrow IPC files: record batches, the header before them and the footer behind.
+//! Encodes columns as Arrow IPC files: record batches, the header before them and the footer after them.
 //!
 //! ```text
 //! Lane ──append──▶ column ─┐
@@ -10,12 +10,11 @@
 //!         end of stream, footer, its length, "ARROW1"
 //! ```
 //!
-//! (Arrow's format documentation, Columnar.rst, "IPC File Format".) Header, messages and every buffer begin
-//! at multiples of 64 bytes of the file, so that readers may map it and take the buffers as they lie. There
-//! are no dictionaries.
+//! (Arrow's format documentation, Columnar.rst, "IPC File Format".) The header, messages and every buffer begin at
+//! multiples of 64 bytes of the file, so that readers can map it and use the buffers in place. There are no
+//! dictionaries.
 
 use arrow::ipc::CompressionType;
-use arrow::ipc::writer::IpcWriteOptions;
 
 use super::Result;
 use super::codec::{CodecError, name_and_level, parse_level, without_level};
@@ -32,16 +31,16 @@ mod tests;
 #[cfg(test)]
 mod tests_stats;
 
-pub use batch::{BatchMeta, BatchWriter, EncodedBatch, exact_shapes};
+pub use batch::{BatchEncoder, BatchMeta, BatchWriter, EncodedBatch, exact_shapes};
 pub use stats::has_bounds;
 
-/// What `BufferCodec::parse` takes, for error messages.
+/// The codecs that `BufferCodec::parse` accepts, for error messages.
 pub const BUFFER_CODECS: &str = "none, lz4, zstd[:1-22]";
 
 /// How the buffers of record batches are compressed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum BufferCodec {
-    /// Not at all: the file can be mapped.
+    /// The buffers are not compressed, and the file can be mapped.
     #[default]
     None,
     Lz4,
@@ -49,7 +48,7 @@ pub enum BufferCodec {
 }
 
 impl BufferCodec {
-    /// Reads `name` or `name:level`; names are matched without regard to case.
+    /// Parses `name` or `name:level`; the case of names does not matter.
     pub fn parse(text: &str) -> std::result::Result<BufferCodec, CodecError> {
         let (name, level) = name_and_level(text);
         match name.as_str() {
@@ -60,7 +59,7 @@ impl BufferCodec {
         }
     }
 
-    /// `None` where the buffers stay as they are.
+    /// Returns the compressor; `None` if the buffers are not compressed.
     fn compressor(self) -> Result<Option<Compressor>> {
         Ok(match self {
             BufferCodec::None => None,
@@ -75,11 +74,5 @@ impl BufferCodec {
             BufferCodec::Lz4 => Some(CompressionType::LZ4_FRAME),
             BufferCodec::Zstd(_) => Some(CompressionType::ZSTD),
         }
-    }
-
-    pub(crate) fn options(self) -> Result<IpcWriteOptions> {
-        let level = if let BufferCodec::Zstd(level) = self { Some(level) } else { None };
-        let options = IpcWriteOptions::default().try_with_compression(self.compression_type())?;
-        Ok(options.try_with_compression_level(level)?)
     }
 }

@@ -1,30 +1,31 @@
 //! The least and the greatest value of a record batch's columns, as PG-Strom's arrow_fdw reads them:
 //! `min_max_stats.<column>` in the message's custom metadata, its value `<min>,<max>`.
 //!
-//! A reader skips what the bounds exclude, so they may be wider than the values but never narrower. Numbers
-//! are exact. Texts are cut where the reader cuts them, a cut maximum raised.
+//! A reader skips what the bounds exclude, so they may be wider than the values but never narrower. Numbers are
+//! exact. Texts are truncated where the reader truncates them, and a truncated maximum is raised.
 
 use arrow::array::types::DecimalType;
 use arrow::datatypes::{DataType, Decimal128Type};
 
-use super::super::byte_dict::head;
+use super::super::bytes_dict::head;
 use super::super::stats::{cut, extremes, increment_text};
 use crate::types::arrow::arrow_type;
 use crate::types::{Cell, Kind, Shapes, Values};
 
-/// The prefix of the metadata's keys.
+/// The prefix of the keys in the metadata.
 pub const KEY: &str = "min_max_stats.";
 
-/// arrow_fdw keeps so many bytes of a text (MINMAX_STAT_BYTESZ less the length byte) and would cut a longer
-/// maximum to one that is too small.
+/// The longest text. arrow_fdw keeps this many bytes (MINMAX_STAT_BYTESZ less the length byte), and would truncate a
+/// longer maximum to one that is too small.
 const TEXT_BYTES: usize = 31;
 
-/// Whether a column of this kind has bounds: its file type has an order that PostgreSQL's type has too.
+/// Returns whether a column of this kind has bounds: the order of its type in the file must be that of PostgreSQL's
+/// type.
 pub fn has_bounds(kind: &Kind) -> bool {
     !matches!(kind, Kind::Uuid | Kind::Json | Kind::Bytea | Kind::List { .. } | Kind::Struct { .. })
 }
 
-/// The bounds of one column, of the values seen since it was last cleared.
+/// The bounds of the values of one column since it was last cleared.
 pub struct ColumnBounds {
     data_type: DataType,
     range: Range,
@@ -36,7 +37,7 @@ enum Range {
     Integers(i128, i128),
     Floats(f64, f64),
     Texts(Vec<u8>, Vec<u8>),
-    /// There is a NaN. PostgreSQL sorts it above all numbers and other readers do not, so that no bounds
+    /// The values include a NaN, which PostgreSQL sorts above all numbers and other readers do not, so that no bounds
     /// suit all.
     Unknown,
 }
@@ -56,7 +57,7 @@ impl Range {
 }
 
 impl ColumnBounds {
-    /// For a kind that `has_bounds`.
+    /// Creates empty bounds for a kind for which `has_bounds` holds.
     pub fn new(kind: &Kind, shapes: &Shapes) -> ColumnBounds {
         ColumnBounds { data_type: arrow_type(kind, shapes), range: Range::Empty }
     }
@@ -83,7 +84,7 @@ impl ColumnBounds {
         });
     }
 
-    /// The largest magnitude among integers.
+    /// Returns the largest magnitude of integers.
     pub fn magnitude(&self) -> u128 {
         match self.range {
             Range::Integers(min, max) => min.unsigned_abs().max(max.unsigned_abs()),
@@ -91,12 +92,12 @@ impl ColumnBounds {
         }
     }
 
-    /// `<min>,<max>`; `None` where nothing is known of the values. The first comma is the one that divides.
+    /// Returns `<min>,<max>`; `None` if nothing is known of the values. The first comma is the separator.
     pub fn text(&self) -> Option<String> {
         let (min, max) = match &self.range {
             Range::Empty | Range::Unknown => return None,
             Range::Integers(min, max) => (self.number(*min), self.number(*max)),
-            // The shortest text that reads back as the same double; a float's too, for that is how it is read.
+            // The shortest text that is read back as the same double; floats are read as doubles too.
             Range::Floats(min, max) => (format!("{min:?}"), format!("{max:?}")),
             Range::Texts(min, max) => (least(min)?, greatest(max)?),
         };
@@ -118,9 +119,9 @@ fn integers<T: Ord + Copy + Into<i128>>(values: impl Iterator<Item = T> + Clone)
     }
 }
 
-/// Strings of up to 15 bytes, at least one. A number orders them: their bytes, zeros after the end, and their
-/// length last, which tells the zeros apart. Nothing branches on it, where `extremes` looks closer at every string
-/// that equals a bound: often, in a column of few different ones.
+/// Returns the bounds of one or more strings of up to 15 bytes. Each is compared as a number: its bytes, zeros after
+/// the end, and its length last, which distinguishes trailing zeros. There is no branch, whereas `extremes` compares
+/// every string that equals a bound, which is often in a column of few distinct values.
 fn short_texts(cells: &[Cell], arena: &[u8]) -> Range {
     let ranks = cells.iter().map(|&cell| head(cell, arena).0.swap_bytes() | cell.len() as u128);
     let (min, max) = ranks.fold((u128::MAX, 0), |(min, max), rank| (rank.min(min), rank.max(max)));
@@ -128,7 +129,7 @@ fn short_texts(cells: &[Cell], arena: &[u8]) -> Range {
     Range::Texts(text(min), text(max))
 }
 
-/// All that is looked at of a text, which may be large: what is cut, and a character behind it.
+/// Returns the part of a text, which may be large, that is looked at: what is kept, and a character after it.
 fn beginning(text: &[u8]) -> Vec<u8> {
     text[..text.len().min(2 * TEXT_BYTES)].to_vec()
 }
@@ -148,7 +149,7 @@ fn floats(values: impl Iterator<Item = f64>) -> Range {
     }
 }
 
-/// What comes before the first comma sorts before the whole.
+/// Returns a lower bound without a comma: what precedes the first comma sorts before the whole.
 fn least(min: &[u8]) -> Option<String> {
     let until = min.iter().position(|&byte| byte == b',').unwrap_or(min.len());
     String::from_utf8(cut(&min[..until], TEXT_BYTES, true).to_vec()).ok()

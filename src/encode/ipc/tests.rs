@@ -26,7 +26,7 @@ pub fn writer(fields: &[Field], shapes: &Shapes, codec: BufferCodec) -> BatchWri
     BatchWriter::new(fields, shapes, codec, &vec![true; fields.len()]).unwrap()
 }
 
-/// A file of these batches, the last of which lies first, behind a gap.
+/// Writes a file of these batches, of which the last lies first, after a gap.
 pub fn assemble(fields: &[Field], shapes: &Shapes, batches: Vec<EncodedBatch>) -> Vec<u8> {
     let mut file = file::header(&schema(fields, shapes));
     let mut metas = Vec::new();
@@ -188,8 +188,10 @@ fn every_buffer_can_be_mapped_as_it_lies() {
 
 #[test]
 fn numerics_take_the_precision_of_the_whole_file() {
-    let fields =
-        [field("n", Kind::Numeric { slot: 0 }, true), field("none", Kind::Numeric { slot: 1 }, true)];
+    let fields = [
+        field("n", Kind::Numeric { shape_index: 0 }, true),
+        field("none", Kind::Numeric { shape_index: 1 }, true),
+    ];
     let mut shapes = Shapes::new(2);
     shapes.merge(0, Shape::numeric(16, 2));
     let mut writer = writer(&fields, &shapes, BufferCodec::None);
@@ -207,7 +209,7 @@ fn numerics_take_the_precision_of_the_whole_file() {
 
 #[test]
 fn the_header_does_not_grow_with_the_precision() {
-    let fields = [field("n", Kind::Numeric { slot: 0 }, true)];
+    let fields = [field("n", Kind::Numeric { shape_index: 0 }, true)];
     let lengths = [Shape::numeric(0, 2), Shape::numeric(36, 2)].map(|shape| {
         let mut shapes = Shapes::new(1);
         shapes.merge(0, shape);
@@ -238,7 +240,7 @@ fn the_memory_of_written_batches_is_used_again() {
     };
     let first = encode(None);
     let before = large(&first);
-    // Held, the memory is not taken; recycled, it is.
+    // Memory that is held is not reused; recycled memory is.
     let second = encode(None);
     let other = large(&second);
     drop(first);

@@ -14,7 +14,7 @@ fn stated(kind: Kind, shapes: &Shapes, batches: Vec<Rows>) -> Vec<Option<String>
     let fields = [field("c", kind, true)];
     let mut writer = writer(&fields, shapes, BufferCodec::None);
     let encode = |rows: &Rows| {
-        // In two pieces, for bounds have to widen.
+        // There are two pieces, so that bounds have to widen.
         let half = rows.len() / 2;
         writer.append(0, &rows.slice(0, half), &rows.arena).unwrap();
         writer.append(0, &rows.slice(half, rows.len() - half), &rows.arena).unwrap();
@@ -62,7 +62,7 @@ fn decimals_have_their_scale() {
     let mut shapes = Shapes::new(1);
     shapes.merge(0, Shape::numeric(5, 3));
     let batch = rows(Values::I32(vec![1, 2000]));
-    assert_eq!(stated(Kind::Numeric { slot: 0 }, &shapes, vec![batch]), [some("0.001,2.000")]);
+    assert_eq!(stated(Kind::Numeric { shape_index: 0 }, &shapes, vec![batch]), [some("0.001,2.000")]);
 }
 
 #[test]
@@ -95,7 +95,7 @@ fn cut_texts_stay_outside_the_values() {
 }
 
 proptest! {
-    /// Up to 15 bytes in one way, longer in another; zeros sort as what they are.
+    /// Strings of up to 15 bytes and longer ones take different paths, and zeros count in both.
     #[test]
     fn texts_are_bounded_by_the_least_and_the_greatest(
         values in prop::collection::vec("(aaaaaaaaaaaaa)?[\\x00a~]{0,4}", 1..20),
@@ -125,7 +125,7 @@ fn kinds_without_an_order_in_both_worlds_have_none() {
 
 #[test]
 fn only_the_columns_asked_for_are_stated() {
-    let fields = [field("a", Kind::Int4, false), field("n", Kind::Numeric { slot: 0 }, false)];
+    let fields = [field("a", Kind::Int4, false), field("n", Kind::Numeric { shape_index: 0 }, false)];
     let mut writer = BatchWriter::new(&fields, &Shapes::new(1), BufferCodec::None, &[true, false]).unwrap();
     writer.append(0, &rows(Values::I32(vec![1])).lane, &[]).unwrap();
     writer.append(1, &rows(Values::I32(vec![2])).lane, &[]).unwrap();

@@ -7,8 +7,8 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use crate::encode::bits::{pack, put_hybrid, put_hybrid_flags, put_rle_run};
+use crate::encode::byte_stream_split::put_byte_stream_split;
 use crate::encode::delta::{put_delta, put_delta_length};
-use crate::encode::split::put_split;
 use crate::gpu::encode::{
     Bounds, DictionaryChunk, DictionaryState, Ends, NO_CHUNK, Order, Page, Plan, Shape, encoding,
 };
@@ -191,7 +191,7 @@ impl<'a> Rows<'a> {
             encoding::BYTE_STREAM_SPLIT => {
                 let start = out.len();
                 out.resize(start + values.iter().map(|value| value.len()).sum::<usize>(), 0);
-                put_split(values, &mut out[start..], |value, byte| value[byte]);
+                put_byte_stream_split(values, &mut out[start..], |value, byte| value[byte]);
             }
             _ => self.put_plain(values, out),
         }

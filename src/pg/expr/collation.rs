@@ -17,6 +17,7 @@ pub fn orders_by_bytes(collation: Oid) -> bool {
 /// # Safety
 /// The collation exists; the caller is on the main thread.
 #[cfg(feature = "pg18")]
+#[allow(ffi_unwind_calls, reason = "pg_guard_ffi_boundary catches errors")]
 unsafe fn is_c(collation: Oid) -> bool {
     /// The beginning of utils/pg_locale.h's pg_locale_struct.
     #[repr(C)]
@@ -35,6 +36,7 @@ unsafe fn is_c(collation: Oid) -> bool {
 /// # Safety
 /// The collation exists; the caller is on the main thread.
 #[cfg(not(feature = "pg18"))]
+#[allow(ffi_unwind_calls, reason = "pg_guard_ffi_boundary catches errors")]
 unsafe fn is_c(collation: Oid) -> bool {
     unsafe extern "C-unwind" {
         fn lc_collate_is_c(collation: Oid) -> bool;

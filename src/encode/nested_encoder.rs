@@ -1,4 +1,4 @@
-//! Lists and composites, through parquet's own Arrow writer.
+//! Encodes lists and composites by parquet's own Arrow writer.
 
 use std::sync::Arc;
 
@@ -17,22 +17,22 @@ use super::codec::Codec;
 use super::{Result, invalid};
 use crate::memory::headroom;
 
-/// The writer of one nested column: one column chunk per leaf.
-pub struct NestedColumn {
+/// The encoder of one nested column, which has a column chunk for each leaf.
+pub struct NestedEncoder {
     root: TypePtr,
-    /// The column's Arrow field as parquet's writer is to see it, see `widen`.
+    /// The Arrow field that parquet's writer sees; see `widen`.
     field: ArrowField,
     properties: WriterPropertiesPtr,
-    /// The codec, where the pages are compressed here and not by parquet's writer.
+    /// The codec, if the pages are compressed here instead of by parquet's writer.
     slow: Option<Compression>,
     writers: Vec<ArrowColumnWriter>,
-    /// Memory that its compressor needs, about.
+    /// About how much memory the compressor needs.
     compressor: usize,
 }
 
-impl NestedColumn {
+impl NestedEncoder {
     /// `column` is the column's type in the file's schema.
-    pub fn new(column: &TypePtr, field: &ArrowField, codec: Codec) -> Result<NestedColumn> {
+    pub fn new(column: &TypePtr, field: &ArrowField, codec: Codec) -> Result<NestedEncoder> {
         let slow = codec.is_slow().then(|| codec.compression()).transpose()?;
         let inside = if slow.is_some() { Compression::UNCOMPRESSED } else { codec.compression()? };
         let properties = WriterProperties::builder()
@@ -42,7 +42,7 @@ impl NestedColumn {
             .set_data_page_row_count_limit(PAGE_ROWS)
             .build();
         let root = Type::group_type_builder("schema").with_fields(vec![column.clone()]).build()?;
-        let mut nested = NestedColumn {
+        let mut nested = NestedEncoder {
             root: Arc::new(root),
             field: field.clone().with_data_type(widened(field.data_type())),
             properties: Arc::new(properties),
@@ -54,7 +54,7 @@ impl NestedColumn {
         Ok(nested)
     }
 
-    /// Writers serve one row group; the file that their factory wants to see is never written.
+    /// Creates writers, which serve one row group. Their factory requires a file, which is never written.
     fn new_writers(&self) -> Result<Vec<ArrowColumnWriter>> {
         let file = SerializedFileWriter::new(std::io::sink(), self.root.clone(), self.properties.clone())?;
         let schema = Arc::new(Schema::new(vec![self.field.clone()]));
@@ -78,7 +78,7 @@ impl NestedColumn {
         self.writers.iter().map(|w| w.memory_size()).sum()
     }
 
-    /// Closes the chunks and starts the next. `columns` are the leaves in the file's schema.
+    /// Closes the chunks and starts the next ones. `columns` are the leaves in the file's schema.
     pub fn finish(&mut self, columns: &[ColumnDescPtr], scratch: &mut Scratch) -> Result<Vec<EncodedChunk>> {
         let memory = self.memory();
         headroom(memory + self.compressor)?;
@@ -130,7 +130,7 @@ impl NestedColumn {
     }
 }
 
-/// The statistics of a chunk that has NaNs, without bounds: see `stats::PageStats`.
+/// Returns the statistics of a chunk that has NaNs, without bounds; see `stats::PageStats`.
 fn without_bounds(statistics: Option<&Statistics>) -> Option<Statistics> {
     let statistics = statistics?;
     let nans = statistics.nan_count_opt().filter(|&nans| nans > 0);
@@ -147,8 +147,8 @@ fn without_bounds(statistics: Option<&Statistics>) -> Option<Statistics> {
     }
 }
 
-/// parquet writes a decimal in as many bytes as its precision needs, where our schema has 16 for all of
-/// 19 digits and more: 38 digits need 16.
+/// Widens decimals. parquet writes a decimal in as few bytes as its precision needs; our schema has 16 bytes for 19
+/// digits and more, which 38 digits need.
 fn widened(data_type: &DataType) -> DataType {
     let child = |field: &ArrowField| field.clone().with_data_type(widened(field.data_type()));
     match data_type {
@@ -159,7 +159,7 @@ fn widened(data_type: &DataType) -> DataType {
     }
 }
 
-/// The array under its widened type; no value is copied.
+/// Returns the array under its widened type, without copying values.
 fn widen(array: &ArrayRef) -> Result<ArrayRef> {
     let arrow = |e: arrow::error::ArrowError| parquet::errors::ParquetError::from(e);
     if *array.data_type() == widened(array.data_type()) {

@@ -1,6 +1,6 @@
 //! Dictionaries of byte strings.
 
-use super::dict::{FIRST_SLOTS, Found, Full, K1, K2, MAX_BYTES, Probed, fold, probe};
+use super::dict::{FIRST_BUCKETS, Found, Full, K1, K2, MAX_BYTES, Probed, fold, probe};
 use super::{Result, reserve};
 use crate::types::Cell;
 
@@ -15,10 +15,10 @@ const LOW_BYTES: [u128; 17] = {
     masks
 };
 
-/// The first 16 bytes of the value, filled up with zeros; and its bytes.
+/// Returns the first 16 bytes of a value, filled up with zeros, and its bytes.
 ///
-/// Values of up to 16 bytes are hashed and compared by this one load, whatever their length: a branch on
-/// the length would be mispredicted on every other value of a column of mixed lengths.
+/// Values of up to 16 bytes are hashed and compared by this one load, whatever their length: in a column of mixed
+/// lengths a branch on the length would often be mispredicted.
 #[inline(always)]
 pub fn head(cell: Cell, arena: &[u8]) -> (u128, &[u8]) {
     let bytes = cell.of(arena);
@@ -34,14 +34,16 @@ pub fn head(cell: Cell, arena: &[u8]) -> (u128, &[u8]) {
     (word & LOW_BYTES[bytes.len().min(16)], bytes)
 }
 
-/// The length turns a constant: added to the first byte as it is, "\1\0" would meet "\0\0\0".
+/// Hashes a value. The length rotates a constant; if it were added to the first byte, "\1\0" would collide with
+/// "\0\0\0".
 #[inline(always)]
 fn hash_bytes(head: u128, bytes: &[u8]) -> u64 {
     let hash = fold(head as u64 ^ K1.rotate_left(bytes.len() as u32), (head >> 64) as u64 ^ K2);
     if bytes.len() <= 16 { hash } else { hash_tail(hash, bytes) }
 }
 
-/// Sixteen bytes at a time; the last step overlaps the one before it instead of looking at single bytes.
+/// Hashes the bytes after the first 16, sixteen at a time. The last step overlaps the one before it, so that no
+/// single bytes are left.
 fn hash_tail(mut hash: u64, bytes: &[u8]) -> u64 {
     let mut add = |sixteen: &[u8; 16]| {
         let word = u128::from_le_bytes(*sixteen);
@@ -54,18 +56,18 @@ fn hash_tail(mut hash: u64, bytes: &[u8]) -> u64 {
     hash
 }
 
-/// A byte string's first 16 bytes, as `head` gives them, and where all of it is.
+/// An entry: its first 16 bytes as `head` returns them, and its place in the page.
 struct Entry {
     head: u128,
     len: u32,
     cell: Cell,
 }
 
-/// Byte strings.
+/// A dictionary of byte strings.
 pub struct BytesDict {
-    /// Upper half of the hash, then entry number plus one; 0 is an empty slot. Comparing the halves
-    /// first keeps a probe that misses away from the entries.
-    slots: Vec<u64>,
+    /// The upper half of the hash, then the entry number plus one; 0 is an empty bucket. Comparing the halves first
+    /// avoids most accesses to entries that do not match.
+    buckets: Vec<u64>,
     entries: Vec<Entry>,
     /// The dictionary page: each entry's length in four bytes, then its bytes. `entries` point into it.
     page: Vec<u8>,
@@ -73,12 +75,12 @@ pub struct BytesDict {
 
 impl BytesDict {
     pub fn new() -> Self {
-        BytesDict { slots: vec![0; FIRST_SLOTS], entries: Vec::new(), page: Vec::new() }
+        BytesDict { buckets: vec![0; FIRST_BUCKETS], entries: Vec::new(), page: Vec::new() }
     }
 
     pub fn clear(&mut self) {
-        self.slots.truncate(FIRST_SLOTS);
-        self.slots.fill(0);
+        self.buckets.truncate(FIRST_BUCKETS);
+        self.buckets.fill(0);
         self.entries.clear();
         self.page.clear();
     }
@@ -87,7 +89,7 @@ impl BytesDict {
         self.entries.len()
     }
 
-    /// The entries in PLAIN encoding.
+    /// Returns the entries in PLAIN encoding.
     pub fn page(&self) -> &[u8] {
         &self.page
     }
@@ -96,16 +98,16 @@ impl BytesDict {
         self.entries[index].cell.of(&self.page)
     }
 
-    /// An entry, and the arena that it lies in.
+    /// Returns an entry and the arena that it lies in.
     pub fn place(&self, index: usize) -> (Cell, &[u8]) {
         (self.entries[index].cell, &self.page)
     }
 
     pub fn memory(&self) -> usize {
-        self.slots.capacity() * 8 + self.entries.capacity() * size_of::<Entry>() + self.page.capacity()
+        self.buckets.capacity() * 8 + self.entries.capacity() * size_of::<Entry>() + self.page.capacity()
     }
 
-    /// As `FixedDict::truncate`.
+    /// Forgets the entries from `len` on; see `FixedDict::truncate`.
     pub fn truncate(&mut self, len: usize) {
         if let Some(first_gone) = self.entries.get(len) {
             self.page.truncate(first_gone.cell.pos as usize - 4);
@@ -113,8 +115,8 @@ impl BytesDict {
         }
     }
 
-    /// Appends the entry numbers of `cells` to `indices`. Stops before the value that would take the
-    /// dictionary beyond `limit` entries or `MAX_BYTES`.
+    /// Appends the entry numbers of `cells` to `indices`. Stops at the first value that would take the dictionary
+    /// beyond `limit` entries or `MAX_BYTES`.
     pub fn intern(
         &mut self,
         cells: &[Cell],
@@ -139,34 +141,34 @@ impl BytesDict {
                 }
                 Found::Collisions => {}
             }
-            // What is left, and the value that was refused.
+            // The remaining values and the refused one have no number.
             let done = cells.len() - pairs.len() - 1;
             indices.truncate(known + done);
             return Ok(Err(Full));
         }
     }
 
-    /// As `FixedDict::find_each`.
+    /// Looks up cells until one is not found; see `FixedDict::find_each`.
     #[inline(always)]
     fn find_each<'a>(
         &self,
         pairs: &mut impl Iterator<Item = (Cell, &'a mut u32)>,
         arena: &[u8],
     ) -> Found<(Cell, u64, &'a mut u32)> {
-        let (slots, entries) = (&self.slots[..], &self.entries[..]);
+        let (buckets, entries) = (&self.buckets[..], &self.entries[..]);
         for (cell, index) in pairs {
             let (head, bytes) = head(cell, arena);
             let hash = hash_bytes(head, bytes);
-            let is_key = |slot: u64| {
-                slot >> 32 == hash >> 32 && {
-                    let entry = &entries[slot as u32 as usize - 1];
+            let is_key = |bucket: u64| {
+                bucket >> 32 == hash >> 32 && {
+                    let entry = &entries[bucket as u32 as usize - 1];
                     entry.head == head
                         && entry.len as usize == bytes.len()
                         && (bytes.len() <= 16 || entry.cell.of(&self.page) == bytes)
                 }
             };
-            *index = match probe(slots, hash, is_key) {
-                Probed::At(slot) => slot as u32 - 1,
+            *index = match probe(buckets, hash, is_key) {
+                Probed::At(bucket) => bucket as u32 - 1,
                 Probed::Empty(at) => return Found::None((cell, hash, index), at),
                 Probed::TooFar => return Found::Collisions,
             };
@@ -184,27 +186,27 @@ impl BytesDict {
         let cell = Cell::new(self.page.len(), bytes.len());
         self.entries.push(Entry { head, len: bytes.len() as u32, cell });
         self.page.extend_from_slice(bytes);
-        self.slots[at] = hash >> 32 << 32 | u64::from(index + 1);
-        if self.entries.len() * 2 > self.slots.len() {
+        self.buckets[at] = hash >> 32 << 32 | u64::from(index + 1);
+        if self.entries.len() * 2 > self.buckets.len() {
             self.grow()?;
         }
         Ok(index)
     }
 
     fn grow(&mut self) -> Result<()> {
-        let slots = self.slots.len() * 4;
+        let buckets = self.buckets.len() * 4;
         let mut grown = Vec::new();
-        reserve(&mut grown, slots)?;
-        grown.resize(slots, 0);
+        reserve(&mut grown, buckets)?;
+        grown.resize(buckets, 0);
         for (index, entry) in self.entries.iter().enumerate() {
             let hash = hash_bytes(entry.head, entry.cell.of(&self.page));
-            let mut at = hash as usize & (slots - 1);
+            let mut at = hash as usize & (buckets - 1);
             while grown[at] != 0 {
-                at = (at + 1) & (slots - 1);
+                at = (at + 1) & (buckets - 1);
             }
             grown[at] = hash >> 32 << 32 | (index as u64 + 1);
         }
-        self.slots = grown;
+        self.buckets = grown;
         Ok(())
     }
 }

@@ -1,5 +1,5 @@
-//! Column chunks whose pages were encoded elsewhere: what is known of them, and how they become chunks like
-//! those that are encoded here, with the same headers, statistics and indexes.
+//! Column chunks whose pages were encoded elsewhere. They become chunks with the same headers, statistics and indexes
+//! as those that are encoded here.
 
 use parquet::basic::Encoding;
 
@@ -7,39 +7,39 @@ use super::chunk::{ChunkWriter, Scratch};
 use super::stats::Beginning;
 use super::{Result, invalid};
 
-/// A column chunk: its dictionary's page, if it has one, and its data pages in order.
-pub struct MadeChunk<'a> {
-    pub dictionary: Option<MadeDictionary<'a>>,
-    pub pages: Vec<MadePage<'a>>,
+/// A column chunk: its dictionary page, if it has one, and its data pages in order.
+pub struct ExternalChunk<'a> {
+    pub dictionary: Option<ExternalDictionary<'a>>,
+    pub pages: Vec<ExternalPage<'a>>,
 }
 
-pub struct MadeDictionary<'a> {
+pub struct ExternalDictionary<'a> {
     pub entries: usize,
-    /// Bytes of the body before the codec.
+    /// The uncompressed size of the body.
     pub raw_len: usize,
     pub body: &'a [u8],
 }
 
-pub struct MadePage<'a> {
+pub struct ExternalPage<'a> {
     pub rows: usize,
     pub nulls: usize,
     pub nans: usize,
     /// parquet.thrift, Encoding.
     pub encoding: u32,
-    /// Bytes of the body before the codec.
+    /// The uncompressed size of the body.
     pub raw_len: usize,
     pub body: &'a [u8],
-    /// Of byte strings: bytes of the values.
+    /// The size of the values, if they are byte strings.
     pub value_bytes: usize,
-    pub bounds: MadeBounds<'a>,
+    pub bounds: ExternalBounds<'a>,
 }
 
 /// The least and the greatest value of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MadeBounds<'a> {
+pub enum ExternalBounds<'a> {
     /// No value has a place in the order.
     None,
-    /// Of fixed width: their bits, of 16 bytes as of a big-endian number.
+    /// The bits of values of fixed width; those of 16 bytes are big-endian numbers.
     Bits {
         min: u128,
         max: u128,
@@ -50,14 +50,14 @@ pub enum MadeBounds<'a> {
     },
 }
 
-impl MadeChunk<'_> {
+impl ExternalChunk<'_> {
     pub fn rows(&self) -> usize {
         self.pages.iter().map(|page| page.rows).sum()
     }
 
-    /// Appends the pages, compressed here when there is a `scratch` to do it with.
+    /// Appends the pages, and compresses them if there is a `scratch`.
     pub(super) fn put(&self, chunk: &mut ChunkWriter, mut scratch: Option<&mut Scratch>) -> Result<()> {
-        if let Some(MadeDictionary { entries, raw_len, body }) = self.dictionary {
+        if let Some(ExternalDictionary { entries, raw_len, body }) = self.dictionary {
             let body = match &mut scratch {
                 Some(scratch) => scratch.compress(body)?,
                 None => body,

@@ -1,7 +1,7 @@
 //! Bloom filters of column chunks (BloomFilter.md): whether a value may be among the chunk's.
 //!
-//! How many different values there will be is not known before the last of them: a filter starts as large as
-//! the row group's rows may need, and is folded to what its values do.
+//! The number of distinct values is only known after the last one. A filter therefore starts with room for all rows
+//! of the row group, and is folded to the size that its values need.
 
 use parquet::bloom_filter::Sbbf;
 
@@ -9,27 +9,28 @@ use super::Result;
 use crate::memory::headroom;
 use crate::types::{Kind, Lane, Values};
 
-/// Of a hundred values that are not there, one is not told from those that are.
+/// The probability that a filter reports a value that it does not contain.
 const FALSE_POSITIVES: f64 = 0.01;
-/// Rows that a filter has room for at most: 8 MB.
+/// The most rows that a filter is made for; it then takes 8 MB.
 const MOST_ROWS: usize = 4 << 20;
 
-/// Whether columns of this kind can have a filter: equal values have the same bytes, and are many.
-pub fn has_filter(kind: &Kind) -> bool {
+/// Returns whether columns of this kind can have a filter: equal values have the same bytes, and there are many
+/// values.
+pub fn has_bloom_filter(kind: &Kind) -> bool {
     !matches!(kind, Kind::Bool | Kind::Float4 | Kind::Float8 | Kind::List { .. } | Kind::Struct { .. })
 }
 
-/// The filter of one column, of the values since the row group began.
-pub struct Filter {
+/// Builds the filter of one column of a row group.
+pub struct BloomFilterBuilder {
     rows: usize,
     /// `None` before the first value.
     bits: Option<Sbbf>,
 }
 
-impl Filter {
-    /// For row groups of so many rows.
-    pub fn new(rows: usize) -> Filter {
-        Filter { rows: rows.min(MOST_ROWS), bits: None }
+impl BloomFilterBuilder {
+    /// Creates a builder for row groups of at most `rows` rows.
+    pub fn new(rows: usize) -> BloomFilterBuilder {
+        BloomFilterBuilder { rows: rows.min(MOST_ROWS), bits: None }
     }
 
     pub fn memory(&self) -> usize {
@@ -42,8 +43,7 @@ impl Filter {
         Ok(Sbbf::new_with_ndv_fpp(self.rows.max(1) as u64, FALSE_POSITIVES)?)
     }
 
-    /// Adds values, as they are in PLAIN encoding without a length. `arena` is what the cells of a
-    /// `Values::Bytes` point into.
+    /// Adds values in PLAIN encoding, without a length. The cells of a `Values::Bytes` point into `arena`.
     pub fn add(&mut self, lane: &Lane, arena: &[u8]) -> Result<()> {
         let bits = match &mut self.bits {
             Some(bits) => bits,
@@ -64,7 +64,7 @@ impl Filter {
         Ok(())
     }
 
-    /// The filter's bytes, its header first. The next begins.
+    /// Returns the filter's bytes, beginning with its header, and starts the next filter.
     pub fn finish(&mut self) -> Result<Vec<u8>> {
         let mut bits = match self.bits.take() {
             Some(bits) => bits,
@@ -89,7 +89,7 @@ mod tests {
     use crate::encode::footer::MAGIC;
     use crate::types::Shapes;
 
-    /// Of every kind that has one, in two row groups, behind each other's pages.
+    /// Filters of all kinds that have one, in two row groups.
     #[test]
     fn filters_are_read_back() {
         let (fields, first) = columns(3000, true);
@@ -98,9 +98,9 @@ mod tests {
         let options = Options::default();
         let mut writer = RowGroupWriter::new(&schema, &fields, &Shapes::default(), &options).unwrap();
         let filtered: Vec<usize> =
-            (0..fields.len()).filter(|&column| has_filter(&fields[column].kind)).collect();
-        filtered.iter().for_each(|&column| writer.filter(column, 5000).unwrap());
-        assert!(filtered.len() > 10 && writer.filter(99, 5000).is_err());
+            (0..fields.len()).filter(|&column| has_bloom_filter(&fields[column].kind)).collect();
+        filtered.iter().for_each(|&column| writer.add_bloom_filter(column, 5000).unwrap());
+        assert!(filtered.len() > 10 && writer.add_bloom_filter(99, 5000).is_err());
         let (mut file, mut metas) = (MAGIC.to_vec(), Vec::new());
         for group in [&first, &second] {
             for (column, rows) in group.iter().enumerate() {
@@ -132,7 +132,7 @@ mod tests {
                     _ => false,
                 };
                 assert!(all, "{}", fields[column].name);
-                // Of values that no column has few seem to be there.
+                // Few values that no column contains are reported.
                 let seem = (0..2000u64).filter(|i| filter.check(format!("none {i}").as_bytes())).count();
                 assert!(seem < 80, "{}: {seem} of 2000", fields[column].name);
                 assert!(filter.num_blocks() <= 256, "{}", fields[column].name);
@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn without_values_nothing_is_there() {
-        let mut filter = Filter::new(usize::MAX);
+        let mut filter = BloomFilterBuilder::new(usize::MAX);
         let bytes = filter.finish().unwrap();
         let bits = Sbbf::from_bytes(&bytes).unwrap();
         assert!(bits.num_blocks() == 1 && !bits.check(&1i64));

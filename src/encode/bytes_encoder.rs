@@ -5,35 +5,36 @@ use parquet::data_type::ByteArray;
 use parquet::file::statistics::ValueStatistics;
 use parquet::schema::types::ColumnDescPtr;
 
-use super::adopt::{MadeBounds, MadeChunk};
-use super::byte_dict::BytesDict;
+use super::bits::put_indices;
+use super::bytes_dict::BytesDict;
 use super::chunk::{ChunkWriter, EncodedChunk, Levels, PAGE_BYTES, PAGE_ROWS, Scratch};
-use super::column::{Mode, dictionary_growth, keeps_paying, totals};
-use super::compress::room;
 use super::delta::put_delta_length;
-use super::fixed_column::put_indices;
+use super::external_chunk::{ExternalBounds, ExternalChunk};
+use super::mode::{Mode, dictionary_growth, keeps_paying};
 use super::stats::{
     PageStats, byte_bounds, byte_bounds_of, chunk_bounds, column_index, definition_histogram, extremes,
+    totals,
 };
 use super::{Result, reserve};
 use crate::interrupts::in_steps;
+use crate::memory::reserve_by_quarter;
 use crate::types::Cell;
 
-/// Part of the distinct values among a sample's above which a dictionary is hopeless. Higher than for
-/// numbers: an entry that occurs but twice already saves its bytes.
+/// The share of distinct values in a sample, in quarters, above which no dictionary is tried. It is higher than for
+/// numbers because an entry that occurs twice already saves its bytes.
 const DISTINCT_QUARTERS: usize = 3;
 
-/// Bytes that are copied at once.
+/// The width of a copy.
 const WIDE: usize = 32;
 
-/// A value of so many bytes has a page of its own, encoded from where the value lies: too large for any dictionary,
-/// it gains nothing from another encoding, and each copy of it counts.
+/// The size from which a value gets a page of its own, encoded from where the value lies. It is too large for any
+/// dictionary, gains nothing from another encoding, and each copy of it is expensive.
 const WHOLE: usize = 4 * PAGE_BYTES;
 
 /// The encoder of one column of byte strings.
-pub struct BytesColumn {
+pub struct BytesEncoder {
     utf8: bool,
-    /// A dictionary may be tried.
+    /// Whether a dictionary may be tried.
     dictionary: bool,
     levels: Levels,
     mode: Mode,
@@ -42,10 +43,10 @@ pub struct BytesColumn {
     bytes: Vec<u8>,
     /// The pending page's entry numbers, in dictionary mode.
     indices: Vec<u32>,
-    /// Bytes of the pending page's values, either way.
+    /// The size of the pending page's values, in either mode.
     page_bytes: usize,
     dict: BytesDict,
-    /// Entries that the dictionary had when the pending page began.
+    /// The dictionary's number of entries when the pending page began.
     dict_known: usize,
     lengths: Vec<i32>,
     stats: Vec<PageStats<Vec<u8>>>,
@@ -53,7 +54,7 @@ pub struct BytesColumn {
     chunk: ChunkWriter,
 }
 
-/// Appends the bytes of values, of no more than `bytes` bytes, and tells the place of each.
+/// Appends the bytes of values, of at most `bytes` bytes together, and calls `tell` with the place of each.
 pub fn append_values(
     out: &mut Vec<u8>,
     cells: &[Cell],
@@ -69,7 +70,7 @@ pub fn append_values(
     out.resize(at + bytes + WIDE, 0);
     for &cell in cells {
         let value = cell.of(arena);
-        // A copy of constant length is two moves; what it copies too much, the next one overwrites.
+        // A copy of constant length is two moves; the next copy overwrites the bytes beyond the value.
         let wide = arena[cell.pos as usize..].first_chunk::<WIDE>();
         match (wide, out[at..].first_chunk_mut::<WIDE>()) {
             (Some(from), Some(to)) if value.len() <= WIDE => *to = *from,
@@ -82,7 +83,7 @@ pub fn append_values(
     Ok(())
 }
 
-/// Value by value, and the large ones in steps.
+/// Appends values one by one, and large ones in steps.
 fn append_large(
     out: &mut Vec<u8>,
     cells: &[Cell],
@@ -90,7 +91,7 @@ fn append_large(
     arena: &[u8],
     mut tell: impl FnMut(Cell),
 ) -> Result<()> {
-    room(out, bytes)?;
+    reserve_by_quarter(out, bytes)?;
     for &cell in cells {
         tell(Cell::new(out.len(), cell.len()));
         in_steps(cell.of(arena), |step| out.extend_from_slice(step));
@@ -98,9 +99,9 @@ fn append_large(
     Ok(())
 }
 
-impl BytesColumn {
+impl BytesEncoder {
     pub fn new(nullable: bool, utf8: bool, dictionary: bool) -> Self {
-        BytesColumn {
+        BytesEncoder {
             utf8,
             dictionary,
             levels: Levels::new(nullable),
@@ -130,8 +131,8 @@ impl BytesColumn {
             + self.chunk.memory()
     }
 
-    /// Appends rows: `valid` is empty when each has a value, else has a byte per row. Returns the bytes
-    /// that the values take in PLAIN encoding.
+    /// Appends rows. `valid` has a byte for each row, or is empty if each has a value. Returns the size of the values
+    /// in PLAIN encoding.
     pub fn append(
         &mut self,
         mut valid: &[u8],
@@ -151,7 +152,7 @@ impl BytesColumn {
             }
             let (mut rows, mut taken, mut bytes) = self.fit(valid, cells, arena);
             if let Some(last) = cells[..taken].last().filter(|cell| cell.len() >= WHOLE) {
-                // The one that closes the page has its own.
+                // The value that would close the page gets its own.
                 (rows, taken, bytes) = (rows - 1, taken - 1, bytes - last.len());
             }
             if valid.is_empty() {
@@ -171,7 +172,7 @@ impl BytesColumn {
         Ok(total)
     }
 
-    /// Writes a large value as a page, behind the pending one.
+    /// Closes the pending page and writes a large value as a page.
     fn put_whole(&mut self, value: &[u8], scratch: &mut Scratch) -> Result<()> {
         if self.levels.rows() > 0 {
             self.flush(false, scratch)?;
@@ -192,8 +193,8 @@ impl BytesColumn {
         self.page_bytes + 4 * self.levels.values()
     }
 
-    /// How much of the rows the pending page takes: rows, values and their bytes. A page closes with the
-    /// value that brings it to `PAGE_BYTES`.
+    /// Returns how many rows and values the pending page takes, and the values' size. The value that brings the page
+    /// to `PAGE_BYTES` is its last.
     fn fit(&self, valid: &[u8], cells: &[Cell], arena: &[u8]) -> (usize, usize, usize) {
         let max_rows = PAGE_ROWS - self.levels.rows();
         let room = PAGE_BYTES - self.plain_len();
@@ -222,7 +223,7 @@ impl BytesColumn {
         (rows, taken, bytes)
     }
 
-    /// Adds values to the pending page, by number or by copy.
+    /// Adds values to the pending page, as entry numbers or as copies.
     fn take(&mut self, cells: &[Cell], bytes: usize, arena: &[u8]) -> Result<()> {
         self.page_bytes += bytes;
         let mut done = 0;
@@ -237,14 +238,14 @@ impl BytesColumn {
         self.copy(&cells[done..], bytes, arena)
     }
 
-    /// Copies values, of no more than `bytes` bytes, behind those of the pending page.
+    /// Appends copies of values, of at most `bytes` bytes together, to the pending page.
     fn copy(&mut self, cells: &[Cell], bytes: usize, arena: &[u8]) -> Result<()> {
         reserve(&mut self.cells, cells.len())?;
         let kept = &mut self.cells;
         append_values(&mut self.bytes, cells, bytes, arena, |place| kept.push(place))
     }
 
-    /// Turns the pending page's entry numbers back into values and forgets what it added.
+    /// Replaces the pending page's entry numbers by the values, and removes the entries that it added.
     fn leave_dictionary(&mut self) -> Result<()> {
         let indices = std::mem::take(&mut self.indices);
         reserve(&mut self.cells, indices.len())?;
@@ -261,7 +262,7 @@ impl BytesColumn {
         Ok(())
     }
 
-    /// Closes the pending page. `last` tells that no other page follows.
+    /// Closes the pending page. `last` says that no other page follows.
     fn flush(&mut self, last: bool, scratch: &mut Scratch) -> Result<()> {
         scratch.begin();
         let added = self.dict.len() - self.dict_known;
@@ -311,7 +312,7 @@ impl BytesColumn {
         self.unencoded.push(self.page_bytes as i64);
     }
 
-    /// Tries every encoding that may be the best for this page, and so for those after it.
+    /// Tries every encoding that may be best for this page, and so for those after it.
     fn sample(&mut self, dictionary: bool, last: bool, scratch: &mut Scratch) -> Result<()> {
         self.value_trial(Encoding::PLAIN, scratch)?;
         if dictionary && Mode::is_sample(self.cells.len(), last) {
@@ -368,17 +369,18 @@ impl BytesColumn {
         self.close(column, codec)
     }
 
-    /// As of a column of fixed width; `None` when a bound cannot be told from the first bytes of a value.
-    pub fn adopt(
+    /// Appends the pages of a chunk that was encoded elsewhere, and closes it. Returns `None` if a bound cannot be
+    /// told from the known first bytes of a value.
+    pub fn finish_external(
         &mut self,
-        made: &MadeChunk,
+        external: &ExternalChunk,
         column: &ColumnDescPtr,
         codec: Compression,
         scratch: Option<&mut Scratch>,
     ) -> Result<Option<EncodedChunk>> {
-        for page in &made.pages {
+        for page in &external.pages {
             let bounds = match page.bounds {
-                MadeBounds::Strings { min, max } => match byte_bounds_of(min, max, self.utf8) {
+                ExternalBounds::Strings { min, max } => match byte_bounds_of(min, max, self.utf8) {
                     None => {
                         (self.stats, self.unencoded) = Default::default();
                         return Ok(None);
@@ -390,11 +392,11 @@ impl BytesColumn {
             self.stats.push(PageStats { bounds, rows: page.rows, nulls: page.nulls, nans: 0 });
             self.unencoded.push(page.value_bytes as i64);
         }
-        made.put(&mut self.chunk, scratch)?;
+        external.put(&mut self.chunk, scratch)?;
         self.close(column, codec).map(Some)
     }
 
-    /// Closes the chunk, whose pages are all there, and starts the next.
+    /// Closes the chunk, which has all its pages, and starts the next.
     fn close(&mut self, column: &ColumnDescPtr, codec: Compression) -> Result<EncodedChunk> {
         let nullable = self.levels.nullable();
         let (rows, nulls) = totals(&self.stats);

@@ -1,29 +1,29 @@
-//! The metadata of row groups and record batches, many of which are alike: kept in compressed blocks, so that tens of
-//! thousands of them take little memory.
+//! A list of the metadata of row groups and record batches. It is kept in compressed blocks, so that tens of
+//! thousands of entries, which are much alike, take little memory.
 
 use std::io;
 
-/// A block is compressed once it is as large.
+/// The size at which a block is compressed.
 const BLOCK_BYTES: usize = 1 << 20;
 const LEVEL: i32 = 1;
 const LENGTH: usize = size_of::<u32>();
 
-/// Entries in the order in which they came.
+/// Entries in the order in which they were added.
 #[derive(Default)]
-pub struct Packed {
+pub struct MetadataList {
     blocks: Vec<Block>,
-    /// Of the block that is not full yet: each entry behind its length.
+    /// The block that is not full yet: each entry after its length.
     open: Vec<u8>,
     entries: usize,
 }
 
 struct Block {
-    /// The number of its first entry.
+    /// The number of the block's first entry.
     first: usize,
     bytes: Vec<u8>,
 }
 
-impl Packed {
+impl MetadataList {
     pub fn push(&mut self, entry: &[u8]) -> io::Result<()> {
         let length = u32::try_from(entry.len()).map_err(io::Error::other)?;
         if self.open.is_empty() {
@@ -35,7 +35,7 @@ impl Packed {
         if self.open.len() >= BLOCK_BYTES { self.close() } else { Ok(()) }
     }
 
-    /// Compresses what is left. Before it, the last entries cannot be read.
+    /// Compresses the last block, whose entries cannot be read before.
     pub fn close(&mut self) -> io::Result<()> {
         if let Some(block) = self.blocks.last_mut().filter(|_| !self.open.is_empty()) {
             let mut head = (self.open.len() as u64).to_le_bytes().to_vec();
@@ -46,7 +46,7 @@ impl Packed {
         Ok(())
     }
 
-    /// Where each block begins among the entries, and how many bytes it has: for `from_bytes`.
+    /// Returns the number of each block's first entry, and its size, for `from_bytes`.
     pub fn table(&self) -> Vec<(usize, usize)> {
         self.blocks.iter().map(|block| (block.first, block.bytes.len())).collect()
     }
@@ -55,38 +55,38 @@ impl Packed {
         self.blocks.iter().map(|block| &block.bytes[..])
     }
 
-    /// `None` when the bytes are not as many as the table says.
-    pub fn from_bytes(table: &[(usize, usize)], mut bytes: &[u8]) -> Option<Packed> {
-        let mut packed = Packed::default();
+    /// Restores a list. Returns `None` if the number of bytes differs from that in the table.
+    pub fn from_bytes(table: &[(usize, usize)], mut bytes: &[u8]) -> Option<MetadataList> {
+        let mut list = MetadataList::default();
         for &(first, len) in table {
             let (block, rest) = bytes.split_at_checked(len)?;
-            packed.blocks.push(Block { first, bytes: block.to_vec() });
+            list.blocks.push(Block { first, bytes: block.to_vec() });
             bytes = rest;
         }
-        bytes.is_empty().then_some(packed)
+        bytes.is_empty().then_some(list)
     }
 }
 
-/// Reads entries; forwards, each block is unpacked once.
-pub struct Cursor<'p> {
-    packed: &'p Packed,
+/// Reads entries. If they are read in order, each block is decompressed once.
+pub struct MetadataCursor<'p> {
+    list: &'p MetadataList,
     block: Option<usize>,
     raw: Vec<u8>,
-    /// The entry that is next in the block, and where.
+    /// The number of the block's next entry, and its place.
     next: usize,
     at: usize,
 }
 
-impl<'p> Cursor<'p> {
-    pub fn new(packed: &'p Packed) -> Cursor<'p> {
-        Cursor { packed, block: None, raw: Vec::new(), next: 0, at: 0 }
+impl<'p> MetadataCursor<'p> {
+    pub fn new(list: &'p MetadataList) -> MetadataCursor<'p> {
+        MetadataCursor { list, block: None, raw: Vec::new(), next: 0, at: 0 }
     }
 
     pub fn entry(&mut self, number: usize) -> io::Result<&[u8]> {
-        let after = self.packed.blocks.partition_point(|block| block.first <= number);
+        let after = self.list.blocks.partition_point(|block| block.first <= number);
         let index = after.checked_sub(1).ok_or_else(missing)?;
         if self.block != Some(index) || number < self.next {
-            let block = &self.packed.blocks[index];
+            let block = &self.list.blocks[index];
             let (length, bytes) = block.bytes.split_first_chunk().ok_or_else(missing)?;
             self.raw = zstd::bulk::decompress(bytes, u64::from_le_bytes(*length) as usize)?;
             (self.block, self.next, self.at) = (Some(index), block.first, 0);
@@ -118,18 +118,18 @@ mod tests {
 
     #[test]
     fn entries_come_back_in_any_order() {
-        let mut packed = Packed::default();
-        (0..2000).for_each(|number| packed.push(&entry(number)).unwrap());
-        packed.close().unwrap();
-        let bytes: Vec<u8> = packed.bytes().flatten().copied().collect();
-        assert!(packed.table().len() > 3 && bytes.len() < 1 << 20);
-        let read = Packed::from_bytes(&packed.table(), &bytes).unwrap();
-        let mut cursor = Cursor::new(&read);
+        let mut list = MetadataList::default();
+        (0..2000).for_each(|number| list.push(&entry(number)).unwrap());
+        list.close().unwrap();
+        let bytes: Vec<u8> = list.bytes().flatten().copied().collect();
+        assert!(list.table().len() > 3 && bytes.len() < 1 << 20);
+        let read = MetadataList::from_bytes(&list.table(), &bytes).unwrap();
+        let mut cursor = MetadataCursor::new(&read);
         for number in (0..2000).chain([5, 5, 1999, 3, 0]) {
             assert_eq!(cursor.entry(number).unwrap(), entry(number));
         }
         assert!(cursor.entry(2000).is_err());
-        assert!(Packed::from_bytes(&packed.table(), &bytes[1..]).is_none());
-        assert!(Cursor::new(&Packed::default()).entry(0).is_err());
+        assert!(MetadataList::from_bytes(&list.table(), &bytes[1..]).is_none());
+        assert!(MetadataCursor::new(&MetadataList::default()).entry(0).is_err());
     }
 }

@@ -3,21 +3,21 @@
 use parquet::basic::{Compression, Encoding};
 use parquet::schema::types::ColumnDescPtr;
 
-use super::adopt::{MadeBounds, MadeChunk};
-use super::bits::{put_hybrid, width_of};
+use super::bits::put_indices;
 use super::chunk::{ChunkWriter, EncodedChunk, Levels, PAGE_ROWS, Scratch};
-use super::column::{Mode, dictionary_growth, keeps_paying};
 use super::dict::{FixedDict, MAX_BYTES};
+use super::external_chunk::{ExternalBounds, ExternalChunk};
 use super::fixed::Fixed;
-use super::stats::{Bounds, PageStats, chunk_bounds, column_index, definition_histogram};
+use super::mode::{Mode, dictionary_growth, keeps_paying};
+use super::stats::{Bounds, PageStats, chunk_bounds, column_index, definition_histogram, totals};
 use super::{Result, reserve};
 
 /// The encoder of one column of fixed width.
-pub struct FixedColumn<T: Fixed> {
+pub struct FixedEncoder<T: Fixed> {
     unsigned: bool,
-    /// A dictionary may be tried.
+    /// Whether a dictionary may be tried.
     dictionary: bool,
-    /// An encoding of values that is tried beside PLAIN: the one that the type has.
+    /// The type's encoding that is tried beside PLAIN.
     other: Option<Encoding>,
     levels: Levels,
     /// The pending page's values.
@@ -29,9 +29,9 @@ pub struct FixedColumn<T: Fixed> {
     chunk: ChunkWriter,
 }
 
-impl<T: Fixed> FixedColumn<T> {
+impl<T: Fixed> FixedEncoder<T> {
     pub fn new(nullable: bool, unsigned: bool, dictionary: bool, other: Option<Encoding>) -> Self {
-        FixedColumn {
+        FixedEncoder {
             unsigned,
             dictionary,
             other,
@@ -56,7 +56,7 @@ impl<T: Fixed> FixedColumn<T> {
             + self.chunk.memory()
     }
 
-    /// Appends rows: `valid` is empty when each has a value, else has a byte per row.
+    /// Appends rows. `valid` has a byte for each row, or is empty if each has a value.
     pub fn append(&mut self, mut valid: &[u8], mut values: &[T], scratch: &mut Scratch) -> Result<()> {
         reserve(&mut self.values, values.len().min(PAGE_ROWS))?;
         while !values.is_empty() || !valid.is_empty() {
@@ -83,7 +83,7 @@ impl<T: Fixed> FixedColumn<T> {
         Ok(())
     }
 
-    /// Closes the pending page. `last` tells that no other page follows.
+    /// Closes the pending page. `last` says that no other page follows.
     fn flush(&mut self, last: bool, scratch: &mut Scratch) -> Result<()> {
         let (bounds, nans) = T::bounds(&self.values, self.unsigned);
         let bounds = bounds.filter(|_| nans == 0);
@@ -106,7 +106,7 @@ impl<T: Fixed> FixedColumn<T> {
         Ok(())
     }
 
-    /// Encodes the page by the dictionary, or goes back to sampling where that no longer pays.
+    /// Encodes the page with the dictionary, or goes back to sampling if that no longer pays.
     fn index_page(&mut self, scratch: &mut Scratch) -> Result<()> {
         let known = self.dict.entries().len();
         let keys = self.values.iter().map(|v| v.key());
@@ -120,12 +120,12 @@ impl<T: Fixed> FixedColumn<T> {
         }
     }
 
-    /// Tries every encoding that may be the best for this page, and so for those after it.
+    /// Tries every encoding that may be best for this page, and so for those after it.
     fn sample(&mut self, dictionary: bool, last: bool, scratch: &mut Scratch) -> Result<()> {
         self.value_trial(Encoding::PLAIN, scratch)?;
         if dictionary && T::DICTIONARY && Mode::is_sample(self.values.len(), last) {
             let keys = self.values.iter().map(|v| v.key());
-            // More than half of the values distinct: hopeless.
+            // A dictionary of more than half of the values does not pay.
             let limit = (self.values.len() / 2).min(MAX_BYTES / T::WIDTH);
             if self.dict.intern(keys, limit, &mut self.indices)?.is_ok() {
                 let growth = dictionary_growth(&self.indices, self.dict.entries().len(), last);
@@ -145,7 +145,7 @@ impl<T: Fixed> FixedColumn<T> {
         Ok(())
     }
 
-    /// `encoding`: PLAIN or `other`; of a page without values PLAIN.
+    /// Encodes the values in PLAIN or `other` encoding; a page without values is PLAIN.
     fn value_trial(&mut self, encoding: Encoding, scratch: &mut Scratch) -> Result<()> {
         let encoding = if self.values.is_empty() { Encoding::PLAIN } else { encoding };
         let hint = self.values.len() * (T::WIDTH + 1) + 512;
@@ -177,27 +177,27 @@ impl<T: Fixed> FixedColumn<T> {
     }
 
     /// Appends the pages of a chunk that was encoded elsewhere, and closes it.
-    pub fn adopt(
+    pub fn finish_external(
         &mut self,
-        made: &MadeChunk,
+        external: &ExternalChunk,
         column: &ColumnDescPtr,
         codec: Compression,
         scratch: Option<&mut Scratch>,
     ) -> Result<Option<EncodedChunk>> {
-        for page in &made.pages {
+        for page in &external.pages {
             let bounds = match page.bounds {
-                MadeBounds::Bits { min, max } if page.nans == 0 => {
+                ExternalBounds::Bits { min, max } if page.nans == 0 => {
                     Some(Bounds { min: T::bound(min), max: T::bound(max) })
                 }
                 _ => None,
             };
             self.stats.push(PageStats { bounds, rows: page.rows, nulls: page.nulls, nans: page.nans });
         }
-        made.put(&mut self.chunk, scratch)?;
+        external.put(&mut self.chunk, scratch)?;
         self.close(column, codec).map(Some)
     }
 
-    /// Closes the chunk, whose pages are all there, and starts the next.
+    /// Closes the chunk, which has all its pages, and starts the next.
     fn close(&mut self, column: &ColumnDescPtr, codec: Compression) -> Result<EncodedChunk> {
         let order = |a: &T, b: &T| a.order(*b, self.unsigned);
         let plain = |v: &T| {
@@ -206,7 +206,7 @@ impl<T: Fixed> FixedColumn<T> {
             out
         };
         let nullable = self.levels.nullable();
-        let (rows, nulls) = super::column::totals(&self.stats);
+        let (rows, nulls) = totals(&self.stats);
         let nans = self.stats.iter().map(|p| p.nans).sum::<usize>();
         let bounds = chunk_bounds(&self.stats, order);
         let metadata = self
@@ -224,15 +224,7 @@ impl<T: Fixed> FixedColumn<T> {
     }
 }
 
-/// One byte of index width, then the hybrid (Encodings.md, RLE_DICTIONARY).
-pub fn put_indices(indices: &[u32], entries: usize, out: &mut Vec<u8>) {
-    // A width of 0 is legal for a single entry, but not every reader has met it.
-    let width = width_of(entries.saturating_sub(1) as u64).max(1);
-    out.push(width as u8);
-    put_hybrid(indices, width, out);
-}
-
 pub fn count_valid(valid: &[u8]) -> usize {
-    // In blocks whose sum fits a byte, so that the compiler adds bytes side by side.
+    // A block's sum fits a byte, so that the compiler can vectorize the addition.
     valid.chunks(255).map(|block| usize::from(block.iter().fold(0u8, |sum, &v| sum.wrapping_add(v)))).sum()
 }

@@ -1,4 +1,5 @@
-//! Mode, owner, group and access control lists of what an export replaces: its successor gets them. The leader's alone.
+//! Mode, owner, group and access control lists of the file or directory that an export replaces. The new one gets
+//! them. Only the leader uses this.
 
 use std::ffi::{CStr, CString};
 use std::fs::{self, File, Permissions};
@@ -8,20 +9,20 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::Path;
 
-/// Where Linux keeps the lists (acl(5)).
+/// The extended attributes in which Linux keeps the lists (acl(5)).
 const LISTS: [&CStr; 2] = [c"system.posix_acl_access", c"system.posix_acl_default"];
 
-pub struct Attributes {
+pub struct FileAttributes {
     mode: u32,
     owner: u32,
     group: u32,
-    /// As they are stored, where there are any.
+    /// The lists in their stored form, if there are any.
     lists: [Option<Vec<u8>>; 2],
 }
 
-impl Attributes {
-    /// Of the file or directory at `path`; `None` where there is none, or a symbolic link.
-    pub fn of(path: &Path) -> io::Result<Option<Attributes>> {
+impl FileAttributes {
+    /// Reads those of the file or directory at `path`; `None` if there is none, or a symbolic link.
+    pub fn of(path: &Path) -> io::Result<Option<FileAttributes>> {
         let found = match fs::symlink_metadata(path) {
             Ok(found) if !found.is_symlink() => found,
             Ok(_) => return Ok(None),
@@ -30,10 +31,10 @@ impl Attributes {
         };
         let bits = if found.is_dir() { 0o7777 } else { 0o777 };
         let lists = [list(path, LISTS[0])?, list(path, LISTS[1])?];
-        Ok(Some(Attributes { mode: found.mode() & bits, owner: found.uid(), group: found.gid(), lists }))
+        Ok(Some(FileAttributes { mode: found.mode() & bits, owner: found.uid(), group: found.gid(), lists }))
     }
 
-    /// Gives them to a file or directory. An owner or a group that the server may not give is left out.
+    /// Applies them to a file or directory, except an owner or a group that the server may not set.
     pub fn give(&self, to: &File) -> io::Result<()> {
         let _ = fchown(to, None, Some(self.group));
         let _ = fchown(to, Some(self.owner), None);
@@ -44,12 +45,12 @@ impl Attributes {
     }
 }
 
-/// By the path: the server may not be allowed to open the file.
+/// Reads a list by the path, since the server may not be allowed to open the file.
 fn list(path: &Path, name: &CStr) -> io::Result<Option<Vec<u8>>> {
     const MOST: usize = 64 << 10; // XATTR_SIZE_MAX
     let path = CString::new(path.as_os_str().as_bytes()).map_err(io::Error::other)?;
     let mut list = vec![0; MOST];
-    // SAFETY: two C strings, and as much room as is said.
+    // SAFETY: `path` and `name` are C strings that outlive the call, and `list` has the size that is passed.
     let length =
         unsafe { libc::lgetxattr(path.as_ptr(), name.as_ptr(), list.as_mut_ptr().cast(), list.len()) };
     let Ok(length) = usize::try_from(length) else {
@@ -59,10 +60,11 @@ fn list(path: &Path, name: &CStr) -> io::Result<Option<Vec<u8>>> {
     Ok(Some(list))
 }
 
-/// Without a list, one that the file has from its directory goes.
+/// Sets a list. Without one, the list that the file got from its directory is removed.
 fn set_list(file: &File, name: &CStr, list: Option<&[u8]>) -> io::Result<()> {
     let (descriptor, name) = (file.as_raw_fd(), name.as_ptr());
-    // SAFETY: an open descriptor, a C string, and bytes of the length that is said.
+    // SAFETY: the descriptor is open, `name` is a C string that outlives the call, and `list` has the size that is
+    // passed.
     let done = unsafe {
         match list {
             Some(list) => libc::fsetxattr(descriptor, name, list.as_ptr().cast(), list.len(), 0),
@@ -76,7 +78,8 @@ fn set_list(file: &File, name: &CStr, list: Option<&[u8]>) -> io::Result<()> {
     }
 }
 
-/// The file has no list, or the file system no lists, or none for files of its kind.
+/// Ignores the error that says that the file has no list, or that its file system has none, or none for its kind of
+/// file.
 fn unless_absent(cause: io::Error) -> io::Result<()> {
     match cause.raw_os_error() {
         Some(libc::ENODATA | libc::ENOTSUP | libc::ENOSYS) => Ok(()),
