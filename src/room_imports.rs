@@ -15,7 +15,7 @@ const ROOMS: [(&str, &[&str]); 17] = [
     ("decode", &["slot", "wire"]),
     ("encode", &[]),
     ("gpu", &["decode", "encode", "slot", "wire"]),
-    ("expr", &[]),
+    ("expr", &["wire"]),
     ("fdw", &["encode", "expr"]),
     ("vcf", &["encode"]),
     ("fuzzing", &["decode", "encode", "expr", "fdw", "slot", "vcf", "wire"]),
