@@ -37,7 +37,8 @@ test: pure servers
 
 pure:
 	cargo fmt --check
-	cargo clippy --all-targets -- -D warnings
+	cargo clippy --all-targets --features testing -- -D warnings
+	cargo clippy --lib -- -D warnings
 	cargo test
 
 servers:

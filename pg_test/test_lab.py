@@ -10,6 +10,13 @@ from .lab import build, package, places, postgres
 from .lab.server import Server
 
 
+def test_test_gear_is_not_shipped():
+    """Without the feature `testing` no source of fake devices, injected faults and their parameters is compiled."""
+    shipped = build.check_without_headers(17)
+    assert "src/pg/guc.rs" in shipped and not [path for path in shipped if "testing" in path]
+    assert (places.ROOT / "src/gpu/testing").is_dir() and (places.ROOT / "src/pg/guc/testing.rs").exists()
+
+
 def lay_out(root, *files):
     for file in files:
         (root / file).parent.mkdir(parents=True, exist_ok=True)

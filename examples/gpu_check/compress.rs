@@ -1,7 +1,9 @@
 //! Snappy and LZ4 on the device, and zstd by nvCOMP: the bytes that it makes, and how fast.
 
-use pg_strata::gpu::cuda::compress_bench::Compress;
-use pg_strata::gpu::specimens::pages::{GOLDEN_BLOCKS, GOLDEN_STREAMS, KINDS, Kind, digest, golden, page};
+use pg_strata::gpu::testing::bench::compress::Compress;
+use pg_strata::gpu::testing::specimens::pages::{
+    GOLDEN_BLOCKS, GOLDEN_STREAMS, KINDS, Kind, digest, golden, page,
+};
 use pg_strata::slot::encode::{LZ4, SNAPPY, ZSTD};
 
 /// Bytes of a page: 20,000 rows of 8 bytes.

@@ -1,10 +1,10 @@
 //! Encode kernels on the device: the bodies that they make, and how fast.
 
-use pg_strata::gpu::cuda::encode_bench::Encode;
 use pg_strata::gpu::encode::{LIMITS, Limits, Order, Shape, encoding, page_rows};
-use pg_strata::gpu::specimens::Random;
-use pg_strata::gpu::specimens::columns::{Columns, GOLDEN_BODIES, GOLDEN_ROWS, Wish, golden};
-use pg_strata::gpu::specimens::pages::digest;
+use pg_strata::gpu::testing::bench::encode::Encode;
+use pg_strata::gpu::testing::specimens::Random;
+use pg_strata::gpu::testing::specimens::columns::{Columns, GOLDEN_BODIES, GOLDEN_ROWS, Wish, golden};
+use pg_strata::gpu::testing::specimens::pages::digest;
 
 /// Rows of a column: what a slot of lineorder in 8 MiB holds.
 const ROWS: usize = 57_000;

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use pg_strata::decode::slot::decode_slot;
 use pg_strata::gpu::Device;
-use pg_strata::gpu::specimens::{self, Specimen, Wish, faults};
+use pg_strata::gpu::testing::specimens::{self, Specimen, Wish, faults};
 use pg_strata::slot::input::Input;
 use pg_strata::slot::layout::{OutHeader, STATUSES, Status, WANT_COLUMNS, columns_start, get, statuses_at};
 

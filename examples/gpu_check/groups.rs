@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use pg_strata::gpu::Device;
 use pg_strata::gpu::cuda::{self, Config};
 use pg_strata::gpu::engine;
-use pg_strata::gpu::fake::FakeDevice;
 use pg_strata::gpu::schedule::Policy;
-use pg_strata::gpu::specimens::{self, Wish as Specimen};
+use pg_strata::gpu::testing::fake::FakeDevice;
+use pg_strata::gpu::testing::specimens::{self, Wish as Specimen};
 use pg_strata::slot::encode::{
     Answer, DESCRIBE, LZ4, MORE, Order, PLAIN_BODIES, Request, SNAPPY, Wish, ZSTD, encoding, write_request,
 };

@@ -37,10 +37,11 @@ use std::process::{Command, ExitCode};
 use std::time::Instant;
 
 use pg_strata::gpu::Device;
-use pg_strata::gpu::cuda::compress_bench::Compress;
-use pg_strata::gpu::cuda::encode_bench::Encode;
 use pg_strata::gpu::cuda::{Config, CudaDevice, open_all, probe};
-use pg_strata::gpu::fake::FakeDevice;
+use pg_strata::gpu::testing::TestOptions;
+use pg_strata::gpu::testing::bench::compress::Compress;
+use pg_strata::gpu::testing::bench::encode::Encode;
+use pg_strata::gpu::testing::fake::FakeDevice;
 use pg_strata::slot::layout::{COPY_BINARY, HEAP};
 
 use pool::Memory;
@@ -145,9 +146,7 @@ fn config(options: &Options, memory: &Memory, depth: usize) -> Config {
         nvrtc: options.nvrtc.clone(),
         nvcomp: options.nvcomp.clone(),
         cache: options.cache.clone(),
-        fault_after: None,
-        exhaust_memory: false,
-        scatter_memory: false,
+        test: TestOptions::default(),
     }
 }
 
@@ -220,7 +219,7 @@ fn golden(options: &Options, small: bool, table: &mut Table) -> Result<(), Strin
     let depth = if small { 2 } else { 4 };
     let mut memory = Memory::new(depth, input, output);
     let mut config = config(options, &memory, depth);
-    config.scatter_memory = small;
+    config.test.scatter_memory = small;
     let devices = open(&config)?;
     devices.iter().for_each(|device| compare(device, &mut memory, small, options, table));
     Ok(())
@@ -347,7 +346,7 @@ fn kernel_fault(options: &Options) -> Result<String, String> {
     let memory = Memory::new(4, 2 * MIB, 4 * MIB);
     rates::fill(&memory, HEAP, 4);
     let mut config = config(options, &memory, 4);
-    config.fault_after = Some(2);
+    config.test.fault_after = Some(2);
     let devices = open(&config)?;
     let device = devices.first().ok_or("no device")?;
     let mut outcomes = Vec::new();
@@ -367,7 +366,7 @@ fn kernel_fault(options: &Options) -> Result<String, String> {
 fn no_memory(options: &Options) -> Result<String, String> {
     let memory = Memory::new(2, 2 * MIB, 4 * MIB);
     let mut exhausted = config(options, &memory, 2);
-    exhausted.exhaust_memory = true;
+    exhausted.test.exhaust_memory = true;
     let reason = open(&exhausted).err().ok_or("more memory than there is was given")?;
     let mut limited = config(options, &memory, 2);
     limited.memory_limit = 1 << 20;

@@ -1,4 +1,4 @@
-// The compress kernels as a program on the host, for tests: see src/gpu/host_compress_tests.rs.
+// The compress kernels as a program on the host, for tests: see src/gpu/testing/host_compress_tests.rs.
 //
 // Each request on stdin: u32 pages, output bytes, codec (1: Snappy, 2: LZ4), seed; each
 // page's u32 bytes, then the pages end to end.

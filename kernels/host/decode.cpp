@@ -1,4 +1,4 @@
-// The decode kernels as a program on the host, for tests: see src/gpu/host_kernels_tests.rs.
+// The decode kernels as a program on the host, for tests: see src/gpu/testing/host_kernels_tests.rs.
 //
 // Each request on stdin: u32 input bytes, output bytes, shared memory, seed; the input region. Each answer on
 // stdout: u32 bytes, and as many of the output region. Input, output and scratch are just as large as

@@ -1,4 +1,4 @@
-// The encode kernels as a program on the host, for tests: see src/gpu/host_encode_tests.rs.
+// The encode kernels as a program on the host, for tests: see src/gpu/testing/host_encode_tests.rs.
 //
 // Each request on stdin: u32 pages, chunks, input bytes, output bytes, scratch bytes, seed; the pages' and the
 // chunks' tables, then the input. Each answer on stdout: the tables of bodies, bounds, ends and states, and the

@@ -4,7 +4,7 @@
 #   pg_test/gpu/pack.sh FOLDER [PG_CONFIG]
 #
 # FOLDER gets gpu_check (built here, stripped), the tests, and, with PG_CONFIG, that PostgreSQL's tree with
-# the extension installed in it (cargo pgrx install --release first) and the Python packages that tests need.
+# the extension installed in it (python3 -m pg_test.lab install 18 first) and the Python packages that tests need.
 # NVCOMP: the path of libnvcomp.so.6, if the check is to have it; it goes nowhere else.
 # At most 64 MiB: the archives are compressed, the library stripped.
 set -euo pipefail
@@ -16,7 +16,7 @@ python=${PYTHON:-python3}
 rm -rf "$folder"
 mkdir -p "$folder"
 
-cargo build --release --example gpu_check
+cargo build --release --example gpu_check --features testing
 cp "$target/release/examples/gpu_check" "$folder/"
 strip "$folder/gpu_check"
 cp -r pg_test "$folder/"

@@ -1,6 +1,6 @@
 """python3 -m pg_test.lab venv [FILE] | install MAJOR... | own | sql | deb | image | check MAJOR | clean
 
-venv needs only the system's Python; the Makefile calls it first. sql writes sql/pg_strata--VERSION.sql anew. deb and image make
+venv needs only the system's Python; the Makefile calls it first. install builds for tests, own and sql what is shipped. sql writes sql/pg_strata--VERSION.sql anew. deb and image make
 packages of the build that own installed.
 """
 
@@ -15,7 +15,7 @@ def main(command, *arguments):
     elif command == "install":
         for major in map(int, arguments):
             if found := postgres.find(major):
-                build.install(found)
+                build.install(found, "testing")
             else:
                 places.say(f"leaving out PostgreSQL {major}: {postgres.missing(major)}")
     elif command == "own":

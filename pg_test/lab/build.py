@@ -1,6 +1,7 @@
 """Builds the extension and installs it into a PostgreSQL installation."""
 
 import glob
+import json
 import os
 import re
 import shutil
@@ -71,15 +72,15 @@ def environment(postgres):
             "PGRX_PG_CONFIG_PATH": str(postgres.pg_config), "CARGO_TARGET_DIR": str(TARGET)}
 
 
-def install(postgres):
-    """Builds what changed, and copies the library, the control file and the SQL."""
+def install(postgres, *features):
+    """Builds what changed, and copies the library, the control file and the SQL. Tests need the feature `testing`."""
     check_tools()
     extensions = Path(postgres.ask("--sharedir")) / "extension"
     for directory in (Path(postgres.ask("--pkglibdir")), extensions):
         if not os.access(directory, os.W_OK):
             fail(f"{directory} is not writable: run make install as its owner, or unset PG_CONFIG to use a private PostgreSQL 18")
     say(f"building pg_strata for {postgres}: about four minutes the first time")
-    subprocess.run(["cargo", "build", "--release", "--lib", "--no-default-features", "--features", f"pg{postgres.major}"],
+    subprocess.run(["cargo", "build", "--release", "--lib", "--no-default-features", "--features", ",".join([f"pg{postgres.major}", *features])],
                    cwd=ROOT, env=environment(postgres), check=True)
     replace(Path(postgres.ask("--pkglibdir")) / "pg_strata.so", (TARGET / "release" / "libpg_strata.so").read_bytes(), 0o755)
     control = (ROOT / "pg_strata.control").read_text().replace("@CARGO_VERSION@", VERSION)
@@ -110,12 +111,17 @@ def generated_sql(postgres):
 
 
 def check_without_headers(major):
-    """A compile check against the bindings that pgrx ships for its documentation: for versions whose
-    headers cannot be had. A wrapper gives that one crate its cfg, so nothing else is rebuilt."""
+    """A compile check of what is shipped against the bindings that pgrx ships for its documentation: for versions
+    whose headers cannot be had. A wrapper gives that one crate its cfg, so nothing else is rebuilt. Returns the files
+    that were compiled, by the compiler's record."""
     check_tools()
     say(f"compile check for PostgreSQL {major}, against the bindings in pgrx-pg-sys")
     wrapper = Path(__file__).with_name("rustc-docsrs")
     env = {**os.environ, "DOCS_RS": "1", "RUSTC_WRAPPER": str(wrapper),
            "CARGO_TARGET_DIR": str(TARGET)}
-    subprocess.run(["cargo", "check", "--lib", "--no-default-features", "--features", f"pg{major}"],
-                   cwd=ROOT, env=env, check=True)
+    made = subprocess.run(["cargo", "check", "--lib", "--no-default-features", "--features", f"pg{major}",
+                           "--message-format=json-render-diagnostics"], cwd=ROOT, env=env, check=True, stdout=subprocess.PIPE)
+    messages = map(json.loads, made.stdout.splitlines())
+    library = next(found["filenames"][0] for found in messages if found.get("target", {}).get("name") == "pg_strata")
+    record = Path(library.replace("/libpg_strata", "/pg_strata")).with_suffix(".d").read_text()
+    return {path for path in re.findall(r"^(\S+):$", record, re.M) if path.startswith("src/")}

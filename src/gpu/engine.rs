@@ -28,12 +28,13 @@
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
+use super::lock::lock;
 use super::schedule::{Policy, Schedule, allowed};
 use super::{Device, Fault};
 use crate::slot::encode::is_request;
@@ -150,7 +151,7 @@ impl Engine<'_> {
     }
 
     fn reason(&self) -> Option<String> {
-        self.lost.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.lost).clone()
     }
 
     fn is_ending(&self) -> bool {
@@ -164,7 +165,7 @@ impl Engine<'_> {
 
     fn lose(&self, reason: &str) {
         self.end();
-        let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lost = lock(&self.lost);
         if lost.is_none() {
             *lost = Some(reason.to_owned());
             self.say(&format!("the engine ends: {reason}"));

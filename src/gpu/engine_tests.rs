@@ -1,8 +1,8 @@
 use super::*;
 use crate::decode::decode_slot;
 use crate::gpu::DeviceInfo;
-use crate::gpu::fake::FakeDevice;
-use crate::gpu::specimens::{Wish, copy_binary, heap};
+use crate::gpu::testing::fake::FakeDevice;
+use crate::gpu::testing::specimens::{Wish, copy_binary, heap};
 use crate::slot::layout::{OutHeader, get};
 use crate::slot::pool::{Config, LONGEST_WAIT, Slot, State};
 use std::sync::Condvar;
@@ -18,7 +18,7 @@ struct Gate {
 
 impl Gate {
     fn open(&self) {
-        *self.open.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        *lock(&self.open) = true;
         self.opened.notify_all();
     }
 }

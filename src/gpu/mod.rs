@@ -2,26 +2,16 @@
 //!
 //! Runs in the engine, a process that the GPU service forks: PostgreSQL's memory and functions are out of
 //! its reach, and when a driver crashes it takes nothing else along. Pure: tested without PostgreSQL and,
-//! through [`fake`], without a GPU.
+//! through `testing::fake`, without a GPU.
 
 pub mod cuda;
 pub mod encode;
 pub mod engine;
-pub mod fake;
 pub mod groups;
-#[cfg(test)]
-mod host_compress_tests;
-#[cfg(test)]
-mod host_encode;
-#[cfg(test)]
-mod host_encode_tests;
-#[cfg(test)]
-mod host_kernels_tests;
-#[cfg(test)]
-mod host_program;
-pub mod reference;
+mod lock;
 pub mod schedule;
-pub mod specimens;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 
 pub use crate::slot::board::DeviceInfo;
 

@@ -1,5 +1,8 @@
 //! Configuration parameters.
 
+#[cfg(any(test, feature = "testing"))]
+mod testing;
+
 use std::borrow::Cow;
 use std::ffi::{CStr, CString};
 use std::sync::OnceLock;
@@ -48,9 +51,6 @@ static MIN_TABLE_KB: GucSetting<i32> = GucSetting::<i32>::new(512 << 10);
 static ARROW_FDW_PRUNING: GucSetting<bool> = GucSetting::<bool>::new(true);
 static ARROW_FDW_PUSHDOWN: GucSetting<bool> = GucSetting::<bool>::new(true);
 static ARROW_FDW_CACHE_KB: GucSetting<i32> = GucSetting::<i32>::new(64 << 10);
-static FAKE_DEVICES: GucSetting<i32> = GucSetting::<i32>::new(0);
-static FAULT_AFTER: GucSetting<i32> = GucSetting::<i32>::new(0);
-static EXHAUST_MEMORY: GucSetting<bool> = GucSetting::<bool>::new(false);
 
 /// What only superusers may set.
 const GUARDED: [&CStr; 3] =
@@ -65,7 +65,8 @@ pub fn register() {
     });
     register_foreign();
     register_service();
-    register_developer();
+    #[cfg(any(test, feature = "testing"))]
+    testing::register();
     // SAFETY: runs on the main thread during _PG_init, with a static C string.
     unsafe { pg_sys::MarkGUCPrefixReserved(c"pg_strata".as_ptr()) };
 }
@@ -210,33 +211,6 @@ fn register_service() {
     );
 }
 
-fn register_developer() {
-    let int = |name, short, long, setting| {
-        let flags = GucFlags::NO_SHOW_ALL;
-        GucRegistry::define_int_guc(name, short, long, setting, 0, i32::MAX, GucContext::Sighup, flags);
-    };
-    int(
-        c"pg_strata.gpu_fake_devices",
-        c"Devices that decode on the CPU, in place of GPUs. For tests.",
-        c"",
-        &FAKE_DEVICES,
-    );
-    int(
-        c"pg_strata.gpu_fault_after",
-        c"Slots after which the first device fails, as after an illegal address in a kernel; 0 for never. For tests.",
-        c"",
-        &FAULT_AFTER,
-    );
-    GucRegistry::define_bool_guc(
-        c"pg_strata.gpu_exhaust_memory",
-        c"Asks each device for more memory than it has. For tests.",
-        c"",
-        &EXHAUST_MEMORY,
-        GucContext::Sighup,
-        GucFlags::NO_SHOW_ALL,
-    );
-}
-
 /// The directories an export is confined to; `None`: no limit. A value that names none allows none.
 pub fn export_directories() -> Option<Vec<String>> {
     let is_set = EXPORT_DIRECTORIES.get().is_some_and(|value| !value.is_empty());
@@ -317,7 +291,7 @@ pub fn gpu_min_table_size() -> u64 {
 
 /// How long a slot may be with a GPU; `None`: as long as it takes.
 pub fn gpu_timeout() -> Option<Duration> {
-    u64::try_from(TIMEOUT_SECONDS.get()).ok().filter(|seconds| *seconds > 0).map(Duration::from_secs)
+    unless_0(TIMEOUT_SECONDS.get()).map(Duration::from_secs)
 }
 
 /// What the GPU service runs by.
@@ -331,13 +305,22 @@ pub struct GpuSettings {
     pub policy: Policy,
     pub nvrtc_library: Option<String>,
     pub nvcomp_library: Option<String>,
-    pub fake_devices: usize,
-    pub fault_after: Option<u64>,
-    pub exhaust_memory: bool,
+    #[cfg(any(test, feature = "testing"))]
+    pub testing: testing::Settings,
+}
+
+impl GpuSettings {
+    /// Whether the devices are GPUs, which need a driver.
+    pub fn uses_gpus(&self) -> bool {
+        #[cfg(any(test, feature = "testing"))]
+        if self.testing.fake_devices > 0 {
+            return false;
+        }
+        true
+    }
 }
 
 pub fn gpu_settings() -> GpuSettings {
-    let unless_0 = |value: i32| u64::try_from(value).ok().filter(|value| *value > 0);
     GpuSettings {
         pool_bytes: (POOL_MB.get().max(0) as usize) << 20,
         slot_bytes: (SLOT_KB.get().max(0) as usize) << 10,
@@ -346,10 +329,13 @@ pub fn gpu_settings() -> GpuSettings {
         policy: POLICY.get(),
         nvrtc_library: list(&NVRTC_LIBRARY).into_iter().next(),
         nvcomp_library: list(&NVCOMP_LIBRARY).into_iter().next(),
-        fake_devices: FAKE_DEVICES.get().max(0) as usize,
-        fault_after: unless_0(FAULT_AFTER.get()),
-        exhaust_memory: EXHAUST_MEMORY.get(),
+        #[cfg(any(test, feature = "testing"))]
+        testing: testing::settings(),
     }
+}
+
+fn unless_0(value: i32) -> Option<u64> {
+    u64::try_from(value).ok().filter(|value| *value > 0)
 }
 
 fn list(setting: &Text) -> Vec<String> {

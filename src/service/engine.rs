@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::child::{Child, tell};
 use crate::gpu::engine::{self, Exit};
-use crate::gpu::fake::FakeDevice;
 use crate::gpu::schedule::Policy;
 use crate::gpu::{Device, cuda};
 use crate::pg::guc::{self, GpuSettings};
@@ -68,11 +67,9 @@ fn run(pool: &Pool, settings: &GpuSettings, out: &File) -> i32 {
 }
 
 fn open(pool: &Pool, settings: &GpuSettings) -> Result<Vec<Box<dyn Device>>, String> {
-    if settings.fake_devices > 0 {
-        return match settings.exhaust_memory {
-            true => Err("fake device 0: out of memory, as told".into()),
-            false => Ok(fakes(settings)),
-        };
+    #[cfg(any(test, feature = "testing"))]
+    if !settings.uses_gpus() {
+        return super::testing::fake_devices(settings);
     }
     let (start, bytes) = pool.memory();
     let config = cuda::Config {
@@ -86,27 +83,11 @@ fn open(pool: &Pool, settings: &GpuSettings) -> Result<Vec<Box<dyn Device>>, Str
         nvrtc: settings.nvrtc_library.as_ref().map(PathBuf::from),
         nvcomp: settings.nvcomp_library.as_ref().map(PathBuf::from),
         cache: KERNELS.into(),
-        fault_after: settings.fault_after,
-        exhaust_memory: settings.exhaust_memory,
-        scatter_memory: false,
+        #[cfg(any(test, feature = "testing"))]
+        test: settings.testing.options(),
     };
     // SAFETY: the pool's mapping lives as long as this process.
     unsafe { cuda::devices(&config) }
-}
-
-fn fakes(settings: &GpuSettings) -> Vec<Box<dyn Device>> {
-    let fake = |ordinal: usize| {
-        let memory = settings.memory_limit.map_or(usize::MAX, |limit| limit as usize);
-        let mut fake = FakeDevice::new(ordinal as u32).with_memory(memory);
-        if let Some(library) = &settings.nvcomp_library {
-            fake = fake.with_nvcomp(library.as_ref());
-        }
-        match settings.fault_after {
-            Some(after) if ordinal == 0 => fake.with_fault(after, true),
-            _ => fake,
-        }
-    };
-    (0..settings.fake_devices).map(|ordinal| Box::new(fake(ordinal)) as Box<dyn Device>).collect()
 }
 
 fn ordinals(names: &[String]) -> Result<Vec<u32>, String> {

@@ -10,6 +10,8 @@ mod client;
 pub mod decisions;
 mod engine;
 pub mod status;
+#[cfg(any(test, feature = "testing"))]
+mod testing;
 mod worker;
 
 pub use client::{Effort, attach};

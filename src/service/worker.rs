@@ -125,7 +125,7 @@ impl Service {
 
     /// Whether there is a driver at all: before gigabytes are taken, and in a process of its own.
     fn probe(&mut self, settings: &GpuSettings) -> End {
-        if settings.fake_devices > 0 {
+        if !settings.uses_gpus() {
             return End::Asked(Next::Again);
         }
         let mut child = match Child::fork(c"probe", &[], engine::probe) {

@@ -62,6 +62,7 @@ impl Arena {
         Ok(arena)
     }
 
+    #[cfg(any(test, feature = "testing"))]
     /// An allocation for each part: a sanitizer then sees an access that leaves it.
     pub fn scattered(context: &Arc<CudaContext>, need: Need, depth: usize) -> Result<Arena, DriverError> {
         let mut arena = Arena { context: context.clone(), blocks: Vec::new(), parts: Vec::new() };

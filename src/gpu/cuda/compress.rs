@@ -12,6 +12,7 @@ const SEGMENT: u64 = 65_536;
 const SLOT: u64 = 66_576 + 16;
 
 /// In the order of their launches.
+#[cfg(any(test, feature = "testing"))]
 pub const PHASES: [&str; 5] = ["divide", "compress", "measure", "place", "join"];
 
 /// Where a page lies in the input, or a stream in the output.

@@ -15,11 +15,11 @@
 //! `collect` by the drainer's and those that answer requests; all bind the context first.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use cudarc::driver::sys::{CUevent_flags, cuMemcpyDtoHAsync_v2, cuMemcpyHtoDAsync_v2};
-use cudarc::driver::{CudaContext, CudaEvent, CudaFunction, CudaStream, DriverError, LaunchConfig};
+use cudarc::driver::{CudaContext, CudaEvent, CudaStream, DriverError};
 
 use super::arena::{Arena, Need, Parts};
 use super::bandwidth::Bandwidth;
@@ -27,6 +27,7 @@ use super::error::{fault, refused};
 use super::group::Grouping;
 use super::launch::Kernels;
 use super::pinned::{Pinned, Registered};
+use crate::gpu::lock::lock;
 use crate::gpu::{Device, DeviceInfo, Fault};
 use crate::slot::encode::{Request, Wish, read_request};
 use crate::slot::input::Input;
@@ -35,7 +36,7 @@ use crate::slot::layout::{Header, KEEP, Op, OutHeader, columns_start, get, lay_o
 /// Columns that a report has room for: PostgreSQL's tables have at most 1600.
 const MAX_COLUMNS: usize = 1664;
 
-pub(super) struct Streams {
+pub(in crate::gpu) struct Streams {
     pub copy_in: Arc<CudaStream>,
     pub compute: Arc<CudaStream>,
     pub report: Arc<CudaStream>,
@@ -91,20 +92,21 @@ impl Buffer {
     }
 }
 
-/// A fault on purpose, for tests: the kernel is launched with this slot, counted from 0.
+/// A kernel that is launched with a test's slot, counted from 0, and faults.
+#[cfg(any(test, feature = "testing"))]
 pub(super) struct Planted {
     pub slot: u64,
-    pub kernel: CudaFunction,
+    pub kernel: cudarc::driver::CudaFunction,
 }
 
 pub struct CudaDevice {
     pub(super) info: DeviceInfo,
-    pub(super) bandwidth: Bandwidth,
-    pub(super) context: Arc<CudaContext>,
-    pub(super) streams: Streams,
-    pub(super) kernels: Kernels,
-    pub(super) need: Need,
-    planted: Option<Planted>,
+    #[cfg_attr(not(any(test, feature = "testing")), expect(dead_code))]
+    pub(in crate::gpu) bandwidth: Bandwidth,
+    pub(in crate::gpu) context: Arc<CudaContext>,
+    pub(in crate::gpu) streams: Streams,
+    pub(in crate::gpu) kernels: Kernels,
+    pub(in crate::gpu) need: Need,
     pub(super) grouping: Grouping,
     buffers: Vec<Buffer>,
     /// Requests in flight, by their tickets, which come behind those of the buffers.
@@ -112,7 +114,10 @@ pub struct CudaDevice {
     next_request: AtomicUsize,
     free: Mutex<Vec<usize>>,
     freed: Condvar,
-    submitted: AtomicU64,
+    #[cfg(any(test, feature = "testing"))]
+    planted: Option<Planted>,
+    #[cfg(any(test, feature = "testing"))]
+    submitted: std::sync::atomic::AtomicU64,
     lost: AtomicBool,
     // Dropped last, in this order.
     _arena: Arena,
@@ -127,15 +132,16 @@ pub(super) struct Made {
     pub streams: Streams,
     pub kernels: Kernels,
     pub need: Need,
-    pub planted: Option<Planted>,
     pub grouping: Grouping,
     pub arena: Arena,
     pub pool: Arc<Registered>,
+    #[cfg(any(test, feature = "testing"))]
+    pub planted: Option<Planted>,
 }
 
 impl CudaDevice {
     pub(super) fn new(made: Made) -> Result<CudaDevice, DriverError> {
-        let Made { info, bandwidth, context, streams, kernels, need, planted, grouping, arena, pool } = made;
+        let Made { info, bandwidth, context, streams, kernels, need, grouping, arena, pool, .. } = made;
         let buffers =
             arena.parts().iter().map(|parts| Buffer::new(&context, *parts)).collect::<Result<Vec<_>, _>>()?;
         Ok(CudaDevice {
@@ -145,14 +151,16 @@ impl CudaDevice {
             streams,
             kernels,
             need,
-            planted,
             grouping,
             free: Mutex::new((0..buffers.len()).collect()),
             asked: Mutex::default(),
             next_request: AtomicUsize::new(buffers.len()),
             buffers,
             freed: Condvar::new(),
-            submitted: AtomicU64::new(0),
+            #[cfg(any(test, feature = "testing"))]
+            planted: made.planted,
+            #[cfg(any(test, feature = "testing"))]
+            submitted: Default::default(),
             lost: AtomicBool::new(false),
             _arena: arena,
             _pool: pool,
@@ -220,12 +228,18 @@ impl CudaDevice {
         ticket
     }
 
-    pub(super) fn parts(&self, index: usize) -> Parts {
+    #[cfg(any(test, feature = "testing"))]
+    pub(in crate::gpu) fn parts(&self, index: usize) -> Parts {
         self.buffers[index].parts
     }
 
     /// Copies the parts of the input that the kernels read.
-    pub(super) fn copy_in(&self, region: &[u8], input: &Input, parts: Parts) -> Result<(), DriverError> {
+    pub(in crate::gpu) fn copy_in(
+        &self,
+        region: &[u8],
+        input: &Input,
+        parts: Parts,
+    ) -> Result<(), DriverError> {
         for (start, end) in used_ranges(input) {
             // SAFETY: the range lies in the region, as `Input` has checked, and in the device's buffer, which
             // is as large. The region stays until the slot is collected.
@@ -250,13 +264,8 @@ impl CudaDevice {
         // SAFETY: the input's copy is complete before the kernels run, in stream order, and the buffer is
         // this slot's alone until it is released.
         unsafe { self.kernels.launch(&streams.compute, input, buffer.parts, self.need, |_| Ok(()))? };
-        let slot = self.submitted.fetch_add(1, Ordering::Relaxed);
-        if let Some(planted) = self.planted.as_ref().filter(|planted| planted.slot == slot) {
-            // SAFETY: a kernel without arguments. It is meant to fault.
-            unsafe {
-                streams.compute.launch_builder(&planted.kernel).launch(LaunchConfig::for_num_elems(1))?
-            };
-        }
+        #[cfg(any(test, feature = "testing"))]
+        self.launch_planted()?;
         buffer.computed.record(&streams.compute)?;
         streams.report.wait(&buffer.computed)?;
         // SAFETY: the report has room for as many columns as `submit` lets through.
@@ -270,6 +279,17 @@ impl CudaDevice {
         }
         .result()?;
         buffer.reported.record(&streams.report)
+    }
+
+    #[cfg(any(test, feature = "testing"))]
+    fn launch_planted(&self) -> Result<(), DriverError> {
+        let slot = self.submitted.fetch_add(1, Ordering::Relaxed);
+        if let Some(planted) = self.planted.as_ref().filter(|planted| planted.slot == slot) {
+            let one = cudarc::driver::LaunchConfig::for_num_elems(1);
+            // SAFETY: a kernel without arguments. It is meant to fault.
+            unsafe { self.streams.compute.launch_builder(&planted.kernel).launch(one)? };
+        }
+        Ok(())
     }
 
     /// Bytes of the region that are to come back, by the report.
@@ -391,10 +411,6 @@ impl Drop for CudaDevice {
         let _ = self.context.bind_to_thread();
         let _ = self.context.synchronize();
     }
-}
-
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Gaps below this are copied along: a copy costs as much as some ten thousand bytes do.

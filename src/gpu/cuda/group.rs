@@ -10,20 +10,21 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use cudarc::driver::sys::{cuMemcpyDtoDAsync_v2, cuMemcpyDtoHAsync_v2, cuMemcpyHtoDAsync_v2};
+use cudarc::driver::sys::{cuMemcpyDtoDAsync_v2, cuMemcpyDtoHAsync_v2};
 use cudarc::driver::{CudaContext, CudaEvent, CudaStream, DriverError};
 
-use super::alone::take;
 use super::compress::{self, FAILED, Place};
-use super::device::{CudaDevice, lock};
+use super::copy::{put, take};
+use super::device::CudaDevice;
 use super::encode::{self, Tables, Work};
 use super::error::{is_sticky, refused};
-use super::frames::{self, Failed, Frames};
 use super::memory::{Block, Heap};
 use super::nvcomp::Zstd;
+use super::zstd_frames::{self, Failed, ZstdFrames};
 use crate::gpu::Fault;
 use crate::gpu::encode::{Body, Bounds, Ends, LIMITS, Plan, State, page_rows, plan};
 use crate::gpu::groups::{self, ChunkBodies, Groups, Part};
+use crate::gpu::lock::lock;
 use crate::slot::encode::{Chunk, DESCRIBE, LZ4, PLAIN_BODIES, Request, SNAPPY, Wish, ZSTD, write_answer};
 use crate::slot::layout::{Header, Op, OutColumn, OutHeader, get};
 
@@ -88,7 +89,7 @@ impl Grouping {
         nvcomp: Option<&Path>,
     ) -> Result<Grouping, DriverError> {
         let lane = Lane::new(context)?;
-        let opened = match nvcomp.map(|path| frames::open(path, &heap, &lane.stream)) {
+        let opened = match nvcomp.map(|path| zstd_frames::open(path, &heap, &lane.stream)) {
             Some(Err(Failed::Device(error))) if is_sticky(error) => return Err(error),
             opened => opened.map(|opened| opened.map_err(|failed| failed.message())),
         };
@@ -97,21 +98,6 @@ impl Grouping {
         let (zstd_turn, groups) = Default::default();
         Ok(Grouping { heap, context, lanes, encode, compress, zstd, zstd_turn, groups })
     }
-}
-
-/// Copies values to the device, in the stream's order.
-///
-/// # Safety
-///
-/// There is room for them at `to`, and nothing else uses it meanwhile.
-pub(super) unsafe fn put<T: Copy>(to: u64, values: &[T], stream: &CudaStream) -> Result<(), DriverError> {
-    if values.is_empty() {
-        return Ok(());
-    }
-    // SAFETY: as many bytes are read, before the call returns since they are not pinned, and the caller vouches
-    // for where they go.
-    unsafe { cuMemcpyHtoDAsync_v2(to, values.as_ptr().cast(), size_of_val(values), stream.cu_stream()) }
-        .result()
 }
 
 /// What the kernels say of a plan's bodies.
@@ -378,7 +364,7 @@ impl CudaDevice {
         let Some(nvcomp) = zstd.nvcomp() else { return Ok(None) };
         let _turn = lock(&self.grouping.zstd_turn);
         let pages: Vec<(u64, u64)> = bodies.iter().map(|body| (body.address, body.bytes)).collect();
-        let frames = match Frames::new(nvcomp, heap, stream, &pages) {
+        let frames = match ZstdFrames::new(nvcomp, heap, stream, &pages) {
             Ok(frames) => frames,
             Err(reason) => {
                 zstd.give_up(&reason);

@@ -20,6 +20,7 @@ const MOST_SHARED: u64 = 73_728;
 const PLAIN_SHARED: i32 = 49_152;
 
 /// In the order of their launches; `WALK` is one of two kernels.
+#[cfg(any(test, feature = "testing"))]
 pub const PHASES: [&str; 5] = ["plan", "walk", "scan", "offsets", "gather"];
 const PLAN: usize = 0;
 const WALK: usize = 1;
@@ -174,6 +175,7 @@ impl Kernels {
     }
 
     /// Registers and bytes of local memory of each kernel, for reports.
+    #[cfg(any(test, feature = "testing"))]
     pub fn resources(&self) -> Result<Vec<(&'static str, i32, i32)>, DriverError> {
         let named = [
             ("plan", &self.plan),

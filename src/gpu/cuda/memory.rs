@@ -1,9 +1,11 @@
 //! Device memory for row groups: one allocation, of which parts are taken and given back.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use cudarc::driver::{CudaContext, DriverError, result};
+
+use crate::gpu::lock::lock;
 
 /// What parts start at, and how long they are, in multiples of it.
 const ALIGN: u64 = 4096;
@@ -72,12 +74,12 @@ impl Heap {
     /// A part of so many bytes, if there is one.
     pub fn take(self: &Arc<Heap>, bytes: u64) -> Option<Block> {
         let bytes = bytes.max(1).next_multiple_of(ALIGN);
-        let at = self.free.lock().unwrap_or_else(PoisonError::into_inner).take(bytes)?;
+        let at = lock(&self.free).take(bytes)?;
         Some(Block { heap: self.clone(), at, bytes })
     }
 
     fn give(&self, at: u64, bytes: u64) {
-        self.free.lock().unwrap_or_else(PoisonError::into_inner).give(at, bytes);
+        lock(&self.free).give(at, bytes);
     }
 }
 

@@ -6,48 +6,40 @@
 //! [`probe`] says whether CUDA is there, [`devices`] opens the devices: compiles or finds the kernels,
 //! registers the pool, takes the device's memory, measures the bus. Nothing is allocated after that.
 
-mod alone;
-mod arena;
-mod bandwidth;
-#[doc(hidden)]
-pub mod bench;
+pub(super) mod arena;
+pub(super) mod bandwidth;
 mod cache;
-mod compress;
-#[doc(hidden)]
-pub mod compress_bench;
-mod device;
+pub(super) mod compress;
+pub(super) mod copy;
+pub(super) mod device;
 mod dynamic;
-mod encode;
-#[doc(hidden)]
-pub mod encode_bench;
-mod error;
-mod frames;
+pub(super) mod encode;
+pub(super) mod error;
 mod group;
-mod launch;
-mod memory;
-mod module;
-pub(in crate::gpu) mod nvcomp;
-mod nvrtc;
+pub(super) mod launch;
+pub(super) mod memory;
+pub(super) mod module;
+pub(super) mod nvcomp;
+pub(super) mod nvrtc;
 mod pci;
 mod pinned;
 mod probe;
+pub(super) mod zstd_frames;
 
 use std::ffi::c_char;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use cudarc::driver::sys::cuDeviceGetPCIBusId;
-use cudarc::driver::{CudaContext, CudaModule, DriverError};
-use cudarc::nvrtc::Ptx;
+use cudarc::driver::{CudaContext, DriverError};
 
 use super::{Device, DeviceInfo};
 use arena::Arena;
-use device::{Made, Planted, Streams};
+use device::{Made, Streams};
 use error::message;
 use group::Grouping;
 use launch::Kernels;
 use memory::Heap;
-use nvrtc::Unit;
 use pinned::Registered;
 
 pub use bandwidth::Bandwidth;
@@ -78,12 +70,8 @@ pub struct Config {
     pub nvcomp: Option<PathBuf>,
     /// Where compiled kernels are kept.
     pub cache: PathBuf,
-    /// Test: each device's slot of this number, from 0, makes a kernel fault.
-    pub fault_after: Option<u64>,
-    /// Test: ask the device for more memory than it has.
-    pub exhaust_memory: bool,
-    /// Test: allocate every buffer by itself, for the sanitizers.
-    pub scatter_memory: bool,
+    #[cfg(any(test, feature = "testing"))]
+    pub test: super::testing::TestOptions,
 }
 
 /// Opens the devices that the configuration names; a reason, when one of them cannot be used.
@@ -137,17 +125,19 @@ unsafe fn open(
     unsafe { context.disable_event_tracking() };
     let mut info = describe(&context, ordinal).map_err(failed("describe the device"))?;
     let architecture = 10 * info.capability.0 + info.capability.1;
-    let load = |unit| load(&context, unit, architecture, config.nvrtc.as_deref(), &config.cache);
+    let load = |unit| module::load(&context, unit, architecture, config.nvrtc.as_deref(), &config.cache);
     let decode = load(&module::DECODE)?;
     let kernels = Kernels::load(&context, &decode).map_err(failed("load the kernels"))?;
     let loaded = failed("load the kernels");
     let encode = encode::Kernels::load(&load(&module::ENCODE)?).map_err(loaded)?;
     let compress = compress::Kernels::load(&load(&module::COMPRESS)?).map_err(loaded)?;
-    let planted = match config.fault_after {
+    #[cfg(any(test, feature = "testing"))]
+    let planted = match config.test.fault_after {
         None => None,
         Some(slot) => {
-            let module = load(&module::FAULT)?;
-            Some(Planted { slot, kernel: module.load_function("fault").map_err(failed("load the fault"))? })
+            let module = load(&super::testing::FAULT)?;
+            let kernel = module.load_function("fault").map_err(failed("load the fault"))?;
+            Some(device::Planted { slot, kernel })
         }
     };
     let registered = match pool {
@@ -164,15 +154,12 @@ unsafe fn open(
         .map_err(failed("measure the bus"))?;
     (info.h2d, info.d2h) = (bandwidth.h2d, bandwidth.d2h);
     let need = launch::need(config.input_bytes, config.output_bytes);
-    let (free, total) = context.mem_get_info().map_err(failed("read the free memory"))?;
+    let (free, _) = context.mem_get_info().map_err(failed("read the free memory"))?;
     let limit = if config.memory_limit == 0 { free as u64 / 2 } else { config.memory_limit };
     let (depth, bytes) = arena::plan(need, config.depth, limit)?;
-    let bytes = if config.exhaust_memory { 2 * total as u64 } else { bytes };
-    let arena = match config.scatter_memory {
-        true => Arena::scattered(&context, need, depth),
-        false => Arena::new(&context, need, depth, bytes),
-    };
-    let arena = arena.map_err(|error| {
+    #[cfg(any(test, feature = "testing"))]
+    let bytes = if config.test.exhaust_memory { 2 * info.memory } else { bytes };
+    let arena = allocate(config, &context, need, depth, bytes).map_err(|error| {
         let (asked, free) = (bytes >> 20, free >> 20);
         format!("{}; {asked} MB were asked for, {free} MB are free", message("allocate memory", error))
     })?;
@@ -180,28 +167,35 @@ unsafe fn open(
     let heap = Heap::new(&context, left).map_err(failed("allocate memory for row groups"))?;
     let grouping = Grouping::new(&context, heap, encode, compress, config.nvcomp.as_deref());
     let grouping = grouping.map_err(failed("make a stream, or use nvCOMP"))?;
-    let made =
-        Made { info, bandwidth, context, streams, kernels, need, planted, grouping, arena, pool: registered };
+    let made = Made {
+        info,
+        bandwidth,
+        context,
+        streams,
+        kernels,
+        need,
+        grouping,
+        arena,
+        pool: registered,
+        #[cfg(any(test, feature = "testing"))]
+        planted,
+    };
     CudaDevice::new(made).map_err(failed("prepare buffers"))
 }
 
-/// The unit's module: what the cache holds is compiled anew when the driver refuses it.
-fn load(
+#[cfg_attr(not(any(test, feature = "testing")), expect(unused_variables))]
+fn allocate(
+    config: &Config,
     context: &Arc<CudaContext>,
-    unit: &Unit,
-    architecture: u32,
-    nvrtc: Option<&Path>,
-    cache: &Path,
-) -> Result<Arc<CudaModule>, String> {
-    let code = |fresh| module::code(unit, architecture, nvrtc, cache, fresh);
-    let first = code(false)?;
-    match context.load_module(Ptx::from_binary(first.cubin)) {
-        Ok(module) => Ok(module),
-        Err(error) if first.cached && !error::fault("", error).sticky => context
-            .load_module(Ptx::from_binary(code(true)?.cubin))
-            .map_err(|error| message(&format!("load {}", unit.name), error)),
-        Err(error) => Err(format!("{} ({})", message(&format!("load {}", unit.name), error), first.origin)),
+    need: arena::Need,
+    depth: usize,
+    bytes: u64,
+) -> Result<Arena, DriverError> {
+    #[cfg(any(test, feature = "testing"))]
+    if config.test.scatter_memory {
+        return Arena::scattered(context, need, depth);
     }
+    Arena::new(context, need, depth, bytes)
 }
 
 fn describe(context: &Arc<CudaContext>, ordinal: u32) -> Result<DeviceInfo, DriverError> {
@@ -249,9 +243,7 @@ mod tests {
             nvrtc: None,
             nvcomp: None,
             cache: std::env::temp_dir(),
-            fault_after: None,
-            exhaust_memory: false,
-            scatter_memory: false,
+            test: Default::default(),
         };
         // SAFETY: without a driver nothing is registered.
         let reason = unsafe { devices(&config) }.err().unwrap();

@@ -5,8 +5,13 @@
 //! nvidia-cuda-nvrtc). A filled cache serves without.
 
 use std::path::Path;
+use std::sync::Arc;
+
+use cudarc::driver::{CudaContext, CudaModule};
+use cudarc::nvrtc::Ptx;
 
 use super::cache;
+use super::error::{is_sticky, message};
 use super::nvrtc::{Nvrtc, Unit};
 
 /// A source of `kernels/` with the headers that it includes, in any order.
@@ -26,9 +31,6 @@ pub static COMPRESS: Unit =
     unit!("compress.cu": "types.cuh" "bytes.cuh" "warp.cuh" "copy.cuh" "match.cuh" "snappy.cuh" "lz4.cuh");
 
 pub static ENCODE: Unit = unit!("encode.cu": "types.cuh" "bytes.cuh" "warp.cuh" "copy.cuh" "gather.cuh" "page.cuh" "hybrid.cuh" "bounds.cuh" "plain.cuh" "dictionary.cuh" "indices.cuh" "delta.cuh" "ends.cuh");
-
-/// Writes where nothing is, for the tests of what comes after.
-pub static FAULT: Unit = Unit { name: "fault.cu", source: include_str!("fault.cu"), headers: &[] };
 
 pub struct Code {
     pub cubin: Vec<u8>,
@@ -79,9 +81,29 @@ pub fn code(
     Ok(Code { cubin, origin, cached: false })
 }
 
+/// The unit's module: what the cache holds is compiled anew when the driver refuses it.
+pub fn load(
+    context: &Arc<CudaContext>,
+    unit: &Unit,
+    architecture: u32,
+    nvrtc: Option<&Path>,
+    cache: &Path,
+) -> Result<Arc<CudaModule>, String> {
+    let code = |fresh| code(unit, architecture, nvrtc, cache, fresh);
+    let first = code(false)?;
+    match context.load_module(Ptx::from_binary(first.cubin)) {
+        Ok(module) => Ok(module),
+        Err(error) if first.cached && !is_sticky(error) => context
+            .load_module(Ptx::from_binary(code(true)?.cubin))
+            .map_err(|error| message(&format!("load {}", unit.name), error)),
+        Err(error) => Err(format!("{} ({})", message(&format!("load {}", unit.name), error), first.origin)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gpu::testing::FAULT;
 
     /// What a unit's texts include is all there, or NVRTC would miss it on a server. What the host's build
     /// includes lies in a folder.

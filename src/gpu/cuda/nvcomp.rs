@@ -15,9 +15,10 @@ use std::ffi::{CStr, c_char, c_int, c_void};
 use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use super::dynamic::Library;
+use crate::gpu::lock::lock;
 
 const MAJOR: u32 = 6;
 /// `nvcompBatchedZstdCompressAsync`: "Chunk sizes must not exceed 16 MB".
@@ -249,6 +250,7 @@ impl Nvcomp {
     }
 
     /// As on a device, by a library that takes addresses of the host's: a test's, behind a fake device.
+    #[cfg(any(test, feature = "testing"))]
     pub fn compress_here(&self, pages: &[Vec<u8>]) -> Result<Vec<Vec<u8>>, String> {
         let plan = self.plan(pages.iter().map(|page| (page.as_ptr() as u64, page.len() as u64)))?;
         let (count, stream) = (pages.len(), std::ptr::null_mut());
@@ -360,7 +362,7 @@ impl Zstd {
 
     /// What was said last is not said again.
     fn note(&self, line: String) {
-        let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut notes = lock(&self.notes);
         if notes.last != line {
             notes.last.clone_from(&line);
             notes.waiting.push(line);
@@ -368,7 +370,7 @@ impl Zstd {
     }
 
     pub fn take_notes(&self) -> Vec<String> {
-        std::mem::take(&mut self.notes.lock().unwrap_or_else(PoisonError::into_inner).waiting)
+        std::mem::take(&mut lock(&self.notes).waiting)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use super::*;
-use crate::gpu::fake;
+use crate::gpu::testing::fake;
 use crate::slot::encode::{PLAIN_BODIES, SNAPPY, ZSTD};
 
 fn stub(name: &str, flags: &[&str]) -> PathBuf {

@@ -4,12 +4,13 @@ use std::path::Path;
 
 use cudarc::driver::DriverError;
 
-use super::alone::{Alone, put, take};
-use super::arena::{Arena, Need};
-use super::bench::Times;
-use super::encode::{Kernels, PHASES, Tables, Work};
-use super::error::message;
-use super::module;
+use super::Times;
+use super::device::BenchDevice;
+use crate::gpu::cuda::arena::{Arena, Need};
+use crate::gpu::cuda::copy::{put, take};
+use crate::gpu::cuda::encode::{Kernels, PHASES, Tables, Work};
+use crate::gpu::cuda::error::message;
+use crate::gpu::cuda::module;
 use crate::gpu::encode::{Body, Column, LIMITS, Limits, Plan, plan};
 
 /// Columns that make a chunk: about a million rows of slots of 8 MiB.
@@ -17,7 +18,7 @@ const SLOTS: u64 = 18;
 
 /// A device with the encode kernels.
 pub struct Encode {
-    device: Alone,
+    device: BenchDevice,
     kernels: Kernels,
 }
 
@@ -29,7 +30,7 @@ struct Resident {
 
 impl Encode {
     pub fn open(ordinal: u32, nvrtc: Option<&Path>, cache: &Path) -> Result<Encode, String> {
-        let device = Alone::open(&module::ENCODE, ordinal, nvrtc, cache)?;
+        let device = BenchDevice::open(&module::ENCODE, ordinal, nvrtc, cache)?;
         let kernels = Kernels::load(&device.module).map_err(|error| message("load the kernels", error))?;
         Ok(Encode { device, kernels })
     }
@@ -86,10 +87,10 @@ impl Encode {
         // SAFETY: the parts are ours, and as large as what goes there.
         unsafe {
             for copy in 0..copies {
-                put(parts.input + (stride * copy) as u64, input)?;
+                put(parts.input + (stride * copy) as u64, input, &self.device.stream)?;
             }
-            put(tables.pages, &plan.pages)?;
-            put(tables.chunks, &plan.chunks)?;
+            put(tables.pages, &plan.pages, &self.device.stream)?;
+            put(tables.chunks, &plan.chunks, &self.device.stream)?;
         }
         self.device.context.synchronize()?;
         let work = Work::new(plan, parts.input, tables, parts.output, parts.scratch);

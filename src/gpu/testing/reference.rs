@@ -6,10 +6,10 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use super::encode::{Bounds, Chunk, Ends, NO_CHUNK, Order, Page, Plan, Shape, State, encoding};
 use crate::encode::bits::{pack, put_hybrid, put_hybrid_flags, put_rle_run};
 use crate::encode::delta::{put_delta, put_delta_length};
 use crate::encode::split::put_split;
+use crate::gpu::encode::{Bounds, Chunk, Ends, NO_CHUNK, Order, Page, Plan, Shape, State, encoding};
 
 /// The bodies of the plan's pages, then of its dictionaries, and what is known of them.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -12,12 +12,12 @@ use parquet::data_type::{
 use parquet::schema::types::{ColumnDescriptor, ColumnPath, Type};
 use proptest::prelude::*;
 
-use super::encode::{Bounds, Column, LIMITS, Limits, NO_CHUNK, Order, Shape, encoding};
 use super::host_encode::{Entries, Made, encode};
 use super::host_program::HostProgram;
 use super::specimens::Random;
 use super::specimens::columns::{Columns, GOLDEN_BODIES, GOLDEN_ROWS, TYPES, Wish, golden, other_encoding};
 use super::specimens::pages::digest;
+use crate::gpu::encode::{Bounds, Column, LIMITS, Limits, NO_CHUNK, Order, Shape, encoding};
 
 /// What the dictionary is to be, by what is written of it in kernels/encode.cu.
 fn check_entries(entries: &Entries, shape: Shape, values: &[&Vec<u8>]) {

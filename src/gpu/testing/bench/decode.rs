@@ -3,20 +3,13 @@
 use cudarc::driver::CudaEvent;
 use cudarc::driver::sys::CUevent_flags;
 
-use super::bandwidth::Bandwidth;
-use super::device::CudaDevice;
-use super::error::{fault, refused};
-use super::launch::PHASES;
+use super::times::{Times, median};
+use crate::gpu::cuda::bandwidth::Bandwidth;
+use crate::gpu::cuda::device::CudaDevice;
+use crate::gpu::cuda::error::{fault, refused};
+use crate::gpu::cuda::launch::PHASES;
 use crate::gpu::{Device, Fault};
 use crate::slot::input::Input;
-
-/// Seconds of each phase for all the inputs once, medians over the repeats, and of the whole.
-#[derive(Clone, Debug, Default)]
-pub struct Times {
-    pub phases: Vec<(&'static str, f64)>,
-    /// With events between the phases left out.
-    pub total: f64,
-}
 
 impl CudaDevice {
     pub fn bandwidth(&self) -> Bandwidth {
@@ -92,9 +85,4 @@ impl CudaDevice {
         let phases = PHASES.iter().zip(&mut phases).map(|(name, times)| (*name, median(times))).collect();
         Ok(Times { phases, total: median(&mut totals) })
     }
-}
-
-pub(super) fn median(values: &mut [f64]) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(0.0)
 }

@@ -6,15 +6,16 @@ use std::sync::Arc;
 use cudarc::driver::DriverError;
 use cudarc::driver::sys::CUresult;
 
-use super::alone::{Alone, put, take};
-use super::arena::{Arena, Need};
-use super::bench::Times;
-use super::compress::{FAILED, Kernels, PHASES, Place, Work, scratch, segments};
-use super::error::message;
-use super::frames::{self, Failed, Frames};
-use super::memory::Heap;
-use super::module;
-use super::nvcomp::Nvcomp;
+use super::Times;
+use super::device::BenchDevice;
+use crate::gpu::cuda::arena::{Arena, Need};
+use crate::gpu::cuda::compress::{FAILED, Kernels, PHASES, Place, Work, scratch, segments};
+use crate::gpu::cuda::copy::{put, take};
+use crate::gpu::cuda::error::message;
+use crate::gpu::cuda::memory::Heap;
+use crate::gpu::cuda::module;
+use crate::gpu::cuda::nvcomp::Nvcomp;
+use crate::gpu::cuda::zstd_frames::{self, Failed, ZstdFrames};
 use crate::slot::encode::ZSTD;
 
 /// Bytes of memory for nvCOMP, as the service has it.
@@ -22,7 +23,7 @@ const MEMORY: u64 = 8 << 30;
 
 /// A device with the compress kernels, and nvCOMP where that is wanted.
 pub struct Compress {
-    device: Alone,
+    device: BenchDevice,
     kernels: Kernels,
     nvcomp: Option<(Nvcomp, Arc<Heap>)>,
 }
@@ -40,11 +41,11 @@ impl Compress {
         cache: &Path,
         nvcomp: Option<&Path>,
     ) -> Result<Compress, String> {
-        let device = Alone::open(&module::COMPRESS, ordinal, nvrtc, cache)?;
+        let device = BenchDevice::open(&module::COMPRESS, ordinal, nvrtc, cache)?;
         let kernels = Kernels::load(&device.module).map_err(|error| message("load the kernels", error))?;
         let open = |path: &Path| {
             let heap = Heap::new(&device.context, MEMORY)?;
-            let nvcomp = frames::open(path, &heap, &device.stream)?;
+            let nvcomp = zstd_frames::open(path, &heap, &device.stream)?;
             Ok((nvcomp, heap))
         };
         let nvcomp = nvcomp.map(open).transpose().map_err(|failed: Failed| failed.message())?;
@@ -85,11 +86,11 @@ impl Compress {
             for page in pages {
                 let block = heap.take(page.len() as u64).ok_or_else(|| "too many pages".to_string())?;
                 // SAFETY: a block of our own, as large.
-                unsafe { put(block.address(), page)? };
+                unsafe { put(block.address(), page, stream)? };
                 memory.push(block);
             }
             let places = memory.iter().zip(pages).map(|(block, page)| (block.address(), page.len() as u64));
-            let frames = Frames::new(nvcomp, heap, stream, &places.collect::<Vec<_>>())?;
+            let frames = ZstdFrames::new(nvcomp, heap, stream, &places.collect::<Vec<_>>())?;
             // SAFETY: the pages are there; the stream is synchronized by `finish` and at the end of every round.
             let start = || unsafe { frames.start(stream) };
             start()?;
@@ -137,9 +138,9 @@ impl Compress {
         // SAFETY: the input part has room for every page at its place, and for the table behind them.
         unsafe {
             for (page, place) in pages.iter().zip(&places) {
-                put(parts.input + place.at, page)?;
+                put(parts.input + place.at, page, &self.device.stream)?;
             }
-            put(parts.input + table, &places)?;
+            put(parts.input + table, &places, &self.device.stream)?;
         }
         let work = Work {
             input: parts.input,

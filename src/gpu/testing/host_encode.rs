@@ -1,9 +1,9 @@
 //! The encode kernels, built for the host with sanitizers, for tests: what they make is what the reference makes.
 
-use super::encode::{Body, Bounds, Chunk, Ends, Limits, Order, Page, Plan, Shape, State, plan};
 use super::host_program::HostProgram;
 use super::reference::{self, Encoded};
 use super::specimens::columns::Columns;
+use crate::gpu::encode::{Body, Bounds, Chunk, Ends, Limits, Order, Page, Plan, Shape, State, plan};
 use crate::slot::layout::{Plain, get, put};
 
 // SAFETY: `repr(C)`, integers that leave no gaps.

@@ -10,9 +10,8 @@ use std::sync::Arc;
 
 use cudarc::driver::{CudaStream, DriverError};
 
-use super::alone::take;
+use super::copy::{put, take};
 use super::error::message;
-use super::group::put;
 use super::memory::{Block, Heap};
 use super::nvcomp::{Nvcomp, Plan, Tables};
 
@@ -41,7 +40,7 @@ impl From<String> for Failed {
 }
 
 /// Pages on their way, and the memory that this takes.
-pub struct Frames<'a> {
+pub struct ZstdFrames<'a> {
     nvcomp: &'a Nvcomp,
     plan: Plan,
     batches: Vec<Range<usize>>,
@@ -52,19 +51,19 @@ pub struct Frames<'a> {
     frames: Block,
 }
 
-impl<'a> Frames<'a> {
+impl<'a> ZstdFrames<'a> {
     /// `pages`: addresses, multiples of 16, and lengths.
     pub fn new(
         nvcomp: &'a Nvcomp,
         heap: &Arc<Heap>,
         stream: &CudaStream,
         pages: &[(u64, u64)],
-    ) -> Result<Frames<'a>, String> {
+    ) -> Result<ZstdFrames<'a>, String> {
         let room = |bytes| heap.take(bytes).ok_or("no memory is left for what nvCOMP makes of a row group");
         let plan = nvcomp.plan(pages.iter().copied())?;
         let (batches, temporary_bytes) =
             nvcomp.batches(&plan, heap.bytes() / SHARE, stream.cu_stream().cast())?;
-        Ok(Frames {
+        Ok(ZstdFrames {
             nvcomp,
             batches,
             pages: pages.len(),
@@ -114,6 +113,7 @@ impl<'a> Frames<'a> {
     }
 
     /// For people: how much memory it takes beside the frames, and in how many batches.
+    #[cfg(any(test, feature = "testing"))]
     pub fn cost(&self) -> String {
         let (megabytes, batches) = (self.temporary_bytes.div_ceil(1 << 20), self.batches.len());
         format!("{megabytes} MB of temporary memory, {batches} batches")
@@ -127,7 +127,7 @@ pub fn open(path: &Path, heap: &Arc<Heap>, stream: &CudaStream) -> Result<Nvcomp
         (0..TRIED as u32).map(|number| (number.wrapping_mul(number) >> 9) as u8 & 31).collect();
     let memory = heap.take(TRIED as u64).ok_or_else(|| "no memory is left to try nvCOMP".to_string())?;
     let frame = {
-        let frames = Frames::new(&nvcomp, heap, stream, &[(memory.address(), TRIED as u64)])?;
+        let frames = ZstdFrames::new(&nvcomp, heap, stream, &[(memory.address(), TRIED as u64)])?;
         // SAFETY: the page's memory is as large; all of it lives until the stream is synchronized, which it is
         // in either case.
         let started = unsafe {

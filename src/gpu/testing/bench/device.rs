@@ -3,22 +3,28 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use cudarc::driver::sys::{CUevent_flags, cuMemcpyDtoH_v2, cuMemcpyHtoD_v2};
+use cudarc::driver::sys::CUevent_flags;
 use cudarc::driver::{CudaContext, CudaModule, CudaStream, DriverError};
 
-use super::bench::{Times, median};
-use super::error::message;
-use super::nvrtc::Unit;
-use super::{load, probe};
+use super::times::{Times, median};
+use crate::gpu::cuda::error::message;
+use crate::gpu::cuda::module::load;
+use crate::gpu::cuda::nvrtc::Unit;
+use crate::gpu::cuda::probe;
 
-pub struct Alone {
+pub struct BenchDevice {
     pub context: Arc<CudaContext>,
     pub stream: Arc<CudaStream>,
     pub module: Arc<CudaModule>,
 }
 
-impl Alone {
-    pub fn open(unit: &Unit, ordinal: u32, nvrtc: Option<&Path>, cache: &Path) -> Result<Alone, String> {
+impl BenchDevice {
+    pub fn open(
+        unit: &Unit,
+        ordinal: u32,
+        nvrtc: Option<&Path>,
+        cache: &Path,
+    ) -> Result<BenchDevice, String> {
         let driver = probe()?;
         if ordinal >= driver.devices {
             return Err(format!("GPU {ordinal} is not there: the driver sees {} of them", driver.devices));
@@ -30,7 +36,7 @@ impl Alone {
         let (major, minor) = context.compute_capability().map_err(failed)?;
         let module = load(&context, unit, (10 * major + minor) as u32, nvrtc, cache)?;
         let stream = context.new_stream().map_err(failed)?;
-        Ok(Alone { context, stream, module })
+        Ok(BenchDevice { context, stream, module })
     }
 
     /// Times what `launch` launches, which tells each of its `phases` as it is launched: seconds, medians
@@ -61,31 +67,4 @@ impl Alone {
         let phases = phases.iter().zip(&mut times).map(|(name, times)| (*name, median(times))).collect();
         Ok(Times { phases, total: median(&mut totals) })
     }
-}
-
-/// Copies values to the device.
-///
-/// # Safety
-///
-/// There is room for them at `to`, and nothing else uses it.
-pub unsafe fn put<T: Copy>(to: u64, values: &[T]) -> Result<(), DriverError> {
-    if values.is_empty() {
-        return Ok(());
-    }
-    // SAFETY: as many bytes are read, and the caller vouches for where they go.
-    unsafe { cuMemcpyHtoD_v2(to, values.as_ptr().cast(), size_of_val(values)) }.result()
-}
-
-/// Copies values from the device.
-///
-/// # Safety
-///
-/// As many lie at `from`, which no kernel writes, and any bytes make a `T`.
-pub unsafe fn take<T: Copy + Default>(from: u64, count: usize) -> Result<Vec<T>, DriverError> {
-    let mut values = vec![T::default(); count];
-    if count > 0 {
-        // SAFETY: there is as much room, and the caller vouches for where they come from.
-        unsafe { cuMemcpyDtoH_v2(values.as_mut_ptr().cast(), from, size_of_val(&values[..])) }.result()?;
-    }
-    Ok(values)
 }

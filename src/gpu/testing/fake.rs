@@ -8,12 +8,13 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::cuda::nvcomp::{Nvcomp, Zstd};
-use super::encode::{Body, Ends, LIMITS, page_rows, plan};
-use super::groups::{Groups, Part, Tables, chunks, columns, describe};
 use super::reference;
-use super::{Device, DeviceInfo, Fault};
 use crate::decode::decode_slot;
+use crate::gpu::cuda::nvcomp::{Nvcomp, Zstd};
+use crate::gpu::encode::{Body, Ends, LIMITS, page_rows, plan};
+use crate::gpu::groups::{Groups, Part, Tables, chunks, columns, describe};
+use crate::gpu::lock::lock;
+use crate::gpu::{Device, DeviceInfo, Fault};
 use crate::slot::encode::{
     DESCRIBE, LZ4, PLAIN_BODIES, Request, SNAPPY, Wish, ZSTD, read_request, write_answer,
 };
@@ -110,7 +111,7 @@ impl FakeDevice {
     }
 
     fn flights(&self) -> MutexGuard<'_, Flights> {
-        self.flights.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.flights)
     }
 
     fn lost(&self) -> Result<(), Fault> {
@@ -132,7 +133,7 @@ impl FakeDevice {
 
     /// Decodes a slot, keeps its columns, and returns what comes before them.
     fn keep(&self, group: u64, sequence: u32, input: &[u8], output: &mut [u8]) -> Result<(), String> {
-        let kept = &mut self.kept.lock().unwrap_or_else(PoisonError::into_inner).0;
+        let kept = &mut lock(&self.kept).0;
         kept.prepare(group, sequence)?;
         let mut bytes = vec![0; output.len()];
         decode_slot(input, &mut bytes)?;
@@ -162,7 +163,7 @@ impl FakeDevice {
         wishes: &[Wish],
         output: &mut [u8],
     ) -> Result<(), String> {
-        let kept = &mut self.kept.lock().unwrap_or_else(PoisonError::into_inner).0;
+        let kept = &mut lock(&self.kept).0;
         let (from, mut at) = (request.from as usize, 0);
         if request.step == DESCRIBE {
             let parts = kept.take(group, request, wishes)?;
@@ -219,7 +220,11 @@ fn encode(
 }
 
 /// The bodies in the codec, or as they are, and which of the two.
-pub(super) fn compress(bodies: &[Vec<u8>], codec: u32, zstd: &Zstd) -> Result<(u32, Vec<Vec<u8>>), String> {
+pub(in crate::gpu) fn compress(
+    bodies: &[Vec<u8>],
+    codec: u32,
+    zstd: &Zstd,
+) -> Result<(u32, Vec<Vec<u8>>), String> {
     match codec {
         SNAPPY => {
             let stream = |body: &Vec<u8>| snap::raw::Encoder::new().compress_vec(body);
