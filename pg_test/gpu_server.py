@@ -10,8 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from . import oracle
+from .lab import places
 from .lab.server import Server
-from .support import eventually, export
+from .support import Background, eventually, export
 
 # On a machine that has a GPU the tests of the device check run on it; PG_STRATA_FAKE_DEVICES rehearses that.
 REAL = "PG_STRATA_TEST_GPU" in os.environ
@@ -19,6 +20,10 @@ SETTINGS = {"shared_buffers": "128MB", "max_connections": "50", "max_prepared_tr
             "pg_strata.gpu_fake_devices": os.environ.get("PG_STRATA_FAKE_DEVICES", "0" if REAL else "2"), "pg_strata.nvrtc_library": os.environ.get("PG_STRATA_NVRTC", ""),
             "pg_strata.gpu_min_table_size": "0",
             "pg_strata.gpu_pool_size": "32MB", "pg_strata.gpu_slot_size": "512kB"}
+
+
+# Rows of `big`.
+ROWS = 900_000
 
 
 class GpuServer(Server):
@@ -87,6 +92,33 @@ def set_devices(server, connection, count, **more):
     if shown != {name: str(value) for name, value in changes.items()}:
         eventually(lambda: ready(server) and beacon(server)["engine"] != before)
     assert connection.execute("SELECT count(*) FROM gpu_devices()").fetchone()[0] == count
+
+
+def make_big(connection, rows=ROWS):
+    """A table whose export takes long enough to be interrupted."""
+    connection.execute("CREATE EXTENSION IF NOT EXISTS pg_strata")
+    connection.execute(f"""CREATE TABLE big AS SELECT i AS id, md5(i::text) || md5((-i)::text) AS a, i / 7.0 AS n,
+        md5((i * 3)::text) AS b, now() + i * interval '1s' AS at FROM generate_series(1, {rows}) i""")
+
+
+def cpu_values(server):
+    """`big` as the CPU exports it, which other tests hold against SELECT."""
+    directory = places.fresh(places.home() / "out" / f"{server.place.name}-truth", 0o755)
+    with server.connect() as connection:
+        rows = connection.execute("SELECT count(*) FROM big").fetchone()[0]
+        assert export(connection, "big", directory / "t.parquet", device="cpu", workers=2).rows == rows
+    return oracle.read_pyarrow(directory / "t.parquet")
+
+
+def running(server, path, **options):
+    """An export of `big` in a thread, on a connection of its own."""
+    connection = server.connect()
+    heard = notices(connection)
+    connection.execute("LOAD 'pg_strata'")
+    options = {"device": "gpu", "row_group_rows": 50_000, **options}
+    call = Background(lambda: export(connection, "big", path, **options))
+    call.pid, call.connection, call.heard = connection.info.backend_pid, connection, heard
+    return call
 
 
 def layout(path):

@@ -8,10 +8,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from . import every_type, oracle
-from .gpu_server import GpuServer, all_free, beacon, export_both, kill_engine, notices, ready, same_files, set_devices, wait_until_writing
-from .support import SCANS, Background, create_extension, entries, eventually, export
+from .gpu_server import GpuServer, all_free, beacon, cpu_values, export_both, kill_engine, ready, running, same_files, set_devices, wait_until_writing
+from .support import SCANS, create_extension, entries, eventually, export
 from .test_gpu import fit
 
+SMALL_GROUPS = {"compression": "snappy", "row_group_rows": 30000}
 CODECS = ("none", "snappy", "lz4_raw", "zstd")
 LINES = """SELECT (i / 4)::int8 AS key, i % 4 + 1 AS line, (i::int8 * 7919 % 30000)::numeric AS customer, (i::int8 * 104729 % 200000)::int AS part,
     '1992-01-01'::date + i / 300 AS day, (ARRAY['1-URGENT','2-HIGH','3-MEDIUM','4-NOT SPECIFIED','5-LOW'])[1 + i * 31 % 5] AS priority,
@@ -204,21 +205,8 @@ def big(server):
 
 
 @pytest.fixture(scope="module")
-def truth(server, big, tmp_path_factory):
-    from .lab import places
-    directory = places.fresh(places.home() / "out" / "encode-truth", 0o755)
-    with server.connect() as connection:
-        export(connection, "big", directory / "t.parquet", device="cpu", workers=2)
-    return oracle.read_pyarrow(directory / "t.parquet")
-
-
-def running(server, path, **options):
-    connection = server.connect()
-    heard = notices(connection)
-    connection.execute("LOAD 'pg_strata'")
-    call = Background(lambda: export(connection, "big", path, device="gpu", compression="snappy", row_group_rows=30000, **options))
-    call.pid, call.heard = connection.info.backend_pid, heard
-    return call
+def truth(server, big):
+    return cpu_values(server)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -228,7 +216,7 @@ def test_killed_engine(server, db, truth, out, scan, workers):
     db.execute("SELECT * FROM gpu_devices()")
     eventually(lambda: ready(server))
     engine = beacon(server)["engine"]
-    call = running(server, out / "t.parquet", scan=scan, workers=workers)
+    call = running(server, out / "t.parquet", scan=scan, workers=workers, **SMALL_GROUPS)
     wait_until_writing(out, call)
     kill_engine(server)
     result = call.result()
@@ -242,7 +230,7 @@ def test_killed_engine(server, db, truth, out, scan, workers):
 def test_faults(server, db, truth, out, scan):
     set_devices(server, db, 2, gpu_fault_after=30)
     try:
-        result = export(db, "big", out / "t.parquet", scan=scan, workers=2, device="gpu", compression="snappy", row_group_rows=30000)
+        result = export(db, "big", out / "t.parquet", scan=scan, workers=2, device="gpu", **SMALL_GROUPS)
         # All of it here where the engine faults before it has given anything back.
         assert result.device in ("gpu+cpu", "cpu")
         assert oracle.read_pyarrow(out / "t.parquet").equals(truth)
@@ -259,7 +247,7 @@ def test_cancelled(server, db, big, out, scan):
     """No slot and no file is left behind."""
     db.execute("SELECT * FROM gpu_devices()")
     eventually(lambda: ready(server))
-    call = running(server, out / "t.parquet", scan=scan, workers=2)
+    call = running(server, out / "t.parquet", scan=scan, workers=2, **SMALL_GROUPS)
     wait_until_writing(out, call)
     db.execute("SELECT pg_cancel_backend(%s)", (call.pid,))
     call.join(20)
@@ -270,7 +258,7 @@ def test_cancelled(server, db, big, out, scan):
 
 def test_exports_at_once(server, db, truth, again, out):
     """More processes than slots: some row groups wait, some are the CPU's."""
-    calls = [running(server, out / f"{number}.parquet", scan=SCANS[number % 2], workers=2) for number in range(4)]
+    calls = [running(server, out / f"{number}.parquet", scan=SCANS[number % 2], workers=2, **SMALL_GROUPS) for number in range(4)]
     assert {call.result(120).rows for call in calls} == {600000}
     for number in range(4):
         assert oracle.read_pyarrow(out / f"{number}.parquet").equals(truth)

@@ -11,20 +11,13 @@ import psycopg
 import pytest
 
 from . import oracle
-from .lab import places
-from .gpu_server import REAL, GpuServer, all_free, beacon, export_both, free_slots, kill_engine, notices, ready, runs, set_devices, status, wait_until_writing
+from .gpu_server import (REAL, ROWS, GpuServer, all_free, beacon, cpu_values, export_both, free_slots, kill_engine, make_big, notices, ready, running, runs,
+                         set_devices, status, wait_until_writing)
 from .support import SCANS, Background, entries, eventually, export, raises
 from .test_interrupts import PROMPT, workers_of
 from .test_stale import Contained
 
-ROWS = 900_000
 fakes_only = pytest.mark.skipif(REAL, reason="of fake devices")
-
-
-def make_table(connection, rows=ROWS):
-    connection.execute("CREATE EXTENSION IF NOT EXISTS pg_strata")
-    connection.execute(f"""CREATE TABLE big AS SELECT i AS id, md5(i::text) || md5((-i)::text) AS a, i / 7.0 AS n,
-        md5((i * 3)::text) AS b, now() + i * interval '1s' AS at FROM generate_series(1, {rows}) i""")
 
 
 @pytest.fixture
@@ -47,18 +40,14 @@ def new_server(installation):
 def server(installation):
     with GpuServer(installation, "gpu-faults") as server:
         with server.connect() as connection:
-            make_table(connection)
+            make_big(connection)
             connection.execute("VACUUM ANALYZE big")
         yield server
 
 
 @pytest.fixture(scope="module")
 def truth(server):
-    """The table as the CPU exports it, which other tests hold against SELECT."""
-    directory = places.fresh(places.home() / "out" / "truth", 0o755)
-    with server.connect() as connection:
-        assert export(connection, "big", directory / "t.parquet", device="cpu", workers=2).rows == ROWS
-    return oracle.read_pyarrow(directory / "t.parquet")
+    return cpu_values(server)
 
 
 @pytest.fixture
@@ -70,16 +59,6 @@ def db(server):
         connection.execute("ROLLBACK")
 
 
-def running(server, path, scan, workers, **options):
-    """An export in a thread, on a connection of its own."""
-    connection = server.connect()
-    heard = notices(connection)
-    connection.execute("LOAD 'pg_strata'")
-    call = Background(lambda: export(connection, "big", path, scan=scan, workers=workers, device="gpu", row_group_rows=50_000, **options))
-    call.pid, call.connection, call.heard = connection.info.backend_pid, connection, heard
-    return call
-
-
 @pytest.mark.parametrize("scan", SCANS)
 @pytest.mark.parametrize("workers", [0, 2])
 def test_killed_engine(server, db, truth, out, scan, workers):
@@ -87,7 +66,7 @@ def test_killed_engine(server, db, truth, out, scan, workers):
     db.execute("SELECT * FROM gpu_devices()")
     eventually(lambda: ready(server))
     service, engine = beacon(server)["pid"], beacon(server)["engine"]
-    call = running(server, out / "t.parquet", scan, workers)
+    call = running(server, out / "t.parquet", scan=scan, workers=workers)
     wait_until_writing(out, call)
     kill_engine(server)
     result = call.result()
@@ -123,7 +102,7 @@ def test_engines_that_keep_dying(new_server, out):
     """After some tries the service gives up and says why; a reload has it try again."""
     server = new_server()
     with server.connect() as connection:
-        make_table(connection, 1000)
+        make_big(connection, 1000)
         for _ in range(6):
             connection.execute("SELECT * FROM gpu_devices()")
             eventually(lambda: ready(server) or beacon(server)["state"] == "failed", 20)
@@ -147,7 +126,7 @@ def test_engines_that_keep_dying(new_server, out):
 @pytest.mark.parametrize("way", ["pg_cancel_backend", "pg_terminate_backend"])
 def test_interrupted_exports_leave_no_slot(server, db, out, scan, workers, way):
     db.execute("SELECT * FROM gpu_devices()")
-    call = running(server, out / "t.parquet", scan, workers)
+    call = running(server, out / "t.parquet", scan=scan, workers=workers)
     wait_until_writing(out, call)
     asked = time.monotonic()
     db.execute(f"SELECT {way}(%s)", (call.pid,))
@@ -164,7 +143,7 @@ def test_service_that_is_terminated(server, db, truth, out):
     """pg_terminate_backend ends the service and its engine; exports under way finish, the next starts it anew."""
     db.execute("SELECT * FROM gpu_devices()")
     before = beacon(server)
-    call = running(server, out / "t.parquet", "heap", 2)
+    call = running(server, out / "t.parquet", scan="heap", workers=2)
     wait_until_writing(out, call)
     os.kill(before["pid"], signal.SIGTERM)
     assert call.result().rows == ROWS
@@ -195,7 +174,7 @@ def test_killed_service(new_server, out):
     """kill -9 of the service is kill -9 of a server process: PostgreSQL restarts, and the engine is gone."""
     server = new_server()
     with server.connect() as connection:
-        make_table(connection, 1000)
+        make_big(connection, 1000)
         connection.execute("SELECT * FROM gpu_devices()")
     eventually(lambda: ready(server))
     found = beacon(server)
@@ -213,7 +192,7 @@ def test_preloaded(new_server, out):
     server = new_server(shared_preload_libraries="pg_strata")
     eventually(lambda: ready(server))
     with server.connect() as connection:
-        make_table(connection, 1000)
+        make_big(connection, 1000)
         assert export(connection, "big", out / "t.parquet").device == "gpu"
         assert connection.execute("SELECT backend_type FROM pg_stat_activity WHERE pid = %s", (beacon(server)["pid"],)).fetchall() == []
         title = subprocess.run(["ps", "-o", "args=", "-p", str(beacon(server)["pid"])], capture_output=True, text=True).stdout
@@ -243,7 +222,7 @@ def test_without_devices(new_server, out, preload):
     settings = {"shared_preload_libraries": "pg_strata"} if preload else {}
     server = new_server(**{"pg_strata.gpu_fake_devices": "0"}, **settings)
     with server.connect() as connection:
-        make_table(connection, 1000)
+        make_big(connection, 1000)
         heard = notices(connection)
         assert export(connection, "big", out / "t.parquet").device == "cpu"
         assert heard == []
@@ -269,7 +248,7 @@ def test_without_devices(new_server, out, preload):
 def test_no_room_for_the_service(new_server, out):
     server = new_server(max_worker_processes="0")
     with server.connect() as connection:
-        make_table(connection, 1000)
+        make_big(connection, 1000)
         assert export(connection, "big", out / "t.parquet").device == "cpu"
         with raises("55000") as caught:
             export(connection, "big", out / "t.parquet", device="gpu", overwrite=True)
@@ -280,7 +259,7 @@ def test_devices_without_memory(new_server, out):
     """A device that cannot be opened is none: 'auto' is the CPU's, 'gpu' an error with the reason, until that changes."""
     server = new_server(**{"pg_strata.gpu_exhaust_memory": "on"})
     with server.connect() as connection:
-        make_table(connection, 1000)
+        make_big(connection, 1000)
         assert export(connection, "big", out / "t.parquet").device == "cpu"
         with raises("55000") as caught:
             export(connection, "big", out / "t.parquet", device="gpu", overwrite=True)
@@ -301,7 +280,7 @@ def test_pool_that_is_too_large(new_server, out):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     with server.connect() as connection:
-        make_table(connection, 20_000)
+        make_big(connection, 20_000)
         assert export_both(connection, "big", out).device == "gpu"
         found = re.search(r"the GPU pool has (\d+) slots in place of (\d+)", server.log())
         assert found and 0 < int(found[1]) < int(found[2])
@@ -320,9 +299,9 @@ def test_dead_exporters_slots_are_freed(new_server, out):
     """FATAL runs no destructors: a backend that is terminated while it fills a slot leaves it to the service."""
     server = new_server()
     with server.connect() as connection:
-        make_table(connection)
+        make_big(connection)
         for _ in range(3):
-            call = running(server, out / "t.parquet", "heap", 0, overwrite=True)
+            call = running(server, out / "t.parquet", scan="heap", workers=0, overwrite=True)
             wait_until_writing(out, call)
             connection.execute("SELECT pg_terminate_backend(%s)", (call.pid,))
             with pytest.raises(psycopg.Error):

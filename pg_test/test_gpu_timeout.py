@@ -8,10 +8,8 @@ import time
 import pytest
 
 from . import oracle
-from .lab import places
-from .gpu_server import REAL, GpuServer, all_free, beacon, notices, ready, runs, wait_until_writing
-from .support import SCANS, Background, entries, eventually, export, raises
-from .test_gpu_service import ROWS, make_table
+from .gpu_server import REAL, ROWS, GpuServer, all_free, beacon, cpu_values, make_big, ready, running, runs, wait_until_writing
+from .support import SCANS, entries, eventually, export, raises
 from .test_interrupts import PROMPT, workers_of
 
 pytestmark = pytest.mark.skipif(REAL, reason="of fake devices")
@@ -22,16 +20,13 @@ LIMIT = 4
 def server(installation):
     with GpuServer(installation, "gpu-timeout", **{"pg_strata.gpu_timeout": f"{LIMIT}s"}) as server:
         with server.connect() as connection:
-            make_table(connection)
+            make_big(connection)
         yield server
 
 
 @pytest.fixture(scope="module")
 def truth(server):
-    directory = places.fresh(places.home() / "out" / "timeout-truth", 0o755)
-    with server.connect() as connection:
-        assert export(connection, "big", directory / "t.parquet", device="cpu", workers=2).rows == ROWS
-    return oracle.read_pyarrow(directory / "t.parquet")
+    return cpu_values(server)
 
 
 @pytest.fixture
@@ -66,12 +61,9 @@ def set_limit(db, value):
     eventually(lambda: db.execute("SHOW pg_strata.gpu_timeout").fetchone() == (value,))
 
 
-def running(server, path, scan, workers, device):
+def writing(server, path, **options):
     """An export that has begun to write."""
-    connection = server.connect()
-    heard = notices(connection)
-    call = Background(lambda: export(connection, "big", path, scan=scan, workers=workers, device=device, row_group_rows=50_000))
-    call.pid, call.connection, call.heard = connection.info.backend_pid, connection, heard
+    call = running(server, path, **options)
     wait_until_writing(path.parent, call)
     return call
 
@@ -97,7 +89,7 @@ def waits_for_gpu(db, pid):
 @pytest.mark.parametrize("device", ["auto", "gpu"])
 def test_stopped_engine(server, db, truth, out, scan, workers, device):
     """The export ends on the CPU and says so; the service replaces the engine, and the next export has a GPU again."""
-    call = running(server, out / "t.parquet", scan, workers, device)
+    call = writing(server, out / "t.parquet", scan=scan, workers=workers, device=device)
     engine = stop(server)
     eventually(lambda: len(workers_of(db, call.pid)) == workers)
     for pid in [call.pid, *workers_of(db, call.pid)]:
@@ -119,7 +111,7 @@ def test_stopped_engine(server, db, truth, out, scan, workers, device):
 
 def test_engine_that_goes_on(server, patient, truth, out):
     """Without a limit it may take its time."""
-    call = running(server, out / "t.parquet", "heap", 2, "gpu")
+    call = writing(server, out / "t.parquet", scan="heap", workers=2)
     engine = stop(server)
     eventually(lambda: waits_for_gpu(patient, call.pid))
     time.sleep(LIMIT + 2)
@@ -133,7 +125,7 @@ def test_engine_that_goes_on(server, patient, truth, out):
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("way", ["pg_cancel_backend", "pg_terminate_backend"])
 def test_cancel_while_the_engine_does_not_answer(server, patient, out, workers, way):
-    call = running(server, out / "t.parquet", "heap", workers, "gpu")
+    call = writing(server, out / "t.parquet", scan="heap", workers=workers)
     engine = stop(server)
     try:
         eventually(lambda: waits_for_gpu(patient, call.pid))
@@ -151,7 +143,7 @@ def test_cancel_while_the_engine_does_not_answer(server, patient, out, workers, 
 
 def test_a_service_that_does_not_answer_either(server, db, truth, out):
     """Then the exporters give both up by themselves, some seconds later."""
-    call = running(server, out / "t.parquet", "heap", 0, "auto")
+    call = writing(server, out / "t.parquet", scan="heap", workers=0, device="auto")
     service, engine = beacon(server)["pid"], beacon(server)["engine"]
     os.kill(service, signal.SIGSTOP)
     os.kill(engine, signal.SIGSTOP)
