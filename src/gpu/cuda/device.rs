@@ -8,7 +8,7 @@
 //! collect   waits for the report, checks it | copy_out  exactly the bytes in use -> output region
 //! ```
 //!
-//! What becomes of columns that are kept, and of requests to encode them, is in `group`.
+//! What becomes of columns that are kept, and of requests to encode them, is in `row_groups`.
 //!
 //! The report has a stream to itself: behind `copy_out` it would wait for other slots' columns, and on
 //! `compute` it would hold up the next slot's kernels. `submit` is called by the feeder's thread and
@@ -24,9 +24,9 @@ use cudarc::driver::{CudaContext, CudaEvent, CudaStream, DriverError};
 use super::arena::{Arena, Need, Parts};
 use super::bandwidth::Bandwidth;
 use super::error::{fault, refused};
-use super::group::Grouping;
 use super::launch::Kernels;
 use super::pinned::{Pinned, Registered};
+use super::row_groups::RowGroups;
 use crate::gpu::lock::lock;
 use crate::gpu::{Device, DeviceInfo, Fault};
 use crate::slot::encode::{Request, Wish, read_request};
@@ -100,14 +100,14 @@ pub(super) struct Planted {
 }
 
 pub struct CudaDevice {
-    pub(super) info: DeviceInfo,
+    info: DeviceInfo,
     #[cfg_attr(not(any(test, feature = "testing")), expect(dead_code))]
     pub(in crate::gpu) bandwidth: Bandwidth,
     pub(in crate::gpu) context: Arc<CudaContext>,
     pub(in crate::gpu) streams: Streams,
     pub(in crate::gpu) kernels: Kernels,
     pub(in crate::gpu) need: Need,
-    pub(super) grouping: Grouping,
+    row_groups: RowGroups,
     buffers: Vec<Buffer>,
     /// Requests in flight, by their tickets, which come behind those of the buffers.
     asked: Mutex<HashMap<usize, Asked>>,
@@ -132,7 +132,7 @@ pub(super) struct Made {
     pub streams: Streams,
     pub kernels: Kernels,
     pub need: Need,
-    pub grouping: Grouping,
+    pub row_groups: RowGroups,
     pub arena: Arena,
     pub pool: Arc<Registered>,
     #[cfg(any(test, feature = "testing"))]
@@ -141,7 +141,7 @@ pub(super) struct Made {
 
 impl CudaDevice {
     pub(super) fn new(made: Made) -> Result<CudaDevice, DriverError> {
-        let Made { info, bandwidth, context, streams, kernels, need, grouping, arena, pool, .. } = made;
+        let Made { info, bandwidth, context, streams, kernels, need, row_groups, arena, pool, .. } = made;
         let buffers =
             arena.parts().iter().map(|parts| Buffer::new(&context, *parts)).collect::<Result<Vec<_>, _>>()?;
         Ok(CudaDevice {
@@ -151,7 +151,7 @@ impl CudaDevice {
             streams,
             kernels,
             need,
-            grouping,
+            row_groups,
             free: Mutex::new((0..buffers.len()).collect()),
             asked: Mutex::default(),
             next_request: AtomicUsize::new(buffers.len()),
@@ -177,9 +177,12 @@ impl CudaDevice {
         self.context.bind_to_thread().map_err(|error| self.fault("use the device", error))
     }
 
-    pub(super) fn fault(&self, doing: &str, error: DriverError) -> Fault {
-        let mut fault = fault(doing, error);
-        fault.message = format!("GPU {}: {}", self.info.ordinal, fault.message);
+    pub(in crate::gpu) fn fault(&self, doing: &str, error: DriverError) -> Fault {
+        self.noted(fault(self.info.ordinal, doing, error))
+    }
+
+    /// Remembers that the device is lost, if the fault says so.
+    fn noted(&self, fault: Fault) -> Fault {
         if fault.sticky {
             self.lost.store(true, Ordering::Relaxed);
             self.freed.notify_all();
@@ -327,7 +330,11 @@ impl CudaDevice {
         if !header.returns_columns() {
             output[..bytes].copy_from_slice(&report[..bytes]);
             let kept = header.flags & KEEP != 0;
-            return if kept { self.keep(*group, header, ops, buffer.parts.output, report) } else { Ok(()) };
+            if !kept {
+                return Ok(());
+            }
+            let kept = self.row_groups.keep(*group, header, ops, buffer.parts.output, report);
+            return kept.map_err(|fault| self.noted(fault));
         }
         let copied = |error| self.fault("copy columns back", error);
         // SAFETY: `bytes` of the output region, which is ours until we return, from as many of the buffer.
@@ -382,7 +389,8 @@ impl Device for CudaDevice {
         let asked = lock(&self.asked).remove(&ticket);
         if let Some(Asked { group, request, wishes }) = asked {
             self.bind()?;
-            return self.answer(group, &request, &wishes, output).map_err(|fault| self.settle(fault));
+            let answered = self.row_groups.answer(group, &request, &wishes, output);
+            return answered.map_err(|fault| self.settle(self.noted(fault)));
         }
         let task = self.buffers.get(ticket).and_then(|buffer| lock(&buffer.task).clone());
         let Some(task) = task else { return Err(refused(format!("no slot has ticket {ticket}"))) };
@@ -400,7 +408,7 @@ impl Device for CudaDevice {
     }
 
     fn notes(&self) -> Vec<String> {
-        self.grouping.zstd.take_notes()
+        self.row_groups.take_notes()
     }
 }
 

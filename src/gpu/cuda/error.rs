@@ -5,9 +5,9 @@ use cudarc::driver::sys::CUresult;
 
 use crate::gpu::Fault;
 
-/// The error, with what was being done.
-pub fn fault(doing: &str, error: DriverError) -> Fault {
-    Fault { message: message(doing, error), sticky: is_sticky(error) }
+/// The error of a GPU, with what was being done.
+pub fn fault(ordinal: u32, doing: &str, error: DriverError) -> Fault {
+    Fault { message: format!("GPU {ordinal}: {}", message(doing, error)), sticky: is_sticky(error) }
 }
 
 /// Without the number's meaning only where the driver itself does not know it.

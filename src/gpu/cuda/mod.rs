@@ -15,7 +15,6 @@ pub(super) mod device;
 mod dynamic;
 pub(super) mod encode;
 pub(super) mod error;
-mod group;
 pub(super) mod launch;
 pub(super) mod memory;
 pub(super) mod module;
@@ -24,6 +23,7 @@ pub(super) mod nvrtc;
 mod pci;
 mod pinned;
 mod probe;
+mod row_groups;
 pub(super) mod zstd_frames;
 
 use std::ffi::c_char;
@@ -37,10 +37,10 @@ use super::{Device, DeviceInfo};
 use arena::Arena;
 use device::{Made, Streams};
 use error::message;
-use group::Grouping;
 use launch::Kernels;
 use memory::Heap;
 use pinned::Registered;
+use row_groups::RowGroups;
 
 pub use bandwidth::Bandwidth;
 pub use device::CudaDevice;
@@ -165,8 +165,10 @@ unsafe fn open(
     })?;
     let left = limit.saturating_sub(bytes).min(config.group_memory);
     let heap = Heap::new(&context, left).map_err(failed("allocate memory for row groups"))?;
-    let grouping = Grouping::new(&context, heap, encode, compress, config.nvcomp.as_deref());
-    let grouping = grouping.map_err(failed("make a stream, or use nvCOMP"))?;
+    let decode = streams.compute.clone();
+    let row_groups =
+        RowGroups::new(ordinal, &context, decode, heap, encode, compress, config.nvcomp.as_deref());
+    let row_groups = row_groups.map_err(failed("make a stream, or use nvCOMP"))?;
     let made = Made {
         info,
         bandwidth,
@@ -174,7 +176,7 @@ unsafe fn open(
         streams,
         kernels,
         need,
-        grouping,
+        row_groups,
         arena,
         pool: registered,
         #[cfg(any(test, feature = "testing"))]

@@ -6,7 +6,7 @@ use cudarc::driver::sys::CUevent_flags;
 use super::times::{Times, median};
 use crate::gpu::cuda::bandwidth::Bandwidth;
 use crate::gpu::cuda::device::CudaDevice;
-use crate::gpu::cuda::error::{fault, refused};
+use crate::gpu::cuda::error::refused;
 use crate::gpu::cuda::launch::PHASES;
 use crate::gpu::{Device, Fault};
 use crate::slot::input::Input;
@@ -18,8 +18,8 @@ impl CudaDevice {
 
     /// Registers and bytes of local memory of the kernels.
     pub fn resources(&self) -> Result<Vec<(&'static str, i32, i32)>, Fault> {
-        self.context.bind_to_thread().map_err(|error| fault("bind", error))?;
-        self.kernels.resources().map_err(|error| fault("read the kernels' resources", error))
+        self.context.bind_to_thread().map_err(|error| self.fault("bind", error))?;
+        self.kernels.resources().map_err(|error| self.fault("read the kernels' resources", error))
     }
 
     /// Times the kernels over the inputs, one a buffer: at most `depth`. No slot may be in flight.
@@ -29,7 +29,7 @@ impl CudaDevice {
         if inputs.len() > self.depth() || inputs.iter().any(|input| !self.kernels.fits(input, self.need)) {
             return Err(refused("more slots than buffers, or larger ones".into()));
         }
-        self.timed(regions, &inputs, repeats).map_err(|error| fault("time the kernels", error))
+        self.timed(regions, &inputs, repeats).map_err(|error| self.fault("time the kernels", error))
     }
 
     fn timed(

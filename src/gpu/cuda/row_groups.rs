@@ -15,9 +15,8 @@ use cudarc::driver::{CudaContext, CudaEvent, CudaStream, DriverError};
 
 use super::compress::{self, FAILED, Place};
 use super::copy::{put, take};
-use super::device::CudaDevice;
 use super::encode::{self, Tables, Work};
-use super::error::{is_sticky, refused};
+use super::error::{fault, is_sticky, refused};
 use super::memory::{Block, Heap};
 use super::nvcomp::Zstd;
 use super::zstd_frames::{self, Failed, ZstdFrames};
@@ -29,14 +28,17 @@ use crate::slot::encode::{Chunk, DESCRIBE, LZ4, PLAIN_BODIES, Request, SNAPPY, W
 use crate::slot::layout::{Header, Op, OutColumn, OutHeader, get};
 
 /// What a device has for row groups.
-pub struct Grouping {
-    pub heap: Arc<Heap>,
+pub struct RowGroups {
+    ordinal: u32,
+    heap: Arc<Heap>,
     context: Arc<CudaContext>,
+    /// The stream that decodes.
+    decode: Arc<CudaStream>,
     /// Those that nobody uses.
     lanes: Mutex<Vec<Lane>>,
     encode: encode::Kernels,
     compress: compress::Kernels,
-    pub zstd: Zstd,
+    zstd: Zstd,
     /// Held while nvCOMP has its temporary memory.
     zstd_turn: Mutex<()>,
     groups: Mutex<Groups<Block, Arc<Encoded>>>,
@@ -79,15 +81,17 @@ impl Encoded {
     }
 }
 
-impl Grouping {
+impl RowGroups {
     /// `nvcomp`: the library's path, if there is one to use.
     pub fn new(
+        ordinal: u32,
         context: &Arc<CudaContext>,
+        decode: Arc<CudaStream>,
         heap: Arc<Heap>,
         encode: encode::Kernels,
         compress: compress::Kernels,
         nvcomp: Option<&Path>,
-    ) -> Result<Grouping, DriverError> {
+    ) -> Result<RowGroups, DriverError> {
         let lane = Lane::new(context)?;
         let opened = match nvcomp.map(|path| zstd_frames::open(path, &heap, &lane.stream)) {
             Some(Err(Failed::Device(error))) if is_sticky(error) => return Err(error),
@@ -96,7 +100,16 @@ impl Grouping {
         let zstd = Zstd::new(opened);
         let (context, lanes) = (context.clone(), Mutex::new(vec![lane]));
         let (zstd_turn, groups) = Default::default();
-        Ok(Grouping { heap, context, lanes, encode, compress, zstd, zstd_turn, groups })
+        Ok(RowGroups { ordinal, heap, context, decode, lanes, encode, compress, zstd, zstd_turn, groups })
+    }
+
+    /// Lines for people that have come up since the last call.
+    pub fn take_notes(&self) -> Vec<String> {
+        self.zstd.take_notes()
+    }
+
+    fn fault(&self, doing: &str, error: DriverError) -> Fault {
+        fault(self.ordinal, doing, error)
     }
 }
 
@@ -108,15 +121,14 @@ struct Found {
     states: Vec<State>,
 }
 
-impl CudaDevice {
+impl RowGroups {
     fn room(&self, bytes: u64) -> Result<Block, Fault> {
-        let block = self.grouping.heap.take(bytes);
-        let ordinal = self.info.ordinal;
-        block.ok_or_else(|| refused(format!("GPU {ordinal} has no memory left for row groups")))
+        let block = self.heap.take(bytes);
+        block.ok_or_else(|| refused(format!("GPU {} has no memory left for row groups", self.ordinal)))
     }
 
     /// Keeps the columns of a slot that has been decoded into `output`, of which `report` is the beginning.
-    pub(super) fn keep(
+    pub fn keep(
         &self,
         group: u64,
         header: &Header,
@@ -124,7 +136,7 @@ impl CudaDevice {
         output: u64,
         report: &[u8],
     ) -> Result<(), Fault> {
-        let mut groups = lock(&self.grouping.groups);
+        let mut groups = lock(&self.groups);
         groups.prepare(group, header.sequence).map_err(refused)?;
         let bytes = u64::from(get::<OutHeader>(report, 0).unwrap_or_default().bytes);
         let column = |number: usize| get(report, size_of::<OutHeader>() + number * size_of::<OutColumn>());
@@ -134,7 +146,7 @@ impl CudaDevice {
         // SAFETY: as many bytes of the slot's buffer, which the next kernels on this stream are the first to
         // write again, to a block that is as large and nobody's else.
         unsafe {
-            let (to, stream) = (memory.address(), self.streams.compute.cu_stream());
+            let (to, stream) = (memory.address(), self.decode.cu_stream());
             cuMemcpyDtoDAsync_v2(to, output, bytes as usize, stream)
         }
         .result()
@@ -144,18 +156,18 @@ impl CudaDevice {
     }
 
     /// Does what a request asks for.
-    pub(super) fn answer(
+    pub fn answer(
         &self,
         group: u64,
         request: &Request,
         wishes: &[Wish],
         output: &mut [u8],
     ) -> Result<(), Fault> {
-        let idle = lock(&self.grouping.lanes).pop();
-        let lane = idle.map_or_else(|| Lane::new(&self.grouping.context), Ok);
+        let idle = lock(&self.lanes).pop();
+        let lane = idle.map_or_else(|| Lane::new(&self.context), Ok);
         let lane = lane.map_err(|error| self.fault("make a stream", error))?;
         let answered = self.answer_on(&lane, group, request, wishes, output);
-        lock(&self.grouping.lanes).push(lane);
+        lock(&self.lanes).push(lane);
         answered
     }
 
@@ -167,7 +179,7 @@ impl CudaDevice {
         wishes: &[Wish],
         output: &mut [u8],
     ) -> Result<(), Fault> {
-        let groups = || lock(&self.grouping.groups);
+        let groups = || lock(&self.groups);
         let (mut from, mut at) = (request.from, 0);
         if request.step == DESCRIBE {
             let parts = groups().take(group, request, wishes).map_err(refused)?;
@@ -254,20 +266,19 @@ impl CudaDevice {
 
     /// Runs the encode kernels to their end.
     fn run_encode(&self, lane: &Lane, plan: &Plan, output: &Block) -> Result<Found, Fault> {
-        let grouping = &self.grouping;
         let tables = self.room(Tables::at(0, plan).end)?;
         let scratch = self.room(plan.scratch_bytes + 256)?;
         let places = Tables::at(tables.address(), plan);
-        let work = Work::new(plan, grouping.heap.base(), places, output.address(), scratch.address());
+        let work = Work::new(plan, self.heap.base(), places, output.address(), scratch.address());
         let run = || -> Result<Found, DriverError> {
             let stream = &lane.stream;
-            lane.follow(&self.streams.compute)?;
+            lane.follow(&self.decode)?;
             // SAFETY: blocks of our own, as large as the plan says; the kept columns are where the plan says,
             // and what was copied there comes before in the order of the streams.
             unsafe {
                 put(places.pages, &plan.pages, stream)?;
                 put(places.chunks, &plan.chunks, stream)?;
-                grouping.encode.launch(stream, &work, |_| Ok(()))?;
+                self.encode.launch(stream, &work, |_| Ok(()))?;
             }
             stream.synchronize()?;
             let (count, tried) = (plan.pages.len(), plan.chunks.len());
@@ -284,7 +295,7 @@ impl CudaDevice {
         let found = run().map_err(|error| self.give_up(lane, "encode a row group", error))?;
         let outside = |body: &Body| body.at + u64::from(body.bytes) > plan.output_bytes;
         match found.bodies.iter().any(outside) {
-            true => Err(refused(format!("GPU {}: a page lies outside of its room", self.info.ordinal))),
+            true => Err(refused(format!("GPU {}: a page lies outside of its room", self.ordinal))),
             false => Ok(found),
         }
     }
@@ -299,7 +310,6 @@ impl CudaDevice {
         output: &Block,
         stored: &mut [u32],
     ) -> Result<Encoded, Fault> {
-        let grouping = &self.grouping;
         let place =
             |&number: &usize| Place { at: bodies[number].at, bytes: bodies[number].bytes, reserved: 0 };
         let places: Vec<Place> = order.iter().map(place).collect();
@@ -323,12 +333,12 @@ impl CudaDevice {
             bound,
         };
         let run = || -> Result<Vec<Place>, DriverError> {
-            lane.follow(&self.streams.compute)?;
+            lane.follow(&self.decode)?;
             // SAFETY: blocks of our own, as large as compress.cu asks. Bodies start at multiples of 16, and are
             // followed by their room's slack or the next one.
             unsafe {
                 put(work.pages, &places, &lane.stream)?;
-                grouping.compress.launch(&lane.stream, &work, codec, |_| Ok(()))?;
+                self.compress.launch(&lane.stream, &work, codec, |_| Ok(()))?;
             }
             lane.stream.synchronize()?;
             // SAFETY: as many were written, of integers only.
@@ -339,13 +349,13 @@ impl CudaDevice {
         let mut at = 0;
         for (&number, stream) in order.iter().zip(&found) {
             if end.bytes == FAILED || stream.at != at {
-                return Err(refused(format!("GPU {}: pages have no room compressed", self.info.ordinal)));
+                return Err(refused(format!("GPU {}: pages have no room compressed", self.ordinal)));
             }
             at += u64::from(stream.bytes);
             stored[number] = stream.bytes;
         }
         if at != end.at || at > room {
-            return Err(refused(format!("GPU {}: {at} bytes of pages are {}", self.info.ordinal, end.at)));
+            return Err(refused(format!("GPU {}: {at} bytes of pages are {}", self.ordinal, end.at)));
         }
         streams.shrink(at);
         Ok(Encoded::new(vec![Piece { address: streams.address(), bytes: at }], streams))
@@ -360,9 +370,9 @@ impl CudaDevice {
         order: &[usize],
         stored: &mut [u32],
     ) -> Result<Option<Encoded>, Fault> {
-        let (Grouping { heap, zstd, .. }, stream) = (&self.grouping, &lane.stream);
+        let (RowGroups { heap, zstd, .. }, stream) = (self, &lane.stream);
         let Some(nvcomp) = zstd.nvcomp() else { return Ok(None) };
-        let _turn = lock(&self.grouping.zstd_turn);
+        let _turn = lock(&self.zstd_turn);
         let pages: Vec<(u64, u64)> = bodies.iter().map(|body| (body.address, body.bytes)).collect();
         let frames = match ZstdFrames::new(nvcomp, heap, stream, &pages) {
             Ok(frames) => frames,
@@ -371,7 +381,7 @@ impl CudaDevice {
                 return Ok(None);
             }
         };
-        let followed = lane.follow(&self.streams.compute).map_err(Failed::from);
+        let followed = lane.follow(&self.decode).map_err(Failed::from);
         // SAFETY: the encode kernels are done with the bodies, which start at multiples of 16; whatever comes of
         // it, the stream is synchronized below.
         let started = followed.and_then(|()| unsafe { frames.start(stream) });
