@@ -56,7 +56,7 @@ struct Plan {
     u32 failed, segments;
 };
 
-struct Work {
+struct Layout {
     const Page *pages;
     u8 *scratch;
     u32 count, bound;
@@ -72,8 +72,8 @@ struct Work {
     DEVICE u64 *starts() const { return reinterpret_cast<u64 *>(scratch + starts_at()); }
     DEVICE u64 edges_at() const { return starts_at() + align_up(8 * (u64(bound) + 1), 64); }
     DEVICE Edges *edges() const { return reinterpret_cast<Edges *>(scratch + edges_at()); }
-    DEVICE u8 *slot(u32 segment) const {
-        return scratch + edges_at() + sizeof(Edges) * u64(bound) + u64(segment) * SLOT;
+    DEVICE u8 *room(u32 segment) const {
+        return scratch + edges_at() + sizeof(Edges) * u64(bound) + u64(segment) * SEGMENT_ROOM;
     }
 };
 
@@ -82,10 +82,10 @@ struct Part {
     u32 page, at, bytes;
 };
 
-DEVICE Part find_part(const Work &work, u32 segment) {
-    const u32 page = last_at_most(work.firsts(), 0, work.count, segment);
-    const u32 at = (segment - work.firsts()[page]) * SEGMENT;
-    return Part{page, at, least(SEGMENT, work.pages[page].bytes - at)};
+DEVICE Part find_part(const Layout &layout, u32 segment) {
+    const u32 page = last_at_most(layout.firsts(), 0, layout.count, segment);
+    const u32 at = (segment - layout.firsts()[page]) * SEGMENT;
+    return Part{page, at, least(SEGMENT, layout.pages[page].bytes - at)};
 }
 
 // Bytes of the page's length at its stream's start.
@@ -101,7 +101,7 @@ DEVICE void put_head(u8 *to, u32 bytes) {
 // registers: 40
 KERNEL BOUNDS(256, 1) divide(PARAMETERS) {
     SHARED(u64, warps, WIDE / 32 + 1);
-    const Work work{pages, scratch, count, bound};
+    const Layout layout{pages, scratch, count, bound};
     u64 segments = 0;
     for (u32 first = 0; first < count; first += WIDE) {
         const u32 page = first + thread();
@@ -109,55 +109,55 @@ KERNEL BOUNDS(256, 1) divide(PARAMETERS) {
         // An empty page has a segment too: its stream is the length alone.
         if (page < count) own = pages[page].bytes == 0 ? 1 : (u64(pages[page].bytes) + SEGMENT - 1) / SEGMENT;
         const u64 before = segments + block_scan(own, warps, all);
-        if (page < count) work.firsts()[page] = u32(before);
+        if (page < count) layout.firsts()[page] = u32(before);
         segments += all;
     }
     if (thread() != 0) return;
-    work.firsts()[count] = u32(segments);
-    work.plan() = Plan{segments > bound ? 1u : 0u, segments > bound ? 0 : u32(segments)};
+    layout.firsts()[count] = u32(segments);
+    layout.plan() = Plan{segments > bound ? 1u : 0u, segments > bound ? 0 : u32(segments)};
 }
 
 // registers: 72
 KERNEL BOUNDS(32, 16) compress_snappy(PARAMETERS) {
     SHARED(u32, table, TABLE / 2);
-    const Work work{pages, scratch, count, bound};
-    if (block_x() >= work.plan().segments) return;
-    const Part part = find_part(work, block_x());
+    const Layout layout{pages, scratch, count, bound};
+    if (block_x() >= layout.plan().segments) return;
+    const Part part = find_part(layout, block_x());
     const Page &page = pages[part.page];
     const u32 bytes = part.bytes;
-    const Segment segment{input + page.at + part.at, bytes, stop_of(bytes), bytes, work.slot(block_x())};
+    const Segment segment{input + page.at + part.at, bytes, stop_of(bytes), bytes, layout.room(block_x())};
     SnappyElements elements{0};
     compress(segment, reinterpret_cast<u16 *>(table), elements);
     const u32 head = part.at == 0 ? head_size(page.bytes) : 0;
-    if (lane() == 0) work.sizes()[block_x()] = head + elements.out;
+    if (lane() == 0) layout.sizes()[block_x()] = head + elements.out;
 }
 
 // registers: 72
 KERNEL BOUNDS(32, 16) compress_lz4(PARAMETERS) {
     SHARED(u32, table, TABLE / 2);
-    const Work work{pages, scratch, count, bound};
-    if (block_x() >= work.plan().segments) return;
-    const Part part = find_part(work, block_x());
+    const Layout layout{pages, scratch, count, bound};
+    if (block_x() >= layout.plan().segments) return;
+    const Part part = find_part(layout, block_x());
     const Page &page = pages[part.page];
     const Segment segment =
-        lz4_segment(input + page.at + part.at, part.bytes, page.bytes - part.at, work.slot(block_x()));
+        lz4_segment(input + page.at + part.at, part.bytes, page.bytes - part.at, layout.room(block_x()));
     Lz4Sequences sequences{Edges{0, 0, 0, 0}};
     compress(segment, reinterpret_cast<u16 *>(table), sequences);
-    if (lane() == 0) work.edges()[block_x()] = sequences.edges;
+    if (lane() == 0) layout.edges()[block_x()] = sequences.edges;
 }
 
 // How long the runs of literals between LZ4's segments are, and with them the segments. A page a block.
 // registers: 40
 KERNEL BOUNDS(32, 16) measure(PARAMETERS) {
-    const Work work{pages, scratch, count, bound};
-    if (work.plan().failed) return;
-    const u32 first = work.firsts()[block_x()], end = work.firsts()[block_x() + 1];
+    const Layout layout{pages, scratch, count, bound};
+    if (layout.plan().failed) return;
+    const u32 first = layout.firsts()[block_x()], end = layout.firsts()[block_x() + 1];
     const u32 page_bytes = pages[block_x()].bytes;
     // Where the run begins that is open before the 32 segments.
     u32 open_at = 0;
     for (u32 base = first; base < end; base += 32) {
         const u32 segment = base + lane(), at = (segment - first) * SEGMENT;
-        const Edges edges = segment < end ? work.edges()[segment] : Edges{0, 0, 0, 0};
+        const Edges edges = segment < end ? layout.edges()[segment] : Edges{0, 0, 0, 0};
         const u32 tail_at = at + least(SEGMENT, page_bytes - at) - edges.tail;
         const u32 matched = ballot(edges.bytes != 0), before = matched & lanes_before();
         const u32 found = shuffle(tail_at, before != 0 ? last_lane(before) : 0);
@@ -165,8 +165,8 @@ KERNEL BOUNDS(32, 16) measure(PARAMETERS) {
         u32 size = edges.bytes != 0 ? run_bytes(at + edges.lead - run_at) + edges.bytes - 1 : 0;
         if (segment + 1 == end) size += run_bytes(page_bytes - (edges.bytes != 0 ? tail_at : run_at));
         if (segment < end) {
-            work.edges()[segment].run_at = run_at;
-            work.sizes()[segment] = size;
+            layout.edges()[segment].run_at = run_at;
+            layout.sizes()[segment] = size;
         }
         if (matched != 0) open_at = shuffle(tail_at, last_lane(matched));
     }
@@ -175,42 +175,42 @@ KERNEL BOUNDS(32, 16) measure(PARAMETERS) {
 // registers: 40
 KERNEL BOUNDS(256, 1) place(PARAMETERS) {
     SHARED(u64, warps, WIDE / 32 + 1);
-    const Work work{pages, scratch, count, bound};
+    const Layout layout{pages, scratch, count, bound};
 
     // Step 1: where the segments go.
-    const u32 segments = work.plan().segments;
+    const u32 segments = layout.plan().segments;
     u64 bytes = 0;
     for (u32 first = 0; first < segments; first += WIDE) {
         const u32 segment = first + thread();
-        u64 own = segment < segments ? work.sizes()[segment] : 0, all;
+        u64 own = segment < segments ? layout.sizes()[segment] : 0, all;
         const u64 before = bytes + block_scan(own, warps, all);
-        if (segment < segments) work.starts()[segment] = before;
+        if (segment < segments) layout.starts()[segment] = before;
         bytes += all;
     }
-    if (thread() == 0) work.starts()[segments] = bytes;
+    if (thread() == 0) layout.starts()[segments] = bytes;
     block_sync();
 
     // Step 2: where the pages are, then.
-    const bool failed = work.plan().failed != 0 || bytes > output_bytes;
+    const bool failed = layout.plan().failed != 0 || bytes > output_bytes;
     for (u32 page = thread(); page < count && !failed; page += WIDE) {
-        const u64 at = work.starts()[work.firsts()[page]], end = work.starts()[work.firsts()[page + 1]];
+        const u64 at = layout.starts()[layout.firsts()[page]], end = layout.starts()[layout.firsts()[page + 1]];
         bodies[page] = Body{at, u32(end - at), 0};
     }
     block_sync();
     if (thread() != 0) return;
     bodies[count] = Body{failed ? 0 : bytes, failed ? FAILED : 0, 0};
-    work.plan().failed = failed;
+    layout.plan().failed = failed;
 }
 
 // registers: 40
 KERNEL BOUNDS(256, 4) join_snappy(PARAMETERS) {
-    const Work work{pages, scratch, count, bound};
-    if (block_x() >= work.plan().segments || work.plan().failed) return;
-    const Part part = find_part(work, block_x());
+    const Layout layout{pages, scratch, count, bound};
+    if (block_x() >= layout.plan().segments || layout.plan().failed) return;
+    const Part part = find_part(layout, block_x());
     const u32 page_bytes = pages[part.page].bytes, head = part.at == 0 ? head_size(page_bytes) : 0;
-    u8 *to = output + work.starts()[block_x()];
+    u8 *to = output + layout.starts()[block_x()];
     if (head != 0 && thread() == 0) put_head(to, page_bytes);
-    copy_block(work.slot(block_x()), work.sizes()[block_x()] - head, to + head);
+    copy_block(layout.room(block_x()), layout.sizes()[block_x()] - head, to + head);
 }
 
 // The literals of `page` from `at` on, with the token before them. Gives their size.
@@ -222,16 +222,16 @@ DEVICE u32 put_run(const u8 *page, u32 at, u32 literals, u8 code, u8 *to) {
 
 // registers: 56
 KERNEL BOUNDS(256, 4) join_lz4(PARAMETERS) {
-    const Work work{pages, scratch, count, bound};
-    if (block_x() >= work.plan().segments || work.plan().failed) return;
-    const Part part = find_part(work, block_x());
-    const u8 *page = input + pages[part.page].at, *slot = work.slot(block_x());
-    const Edges edges = work.edges()[block_x()];
-    u8 *to = output + work.starts()[block_x()];
+    const Layout layout{pages, scratch, count, bound};
+    if (block_x() >= layout.plan().segments || layout.plan().failed) return;
+    const Part part = find_part(layout, block_x());
+    const u8 *page = input + pages[part.page].at, *room = layout.room(block_x());
+    const Edges edges = layout.edges()[block_x()];
+    u8 *to = output + layout.starts()[block_x()];
     u32 literals_at = edges.run_at;
     if (edges.bytes != 0) {
-        to += put_run(page, edges.run_at, part.at + edges.lead - edges.run_at, slot[0], to);
-        copy_from(slot, 1, edges.bytes - 1, to);
+        to += put_run(page, edges.run_at, part.at + edges.lead - edges.run_at, room[0], to);
+        copy_from(room, 1, edges.bytes - 1, to);
         to += edges.bytes - 1;
         literals_at = part.at + part.bytes - edges.tail;
     }

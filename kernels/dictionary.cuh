@@ -1,24 +1,24 @@
 // Dictionaries: the different values of a column chunk, in the order of their first rows.
 //
 // A chunk's rows are numbered `page << shift | row`, which orders them and tells where each lies. The table
-// holds such numbers, plus one: of the first row known with a value. Equal hashes meet in a chain of slots,
-// and values are compared whole. Once all rows are in, each slot's row is the first with its value, whichever
+// holds such numbers, plus one: of the first row known with a value. Equal hashes meet in a chain of buckets,
+// and values are compared whole. Once all rows are in, each bucket's row is the first with its value, whichever
 // thread came first; a bit for each of those rows, counted, numbers the entries.
 #pragma once
 #include "page.cuh"
 
 // What a chunk has in the scratch.
 struct Dictionary {
-    const Chunk &chunk;
-    State &state;
+    const DictionaryChunk &chunk;
+    DictionaryState &state;
     const Page *pages;
     const u8 *input;
     u8 *scratch;
 
     DEVICE u32 *words(u64 at) const { return reinterpret_cast<u32 *>(scratch + at); }
-    // Row numbers plus one; 0 for an empty slot. In the end, entry numbers.
+    // Row numbers plus one; 0 for an empty bucket. In the end, entry numbers.
     DEVICE u32 *table() const { return words(chunk.table_at); }
-    // The slot of each row.
+    // The bucket of each row.
     DEVICE u32 *codes() const { return words(chunk.codes_at); }
     // A bit for each row that is the first with its value; how many there are before each word.
     DEVICE u32 *marks() const { return words(chunk.marks_at); }
@@ -83,26 +83,26 @@ DEVICE bool is_same(const Value &left, const Value &right) {
     return true;
 }
 
-// Sees to it that the row's value has a slot, which names no later row than this. False when the dictionary
+// Sees to it that the row's value has a bucket, which names no later row than this. False when the dictionary
 // has too many values: then it is given up, whatever it holds.
 DEVICE bool intern(const Dictionary &dictionary, u32 number) {
     const Value value = find_value(dictionary, number);
-    const u32 mask = dictionary.chunk.slots - 1;
-    u32 slot = hash_value(value) & mask;
-    for (u32 tried = 0; tried <= mask; tried++, slot = (slot + 1) & mask) {
-        u32 *at = &dictionary.table()[slot];
+    const u32 mask = dictionary.chunk.buckets - 1;
+    u32 bucket = hash_value(value) & mask;
+    for (u32 tried = 0; tried <= mask; tried++, bucket = (bucket + 1) & mask) {
+        u32 *at = &dictionary.table()[bucket];
         u32 found = load_published(at);
         if (found == 0) {
             if (load_published(&dictionary.state.failed) != 0) return false;
             found = atomic_swap_if(at, 0, number + 1);
             if (found == 0) {
-                dictionary.codes()[number] = slot;
+                dictionary.codes()[number] = bucket;
                 return atomic_add(&dictionary.state.entries, 1) < dictionary.chunk.most;
             }
         }
         if (is_same(find_value(dictionary, found - 1), value)) {
             if (number + 1 < found) atomic_min(at, number + 1);
-            dictionary.codes()[number] = slot;
+            dictionary.codes()[number] = bucket;
             return true;
         }
     }

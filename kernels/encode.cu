@@ -8,12 +8,13 @@
 //
 //     const u8 *input         what the columns lie in: 256-byte aligned
 //     const Page *pages       `count` of them: see src/gpu/encode.rs
-//     const Chunk *chunks     `tried` of them, likewise: those that a dictionary is tried for
+//     const DictionaryChunk *chunks
+//                             `tried` of them, likewise: those that a dictionary is tried for
 //     u8 *output              256-byte aligned; it need not be cleared
 //     Body *bodies            `count + tried` of them, written: as compress.cu takes its pages
 //     Bounds *bounds          `count` of them, written
 //     Ends *ends              `count` of them: see ends.cuh; written for pages of strings with bounds
-//     State *states           `tried` of them, written
+//     DictionaryState *states `tried` of them, written
 //     u8 *scratch             256-byte aligned, as large as the chunks say; it need not be cleared
 //     u32 count, tried
 //
@@ -42,8 +43,8 @@
 #include "indices.cuh"
 
 #define PARAMETERS                                                                                      \
-    const u8 *input, const Page *pages, const Chunk *chunks, u8 *output, Body *bodies, Bounds *bounds, \
-        Ends *ends, State *states, u8 *scratch, u32 count, u32 tried
+    const u8 *input, const Page *pages, const DictionaryChunk *chunks, u8 *output, Body *bodies, Bounds *bounds, \
+        Ends *ends, DictionaryState *states, u8 *scratch, u32 count, u32 tried
 
 // A chunk's threads, numbered over its blocks.
 DEVICE u32 chunk_thread() { return block_x() * WIDE + thread(); }
@@ -57,9 +58,9 @@ DEVICE Rows rows_of(const u8 *input, const Page &page) {
 // registers: 32
 KERNEL BOUNDS(256, 4) clear(PARAMETERS) {
     const Dictionary dictionary{chunks[block_y()], states[block_y()], pages, input, scratch};
-    for (u32 i = chunk_thread(); i < dictionary.chunk.slots; i += chunk_threads()) dictionary.table()[i] = 0;
+    for (u32 i = chunk_thread(); i < dictionary.chunk.buckets; i += chunk_threads()) dictionary.table()[i] = 0;
     for (u32 i = chunk_thread(); i < dictionary.mark_words(); i += chunk_threads()) dictionary.marks()[i] = 0;
-    if (chunk_thread() == 0) dictionary.state = State{};
+    if (chunk_thread() == 0) dictionary.state = DictionaryState{};
 }
 
 // registers: 64
@@ -83,7 +84,7 @@ KERNEL BOUNDS(256, 4) insert(PARAMETERS) {
 KERNEL BOUNDS(256, 4) mark(PARAMETERS) {
     const Dictionary dictionary{chunks[block_y()], states[block_y()], pages, input, scratch};
     if (dictionary.state.failed) return;
-    for (u32 i = chunk_thread(); i < dictionary.chunk.slots; i += chunk_threads()) {
+    for (u32 i = chunk_thread(); i < dictionary.chunk.buckets; i += chunk_threads()) {
         const u32 found = dictionary.table()[i];
         if (found != 0) atomic_or(&dictionary.marks()[(found - 1) / 32], 1u << (found - 1) % 32);
     }
@@ -114,7 +115,7 @@ KERNEL BOUNDS(256, 1) rank(PARAMETERS) {
 KERNEL BOUNDS(256, 4) number(PARAMETERS) {
     const Dictionary dictionary{chunks[block_y()], states[block_y()], pages, input, scratch};
     if (dictionary.state.failed) return;
-    for (u32 i = chunk_thread(); i < dictionary.chunk.slots; i += chunk_threads()) {
+    for (u32 i = chunk_thread(); i < dictionary.chunk.buckets; i += chunk_threads()) {
         const u32 found = dictionary.table()[i];
         if (found == 0) continue;
         const u32 entry = rank_of(dictionary, found - 1);
@@ -125,7 +126,7 @@ KERNEL BOUNDS(256, 4) number(PARAMETERS) {
 
 // Bytes of the chunk's values in PLAIN. All threads of the block take part.
 DEVICE u64 plain_bytes(const Dictionary &dictionary, u64 *warps) {
-    const Chunk &chunk = dictionary.chunk;
+    const DictionaryChunk &chunk = dictionary.chunk;
     const u8 shape = dictionary.page_of(0).shape;
     const u64 values = dictionary.state.values;
     if (shape != STRINGS) return values * width_of(shape);
@@ -142,7 +143,7 @@ DEVICE u64 plain_bytes(const Dictionary &dictionary, u64 *warps) {
 KERNEL BOUNDS(256, 1) decide(PARAMETERS) {
     SHARED(u64, warps, WARPS + 1);
     const Dictionary dictionary{chunks[block_x()], states[block_x()], pages, input, scratch};
-    State &state = dictionary.state;
+    DictionaryState &state = dictionary.state;
     if (thread() == 0) bodies[count + block_x()] = Body{0, 0, 0};
     if (state.failed || state.values == 0) return;
 
@@ -197,7 +198,7 @@ KERNEL BOUNDS(256, 4) entries(PARAMETERS) {
 }
 
 // The pages of the chunk are indices.
-DEVICE bool has_dictionary(const Page &page, const State *states) {
+DEVICE bool has_dictionary(const Page &page, const DictionaryState *states) {
     return page.chunk != NO_CHUNK && states[page.chunk].used;
 }
 

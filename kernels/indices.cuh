@@ -27,7 +27,7 @@ struct Indices {
     }
 };
 
-// Replaces the slots of a page's rows by the indices of its values, moved together. `ranks`: shared, 33 words.
+// Replaces the buckets of a page's rows by the indices of its values, moved together. `ranks`: shared, 33 words.
 DEVICE void gather_indices(const Rows &rows, const u32 *table, u32 *codes, u32 *ranks) {
     constexpr u32 EACH = TILE / WIDE;
     u32 done = 0;
@@ -55,7 +55,7 @@ DEVICE void gather_indices(const Rows &rows, const u32 *table, u32 *codes, u32 *
     block_sync();
 }
 
-// `table`: entry numbers by slot; `codes`: the page's rows' slots, and then the indices. All threads take part.
+// `table`: entry numbers by bucket; `codes`: the page's rows' buckets, and then the indices. All threads take part.
 DEVICE u32 put_indices(const Rows &rows, u32 nulls, u32 width, const u32 *table, u32 *codes, u8 *to,
                        Stage &stage, u32 *warps) {
     const u32 values = rows.count() - nulls;

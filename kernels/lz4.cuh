@@ -18,7 +18,7 @@
 
 constexpr u32 MORE = 15, LAST_LITERALS = 5, LAST_COPY = 12;
 // A sequence takes more than it stands for when it has 270 literals or more: a byte for each 255 of them.
-static_assert(SLOT >= SEGMENT + SEGMENT / 255 + 3, "room for a segment's sequences");
+static_assert(SEGMENT_ROOM >= SEGMENT + SEGMENT / 255 + 3, "room for a segment's sequences");
 
 // A segment that is put: its bytes, 0 without a copy, and the literals before its first and behind its last.
 struct Edges {

@@ -23,7 +23,7 @@ constexpr u32 TABLE_BITS = 13, TABLE = 1 << TABLE_BITS;
 // Of five bytes: matches of four are shorter than what is found a little further back, and hardly pay.
 constexpr u32 HASHED = 5, LEAST_MATCH = 4, SEEN = 16;
 // The most bytes that a segment takes: snappy.cuh and lz4.cuh say why.
-constexpr u32 SLOT = SEGMENT + SEGMENT / 64 + 16;
+constexpr u32 SEGMENT_ROOM = SEGMENT + SEGMENT / 64 + 16;
 
 DEVICE u32 lanes_before() { return (1u << lane()) - 1; }
 DEVICE u32 last_lane(u32 lanes) { return 31 - leading_zeros(lanes); }

@@ -25,12 +25,12 @@ struct Body {
 };
 
 // A column chunk that a dictionary is tried for.
-struct Chunk {
+struct DictionaryChunk {
     u64 table_at, codes_at, marks_at, ranks_at, firsts_at, starts_at, body_at;
-    u32 first_page, pages, slots, shift, most, most_bytes;
+    u32 first_page, pages, buckets, shift, most, most_bytes;
 };
 
-struct State {
+struct DictionaryState {
     u32 entries, failed, values, bytes, used, width;
     u64 plain;
 };
@@ -40,8 +40,8 @@ struct Bounds {
     u32 values, nans;
 };
 
-static_assert(sizeof(Page) == 48 && sizeof(Body) == 16 && sizeof(Bounds) == 40 && sizeof(Chunk) == 80 &&
-                  sizeof(State) == 32, "src/gpu/encode.rs");
+static_assert(sizeof(Page) == 48 && sizeof(Body) == 16 && sizeof(Bounds) == 40 && sizeof(DictionaryChunk) == 80 &&
+                  sizeof(DictionaryState) == 32, "src/gpu/encode.rs");
 
 // A page with where its column lies.
 struct Rows {

@@ -8,7 +8,7 @@
 constexpr u32 LONGEST_COPY = 64;
 // Only literals above 60 bytes and short copies beside them take more than they stand for: 61 + 4 bytes take 66.
 // The last literal, 65,536 bytes at most, has a head of 3.
-static_assert(SLOT >= SEGMENT + SEGMENT / 65 + 3, "room for a segment's elements");
+static_assert(SEGMENT_ROOM >= SEGMENT + SEGMENT / 65 + 3, "room for a segment's elements");
 
 DEVICE bool is_short_copy(u32 distance, u32 length) { return length <= 11 && distance < 2048; }
 DEVICE u32 copy_size(u32 distance, u32 length) { return is_short_copy(distance, length) ? 2 : 3; }

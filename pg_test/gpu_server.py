@@ -41,7 +41,7 @@ class GpuServer(Server):
             file.writelines(f"{name} = '{value}'\n" for name, value in self.service.items())
 
 
-def beacon(server):
+def service_info(server):
     """What the service says of itself in the data directory."""
     return json.loads((server.data / "pg_dynshmem" / "pg_strata.gpu").read_text())
 
@@ -49,7 +49,7 @@ def beacon(server):
 def ready(server):
     """The service has an engine that works."""
     try:
-        return beacon(server)["state"] == "ready" and runs(beacon(server)["engine"])
+        return service_info(server)["state"] == "ready" and runs(service_info(server)["engine"])
     except (FileNotFoundError, ValueError):
         return False
 
@@ -83,14 +83,14 @@ def set_devices(server, connection, count, **more):
     if REAL:
         pytest.skip("devices are as many as there are")
     connection.execute("SELECT * FROM gpu_devices()")
-    before = beacon(server)["engine"]
+    before = service_info(server)["engine"]
     changes = {"gpu_fake_devices": count, **more}
     shown = {name: connection.execute(f"SHOW pg_strata.{name}").fetchone()[0] for name in changes}
     for name, value in changes.items():
         connection.execute(f"ALTER SYSTEM SET pg_strata.{name} = '{value}'")
     connection.execute("SELECT pg_reload_conf()")
     if shown != {name: str(value) for name, value in changes.items()}:
-        eventually(lambda: ready(server) and beacon(server)["engine"] != before)
+        eventually(lambda: ready(server) and service_info(server)["engine"] != before)
     assert connection.execute("SELECT count(*) FROM gpu_devices()").fetchone()[0] == count
 
 
@@ -159,7 +159,7 @@ def wait_until_writing(out, call):
 
 
 def kill_engine(server):
-    """Returns its process, which the beacon names until the service has noticed."""
-    engine = beacon(server)["engine"]
+    """Returns its process, which the service_info names until the service has noticed."""
+    engine = service_info(server)["engine"]
     os.kill(engine, 9)
     return engine

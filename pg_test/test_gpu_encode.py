@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from . import every_type, oracle
-from .gpu_server import GpuServer, all_free, beacon, cpu_values, export_both, kill_engine, ready, running, same_files, set_devices, wait_until_writing
+from .gpu_server import GpuServer, all_free, service_info, cpu_values, export_both, kill_engine, notices, ready, running, same_files, set_devices, wait_until_writing
 from .support import SCANS, create_extension, entries, eventually, export
 from .test_gpu import fit
 
@@ -215,7 +215,7 @@ def test_killed_engine(server, db, truth, out, scan, workers):
     """Row groups that the engine had are read again; those that had come back stay."""
     db.execute("SELECT * FROM gpu_devices()")
     eventually(lambda: ready(server))
-    engine = beacon(server)["engine"]
+    engine = service_info(server)["engine"]
     call = running(server, out / "t.parquet", scan=scan, workers=workers, **SMALL_GROUPS)
     wait_until_writing(out, call)
     kill_engine(server)
@@ -223,7 +223,7 @@ def test_killed_engine(server, db, truth, out, scan, workers):
     assert (result.rows, result.device) == (600000, "gpu+cpu")
     assert [severity for severity, *_ in call.heard] == ["WARNING"], call.heard
     assert oracle.read_pyarrow(out / "t.parquet").equals(truth)
-    eventually(lambda: ready(server) and beacon(server)["engine"] != engine)
+    eventually(lambda: ready(server) and service_info(server)["engine"] != engine)
 
 
 @pytest.mark.parametrize("scan", SCANS)
@@ -239,7 +239,7 @@ def test_faults(server, db, truth, out, scan):
         db.execute("SELECT pg_reload_conf()")
     # As the next export would: it starts the service where there is none.
     db.execute("SELECT * FROM gpu_devices()")
-    eventually(lambda: ready(server), 30, lambda: f"{beacon(server)}\n{server.log()[-6000:]}")
+    eventually(lambda: ready(server), 30, lambda: f"{service_info(server)}\n{server.log()[-6000:]}")
 
 
 @pytest.mark.parametrize("scan", SCANS)

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from . import oracle
-from .gpu_server import (REAL, ROWS, GpuServer, all_free, beacon, cpu_values, export_both, free_slots, kill_engine, make_big, notices, ready, running, runs,
+from .gpu_server import (REAL, ROWS, GpuServer, all_free, service_info, cpu_values, export_both, free_slots, kill_engine, make_big, notices, ready, running, runs,
                          set_devices, status, wait_until_writing)
 from .support import SCANS, Background, entries, eventually, export, raises
 from .test_interrupts import PROMPT, workers_of
@@ -65,7 +65,7 @@ def test_killed_engine(server, db, truth, out, scan, workers):
     """The export goes on and says so; the next one has a GPU again."""
     db.execute("SELECT * FROM gpu_devices()")
     eventually(lambda: ready(server))
-    service, engine = beacon(server)["pid"], beacon(server)["engine"]
+    service, engine = service_info(server)["pid"], service_info(server)["engine"]
     call = running(server, out / "t.parquet", scan=scan, workers=workers)
     wait_until_writing(out, call)
     kill_engine(server)
@@ -73,8 +73,8 @@ def test_killed_engine(server, db, truth, out, scan, workers):
     assert (result.rows, result.device) == (ROWS, "gpu+cpu")
     assert [(severity, "GPU service failed" in message) for severity, message, _ in call.heard] == [("WARNING", True)], call.heard
     assert oracle.read_pyarrow(out / "t.parquet").equals(truth)
-    eventually(lambda: ready(server) and beacon(server)["engine"] != engine)
-    assert beacon(server)["pid"] == service, "the service itself did not end"
+    eventually(lambda: ready(server) and service_info(server)["engine"] != engine)
+    assert service_info(server)["pid"] == service, "the service itself did not end"
     again = export(db, "big", out / "again.parquet", scan=scan, workers=workers, device="gpu", row_group_rows=50_000)
     assert again.device == "gpu"
     assert oracle.read_pyarrow(out / "again.parquet").equals(truth)
@@ -105,12 +105,12 @@ def test_engines_that_keep_dying(new_server, out):
         make_big(connection, 1000)
         for _ in range(6):
             connection.execute("SELECT * FROM gpu_devices()")
-            eventually(lambda: ready(server) or beacon(server)["state"] == "failed", 20)
-            if beacon(server)["state"] == "failed":
+            eventually(lambda: ready(server) or service_info(server)["state"] == "failed", 20)
+            if service_info(server)["state"] == "failed":
                 break
             killed = kill_engine(server)
-            eventually(lambda: beacon(server)["engine"] != killed)
-        eventually(lambda: beacon(server)["state"] == "failed", 20)
+            eventually(lambda: service_info(server)["engine"] != killed)
+        eventually(lambda: service_info(server)["state"] == "failed", 20)
         with raises("55000") as caught:
             export(connection, "big", out / "t.parquet", device="gpu")
         assert "died 5 times" in caught.value.diag.message_detail
@@ -142,16 +142,16 @@ def test_interrupted_exports_leave_no_slot(server, db, out, scan, workers, way):
 def test_service_that_is_terminated(server, db, truth, out):
     """pg_terminate_backend ends the service and its engine; exports under way finish, the next starts it anew."""
     db.execute("SELECT * FROM gpu_devices()")
-    before = beacon(server)
+    before = service_info(server)
     call = running(server, out / "t.parquet", scan="heap", workers=2)
     wait_until_writing(out, call)
     os.kill(before["pid"], signal.SIGTERM)
     assert call.result().rows == ROWS
     eventually(lambda: not runs(before["pid"]) and not runs(before["engine"]))
-    assert beacon(server)["state"] == "stopped"
+    assert service_info(server)["state"] == "stopped"
     assert oracle.read_pyarrow(out / "t.parquet").equals(truth)
     assert export(db, "big", out / "again.parquet", device="gpu").device == "gpu"
-    assert beacon(server)["pid"] != before["pid"]
+    assert service_info(server)["pid"] != before["pid"]
 
 
 @pytest.mark.parametrize("preload", [False, True])
@@ -163,7 +163,7 @@ def test_stopped_servers_leave_nothing(new_server, preload, how):
         connection.execute("CREATE EXTENSION pg_strata")
         connection.execute("SELECT * FROM gpu_devices()")
     eventually(lambda: ready(server))
-    found = beacon(server)
+    found = service_info(server)
     assert runs(found["pid"]) and runs(found["engine"])
     server.process.send_signal(how)
     server.process.wait(20)
@@ -177,7 +177,7 @@ def test_killed_service(new_server, out):
         make_big(connection, 1000)
         connection.execute("SELECT * FROM gpu_devices()")
     eventually(lambda: ready(server))
-    found = beacon(server)
+    found = service_info(server)
     os.kill(found["pid"], signal.SIGKILL)
     eventually(lambda: not runs(found["engine"]))
     eventually(lambda: "reinitializing" in server.log(), 30)
@@ -194,8 +194,8 @@ def test_preloaded(new_server, out):
     with server.connect() as connection:
         make_big(connection, 1000)
         assert export(connection, "big", out / "t.parquet").device == "gpu"
-        assert connection.execute("SELECT backend_type FROM pg_stat_activity WHERE pid = %s", (beacon(server)["pid"],)).fetchall() == []
-        title = subprocess.run(["ps", "-o", "args=", "-p", str(beacon(server)["pid"])], capture_output=True, text=True).stdout
+        assert connection.execute("SELECT backend_type FROM pg_stat_activity WHERE pid = %s", (service_info(server)["pid"],)).fetchall() == []
+        title = subprocess.run(["ps", "-o", "args=", "-p", str(service_info(server)["pid"])], capture_output=True, text=True).stdout
         assert "pg_strata gpu service" in title
 
 
@@ -208,9 +208,9 @@ def test_two_services_are_one(new_server):
     connections = [server.connect() for _ in range(6)]
     calls = [Background(lambda connection=connection: connection.execute("SELECT count(*) FROM gpu_devices()").fetchone()[0]) for connection in connections]
     assert [call.result() for call in calls] == [2] * 6
-    pid = beacon(server)["pid"]
+    pid = service_info(server)["pid"]
     time.sleep(0.5)
-    assert runs(pid) and beacon(server)["pid"] == pid
+    assert runs(pid) and service_info(server)["pid"] == pid
     for connection in connections:
         connection.close()
 
@@ -229,7 +229,7 @@ def test_without_devices(new_server, out, preload):
         with raises("55000") as caught:
             export(connection, "big", out / "t.parquet", device="gpu", overwrite=True)
         assert "libcuda" in caught.value.diag.message_detail or "NVIDIA" in caught.value.diag.message_detail
-        assert "absent" in str(beacon(server)) and not runs(beacon(server)["pid"])
+        assert "absent" in str(service_info(server)) and not runs(service_info(server)["pid"])
         first = status(connection)
         assert first.startswith("not running: no NVIDIA driver"), first
         decisions = [row[0] for row in connection.execute("SELECT message FROM gpu_status()")]

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from . import oracle
-from .gpu_server import REAL, ROWS, GpuServer, all_free, beacon, cpu_values, make_big, ready, running, runs, wait_until_writing
+from .gpu_server import REAL, ROWS, GpuServer, all_free, service_info, cpu_values, make_big, notices, ready, running, runs, wait_until_writing
 from .support import SCANS, entries, eventually, export, raises
 from .test_interrupts import PROMPT, workers_of
 
@@ -48,9 +48,9 @@ def patient(db):
 def wait_for_engine(server, db, before=None):
     """Another one than before. After some of them the service gives up until a reload."""
     def there():
-        if beacon(server)["state"] == "failed":
+        if service_info(server)["state"] == "failed":
             db.execute("SELECT pg_reload_conf()")
-        return ready(server) and beacon(server)["engine"] != before
+        return ready(server) and service_info(server)["engine"] != before
 
     eventually(there, 20)
 
@@ -69,7 +69,7 @@ def writing(server, path, **options):
 
 
 def stop(server):
-    engine = beacon(server)["engine"]
+    engine = service_info(server)["engine"]
     os.kill(engine, signal.SIGSTOP)
     return engine
 
@@ -119,7 +119,7 @@ def test_engine_that_goes_on(server, patient, truth, out):
     os.kill(engine, signal.SIGCONT)
     assert call.result().device == "gpu" and call.heard == []
     assert oracle.read_pyarrow(out / "t.parquet").equals(truth)
-    assert beacon(server)["engine"] == engine
+    assert service_info(server)["engine"] == engine
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -144,7 +144,7 @@ def test_cancel_while_the_engine_does_not_answer(server, patient, out, workers, 
 def test_a_service_that_does_not_answer_either(server, db, truth, out):
     """Then the exporters give both up by themselves, some seconds later."""
     call = writing(server, out / "t.parquet", scan="heap", workers=0, device="auto")
-    service, engine = beacon(server)["pid"], beacon(server)["engine"]
+    service, engine = service_info(server)["pid"], service_info(server)["engine"]
     os.kill(service, signal.SIGSTOP)
     os.kill(engine, signal.SIGSTOP)
     try:
@@ -189,7 +189,7 @@ def test_server_that_is_stopped_with_a_stopped_engine(installation):
             connection.execute("CREATE EXTENSION pg_strata")
             connection.execute("SELECT * FROM gpu_devices()")
         eventually(lambda: ready(server))
-        found, _ = beacon(server), stop(server)
+        found, _ = service_info(server), stop(server)
         server.process.send_signal(signal.SIGINT)
         server.process.wait(20)
         eventually(lambda: not runs(found["pid"]) and not runs(found["engine"]))

@@ -96,7 +96,8 @@ fn encoded(
 
 /// The bodies one by one.
 fn split<'a>(answer: &Answer, mut bodies: &'a [u8]) -> Vec<&'a [u8]> {
-    let dictionary = |chunk: &pg_strata::slot::encode::Chunk| chunk.dictionary.map(|found| found.stored);
+    let dictionary =
+        |chunk: &pg_strata::slot::encode::ColumnChunk| chunk.dictionary.map(|found| found.stored);
     let sizes = answer.chunks.iter().flat_map(|chunk| {
         dictionary(chunk)
             .into_iter()

@@ -29,7 +29,7 @@ int main() {
             if (!read_all(input.get() + page.at, page.bytes)) return 1;
         }
         const u64 room = 256 + align_up(4 * (u64(count) + 1), 64) + align_up(4 * u64(bound), 64) +
-                         align_up(8 * (u64(bound) + 1), 64) + (sizeof(Edges) + SLOT) * u64(bound);
+                         align_up(8 * (u64(bound) + 1), 64) + (sizeof(Edges) + SEGMENT_ROOM) * u64(bound);
         const Area scratch = area(room);
         std::vector<Body> bodies(count + 1);
         auto run = [&](auto kernel, u32 blocks, u32 threads) {

@@ -12,15 +12,15 @@ int main() {
     while (read_all(request, sizeof request)) {
         const auto [count, tried, input_bytes, output_bytes, scratch_bytes, seed] = request;
         std::vector<Page> pages(count);
-        std::vector<Chunk> chunks(tried);
+        std::vector<DictionaryChunk> chunks(tried);
         const Area input = area(input_bytes), output = area(output_bytes), scratch = area(scratch_bytes);
-        if (!read_all(pages.data(), count * sizeof(Page)) || !read_all(chunks.data(), tried * sizeof(Chunk)) ||
+        if (!read_all(pages.data(), count * sizeof(Page)) || !read_all(chunks.data(), tried * sizeof(DictionaryChunk)) ||
             !read_all(input.get(), input_bytes))
             return 1;
         std::vector<Body> bodies(count + tried);
         std::vector<Bounds> bounds(count);
         std::vector<Ends> ends(count);
-        std::vector<State> states(tried);
+        std::vector<DictionaryState> states(tried);
         auto run = [&](auto kernel, emulate::Index grid) {
             emulate::launch(grid, WIDE, 0, seed, [&, kernel] {
                 kernel(input.get(), pages.data(), chunks.data(), output.get(), bodies.data(), bounds.data(),
@@ -43,7 +43,7 @@ int main() {
         write_all(bodies.data(), bodies.size() * sizeof(Body));
         write_all(bounds.data(), count * sizeof(Bounds));
         write_all(ends.data(), count * sizeof(Ends));
-        write_all(states.data(), tried * sizeof(State));
+        write_all(states.data(), tried * sizeof(DictionaryState));
         for (const Body &body : bodies) write_all(output.get() + body.at, body.bytes);
         std::fflush(stdout);
     }

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psycopg
 
-from ..gpu_server import beacon, runs
+from ..gpu_server import service_info, runs
 from ..injection import CALLS, REMOVALS
 from ..support import Background, eventually
 from .arena import must, sqlstate
@@ -267,7 +267,7 @@ def gpu_engine(arena, chance):
     call = pick(arena, chance, lambda call: call.gpu)
     work, before = started(arena, chance, call)
     try:
-        engine = beacon(arena.server)["engine"]
+        engine = service_info(arena.server)["engine"]
         if engine and runs(engine):
             os.kill(engine, chance.choice((signal.SIGKILL, signal.SIGTERM, signal.SIGABRT)))
     except (FileNotFoundError, ValueError, ProcessLookupError, KeyError):

@@ -5,7 +5,7 @@ use pgrx::prelude::*;
 
 use crate::pg::error::Error;
 use crate::service::status;
-use crate::slot::board::DeviceRecord;
+use crate::slot::monitoring::DeviceRecord;
 
 /// The devices of the GPU service, which is started when it is not running.
 #[pg_extern(sql = r#"

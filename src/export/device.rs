@@ -113,7 +113,7 @@ fn on_device(
     }
     let scan = fitting_scan(columns, scan, wanted)?;
     let effort = if wanted == Wanted::Auto { Effort::Start } else { Effort::Insist };
-    let (beacon, pool) = attach(effort).map_err(|unavailable| Refusal {
+    let (service, pool) = attach(effort).map_err(|unavailable| Refusal {
         code: Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
         reason: unavailable.reason,
         hint: unavailable.hint.to_owned(),
@@ -122,7 +122,7 @@ fn on_device(
         Wanted::Auto => faster(&pool, tasks(scan))?,
         _ => ": the caller asked for it".into(),
     };
-    let device = DevicePlan { pid: beacon.pid, fd: beacon.fd, generation: beacon.generation };
+    let device = DevicePlan { pid: service.pid, fd: service.fd, generation: service.generation };
     Ok((Way { scan, device: Some(device) }, why))
 }
 

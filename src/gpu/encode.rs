@@ -49,7 +49,7 @@ impl Shape {
 
 /// A column of the input. Places are from the input's start, at multiples of 16.
 #[derive(Clone, Copy, Debug)]
-pub struct Column {
+pub struct ColumnPart {
     pub shape: Shape,
     pub order: Order,
     pub nullable: bool,
@@ -85,7 +85,7 @@ pub struct Page {
     pub shape: u8,
     pub order: u8,
     pub nullable: u8,
-    /// As `Column::encoding`.
+    /// As `ColumnPart::encoding`.
     pub encoding: u8,
     /// Of the chunks that a dictionary is tried for; `NO_CHUNK`: of none.
     pub chunk: u32,
@@ -97,10 +97,10 @@ pub const NO_CHUNK: u32 = u32::MAX;
 /// A column chunk that a dictionary is tried for, with its places in the scratch.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Chunk {
-    /// u32[slots]: hashed.
+pub struct DictionaryChunk {
+    /// u32[buckets]: the hash table.
     pub table_at: u64,
-    /// u32[pages << shift]: each row's slot.
+    /// u32[pages << shift]: each row's bucket.
     pub codes_at: u64,
     /// A bit for each of as many rows, and a u32 for each 32.
     pub marks_at: u64,
@@ -113,7 +113,7 @@ pub struct Chunk {
     pub first_page: u32,
     pub pages: u32,
     /// A power of two, at least twice `most`.
-    pub slots: u32,
+    pub buckets: u32,
     /// No page has more than `1 << shift` rows.
     pub shift: u32,
     /// Entries that a dictionary may have, and bytes.
@@ -124,7 +124,7 @@ pub struct Chunk {
 /// What became of a chunk's dictionary.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct State {
+pub struct DictionaryState {
     pub entries: u32,
     /// More than `most` values.
     pub failed: u32,
@@ -167,7 +167,7 @@ pub const ENDS: u64 = size_of::<Ends>() as u64;
 const _: () = assert!(ENDS == 8 + 2 * END_BYTES as u64);
 
 const _: () = assert!(size_of::<Page>() == 48 && size_of::<Body>() == 16 && size_of::<Bounds>() == 40);
-const _: () = assert!(size_of::<Chunk>() == 80 && size_of::<State>() == 32);
+const _: () = assert!(size_of::<DictionaryChunk>() == 80 && size_of::<DictionaryState>() == 32);
 
 /// What a dictionary may have at most; no dictionary is tried with 0 entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -183,7 +183,7 @@ pub const LIMITS: Limits = Limits { entries: 1 << 16, bytes: MAX_BYTES as u32 };
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
     pub pages: Vec<Page>,
-    pub chunks: Vec<Chunk>,
+    pub chunks: Vec<DictionaryChunk>,
     pub output_bytes: u64,
     pub scratch_bytes: u64,
 }
@@ -202,14 +202,14 @@ const WORD: u32 = 32;
 
 /// Rows of each of the column's pages but the last: as on the CPU, a page ends at `PAGE_ROWS` or about
 /// `PAGE_BYTES`.
-pub fn page_rows(column: &Column) -> u32 {
+pub fn page_rows(column: &ColumnPart) -> u32 {
     let plain = column.shape.width() * u64::from(column.rows) + column.bytes;
     let fit = PAGE_BYTES as u64 * u64::from(column.rows) / plain.max(1);
     (fit.min(PAGE_ROWS as u64) as u32 / WORD * WORD).max(WORD)
 }
 
 /// The columns' pages in order, of as many rows as `page_rows` says, and their chunks' dictionaries.
-pub fn plan(columns: &[Column], page_rows: impl Fn(&Column) -> u32, limits: Limits) -> Plan {
+pub fn plan(columns: &[ColumnPart], page_rows: impl Fn(&ColumnPart) -> u32, limits: Limits) -> Plan {
     let mut plan = Plan::default();
     // Whether the last chunk is the column's own: one without rows has none.
     let mut is_open = false;
@@ -225,7 +225,7 @@ pub fn plan(columns: &[Column], page_rows: impl Fn(&Column) -> u32, limits: Limi
         }
         let shift = step.min(column.rows).next_power_of_two().trailing_zeros();
         if !is_open {
-            plan.chunks.push(Chunk::new(first_page, limits));
+            plan.chunks.push(DictionaryChunk::new(first_page, limits));
             is_open = true;
         }
         let number = plan.chunks.len() as u32 - 1;
@@ -239,7 +239,7 @@ pub fn plan(columns: &[Column], page_rows: impl Fn(&Column) -> u32, limits: Limi
 }
 
 impl Plan {
-    fn add_pages(&mut self, column: &Column, step: u32) {
+    fn add_pages(&mut self, column: &ColumnPart, step: u32) {
         let row_room = column.shape.width() + 1;
         let slack = if has_deltas(column.encoding) { DELTA_SLACK } else { SLACK };
         for (number, first) in (0..column.rows).step_by(step as usize).enumerate() {
@@ -267,7 +267,7 @@ impl Plan {
             let pages = &self.pages[chunk.first_page as usize..][..chunk.pages as usize];
             let rows: u64 = pages.iter().map(|page| u64::from(page.rows)).sum();
             chunk.most = u64::from(chunk.most).min(rows) as u32;
-            chunk.slots = (2 * chunk.most).next_power_of_two();
+            chunk.buckets = (2 * chunk.most).next_power_of_two();
             let numbers = u64::from(chunk.pages) << chunk.shift;
             assert!(numbers < 1 << 32, "a chunk of {rows} rows");
             let mut take = |words: u64| {
@@ -275,7 +275,7 @@ impl Plan {
                 self.scratch_bytes = (at + 4 * words).next_multiple_of(64);
                 at
             };
-            chunk.table_at = take(chunk.slots.into());
+            chunk.table_at = take(chunk.buckets.into());
             chunk.codes_at = take(numbers);
             chunk.marks_at = take(numbers / 32);
             chunk.ranks_at = take(numbers / 32);
@@ -287,10 +287,10 @@ impl Plan {
     }
 }
 
-impl Chunk {
+impl DictionaryChunk {
     /// Without its places yet.
-    fn new(first_page: u32, limits: Limits) -> Chunk {
-        Chunk {
+    fn new(first_page: u32, limits: Limits) -> DictionaryChunk {
+        DictionaryChunk {
             table_at: 0,
             codes_at: 0,
             marks_at: 0,
@@ -300,7 +300,7 @@ impl Chunk {
             body_at: 0,
             first_page,
             pages: 0,
-            slots: 0,
+            buckets: 0,
             shift: WORD.trailing_zeros(),
             most: limits.entries,
             most_bytes: limits.bytes,
@@ -345,7 +345,7 @@ mod tests {
 
     #[test]
     fn pages_as_on_the_cpu() {
-        let column = Column {
+        let column = ColumnPart {
             shape: Shape::Fixed8,
             order: Order::Signed,
             nullable: true,
@@ -359,9 +359,9 @@ mod tests {
             encoding: encoding::PLAIN,
         };
         assert_eq!(page_rows(&column), 20_000);
-        let long = Column { shape: Shape::Strings, bytes: 57_000 * 1000, ..column };
+        let long = ColumnPart { shape: Shape::Strings, bytes: 57_000 * 1000, ..column };
         assert_eq!(page_rows(&long), 1044 / 32 * 32);
-        let longer = Column { shape: Shape::Strings, rows: 3, bytes: 1 << 30, ..column };
+        let longer = ColumnPart { shape: Shape::Strings, rows: 3, bytes: 1 << 30, ..column };
         assert_eq!(page_rows(&longer), 32);
         let none = Limits { entries: 0, bytes: 0 };
         let Plan { pages, chunks, output_bytes, .. } = plan(&[column, longer], page_rows, none);
@@ -371,12 +371,12 @@ mod tests {
         assert_eq!(pages[3].body_at, (3 * 64 + 57_000 * 9u64).next_multiple_of(16));
         assert!(output_bytes > pages[3].body_at + (1 << 30) + 12 && chunks.is_empty());
         assert_eq!(plan(&[], page_rows, LIMITS), Plan::default());
-        assert_eq!(plan(&[Column { rows: 0, ..column }], page_rows, LIMITS), Plan::default());
+        assert_eq!(plan(&[ColumnPart { rows: 0, ..column }], page_rows, LIMITS), Plan::default());
     }
 
     #[test]
     fn chunks_of_several_columns() {
-        let column = Column {
+        let column = ColumnPart {
             shape: Shape::Fixed4,
             order: Order::None,
             nullable: false,
@@ -389,18 +389,18 @@ mod tests {
             dictionary: true,
             encoding: encoding::PLAIN,
         };
-        let bits = Column { shape: Shape::Bits, ..column };
-        let more = Column { continues: true, rows: 300, ..column };
+        let bits = ColumnPart { shape: Shape::Bits, ..column };
+        let more = ColumnPart { continues: true, rows: 300, ..column };
         let Plan { pages, chunks, .. } = plan(&[bits, column, more], |_| 96, LIMITS);
         let found: Vec<_> = pages.iter().map(|page| page.chunk).collect();
         assert_eq!(found, [NO_CHUNK, NO_CHUNK, 0, 0, 0, 0, 0, 0]);
         assert_eq!((chunks[0].first_page, chunks[0].pages, chunks[0].shift), (2, 6, 7));
-        assert_eq!((chunks[0].most, chunks[0].slots), (400, 1024));
+        assert_eq!((chunks[0].most, chunks[0].buckets), (400, 1024));
 
         // A chunk that begins with a part without rows is not the one before it.
-        let empty = Column { shape: Shape::Strings, rows: 0, ..column };
+        let empty = ColumnPart { shape: Shape::Strings, rows: 0, ..column };
         let Plan { pages, chunks, .. } =
-            plan(&[column, empty, Column { continues: true, rows: 9, ..empty }], |_| 96, LIMITS);
+            plan(&[column, empty, ColumnPart { continues: true, rows: 9, ..empty }], |_| 96, LIMITS);
         let found: Vec<_> = pages.iter().map(|page| page.chunk).collect();
         assert_eq!((found, chunks.len()), (vec![0, 0, 1], 2));
     }

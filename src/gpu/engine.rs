@@ -57,7 +57,7 @@ const ANSWERERS: usize = 4;
 const LAST_CHANCE: Duration = Duration::from_secs(5);
 
 /// A slot on its way, with what it was counted as.
-struct Work {
+struct Assignment {
     running: Running,
     group: u64,
     bytes: u64,
@@ -111,7 +111,7 @@ pub fn run(
         let (finished, results) = bounded(2 * pool.slots().0);
         let mut feeds = Vec::new();
         for (place, device) in devices.iter().enumerate() {
-            let (feed, work) = bounded::<Work>(device.depth() + AHEAD);
+            let (feed, work) = bounded::<Assignment>(device.depth() + AHEAD);
             let (flown, flights) = bounded(device.depth());
             feeds.push(feed);
             let (device, engine) = (device.as_ref(), &engine);
@@ -203,8 +203,8 @@ fn end_anyway(returned: &AtomicBool) {
 struct Dispatcher<'a> {
     engine: &'a Engine<'a>,
     schedule: Schedule,
-    feeds: Vec<Sender<Work>>,
-    queues: Vec<VecDeque<Work>>,
+    feeds: Vec<Sender<Assignment>>,
+    queues: Vec<VecDeque<Assignment>>,
     results: Receiver<Finished>,
 }
 
@@ -247,7 +247,7 @@ impl Dispatcher<'_> {
         let (group, bytes) = (running.group(), running.bytes());
         let place = self.schedule.assign(group, bytes, running.keeps());
         self.engine.pool.set_load(place, self.schedule.load(place).slots, 0);
-        self.queues[place].push_back(Work { running, group, bytes });
+        self.queues[place].push_back(Assignment { running, group, bytes });
     }
 
     /// Fills the devices' channels. There is room again when one of a device's slots has come back, which
@@ -288,7 +288,12 @@ impl Hand<'_> {
     }
 
     /// Feeder.
-    fn feed(&self, work: &Receiver<Work>, flown: &Sender<(usize, Work)>, asked: &Sender<(usize, Work)>) {
+    fn feed(
+        &self,
+        work: &Receiver<Assignment>,
+        flown: &Sender<(usize, Assignment)>,
+        asked: &Sender<(usize, Assignment)>,
+    ) {
         for work in work {
             if self.engine.is_ending() || work.running.is_abandoned() {
                 let why = self.engine.farewell();
@@ -305,7 +310,7 @@ impl Hand<'_> {
     }
 
     /// Drainer, or one that answers.
-    fn drain(&self, flights: &Receiver<(usize, Work)>) {
+    fn drain(&self, flights: &Receiver<(usize, Assignment)>) {
         // From a device that is lost too: the feeder may wait for it to have room.
         for (ticket, mut work) in flights {
             let collected = self.device.collect(ticket, work.running.output_mut());
@@ -317,7 +322,7 @@ impl Hand<'_> {
         }
     }
 
-    fn fault(&self, work: Work, fault: &Fault) {
+    fn fault(&self, work: Assignment, fault: &Fault) {
         // Before the slot can be used again.
         if fault.sticky {
             self.engine.lose(&fault.message);
@@ -327,8 +332,8 @@ impl Hand<'_> {
         self.finish(work, |running| running.fail(&fault.message), false);
     }
 
-    fn finish(&self, work: Work, end: impl FnOnce(Running), done: bool) {
-        let Work { running, group, bytes } = work;
+    fn finish(&self, work: Assignment, end: impl FnOnce(Running), done: bool) {
+        let Assignment { running, group, bytes } = work;
         end(running);
         // Nobody listens any more when the engine ends.
         let _ = self.finished.send(Finished { place: self.place, group, bytes, done });

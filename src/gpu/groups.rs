@@ -9,8 +9,8 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-use super::encode::{Body, Bounds, Column, Ends, NO_CHUNK, Order, Plan, Shape, State};
-use crate::slot::encode::{Chunk, Dictionary, Page, PageEntry, Request, Wish, encoding};
+use super::encode::{Body, Bounds, ColumnPart, DictionaryState, Ends, NO_CHUNK, Order, Plan, Shape};
+use crate::slot::encode::{ColumnChunk, Dictionary, Page, PageEntry, Request, Wish, encoding};
 use crate::slot::layout::{Op, OutColumn};
 
 /// Exporters wait no longer than this for anything.
@@ -130,11 +130,11 @@ fn shape(op: Op) -> Option<Shape> {
 }
 
 /// What there is to encode: one column chunk after the other, in the parts that it came in.
-pub fn columns<M>(parts: &[Part<M>], wishes: &[Wish]) -> Vec<Column> {
+pub fn columns<M>(parts: &[Part<M>], wishes: &[Wish]) -> Vec<ColumnPart> {
     let column = |number: usize, wish: &Wish, place: usize, part: &Part<M>| {
         let found = &part.columns[number];
         let shape = shape(wish.op).unwrap_or(Shape::Bits);
-        Column {
+        ColumnPart {
             shape,
             order: wish.order,
             nullable: wish.nullable,
@@ -164,7 +164,11 @@ pub struct ChunkBodies {
 }
 
 /// The chunks that a plan of such columns has.
-pub fn chunks(columns: &[Column], plan: &Plan, page_rows: impl Fn(&Column) -> u32) -> Vec<ChunkBodies> {
+pub fn chunks(
+    columns: &[ColumnPart],
+    plan: &Plan,
+    page_rows: impl Fn(&ColumnPart) -> u32,
+) -> Vec<ChunkBodies> {
     let mut chunks: Vec<ChunkBodies> = Vec::new();
     let mut end = 0;
     for column in columns {
@@ -184,7 +188,11 @@ pub fn chunks(columns: &[Column], plan: &Plan, page_rows: impl Fn(&Column) -> u3
 
 impl ChunkBodies {
     /// The chunk's bodies in the order in which they lie in the file, by their numbers in the plan.
-    pub fn in_file<'a>(&'a self, plan: &'a Plan, states: &'a [State]) -> impl Iterator<Item = usize> + 'a {
+    pub fn in_file<'a>(
+        &'a self,
+        plan: &'a Plan,
+        states: &'a [DictionaryState],
+    ) -> impl Iterator<Item = usize> + 'a {
         let used = self.dictionary.filter(|&number| states[number].used != 0);
         used.map(|number| plan.pages.len() + number).into_iter().chain(self.pages.clone())
     }
@@ -195,13 +203,13 @@ pub struct Tables<'a> {
     pub bodies: &'a [Body],
     pub bounds: &'a [Bounds],
     pub ends: &'a [Ends],
-    pub states: &'a [State],
+    pub states: &'a [DictionaryState],
     /// Bytes of each body behind the codec.
     pub stored: &'a [u32],
 }
 
 /// The chunks as an answer describes them.
-pub fn describe(wishes: &[Wish], chunks: &[ChunkBodies], plan: &Plan, tables: &Tables) -> Vec<Chunk> {
+pub fn describe(wishes: &[Wish], chunks: &[ChunkBodies], plan: &Plan, tables: &Tables) -> Vec<ColumnChunk> {
     let one = |(wish, chunk): (&Wish, &ChunkBodies)| {
         let used = chunk.dictionary.filter(|&number| tables.states[number].used != 0);
         let dictionary = used.map(|number| {
@@ -210,7 +218,7 @@ pub fn describe(wishes: &[Wish], chunks: &[ChunkBodies], plan: &Plan, tables: &T
             Dictionary { entries: tables.states[number].entries, raw, stored: tables.stored[body] }
         });
         let pages = chunk.pages.clone().map(|page| describe_page(wish, plan, page, used.is_some(), tables));
-        Chunk { dictionary, pages: pages.collect() }
+        ColumnChunk { dictionary, pages: pages.collect() }
     };
     wishes.iter().zip(chunks).map(one).collect()
 }
@@ -324,7 +332,7 @@ mod tests {
         let chunks = chunks(&columns, &plan, |_| 96);
         let second = ChunkBodies { pages: 6..12, dictionary: Some(0) };
         assert_eq!(chunks, [ChunkBodies { pages: 0..6, dictionary: None }, second]);
-        let states = [State { used: 1, ..State::default() }];
+        let states = [DictionaryState { used: 1, ..DictionaryState::default() }];
         assert_eq!(chunks[1].in_file(&plan, &states).collect::<Vec<_>>(), [12, 6, 7, 8, 9, 10, 11]);
     }
 }

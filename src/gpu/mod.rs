@@ -13,7 +13,7 @@ pub mod schedule;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
-pub use crate::slot::board::DeviceInfo;
+pub use crate::slot::monitoring::DeviceInfo;
 
 /// A device could not do what it was asked.
 #[derive(Clone, Debug, PartialEq)]

@@ -316,7 +316,7 @@ impl super::device::Device {
 
     /// As many values are NULL as were when the slots came back.
     fn check_nulls(&self, answer: Answer) -> std::result::Result<Answer, String> {
-        let nulls = |chunk: &crate::slot::encode::Chunk| -> u64 {
+        let nulls = |chunk: &crate::slot::encode::ColumnChunk| -> u64 {
             chunk.pages.iter().map(|page| u64::from(page.entry.nulls)).sum()
         };
         let expected = self.kept.as_ref().map_or(&[][..], |kept| &kept.nulls);

@@ -195,7 +195,7 @@ fn settle_in(parent: i32, title: &CStr, keep: &[i32], pipe: i32) {
     set_signals(&none);
 }
 
-/// Descriptors that the server opened, above all the lock on the beacon: it has to go with the service.
+/// Descriptors that the server opened, above all the lock on the info: it has to go with the service.
 fn close_others(keep: &[i32], pipe: i32) {
     let Ok(open) = std::fs::read_dir("/proc/self/fd") else { return };
     let open: Vec<i32> =

@@ -9,8 +9,8 @@ use crate::memory::to_blame;
 use crate::pg::bgworker::{self, Started};
 use crate::pg::guc;
 use crate::pg::session::{now_micros, pause};
-use crate::slot::beacon::{self, Beacon, State};
 use crate::slot::pool::Pool;
+use crate::slot::service_file::{self, ServiceInfo, ServiceState};
 
 /// The driver starts, memory is pinned and kernels are compiled: seconds, where there are many devices.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -39,7 +39,7 @@ pub enum Effort {
 }
 
 /// The service's word that it is ready, or why it is not.
-pub fn find(effort: Effort) -> Result<Beacon, Unavailable> {
+pub fn find(effort: Effort) -> Result<ServiceInfo, Unavailable> {
     if guc::gpu() == guc::Gpu::Off {
         return Err(Unavailable {
             reason: "the parameter pg_strata.gpu is off".into(),
@@ -50,13 +50,13 @@ pub fn find(effort: Effort) -> Result<Beacon, Unavailable> {
     let mut started: Option<Started> = None;
     loop {
         match look()? {
-            Some((beacon, true)) => match beacon.state {
-                State::Ready => return Ok(beacon),
-                State::Failed => return Err(unavailable(beacon.reason)),
-                State::Silent if effort == Effort::Start || lasts(&beacon, REPLACED_WITHIN) => {
-                    return Err(unavailable(beacon.reason));
+            Some((info, true)) => match info.state {
+                ServiceState::Ready => return Ok(info),
+                ServiceState::Failed => return Err(unavailable(info.reason)),
+                ServiceState::Silent if effort == Effort::Start || lasts(&info, REPLACED_WITHIN) => {
+                    return Err(unavailable(info.reason));
                 }
-                state if effort == Effort::Look || effort == Effort::Start && lasts(&beacon, PATIENCE) => {
+                state if effort == Effort::Look || effort == Effort::Start && lasts(&info, PATIENCE) => {
                     return Err(unavailable(format!("the GPU service is {}", state.name())));
                 }
                 _ => {}
@@ -81,12 +81,12 @@ pub fn find(effort: Effort) -> Result<Beacon, Unavailable> {
 }
 
 /// As `find`, with the pool mapped. A service that restarts between the two is found again.
-pub fn attach(effort: Effort) -> Result<(Beacon, Pool), Unavailable> {
+pub fn attach(effort: Effort) -> Result<(ServiceInfo, Pool), Unavailable> {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let beacon = find(effort)?;
-        match Pool::attach(beacon.pid, beacon.fd, beacon.generation) {
-            Ok(pool) => return Ok((beacon, pool)),
+        let info = find(effort)?;
+        match Pool::attach(info.pid, info.fd, info.generation) {
+            Ok(pool) => return Ok((info, pool)),
             // There may be a newer pool by now, but not more room for it.
             Err(cause) if to_blame(&cause).is_some() || Instant::now() > deadline => {
                 return Err(unavailable(format!("the GPU service's memory could not be read: {cause}")));
@@ -96,24 +96,24 @@ pub fn attach(effort: Effort) -> Result<(Beacon, Pool), Unavailable> {
     }
 }
 
-/// What the beacon says, and whether the service lives.
-pub fn look() -> Result<Option<(Beacon, bool)>, Unavailable> {
-    beacon::read(Path::new(beacon::PATH))
-        .map_err(|cause| unavailable(format!("could not read \"{}\": {cause}", beacon::PATH)))
+/// What the info says, and whether the service lives.
+pub fn look() -> Result<Option<(ServiceInfo, bool)>, Unavailable> {
+    service_file::read(Path::new(service_file::PATH))
+        .map_err(|cause| unavailable(format!("could not read \"{}\": {cause}", service_file::PATH)))
 }
 
 /// The same server has tried under the same settings.
-fn is_hopeless(known: Option<&(Beacon, bool)>) -> bool {
-    known.is_some_and(|(beacon, _)| {
-        beacon.state == State::Absent
-            && beacon.server_start == bgworker::server_start()
-            && beacon.settings == settings_mark()
+fn is_hopeless(known: Option<&(ServiceInfo, bool)>) -> bool {
+    known.is_some_and(|(info, _)| {
+        info.state == ServiceState::Absent
+            && info.server_start == bgworker::server_start()
+            && info.settings == settings_mark()
     })
 }
 
 /// Whoever waits for the state to change has waited in vain for so long.
-fn lasts(beacon: &Beacon, time: Duration) -> bool {
-    beacon.since > 0 && now_micros() - beacon.since > time.as_micros() as i64
+fn lasts(info: &ServiceInfo, time: Duration) -> bool {
+    info.since > 0 && now_micros() - info.since > time.as_micros() as i64
 }
 
 /// Tells one configuration from another.
@@ -123,13 +123,17 @@ pub fn settings_mark() -> String {
     format!("{:016x}", hasher.finish())
 }
 
-fn ended(known: Option<(Beacon, bool)>) -> Unavailable {
+fn ended(known: Option<(ServiceInfo, bool)>) -> Unavailable {
     unavailable(match known {
-        Some((beacon, _)) if beacon.state == State::Absent => beacon.reason,
-        Some((Beacon { state: State::Ready | State::Starting | State::Restarting, .. }, _)) => {
-            "the GPU service ended without a word".into()
-        }
-        Some((beacon, _)) if !beacon.reason.is_empty() => beacon.reason,
+        Some((info, _)) if info.state == ServiceState::Absent => info.reason,
+        Some((
+            ServiceInfo {
+                state: ServiceState::Ready | ServiceState::Starting | ServiceState::Restarting,
+                ..
+            },
+            _,
+        )) => "the GPU service ended without a word".into(),
+        Some((info, _)) if !info.reason.is_empty() => info.reason,
         _ => "the GPU service is not running".into(),
     })
 }

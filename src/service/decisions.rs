@@ -8,9 +8,9 @@ use std::collections::VecDeque;
 
 use super::client;
 use crate::pg::{error, guc, session};
-use crate::slot::beacon::State;
-use crate::slot::board::LogLine;
+use crate::slot::monitoring::LogLine;
 use crate::slot::pool::Pool;
+use crate::slot::service_file::ServiceState;
 
 const REMEMBERED: usize = 64;
 
@@ -37,9 +37,9 @@ pub fn note(message: String) {
 
 /// The service's, where there is one that works.
 pub fn pool() -> Option<Pool> {
-    let (beacon, alive) = client::look().ok().flatten()?;
-    let ready = alive && beacon.state == State::Ready;
-    ready.then(|| Pool::attach(beacon.pid, beacon.fd, beacon.generation).ok()).flatten()
+    let (info, alive) = client::look().ok().flatten()?;
+    let ready = alive && info.state == ServiceState::Ready;
+    ready.then(|| Pool::attach(info.pid, info.fd, info.generation).ok()).flatten()
 }
 
 /// The session's own lines, oldest first.

@@ -2,7 +2,7 @@
 //!
 //! The service itself touches no GPU. It forks the engine, a process that has given PostgreSQL's memory up, so
 //! that a crash of the driver is the end of nothing but the engine; it logs what the engine says, frees the
-//! slots of processes that are gone, and starts the engine again. Exporters find it by the beacon and
+//! slots of processes that are gone, and starts the engine again. Exporters find it by the info and
 //! talk to the engine through the pool alone.
 
 mod child;

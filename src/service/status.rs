@@ -4,21 +4,21 @@ use super::client::{self, Effort};
 use super::decisions;
 use crate::pg::error::{Code, Error, Result, error, notice};
 use crate::pg::session::now_micros;
-use crate::slot::beacon::State;
-use crate::slot::board::{DeviceRecord, LogLine as Line};
+use crate::slot::monitoring::{DeviceRecord, LogLine as Line};
 use crate::slot::pool::Pool;
+use crate::slot::service_file::ServiceState;
 
 /// The devices and their state, after starting the service where need be. None, and a notice that says why, without one.
 pub fn devices() -> Result<(Vec<DeviceRecord>, &'static str)> {
-    if let Ok(Some((beacon, true))) = client::look()
-        && beacon.state == State::Silent
-        && let Ok(pool) = Pool::attach(beacon.pid, beacon.fd, beacon.generation)
+    if let Ok(Some((info, true))) = client::look()
+        && info.state == ServiceState::Silent
+        && let Ok(pool) = Pool::attach(info.pid, info.fd, info.generation)
     {
-        notice("GPUs do not answer", format!("{}.", beacon.reason));
-        return Ok((pool.devices(), beacon.state.name()));
+        notice("GPUs do not answer", format!("{}.", info.reason));
+        return Ok((pool.devices(), info.state.name()));
     }
     match client::attach(Effort::Insist) {
-        Ok((beacon, pool)) => Ok((pool.devices(), beacon.state.name())),
+        Ok((info, pool)) => Ok((pool.devices(), info.state.name())),
         Err(unavailable) => {
             notice("no GPU can be used", format!("{}.", unavailable.reason));
             Ok((Vec::new(), ""))
@@ -36,28 +36,28 @@ fn unreadable(cause: String) -> Error {
 pub fn lines() -> Result<Vec<Line>> {
     let now = |message| Line { micros: now_micros(), source: "service".into(), message };
     let known = client::look().map_err(|unavailable| unreadable(unavailable.reason))?;
-    let Some((beacon, alive)) = known else {
+    let Some((info, alive)) = known else {
         let mut lines = vec![now("not running: no export has asked for it yet".into())];
         lines.extend(decisions::of_session());
         return Ok(lines);
     };
-    let pool = match alive && beacon.state == State::Ready {
-        true => Pool::attach(beacon.pid, beacon.fd, beacon.generation).ok(),
+    let pool = match alive && info.state == ServiceState::Ready {
+        true => Pool::attach(info.pid, info.fd, info.generation).ok(),
         false => None,
     };
     let mut state = match alive {
-        true => format!("{}, process {}", beacon.state.name(), beacon.pid),
+        true => format!("{}, process {}", info.state.name(), info.pid),
         false => "not running".to_owned(),
     };
-    if !beacon.reason.is_empty() {
-        state.push_str(&format!(": {}", beacon.reason));
+    if !info.reason.is_empty() {
+        state.push_str(&format!(": {}", info.reason));
     }
     if let Some(pool) = &pool {
         let (slots, free) = pool.slots();
         state.push_str(&format!(
             ", engine {}, generation {}, {} devices, {slots} slots, {free} free",
-            beacon.engine,
-            beacon.generation,
+            info.engine,
+            info.generation,
             pool.devices().len()
         ));
     }
@@ -66,7 +66,7 @@ pub fn lines() -> Result<Vec<Line>> {
         told.extend(pool.log_lines());
     }
     told.sort_by_key(|line| line.micros);
-    let micros = if alive && beacon.since > 0 { beacon.since } else { now_micros() };
+    let micros = if alive && info.since > 0 { info.since } else { now_micros() };
     told.insert(0, Line { micros, ..now(state) });
     Ok(told)
 }

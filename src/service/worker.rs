@@ -9,8 +9,8 @@ use crate::pg::bgworker;
 use crate::pg::error::log;
 use crate::pg::guc::{self, Gpu, GpuSettings};
 use crate::pg::session::now_micros;
-use crate::slot::beacon::{self, Beacon, Held, State};
 use crate::slot::pool::{Config, Pool};
+use crate::slot::service_file::{self, ServiceFile, ServiceInfo, ServiceState};
 use crate::slot::watch::Watch;
 
 /// Dead exporters' slots are looked for this often.
@@ -44,25 +44,25 @@ enum End {
 
 /// The service. A normal end is for good: PostgreSQL starts it again after an error alone.
 pub fn run() {
-    match take_beacon() {
-        Some(held) => Service { held, beacon: Beacon::default(), was_ready: false }.run(),
+    match take_service_file() {
+        Some(file) => Service { file, info: ServiceInfo::default(), was_ready: false }.run(),
         None => log("pg_strata: the GPU service runs already"),
     }
 }
 
-fn take_beacon() -> Option<Held> {
-    match Held::take(Path::new(beacon::PATH)) {
-        Ok(held) => held,
+fn take_service_file() -> Option<ServiceFile> {
+    match ServiceFile::take(Path::new(service_file::PATH)) {
+        Ok(file) => file,
         Err(cause) => {
-            log(&format!("pg_strata: could not open \"{}\": {cause}", beacon::PATH));
+            log(&format!("pg_strata: could not open \"{}\": {cause}", service_file::PATH));
             None
         }
     }
 }
 
 struct Service {
-    held: Held,
-    beacon: Beacon,
+    file: ServiceFile,
+    info: ServiceInfo,
     /// Under the settings in force.
     was_ready: bool,
 }
@@ -70,43 +70,43 @@ struct Service {
 impl Service {
     fn run(mut self) {
         while let Next::Again = self.serve() {}
-        if !matches!(self.beacon.state, State::Absent) {
-            self.say(State::Stopped, "the GPU service was stopped");
+        if !matches!(self.info.state, ServiceState::Absent) {
+            self.say(ServiceState::Stopped, "the GPU service was stopped");
         }
     }
 
-    fn say(&mut self, state: State, reason: &str) {
-        if (self.beacon.state, self.beacon.reason.as_str()) != (state, reason) && !reason.is_empty() {
+    fn say(&mut self, state: ServiceState, reason: &str) {
+        if (self.info.state, self.info.reason.as_str()) != (state, reason) && !reason.is_empty() {
             log(&format!("pg_strata: GPU service {}: {reason}", state.name()));
         }
-        if self.beacon.since == 0 || self.beacon.state != state {
-            self.beacon.since = now_micros();
+        if self.info.since == 0 || self.info.state != state {
+            self.info.since = now_micros();
         }
-        (self.beacon.state, self.beacon.reason) = (state, reason.to_owned());
-        if let Err(cause) = self.held.write(&self.beacon) {
-            log(&format!("pg_strata: could not write \"{}\": {cause}", beacon::PATH));
+        (self.info.state, self.info.reason) = (state, reason.to_owned());
+        if let Err(cause) = self.file.write(&self.info) {
+            log(&format!("pg_strata: could not write \"{}\": {cause}", service_file::PATH));
         }
     }
 
     fn absent(&mut self, reason: &str) -> Next {
-        self.say(State::Absent, reason);
+        self.say(ServiceState::Absent, reason);
         Next::Stop
     }
 
     /// Serves under one configuration.
     fn serve(&mut self) -> Next {
         let settings = guc::gpu_settings();
-        self.beacon = Beacon {
+        self.info = ServiceInfo {
             pid: std::process::id() as i32,
             server_start: bgworker::server_start(),
             settings: client::settings_mark(),
-            ..Beacon::default()
+            ..ServiceInfo::default()
         };
         self.was_ready = false;
         if guc::gpu() == Gpu::Off {
             return self.absent("the parameter pg_strata.gpu is off");
         }
-        self.say(State::Starting, "");
+        self.say(ServiceState::Starting, "");
         match self.probe(&settings) {
             End::Absent(reason) => return self.absent(&reason),
             End::Died(reason) | End::Silent(reason) => {
@@ -119,7 +119,7 @@ impl Service {
             Ok(pool) => pool,
             Err(reason) => return self.wait_failed(&reason),
         };
-        self.beacon.fd = pool.descriptor();
+        self.info.fd = pool.descriptor();
         self.keep_running(&pool, &settings)
     }
 
@@ -165,7 +165,9 @@ impl Service {
                 End::Died(reason) | End::Silent(reason) if tries > TRIES => {
                     return self.wait_failed(&format!("the engine died {TRIES} times: {reason}"));
                 }
-                End::Died(reason) => self.say(State::Restarting, &format!("the engine died: {reason}")),
+                End::Died(reason) => {
+                    self.say(ServiceState::Restarting, &format!("the engine died: {reason}"))
+                }
                 // Said already; so it stays until the next one answers.
                 End::Silent(_) => {}
             }
@@ -185,7 +187,7 @@ impl Service {
 
     /// Nothing can be done until the configuration changes.
     fn wait_failed(&mut self, reason: &str) -> Next {
-        self.say(State::Failed, &format!("{reason} (a reload of the configuration tries again)"));
+        self.say(ServiceState::Failed, &format!("{reason} (a reload of the configuration tries again)"));
         loop {
             // Before the wait: what came while the last engine ended has had its latch reset.
             if bgworker::stop_requested() {
@@ -204,8 +206,8 @@ impl Service {
             Ok(engine) => engine,
             Err(cause) => return End::Died(format!("could not fork: {cause}")),
         };
-        self.beacon.engine = engine.pid;
-        self.beacon.generation = pool.generation();
+        self.info.engine = engine.pid;
+        self.info.generation = pool.generation();
         let end = self.watch(&mut engine, pool, settings);
         if let End::Silent(reason) = &end {
             self.give_up(&mut engine, pool, reason);
@@ -218,13 +220,13 @@ impl Service {
         // Exporters that wait learn from the new generation that nobody works for them.
         pool.new_generation();
         pool.fail_running();
-        self.beacon.engine = 0;
+        self.info.engine = 0;
         end
     }
 
     /// Ends an engine that does not answer, and waits until it has ended: one that is in the driver may take its time.
     fn give_up(&mut self, engine: &mut Child, pool: &Pool, reason: &str) {
-        self.say(State::Silent, reason);
+        self.say(ServiceState::Silent, reason);
         pool.log("service", reason);
         pool.give_up(reason);
         engine.kill();
@@ -239,7 +241,7 @@ impl Service {
         let mut changed = false;
         let mut last_words = String::new();
         loop {
-            let starting = self.beacon.state != State::Ready;
+            let starting = self.info.state != ServiceState::Ready;
             bgworker::wait(Some(engine.descriptor()), if starting { LOOK_EVERY } else { REAP_EVERY });
             let ended = engine.ended();
             if ended.is_none() && engine.has_closed() {
@@ -263,7 +265,7 @@ impl Service {
             }
             if starting && pool.is_ready() {
                 self.was_ready = true;
-                self.say(State::Ready, "");
+                self.say(ServiceState::Ready, "");
             } else if starting && began.elapsed() > START_TIME {
                 return silent(engine, "start", START_TIME);
             }

@@ -229,12 +229,12 @@ pub struct Page {
 
 /// A column chunk.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Chunk {
+pub struct ColumnChunk {
     pub dictionary: Option<Dictionary>,
     pub pages: Vec<Page>,
 }
 
-impl Chunk {
+impl ColumnChunk {
     /// Bytes of its bodies.
     pub fn stored(&self) -> u64 {
         let dictionary = self.dictionary.map_or(0, |dictionary| u64::from(dictionary.stored));
@@ -286,7 +286,7 @@ pub fn read_request(region: &[u8]) -> Option<Result<(Request, Vec<Wish>), String
 }
 
 /// Writes what precedes the bodies of an answer, and says where they go; `None` where there is no room.
-pub fn write_answer(region: &mut [u8], rows: u32, codec: u32, chunks: &[Chunk]) -> Option<usize> {
+pub fn write_answer(region: &mut [u8], rows: u32, codec: u32, chunks: &[ColumnChunk]) -> Option<usize> {
     let pages = || chunks.iter().flat_map(|chunk| &chunk.pages);
     let texts = || pages().filter_map(|page| page.ends);
     let chunks_at = size_of::<AnswerHeader>();
@@ -298,7 +298,7 @@ pub fn write_answer(region: &mut [u8], rows: u32, codec: u32, chunks: &[Chunk]) 
         columns: chunks.len() as u32,
         pages: pages().count() as u32,
         texts: texts().count() as u32,
-        bytes: chunks.iter().map(Chunk::stored).sum(),
+        bytes: chunks.iter().map(ColumnChunk::stored).sum(),
         bodies_at: u32::try_from(bodies_at).ok()?,
         codec,
     };
@@ -321,7 +321,7 @@ pub fn write_answer(region: &mut [u8], rows: u32, codec: u32, chunks: &[Chunk]) 
 /// A checked answer to a request to describe.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
-    pub chunks: Vec<Chunk>,
+    pub chunks: Vec<ColumnChunk>,
     /// What was done to the bodies.
     pub codec: u32,
     /// Of all bodies.
@@ -353,7 +353,7 @@ impl Answer {
                 reader.chunk(size_of::<AnswerHeader>() + number * size_of::<ChunkEntry>(), wish, rows);
             chunks.push(chunk.ok_or_else(|| format!("column {number} is not as it was asked for"))?);
         }
-        let bytes = chunks.iter().map(Chunk::stored).sum();
+        let bytes = chunks.iter().map(ColumnChunk::stored).sum();
         let bodies_at = header.bodies_at as usize;
         let in_order = reader.page_at == pages_at + header.pages as usize * size_of::<PageEntry>()
             && reader.text_at <= bodies_at
@@ -374,7 +374,7 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn chunk(&mut self, at: usize, wish: &Wish, rows: u32) -> Option<Chunk> {
+    fn chunk(&mut self, at: usize, wish: &Wish, rows: u32) -> Option<ColumnChunk> {
         let entry: ChunkEntry = get(self.region, at)?;
         let ChunkEntry { entries, raw, stored, .. } = entry;
         let dictionary = (entries > 0).then_some(Dictionary { entries, raw, stored });
@@ -385,7 +385,7 @@ impl Reader<'_> {
             left = left.checked_sub(page.entry.rows).filter(|_| page.entry.rows > 0)?;
             pages.push(page);
         }
-        (left == 0 && (dictionary.is_none() || wish.dictionary)).then_some(Chunk { dictionary, pages })
+        (left == 0 && (dictionary.is_none() || wish.dictionary)).then_some(ColumnChunk { dictionary, pages })
     }
 
     fn page(&mut self, wish: &Wish, by_dictionary: bool) -> Option<Page> {

@@ -6,7 +6,7 @@ const LENGTHS: u32 = encoding::DELTA_LENGTH_BYTE_ARRAY;
 const TEXT: Wish =
     Wish { op: Op::Bytes, order: Order::Unsigned, nullable: true, dictionary: false, encoding: LENGTHS };
 
-fn chunks() -> Vec<Chunk> {
+fn chunks() -> Vec<ColumnChunk> {
     let entry = PageEntry { rows: 10, nulls: 2, ordered: 8, stored: 7, ..PageEntry::default() };
     let int = PageEntry { encoding: encoding::RLE_DICTIONARY, min: [0, 3], max: [0, 9], ..entry };
     let text = PageEntry { encoding: encoding::DELTA_LENGTH_BYTE_ARRAY, stored: 1000, ..entry };
@@ -14,11 +14,11 @@ fn chunks() -> Vec<Chunk> {
     let ends = Some(Ends::new(b"a", &[b'z'; 100]));
     let page = |entry| Page { entry, ends: None };
     vec![
-        Chunk {
+        ColumnChunk {
             dictionary: Some(Dictionary { entries: 2, raw: 8, stored: 8 }),
             pages: vec![page(int), page(PageEntry { encoding: 8, ..empty })],
         },
-        Chunk { dictionary: None, pages: vec![Page { entry: text, ends }, page(empty)] },
+        ColumnChunk { dictionary: None, pages: vec![Page { entry: text, ends }, page(empty)] },
     ]
 }
 

@@ -6,8 +6,6 @@
 use crate::types::Cell;
 use crate::wire::tuple::TupleRef;
 
-pub mod beacon;
-pub mod board;
 mod control;
 pub mod encode;
 pub mod fill;
@@ -16,9 +14,11 @@ mod handle;
 pub mod input;
 pub mod layout;
 mod memory;
+pub mod monitoring;
 pub mod output;
 pub mod pool;
 pub mod rates;
+pub mod service_file;
 pub mod watch;
 
 /// A batch is decoded once it holds this many bytes, so that what is read twice is still in the cache.

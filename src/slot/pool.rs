@@ -7,7 +7,7 @@
 //! with a slot when is written in `control`.
 //!
 //! ```text
-//! Shared (header, generation, status, doorbell, board) | Control[slots] | { input region | output region }[slots]
+//! Shared (header, generation, status, doorbell, monitoring) | Control[slots] | { input region | output region }[slots]
 //! ```
 //!
 //! The header never changes after the pool is made; the memory is sealed against shrinking, so that no access
@@ -23,9 +23,9 @@ use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::board::{Board, DeviceInfo, DeviceRecord, LogLine, Message};
 use super::control::{Control, NO_DEVICE, Word};
 use super::memory::{self, Mapping};
+use super::monitoring::{DeviceInfo, DeviceRecord, LogLine, Message, Monitoring};
 use super::rates::{Rates, Speed};
 use super::{futex, layout};
 
@@ -76,7 +76,7 @@ struct Shared {
     /// Rung when a slot is submitted: the engine waits for it.
     doorbell: Apart<AtomicU32>,
     tickets: Apart<AtomicU64>,
-    board: Board,
+    monitoring: Monitoring,
     rates: Rates,
 }
 
@@ -298,16 +298,16 @@ impl Pool {
 
     /// Any process: a line for `gpu_status()`, cut at 224 bytes.
     pub fn log(&self, source: &str, message: &str) {
-        self.shared().board.log(source, message);
+        self.shared().monitoring.log(source, message);
     }
 
     /// The last lines, oldest first.
     pub fn log_lines(&self) -> Vec<LogLine> {
-        self.shared().board.lines()
+        self.shared().monitoring.lines()
     }
 
     pub fn devices(&self) -> Vec<DeviceRecord> {
-        self.shared().board.devices()
+        self.shared().monitoring.devices()
     }
 
     /// Exporter: an export of `bytes` of heap took `time` on `processes` processes.
@@ -365,7 +365,7 @@ impl Pool {
     /// The devices are open: slots are taken from now on.
     pub fn set_ready(&self, devices: &[DeviceInfo]) {
         let shared = self.shared();
-        shared.board.set_devices(devices);
+        shared.monitoring.set_devices(devices);
         shared.why.write("");
         shared.engine.store(std::process::id() as i32, Ordering::Relaxed);
         shared.status.0.store(READY, Ordering::Release);
@@ -405,7 +405,7 @@ impl Pool {
 
     /// What the device at `place` of `set_ready`'s list has before it, and `finished` more behind it.
     pub fn set_load(&self, place: usize, queued: usize, finished: u64) {
-        self.shared().board.set_load(place, queued, finished);
+        self.shared().monitoring.set_load(place, queued, finished);
     }
 }
 
@@ -417,7 +417,7 @@ impl Pool {
         shared.status.0.store(STARTING, Ordering::Relaxed);
         shared.engine.store(0, Ordering::Relaxed);
         let new = shared.generation.0.fetch_add(1, Ordering::AcqRel) + 1;
-        shared.board.set_devices(&[]);
+        shared.monitoring.set_devices(&[]);
         self.mapped.generation.store(new, Ordering::Relaxed);
     }
 

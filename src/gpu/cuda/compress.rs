@@ -9,7 +9,7 @@ use crate::slot::encode::LZ4;
 /// Bytes that one warp compresses.
 const SEGMENT: u64 = 65_536;
 /// Room for what a segment becomes, and for its edges.
-const SLOT: u64 = 66_576 + 16;
+const SEGMENT_ROOM: u64 = 66_576 + 16;
 
 /// In the order of their launches.
 #[cfg(any(test, feature = "testing"))]
@@ -29,7 +29,7 @@ pub const FAILED: u32 = u32::MAX;
 
 /// Addresses on the device and what they hold: see the head of compress.cu.
 #[derive(Clone, Copy, Debug)]
-pub struct Work {
+pub struct Arguments {
     pub input: u64,
     pub pages: u64,
     pub output: u64,
@@ -48,7 +48,7 @@ pub fn segments(lengths: impl Iterator<Item = usize>) -> u32 {
 pub fn scratch(count: u32, bound: u32) -> u64 {
     let (count, bound) = (u64::from(count), u64::from(bound));
     let words = 256 + (4 * (count + 1)).next_multiple_of(64) + (4 * bound).next_multiple_of(64);
-    words + (8 * (bound + 1)).next_multiple_of(64) + SLOT * bound
+    words + (8 * (bound + 1)).next_multiple_of(64) + SEGMENT_ROOM * bound
 }
 
 pub struct Kernels {
@@ -86,7 +86,7 @@ impl Kernels {
     pub unsafe fn launch(
         &self,
         stream: &CudaStream,
-        work: &Work,
+        work: &Arguments,
         codec: u32,
         mut after: impl FnMut(usize) -> Result<(), DriverError>,
     ) -> Result<(), DriverError> {

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use cudarc::driver::{CudaFunction, CudaModule, CudaStream, DriverError, LaunchConfig, PushKernelArg};
 
-use crate::gpu::encode::{Body, Bounds, Chunk, Ends, Order, Page, Plan, Shape, State, has_deltas};
+use crate::gpu::encode::{
+    Body, Bounds, DictionaryChunk, DictionaryState, Ends, Order, Page, Plan, Shape, has_deltas,
+};
 
 const THREADS: u32 = 256;
 /// Blocks that share the work on a chunk's table.
@@ -16,7 +18,7 @@ pub const PHASES: [&str; 10] =
 
 /// Addresses on the device and what they hold: see the head of encode.cu.
 #[derive(Clone, Copy, Debug)]
-pub struct Work {
+pub struct Arguments {
     pub input: u64,
     pub tables: Tables,
     pub output: u64,
@@ -51,19 +53,19 @@ impl Tables {
             at
         };
         let pages = take(size_of::<Page>(), count);
-        let chunks = take(size_of::<Chunk>(), tried);
+        let chunks = take(size_of::<DictionaryChunk>(), tried);
         let bodies = take(size_of::<Body>(), count + tried);
         let bounds = take(size_of::<Bounds>(), count);
         let ends = take(size_of::<Ends>(), count);
-        let states = take(size_of::<State>(), tried);
+        let states = take(size_of::<DictionaryState>(), tried);
         Tables { pages, chunks, bodies, bounds, ends, states, end }
     }
 }
 
-impl Work {
-    pub fn new(plan: &Plan, input: u64, tables: Tables, output: u64, scratch: u64) -> Work {
+impl Arguments {
+    pub fn new(plan: &Plan, input: u64, tables: Tables, output: u64, scratch: u64) -> Arguments {
         let bounded = |page: &Page| page.shape == Shape::Strings as u8 && page.order != Order::None as u8;
-        Work {
+        Arguments {
             input,
             tables,
             output,
@@ -95,7 +97,7 @@ impl Kernels {
     pub unsafe fn launch(
         &self,
         stream: &CudaStream,
-        work: &Work,
+        work: &Arguments,
         mut after: impl FnMut(usize) -> Result<(), DriverError>,
     ) -> Result<(), DriverError> {
         let (count, tried, tables) = (work.count, work.tried, &work.tables);

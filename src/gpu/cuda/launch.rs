@@ -40,7 +40,7 @@ pub struct Kernels {
 
 /// What a slot's launches are made from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Work {
+struct SlotSize {
     heap: bool,
     rows: u64,
     pages: u64,
@@ -50,10 +50,10 @@ struct Work {
     varying: u64,
 }
 
-impl Work {
-    fn of(input: &Input) -> Work {
+impl SlotSize {
+    fn of(input: &Input) -> SlotSize {
         let header = input.header();
-        Work {
+        SlotSize {
             heap: input.is_heap(),
             rows: header.rows.into(),
             pages: header.pages.into(),
@@ -132,7 +132,7 @@ impl Kernels {
 
     /// Whether the device's buffers have room for what the kernels need beside input and output.
     pub fn fits(&self, input: &Input, need: Need) -> bool {
-        Work::of(input).scratch() <= need.scratch
+        SlotSize::of(input).scratch() <= need.scratch
     }
 
     /// Launches all that the slot needs. `after` is called with the phase that was just launched, or left out.
@@ -149,7 +149,7 @@ impl Kernels {
         need: Need,
         mut after: impl FnMut(usize) -> Result<(), DriverError>,
     ) -> Result<(), DriverError> {
-        let work = Work::of(input);
+        let work = SlotSize::of(input);
         let (tiles, varying) = (work.tiles() as u32, work.varying as u32);
         let walk = if work.heap { &self.walk_heap } else { &self.walk_copy };
         let (rows, bytes) = (tiles > 0, varying > 0);
@@ -196,8 +196,15 @@ impl Kernels {
 mod tests {
     use super::*;
 
-    const LINEORDER: Work =
-        Work { heap: true, rows: 57_000, pages: 1000, data: 8_192_000, attrs: 17, columns: 17, varying: 5 };
+    const LINEORDER: SlotSize = SlotSize {
+        heap: true,
+        rows: 57_000,
+        pages: 1000,
+        data: 8_192_000,
+        attrs: 17,
+        columns: 17,
+        varying: 5,
+    };
 
     #[test]
     fn launches_follow_the_kernels_head() {
@@ -207,13 +214,13 @@ mod tests {
         assert_eq!(LINEORDER.shared(8192 * 6 - 16), 0);
         assert_eq!(LINEORDER.splits(), 1);
         assert_eq!(LINEORDER.scratch(), 256 + 64 * 34 + 1056 * 223 * 5);
-        let one_page = Work { pages: 1, rows: 3, data: 8192, ..LINEORDER };
+        let one_page = SlotSize { pages: 1, rows: 3, data: 8192, ..LINEORDER };
         assert_eq!(one_page.shared(MOST_SHARED), 8192);
-        let copy = Work { heap: false, pages: 0, data: 230 * 57_000, ..LINEORDER };
+        let copy = SlotSize { heap: false, pages: 0, data: 230 * 57_000, ..LINEORDER };
         assert_eq!(copy.shared(MOST_SHARED), (230 * 256 * 9 / 8 + 32u64).next_multiple_of(16));
-        let long = Work { rows: 2, data: 64 << 20, ..copy };
+        let long = SlotSize { rows: 2, data: 64 << 20, ..copy };
         assert_eq!((long.splits(), long.shared(MOST_SHARED)), (64, 0));
-        let none = Work { rows: 0, data: 0, pages: 0, ..LINEORDER };
+        let none = SlotSize { rows: 0, data: 0, pages: 0, ..LINEORDER };
         assert_eq!((none.tiles(), none.splits(), none.shared(MOST_SHARED)), (0, 1, 8192));
     }
 
@@ -221,7 +228,7 @@ mod tests {
     #[test]
     fn scratch_is_enough_for_any_output() {
         for (rows, varying) in [(1, 1600), (257, 1600), (100_000, 60), (2_000_000, 3)] {
-            let work = Work { rows, varying, attrs: 1600, columns: 1600, ..LINEORDER };
+            let work = SlotSize { rows, varying, attrs: 1600, columns: 1600, ..LINEORDER };
             let output = 4 * (rows + 1) * varying;
             assert!(work.scratch() <= most_scratch(output), "{rows} rows of {varying} columns");
         }

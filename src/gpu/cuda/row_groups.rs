@@ -15,16 +15,18 @@ use cudarc::driver::{CudaContext, CudaEvent, CudaStream, DriverError};
 
 use super::compress::{self, FAILED, Place};
 use super::copy::{put, take};
-use super::encode::{self, Tables, Work};
+use super::encode::{self, Arguments, Tables};
 use super::error::{fault, is_sticky, refused};
 use super::memory::{Block, Heap};
 use super::nvcomp::Zstd;
 use super::zstd_frames::{self, Failed, ZstdFrames};
 use crate::gpu::Fault;
-use crate::gpu::encode::{Body, Bounds, Ends, LIMITS, Plan, State, page_rows, plan};
+use crate::gpu::encode::{Body, Bounds, DictionaryState, Ends, LIMITS, Plan, page_rows, plan};
 use crate::gpu::groups::{self, ChunkBodies, Groups, Part};
 use crate::gpu::lock::lock;
-use crate::slot::encode::{Chunk, DESCRIBE, LZ4, PLAIN_BODIES, Request, SNAPPY, Wish, ZSTD, write_answer};
+use crate::slot::encode::{
+    ColumnChunk, DESCRIBE, LZ4, PLAIN_BODIES, Request, SNAPPY, Wish, ZSTD, write_answer,
+};
 use crate::slot::layout::{Header, Op, OutColumn, OutHeader, get};
 
 /// What a device has for row groups.
@@ -118,7 +120,7 @@ struct Found {
     bodies: Vec<Body>,
     bounds: Vec<Bounds>,
     ends: Vec<Ends>,
-    states: Vec<State>,
+    states: Vec<DictionaryState>,
 }
 
 impl RowGroups {
@@ -236,7 +238,7 @@ impl RowGroups {
         parts: &[Part<Block>],
         wishes: &[Wish],
         codec: u32,
-    ) -> Result<(u32, Vec<Chunk>, Encoded), Fault> {
+    ) -> Result<(u32, Vec<ColumnChunk>, Encoded), Fault> {
         let columns = groups::columns(parts, wishes);
         let plan = plan(&columns, page_rows, LIMITS);
         let chunks = groups::chunks(&columns, &plan, page_rows);
@@ -269,7 +271,7 @@ impl RowGroups {
         let tables = self.room(Tables::at(0, plan).end)?;
         let scratch = self.room(plan.scratch_bytes + 256)?;
         let places = Tables::at(tables.address(), plan);
-        let work = Work::new(plan, self.heap.base(), places, output.address(), scratch.address());
+        let work = Arguments::new(plan, self.heap.base(), places, output.address(), scratch.address());
         let run = || -> Result<Found, DriverError> {
             let stream = &lane.stream;
             lane.follow(&self.decode)?;
@@ -322,7 +324,7 @@ impl RowGroups {
         let tables = self.room(made + (u64::from(count) + 1) * size)?;
         let scratch = self.room(compress::scratch(count, bound))?;
         let mut streams = self.room(room + 256)?;
-        let work = compress::Work {
+        let work = compress::Arguments {
             input: output.address(),
             pages: tables.address(),
             output: streams.address(),

@@ -190,7 +190,7 @@ fn encode(
     wishes: &[Wish],
     codec: u32,
     zstd: &Zstd,
-) -> Result<(u32, Vec<crate::slot::encode::Chunk>, Vec<u8>), String> {
+) -> Result<(u32, Vec<crate::slot::encode::ColumnChunk>, Vec<u8>), String> {
     // One input, as a device's memory is.
     let mut input = Vec::new();
     let mut placed = Vec::new();

@@ -3,7 +3,9 @@
 use super::host_program::HostProgram;
 use super::reference::{self, Encoded};
 use super::specimens::columns::Columns;
-use crate::gpu::encode::{Body, Bounds, Chunk, Ends, Limits, Order, Page, Plan, Shape, State, plan};
+use crate::gpu::encode::{
+    Body, Bounds, DictionaryChunk, DictionaryState, Ends, Limits, Order, Page, Plan, Shape, plan,
+};
 use crate::slot::layout::{Plain, get, put};
 
 // SAFETY: `repr(C)`, integers that leave no gaps.
@@ -13,9 +15,9 @@ unsafe impl Plain for Bounds {}
 // SAFETY: as above.
 unsafe impl Plain for Page {}
 // SAFETY: as above.
-unsafe impl Plain for Chunk {}
+unsafe impl Plain for DictionaryChunk {}
 // SAFETY: as above.
-unsafe impl Plain for State {}
+unsafe impl Plain for DictionaryState {}
 
 /// A page as the kernels made it.
 pub(super) struct Made {
@@ -27,8 +29,8 @@ pub(super) struct Made {
 
 /// A dictionary as the kernels made it.
 pub(super) struct Entries {
-    pub chunk: Chunk,
-    pub state: State,
+    pub chunk: DictionaryChunk,
+    pub state: DictionaryState,
     pub body: Vec<u8>,
 }
 
@@ -83,7 +85,7 @@ fn run(host: &mut HostProgram, input: &[u8], plan: &Plan, seed: u32) -> Encoded 
     let bodies: Vec<Body> = take_all(host, plan.pages.len() + plan.chunks.len());
     let bounds: Vec<Bounds> = take_all(host, plan.pages.len());
     let ends: Vec<Ends> = take_all(host, plan.pages.len());
-    let states: Vec<State> = take_all(host, plan.chunks.len());
+    let states: Vec<DictionaryState> = take_all(host, plan.chunks.len());
     let mut end = 0;
     for body in bodies.iter().filter(|body| body.bytes > 0) {
         assert!(body.at >= end && body.at.is_multiple_of(16), "bodies that meet");

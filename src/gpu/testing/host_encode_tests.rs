@@ -17,7 +17,7 @@ use super::host_program::HostProgram;
 use super::specimens::Random;
 use super::specimens::columns::{Columns, GOLDEN_BODIES, GOLDEN_ROWS, TYPES, Wish, golden, other_encoding};
 use super::specimens::pages::digest;
-use crate::gpu::encode::{Bounds, Column, LIMITS, Limits, NO_CHUNK, Order, Shape, encoding};
+use crate::gpu::encode::{Bounds, ColumnPart, LIMITS, Limits, NO_CHUNK, Order, Shape, encoding};
 
 /// What the dictionary is to be, by what is written of it in kernels/encode.cu.
 fn check_entries(entries: &Entries, shape: Shape, values: &[&Vec<u8>]) {
@@ -91,7 +91,7 @@ fn data_page(made: &Made, indices: bool) -> ParquetPage {
 }
 
 fn read_typed<T: DataType>(
-    column: &Column,
+    column: &ColumnPart,
     pages: Vec<ParquetPage>,
     physical: Physical,
 ) -> Vec<Option<Vec<u8>>> {
@@ -115,7 +115,7 @@ fn read_typed<T: DataType>(
     found
 }
 
-fn read(column: &Column, pages: Vec<ParquetPage>) -> Vec<Option<Vec<u8>>> {
+fn read(column: &ColumnPart, pages: Vec<ParquetPage>) -> Vec<Option<Vec<u8>>> {
     match column.shape {
         Shape::Bits => read_typed::<BoolType>(column, pages, Physical::BOOLEAN),
         Shape::Fixed4 => read_typed::<Int32Type>(column, pages, Physical::INT32),
@@ -126,7 +126,7 @@ fn read(column: &Column, pages: Vec<ParquetPage>) -> Vec<Option<Vec<u8>>> {
 }
 
 /// The value's bits, 16 bytes as a big-endian number, and their order; `None` for NaN.
-fn compare(column: &Column, left: &[u8], right: &[u8]) -> Option<Ordering> {
+fn compare(column: &ColumnPart, left: &[u8], right: &[u8]) -> Option<Ordering> {
     let long = |bytes: &[u8]| {
         let mut all = [0; 8];
         all[..bytes.len()].copy_from_slice(bytes);
@@ -150,7 +150,7 @@ fn compare(column: &Column, left: &[u8], right: &[u8]) -> Option<Ordering> {
     }
 }
 
-fn check_bounds(column: &Column, made: &Made, rows: &[Option<Vec<u8>>]) {
+fn check_bounds(column: &ColumnPart, made: &Made, rows: &[Option<Vec<u8>>]) {
     let values: Vec<&Vec<u8>> = rows.iter().flatten().collect();
     assert_eq!(made.nulls as usize, rows.len() - values.len());
     if column.order == Order::None {

@@ -9,7 +9,9 @@ use std::collections::hash_map::Entry;
 use crate::encode::bits::{pack, put_hybrid, put_hybrid_flags, put_rle_run};
 use crate::encode::delta::{put_delta, put_delta_length};
 use crate::encode::split::put_split;
-use crate::gpu::encode::{Bounds, Chunk, Ends, NO_CHUNK, Order, Page, Plan, Shape, State, encoding};
+use crate::gpu::encode::{
+    Bounds, DictionaryChunk, DictionaryState, Ends, NO_CHUNK, Order, Page, Plan, Shape, encoding,
+};
 
 /// The bodies of the plan's pages, then of its dictionaries, and what is known of them.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -19,7 +21,7 @@ pub struct Encoded {
     pub bounds: Vec<Bounds>,
     /// Of pages of strings with bounds.
     pub ends: Vec<Option<Ends>>,
-    pub states: Vec<State>,
+    pub states: Vec<DictionaryState>,
 }
 
 pub fn encode(input: &[u8], plan: &Plan) -> Encoded {
@@ -46,12 +48,13 @@ pub fn encode(input: &[u8], plan: &Plan) -> Encoded {
 struct Dictionary<'a> {
     numbers: HashMap<&'a [u8], u32>,
     body: Vec<u8>,
-    state: State,
+    state: DictionaryState,
 }
 
 impl<'a> Dictionary<'a> {
-    fn of(input: &'a [u8], plan: &'a Plan, chunk: &Chunk) -> Dictionary<'a> {
-        let mut made = Dictionary { numbers: HashMap::new(), body: Vec::new(), state: State::default() };
+    fn of(input: &'a [u8], plan: &'a Plan, chunk: &DictionaryChunk) -> Dictionary<'a> {
+        let mut made =
+            Dictionary { numbers: HashMap::new(), body: Vec::new(), state: DictionaryState::default() };
         let pages = &plan.pages[chunk.first_page as usize..][..chunk.pages as usize];
         let strings = pages.first().is_some_and(|page| page.shape == Shape::Strings as u8);
         let (mut values, mut plain) = (0u32, 0);
@@ -67,7 +70,7 @@ impl<'a> Dictionary<'a> {
             }
         }
         let entries = made.numbers.len() as u32;
-        made.state = State { entries, values, ..State::default() };
+        made.state = DictionaryState { entries, values, ..DictionaryState::default() };
         if entries > chunk.most {
             made.state.failed = 1;
             return made;

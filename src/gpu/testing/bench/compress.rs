@@ -9,7 +9,7 @@ use cudarc::driver::sys::CUresult;
 use super::Times;
 use super::device::BenchDevice;
 use crate::gpu::cuda::arena::{Arena, Need};
-use crate::gpu::cuda::compress::{FAILED, Kernels, PHASES, Place, Work, scratch, segments};
+use crate::gpu::cuda::compress::{Arguments, FAILED, Kernels, PHASES, Place, scratch, segments};
 use crate::gpu::cuda::copy::{put, take};
 use crate::gpu::cuda::error::message;
 use crate::gpu::cuda::memory::Heap;
@@ -30,7 +30,7 @@ pub struct Compress {
 
 /// Pages on the device.
 struct Resident {
-    work: Work,
+    work: Arguments,
     _arena: Arena,
 }
 
@@ -142,7 +142,7 @@ impl Compress {
             }
             put(parts.input + table, &places, &self.device.stream)?;
         }
-        let work = Work {
+        let work = Arguments {
             input: parts.input,
             pages: parts.input + table,
             output: parts.output,

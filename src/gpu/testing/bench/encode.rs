@@ -8,10 +8,10 @@ use super::Times;
 use super::device::BenchDevice;
 use crate::gpu::cuda::arena::{Arena, Need};
 use crate::gpu::cuda::copy::{put, take};
-use crate::gpu::cuda::encode::{Kernels, PHASES, Tables, Work};
+use crate::gpu::cuda::encode::{Arguments, Kernels, PHASES, Tables};
 use crate::gpu::cuda::error::message;
 use crate::gpu::cuda::module;
-use crate::gpu::encode::{Body, Column, LIMITS, Limits, Plan, plan};
+use crate::gpu::encode::{Body, ColumnPart, LIMITS, Limits, Plan, plan};
 
 /// Columns that make a chunk: about a million rows of slots of 8 MiB.
 const SLOTS: u64 = 18;
@@ -24,7 +24,7 @@ pub struct Encode {
 
 /// Columns on the device.
 struct Resident {
-    work: Work,
+    work: Arguments,
     _arena: Arena,
 }
 
@@ -39,8 +39,8 @@ impl Encode {
     pub fn encode(
         &self,
         input: &[u8],
-        columns: &[Column],
-        page_rows: impl Fn(&Column) -> u32,
+        columns: &[ColumnPart],
+        page_rows: impl Fn(&ColumnPart) -> u32,
     ) -> Result<Vec<Vec<u8>>, String> {
         let plan = plan(columns, page_rows, LIMITS);
         self.encoded(input, &plan).map_err(|error| message("encode columns", error))
@@ -51,20 +51,20 @@ impl Encode {
     pub fn time(
         &self,
         input: &[u8],
-        columns: &[Column],
+        columns: &[ColumnPart],
         copies: usize,
         limits: Limits,
-        page_rows: impl Fn(&Column) -> u32,
+        page_rows: impl Fn(&ColumnPart) -> u32,
         repeats: usize,
     ) -> Result<(Times, u64, usize), String> {
         let stride = input.len().next_multiple_of(256) as u64;
         // A chunk is as long as a column of many slots is: its parts lie one copy apart.
         let moved = |copy: u64| columns.iter().map(move |column| moved(column, copy * stride));
-        let all: Vec<Column> = (0..columns.len())
+        let all: Vec<ColumnPart> = (0..columns.len())
             .flat_map(|number| {
                 (0..copies as u64).filter_map(move |copy| {
                     let column = moved(copy).nth(number)?;
-                    Some(Column { continues: copy % SLOTS != 0, ..column })
+                    Some(ColumnPart { continues: copy % SLOTS != 0, ..column })
                 })
             })
             .collect();
@@ -93,7 +93,7 @@ impl Encode {
             put(tables.chunks, &plan.chunks, &self.device.stream)?;
         }
         self.device.context.synchronize()?;
-        let work = Work::new(plan, parts.input, tables, parts.output, parts.scratch);
+        let work = Arguments::new(plan, parts.input, tables, parts.output, parts.scratch);
         Ok(Resident { work, _arena: arena })
     }
 
@@ -136,7 +136,7 @@ impl Encode {
     }
 }
 
-fn moved(column: &Column, by: u64) -> Column {
+fn moved(column: &ColumnPart, by: u64) -> ColumnPart {
     let mut column = *column;
     column.valid_at += by;
     column.values_at += by;

@@ -1,7 +1,7 @@
 //! Columns to encode, made up from a seed, and what the encode kernels make of some of them.
 
 use super::Random;
-use crate::gpu::encode::{Column, Order, Shape, encoding};
+use crate::gpu::encode::{ColumnPart, Order, Shape, encoding};
 
 /// What a column's values look like.
 #[derive(Clone, Copy, Debug)]
@@ -20,7 +20,7 @@ pub struct Wish {
     pub distinct: usize,
     /// The chunk of the column before goes on, with the same values.
     pub continues: bool,
-    /// As `Column::encoding`.
+    /// As `ColumnPart::encoding`.
     pub encoding: u32,
 }
 
@@ -42,7 +42,7 @@ pub const TYPES: [(Shape, Order); 10] = [
 #[derive(Default)]
 pub struct Columns {
     pub input: Vec<u8>,
-    pub columns: Vec<Column>,
+    pub columns: Vec<ColumnPart>,
     pub values: Vec<Vec<Option<Vec<u8>>>>,
     pool: Vec<Vec<u8>>,
 }
@@ -98,7 +98,7 @@ impl Columns {
         };
         let values_at = self.put(&values);
         let bytes_at = self.put(&bytes);
-        self.columns.push(Column {
+        self.columns.push(ColumnPart {
             shape: wish.shape,
             order: wish.order,
             nullable: wish.nullable,

@@ -20,7 +20,7 @@ const BYTES: usize = 4096;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum State {
+pub enum ServiceState {
     #[default]
     Starting,
     Ready,
@@ -36,28 +36,28 @@ pub enum State {
     Stopped,
 }
 
-impl State {
+impl ServiceState {
     pub fn name(self) -> &'static str {
         match self {
-            State::Starting => "starting",
-            State::Ready => "ready",
-            State::Restarting => "restarting",
-            State::Silent => "not answering",
-            State::Failed => "failed",
-            State::Absent => "absent",
-            State::Stopped => "stopped",
+            ServiceState::Starting => "starting",
+            ServiceState::Ready => "ready",
+            ServiceState::Restarting => "restarting",
+            ServiceState::Silent => "not answering",
+            ServiceState::Failed => "failed",
+            ServiceState::Absent => "absent",
+            ServiceState::Stopped => "stopped",
         }
     }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Beacon {
+pub struct ServiceInfo {
     /// The service's, and of the pool's file there.
     pub pid: i32,
     pub fd: i32,
     pub generation: u64,
-    pub state: State,
+    pub state: ServiceState,
     /// Of a state that is not `Ready`.
     pub reason: String,
     /// When that began, in microseconds since 1970.
@@ -71,32 +71,31 @@ pub struct Beacon {
 }
 
 /// The file, locked by this process.
-pub struct Held {
+pub struct ServiceFile {
     file: File,
 }
 
-impl Held {
+impl ServiceFile {
     /// `None` when another service has it.
-    pub fn take(path: &Path) -> io::Result<Option<Held>> {
+    pub fn take(path: &Path) -> io::Result<Option<ServiceFile>> {
         let options =
             || OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).clone();
         let file = options().open(path)?;
-        Ok(set_lock(&file)?.then_some(Held { file }))
+        Ok(set_lock(&file)?.then_some(ServiceFile { file }))
     }
 
-    pub fn write(&self, beacon: &Beacon) -> io::Result<()> {
+    pub fn write(&self, info: &ServiceInfo) -> io::Result<()> {
         // A character takes six bytes at most.
         let cut = |text: &str| text.chars().take(BYTES / 16).collect();
-        let beacon =
-            Beacon { reason: cut(&beacon.reason), settings: cut(&beacon.settings), ..beacon.clone() };
-        let mut text = serde_json::to_vec(&beacon).map_err(io::Error::other)?;
+        let info = ServiceInfo { reason: cut(&info.reason), settings: cut(&info.settings), ..info.clone() };
+        let mut text = serde_json::to_vec(&info).map_err(io::Error::other)?;
         text.resize(BYTES, b' ');
         self.file.write_all_at(&text, 0)
     }
 }
 
 /// What the file says, and whether a service lives. One that has written nothing yet is starting.
-pub fn read(path: &Path) -> io::Result<Option<(Beacon, bool)>> {
+pub fn read(path: &Path) -> io::Result<Option<(ServiceInfo, bool)>> {
     let file = match File::open(path) {
         Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(None),
         file => file?,
@@ -105,11 +104,11 @@ pub fn read(path: &Path) -> io::Result<Option<(Beacon, bool)>> {
         let mut text = vec![0; BYTES];
         let length = file.read_at(&mut text, 0)?;
         if length == 0 {
-            return Ok(is_locked(&file)?.then(|| (Beacon::default(), true)));
+            return Ok(is_locked(&file)?.then(|| (ServiceInfo::default(), true)));
         }
         // The lock is asked for after the text: one that ends meanwhile is not taken to be alive.
-        if let Ok(beacon) = serde_json::from_slice(&text[..length]) {
-            return Ok(Some((beacon, is_locked(&file)?)));
+        if let Ok(info) = serde_json::from_slice(&text[..length]) {
+            return Ok(Some((info, is_locked(&file)?)));
         }
         std::thread::sleep(Duration::from_millis(1));
     }
@@ -151,18 +150,19 @@ mod tests {
 
     #[test]
     fn one_holds_it_and_others_read_it() {
-        let path = std::env::temp_dir().join(format!("pg_strata-beacon-{}", std::process::id()));
+        let path = std::env::temp_dir().join(format!("pg_strata-info-{}", std::process::id()));
         let _ = std::fs::remove_file(&path);
         assert_eq!(read(&path).unwrap(), None);
-        drop(Held::take(&path).unwrap().unwrap());
+        drop(ServiceFile::take(&path).unwrap().unwrap());
         assert_eq!(read(&path).unwrap(), None, "nothing was written, and nobody has it");
-        let held = Held::take(&path).unwrap().unwrap();
-        assert_eq!(read(&path).unwrap(), Some((Beacon::default(), true)), "a service that starts");
-        assert!(Held::take(&path).unwrap().is_none());
-        let beacon = Beacon { pid: 7, generation: 3, state: State::Ready, ..Beacon::default() };
-        held.write(&beacon).unwrap();
-        assert_eq!(read(&path).unwrap(), Some((beacon.clone(), true)));
-        let long = Beacon { reason: "\"\u{1}".repeat(9000), ..beacon };
+        let held = ServiceFile::take(&path).unwrap().unwrap();
+        assert_eq!(read(&path).unwrap(), Some((ServiceInfo::default(), true)), "a service that starts");
+        assert!(ServiceFile::take(&path).unwrap().is_none());
+        let info =
+            ServiceInfo { pid: 7, generation: 3, state: ServiceState::Ready, ..ServiceInfo::default() };
+        held.write(&info).unwrap();
+        assert_eq!(read(&path).unwrap(), Some((info.clone(), true)));
+        let long = ServiceInfo { reason: "\"\u{1}".repeat(9000), ..info };
         held.write(&long).unwrap();
         let (found, alive) = read(&path).unwrap().unwrap();
         assert!(
@@ -170,7 +170,7 @@ mod tests {
         );
         drop(held);
         assert!(!read(&path).unwrap().unwrap().1);
-        assert!(Held::take(&path).unwrap().is_some());
+        assert!(ServiceFile::take(&path).unwrap().is_some());
         std::fs::remove_file(&path).unwrap();
     }
 }

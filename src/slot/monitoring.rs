@@ -107,9 +107,9 @@ pub struct LogLine {
     pub message: String,
 }
 
-/// All zeros is an empty board.
+/// All zeros is an empty monitoring.
 #[repr(C, align(64))]
-pub(super) struct Board {
+pub(super) struct Monitoring {
     /// Lines ever begun.
     next: AtomicU64,
     /// Odd while the engine lists its devices.
@@ -119,7 +119,7 @@ pub(super) struct Board {
     records: [Device; DEVICES],
 }
 
-impl Board {
+impl Monitoring {
     pub(super) fn log(&self, source: &str, message: &str) {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let line = &self.lines[(number % LINES) as usize];
@@ -223,21 +223,21 @@ fn now_micros() -> i64 {
 mod tests {
     use super::*;
 
-    fn board() -> Box<Board> {
-        // SAFETY: integers alone; zeros are an empty board.
+    fn monitoring() -> Box<Monitoring> {
+        // SAFETY: integers alone; zeros are an empty monitoring.
         unsafe { Box::new_zeroed().assume_init() }
     }
 
     #[test]
     fn the_last_lines_are_kept() {
-        let board = board();
-        assert_eq!(board.lines(), []);
+        let monitoring = monitoring();
+        assert_eq!(monitoring.lines(), []);
         let long = "ä".repeat(LINE);
         for number in 0..LINES + 10 {
-            board.log("engine", &format!("line {number}"));
+            monitoring.log("engine", &format!("line {number}"));
         }
-        board.log("a source that is too long", &long);
-        let lines = board.lines();
+        monitoring.log("a source that is too long", &long);
+        let lines = monitoring.lines();
         assert_eq!(lines.len(), LINES as usize);
         assert_eq!((lines[0].message.as_str(), lines[0].source.as_str()), ("line 11", "engine"));
         let last = lines.last().unwrap();
@@ -247,42 +247,42 @@ mod tests {
 
     #[test]
     fn lines_written_at_once_are_whole() {
-        let board = board();
+        let monitoring = monitoring();
         std::thread::scope(|scope| {
             for writer in 0..4 {
-                let board = &board;
+                let monitoring = &monitoring;
                 scope.spawn(move || {
-                    (0..5000).for_each(|n| board.log("w", &format!("{writer} {}", "x".repeat(n % 100))));
+                    (0..5000).for_each(|n| monitoring.log("w", &format!("{writer} {}", "x".repeat(n % 100))));
                 });
             }
             for _ in 0..200 {
-                for line in board.lines() {
+                for line in monitoring.lines() {
                     let (writer, text) = line.message.split_once(' ').unwrap();
                     assert!(writer.len() == 1 && text.bytes().all(|byte| byte == b'x'), "{line:?}");
                 }
             }
         });
-        assert!(board.lines().len() > LINES as usize / 2);
+        assert!(monitoring.lines().len() > LINES as usize / 2);
     }
 
     #[test]
     fn a_writer_that_died_holds_its_line_for_one_lap() {
-        let board = board();
-        board.lines[3].version.store(2 * 3 + 1, Ordering::Relaxed);
-        let has_third = || board.lines().iter().any(|line| line.message.starts_with('3'));
+        let monitoring = monitoring();
+        monitoring.lines[3].version.store(2 * 3 + 1, Ordering::Relaxed);
+        let has_third = || monitoring.lines().iter().any(|line| line.message.starts_with('3'));
         for number in 0..LINES {
-            board.log("", if number == 3 { "3" } else { "other" });
+            monitoring.log("", if number == 3 { "3" } else { "other" });
         }
         assert!(!has_third());
-        (0..LINES).for_each(|_| board.log("", "3"));
-        assert_eq!(board.lines().len(), LINES as usize - 1);
-        (0..LINES).for_each(|_| board.log("", "3"));
-        assert_eq!(board.lines().len(), LINES as usize);
+        (0..LINES).for_each(|_| monitoring.log("", "3"));
+        assert_eq!(monitoring.lines().len(), LINES as usize - 1);
+        (0..LINES).for_each(|_| monitoring.log("", "3"));
+        assert_eq!(monitoring.lines().len(), LINES as usize);
     }
 
     #[test]
     fn devices_come_back() {
-        let board = board();
+        let monitoring = monitoring();
         let info = |ordinal| DeviceInfo {
             ordinal,
             name: "a device".repeat(20),
@@ -292,15 +292,15 @@ mod tests {
             h2d: 1 << 40,
             ..DeviceInfo::default()
         };
-        board.set_devices(&[info(0), info(3)]);
-        board.set_load(1, 5, 2);
-        board.set_load(1, 4, 1);
-        let found = board.devices();
+        monitoring.set_devices(&[info(0), info(3)]);
+        monitoring.set_load(1, 5, 2);
+        monitoring.set_load(1, 4, 1);
+        let found = monitoring.devices();
         assert_eq!((found[0].queued, found[0].finished, found[0].info.ordinal), (0, 0, 0));
         assert_eq!((found[1].queued, found[1].finished, found[1].info.ordinal), (4, 3, 3));
         assert_eq!(found[1].info.name, "a device".repeat(8));
         assert_eq!((found[1].info.memory, found[1].info.numa_node), (u64::MAX, Some(1)));
-        board.set_devices(&vec![info(1); 40]);
-        assert_eq!((board.devices().len(), board.devices()[1].finished), (DEVICES, 0));
+        monitoring.set_devices(&vec![info(1); 40]);
+        assert_eq!((monitoring.devices().len(), monitoring.devices()[1].finished), (DEVICES, 0));
     }
 }
