@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::control::{Control, NO_DEVICE, State, Word};
 use super::layout::{self, Header};
-use super::pool::{LONGEST_WAIT, Mapped};
+use super::mapped::{LONGEST_WAIT, Mapped};
 
 /// An exporter's slot. Dropping it gives it up, whatever its state; while the engine works on it, the engine
 /// frees it when it is through.

@@ -13,6 +13,7 @@ mod futex;
 mod handle;
 pub mod input;
 pub mod layout;
+mod mapped;
 mod memory;
 pub mod monitoring;
 pub mod output;

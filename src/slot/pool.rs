@@ -19,157 +19,20 @@
 //! mapped, stays.
 
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::control::{Control, NO_DEVICE, Word};
+use super::control::{NO_DEVICE, Word};
+use super::futex;
+use super::mapped::{CLOSED, Header, MAGIC, Mapped, READY, STARTING, Shared};
 use super::memory::{self, Mapping};
-use super::monitoring::{DeviceInfo, DeviceRecord, LogLine, Message, Monitoring};
-use super::rates::{Rates, Speed};
-use super::{futex, layout};
+use super::monitoring::{DeviceInfo, DeviceRecord, LogLine};
+use super::rates::Speed;
 
 pub use super::control::State;
 pub use super::handle::{Running, Slot};
-
-/// "strata" and the layout's number: another build's pool is not for this one.
-const MAGIC: u64 = 0x0001_6174_6172_7473 ^ ((size_of::<Shared>() as u64) << 40);
-const PAGE: usize = 4096;
-/// The longest that anyone waits without looking around.
-pub const LONGEST_WAIT: Duration = Duration::from_millis(10);
-const MAX_SLOTS: usize = 1 << 16;
-
-/// Sizes of a pool. Regions are rounded up to pages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Config {
-    pub slots: usize,
-    pub input_bytes: usize,
-    pub output_bytes: usize,
-}
-
-/// What is written often by some and read by others: a cache line of its own.
-#[repr(C, align(64))]
-struct Apart<T>(T);
-
-#[repr(C, align(64))]
-struct Header {
-    magic: u64,
-    slots: u64,
-    input_bytes: u64,
-    output_bytes: u64,
-    bytes: u64,
-}
-
-/// In `Shared::status`: no engine, or one that opens its devices; one that takes slots; one that ends.
-const STARTING: u32 = 0;
-const READY: u32 = 1;
-const CLOSED: u32 = 2;
-
-#[repr(C)]
-struct Shared {
-    header: Header,
-    generation: Apart<AtomicU64>,
-    status: Apart<AtomicU32>,
-    engine: AtomicI32,
-    /// Why the engine was given up, until there is another.
-    why: Message,
-    /// Rung when a slot is submitted: the engine waits for it.
-    doorbell: Apart<AtomicU32>,
-    tickets: Apart<AtomicU64>,
-    monitoring: Monitoring,
-    rates: Rates,
-}
-
-impl Config {
-    fn rounded(self) -> Option<Config> {
-        let Config { slots, input_bytes, output_bytes } = self;
-        let sane = (1..=MAX_SLOTS).contains(&slots)
-            && (PAGE..1 << 32).contains(&input_bytes)
-            && (PAGE..1 << 32).contains(&output_bytes);
-        sane.then(|| Config {
-            slots,
-            input_bytes: layout::align(input_bytes, PAGE),
-            output_bytes: layout::align(output_bytes, PAGE),
-        })
-    }
-
-    fn regions_at(&self) -> usize {
-        layout::align(size_of::<Shared>() + self.slots * size_of::<Control>(), PAGE)
-    }
-
-    fn bytes(&self) -> Option<usize> {
-        let regions = (self.input_bytes + self.output_bytes).checked_mul(self.slots)?;
-        self.regions_at().checked_add(regions)
-    }
-}
-
-/// A mapping of a pool. Slots keep it mapped.
-#[derive(Debug)]
-pub(super) struct Mapped {
-    mapping: Mapping,
-    config: Config,
-    /// What the exporter that attached counts on.
-    generation: AtomicU64,
-    /// Slots that this process has filled before: their pages are in its page tables, where every page of
-    /// another slot costs a fault.
-    known: Mutex<Vec<usize>>,
-}
-
-impl Mapped {
-    fn shared(&self) -> &Shared {
-        // SAFETY: the mapping starts with it, page-aligned, and outlives the borrow. The header is written
-        // before anyone else can map it, and everything else is atomic.
-        unsafe { &*self.mapping.start().cast::<Shared>() }
-    }
-
-    pub(super) fn controls(&self) -> &[Control] {
-        // SAFETY: `config` has been checked against the mapping's size; controls are atomic throughout, and
-        // the size of `Shared` is a multiple of their alignment.
-        unsafe {
-            let first = self.mapping.start().add(size_of::<Shared>()).cast::<Control>();
-            std::slice::from_raw_parts(first, self.config.slots)
-        }
-    }
-
-    /// A slot's input and output region: start and length. The caller sees to it that they are its own.
-    pub(super) fn regions(&self, slot: usize) -> (*mut [u8], *mut [u8]) {
-        let Config { input_bytes, output_bytes, slots } = self.config;
-        assert!(slot < slots);
-        let at = self.config.regions_at() + slot * (input_bytes + output_bytes);
-        let input = self.mapping.start().wrapping_add(at);
-        let output = input.wrapping_add(input_bytes);
-        (
-            std::ptr::slice_from_raw_parts_mut(input, input_bytes),
-            std::ptr::slice_from_raw_parts_mut(output, output_bytes),
-        )
-    }
-
-    /// The first slot that `take` takes: of those that this process knows, then of all, from `start` on.
-    fn find_slot(&self, start: usize, take: impl Fn(usize) -> bool) -> Option<usize> {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(&index) = known.iter().find(|&&index| take(index)) {
-            return Some(index);
-        }
-        let slots = self.config.slots;
-        let index = (0..slots).map(|step| (start + step) % slots).find(|&index| take(index))?;
-        if !known.contains(&index) {
-            known.push(index);
-            self.mapping.populate(self.regions(index).0);
-        }
-        Some(index)
-    }
-
-    /// Puts a slot in order of submission.
-    pub(super) fn next_ticket(&self) -> u64 {
-        self.shared().tickets.0.fetch_add(1, Ordering::Relaxed)
-    }
-
-    pub(super) fn ring(&self) {
-        let bell = &self.shared().doorbell.0;
-        bell.fetch_add(1, Ordering::Release);
-        futex::wake(bell);
-    }
-}
+pub use super::mapped::{Config, LONGEST_WAIT};
 
 /// A pool, mapped into this process.
 #[derive(Clone, Debug)]
