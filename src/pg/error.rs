@@ -10,12 +10,14 @@ pub use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use pgrx::pg_sys::panic::{CaughtError, ErrorReport};
 
 use super::encoding::in_message;
+use crate::interrupts::assert_main_thread;
 use crate::memory::{self, OutOfMemory};
 
 pub type Error = ErrorReport;
 pub type Result<T> = std::result::Result<T, Error>;
 
 pub fn error(code: Code, message: impl Into<String>) -> Error {
+    assert_main_thread();
     ErrorReport::new(code, in_message(message.into()), "pg_strata")
 }
 

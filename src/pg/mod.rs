@@ -1,5 +1,6 @@
 //! The only room that names `pg_sys`. Everything here runs on a backend's or a parallel worker's main
-//! thread; nothing here may be called from another.
+//! thread; nothing here may be called from another. pgrx fails when another thread calls a PostgreSQL function;
+//! in tests `interrupts::assert_main_thread` fails even where none is called.
 
 pub mod access;
 pub mod bgworker;
@@ -21,9 +22,12 @@ pub mod virtual_columns;
 pub mod wait_event;
 pub mod xact;
 
+use crate::interrupts;
+
 /// Acts on a pending cancel or terminate, and on memory that has run out. Cheap enough to be called for every page.
 #[inline]
 pub fn check_for_interrupts() {
+    interrupts::assert_main_thread();
     memory::check();
     pgrx::check_for_interrupts!();
 }

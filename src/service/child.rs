@@ -183,7 +183,7 @@ fn settle_in(parent: i32, title: &CStr, keep: &[i32], pipe: i32) {
     // The process is none of the server's: its end by SIGABRT, as by a driver's fault, harms nobody, and what it had to
     // do is done on the CPU.
     memory::disarm();
-    interrupts::set_check(|| {});
+    interrupts::remove_check();
     bgworker::leave_server(title);
     close_others(keep, pipe);
     // SAFETY: the empty set.
@@ -195,7 +195,7 @@ fn settle_in(parent: i32, title: &CStr, keep: &[i32], pipe: i32) {
     set_signals(&none);
 }
 
-/// Descriptors that the server opened, above all the lock on the info: it has to go with the service.
+/// Descriptors that the server opened, above all the lock on the service file: it has to go with the service.
 fn close_others(keep: &[i32], pipe: i32) {
     let Ok(open) = std::fs::read_dir("/proc/self/fd") else { return };
     let open: Vec<i32> =
