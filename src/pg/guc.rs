@@ -238,19 +238,27 @@ fn register_guarded(register: impl FnOnce()) {
 /// Where a setting's value comes from, whether or not the setting is registered: sources are numbered in the order in
 /// which they override each other (GucSource in guc.h).
 fn source(name: &CStr) -> Option<pg_sys::GucSource::Type> {
-    // SAFETY: a look-up by a C string; the record lives as long as the process.
+    // SAFETY: settings are registered on the main thread; the record lives as long as the process.
     unsafe {
         let record = find(name);
         (!record.is_null()).then(|| (*record).source)
     }
 }
 
+/// Finds a setting's record; NULL if there is none.
+///
+/// # Safety
+/// Called on the main thread.
 #[cfg(not(feature = "pg15"))]
 unsafe fn find(name: &CStr) -> *mut pg_sys::config_generic {
     // SAFETY: a C string; nothing is created, and nothing raised.
     unsafe { pg_sys::find_option(name.as_ptr(), false, true, 0) }
 }
 
+/// Finds a setting's record; NULL if there is none.
+///
+/// # Safety
+/// Called on the main thread.
 #[cfg(feature = "pg15")]
 unsafe fn find(name: &CStr) -> *mut pg_sys::config_generic {
     // SAFETY: so many records, whose names are C strings.

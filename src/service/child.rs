@@ -158,7 +158,7 @@ fn block_signals() -> libc::sigset_t {
 }
 
 fn set_signals(mask: &libc::sigset_t) {
-    // SAFETY: a set that was filled.
+    // SAFETY: `block_signals` has filled the set.
     unsafe { libc::sigprocmask(libc::SIG_SETMASK, mask, std::ptr::null_mut()) };
 }
 
@@ -186,7 +186,7 @@ fn settle_in(parent: i32, title: &CStr, keep: &[i32], pipe: i32) {
     interrupts::remove_check();
     bgworker::leave_server(title);
     close_others(keep, pipe);
-    // SAFETY: the empty set.
+    // SAFETY: sigemptyset fills the set.
     let none = unsafe {
         let mut none = std::mem::zeroed();
         libc::sigemptyset(&mut none);

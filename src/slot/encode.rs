@@ -192,17 +192,17 @@ impl Ends {
     }
 }
 
-// SAFETY: `repr(C)`, integers that leave no gaps: see the sizes below.
+// SAFETY: `repr(C)`, integers without gaps, by the sizes asserted below.
 unsafe impl Plain for Request {}
-// SAFETY: as above.
+// SAFETY: `repr(C)`, integers without gaps, by the sizes asserted below.
 unsafe impl Plain for WishEntry {}
-// SAFETY: as above.
+// SAFETY: `repr(C)`, integers without gaps, by the sizes asserted below.
 unsafe impl Plain for AnswerHeader {}
-// SAFETY: as above.
+// SAFETY: `repr(C)`, integers without gaps, by the sizes asserted below.
 unsafe impl Plain for ChunkEntry {}
-// SAFETY: as above.
+// SAFETY: `repr(C)`, integers without gaps, by the sizes asserted below.
 unsafe impl Plain for PageEntry {}
-// SAFETY: as above.
+// SAFETY: `repr(C)`, integers without gaps, by the sizes asserted below.
 unsafe impl Plain for Ends {}
 
 const _: () = {

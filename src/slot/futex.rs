@@ -20,7 +20,7 @@ pub fn wait(word: &AtomicU32, expected: u32, timeout: Duration) {
 
 /// Wakes everyone who waits for the word.
 pub fn wake(word: &AtomicU32) {
-    // SAFETY: as above; nothing is read or written.
+    // SAFETY: the kernel uses the word's address only to find who waits; it reads and writes nothing.
     unsafe {
         libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, i32::MAX);
     }

@@ -255,21 +255,21 @@ pub struct OutColumn {
     pub reserved: u32,
 }
 
-/// A structure without padding, of integers only: any bytes make one.
+/// A structure that any bytes make.
 ///
 /// # Safety
-/// It is just that.
+/// The structure is `repr(C)`, of integers only, and has no padding.
 pub unsafe trait Plain: Copy {}
 
-// SAFETY: `repr(C)`, integers that leave no gaps: see the sizes below.
+// SAFETY: `repr(C)`, integers without gaps, by the sizes asserted below.
 unsafe impl Plain for Header {}
-// SAFETY: as above.
+// SAFETY: `repr(C)`, integers without gaps, by the sizes asserted below.
 unsafe impl Plain for Attr {}
-// SAFETY: as above.
+// SAFETY: `repr(C)`, integers without gaps, by the sizes asserted below.
 unsafe impl Plain for Status {}
-// SAFETY: as above.
+// SAFETY: `repr(C)`, integers without gaps, by the sizes asserted below.
 unsafe impl Plain for OutHeader {}
-// SAFETY: as above.
+// SAFETY: `repr(C)`, integers without gaps, by the sizes asserted below.
 unsafe impl Plain for OutColumn {}
 
 const _: () = {

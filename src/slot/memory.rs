@@ -19,9 +19,9 @@ pub(super) struct Mapping {
     bytes: usize,
 }
 
-// SAFETY: an address range; what lies there is accessed as `pool` says.
+// SAFETY: an address range of the process; slot/control.rs says who may access what lies there.
 unsafe impl Send for Mapping {}
-// SAFETY: as above.
+// SAFETY: an address range of the process; slot/control.rs says who may access what lies there.
 unsafe impl Sync for Mapping {}
 
 impl Mapping {

@@ -224,7 +224,7 @@ mod tests {
     use super::*;
 
     fn monitoring() -> Box<Monitoring> {
-        // SAFETY: integers alone; zeros are an empty monitoring.
+        // SAFETY: atomic integers, for which zeros are values.
         unsafe { Box::new_zeroed().assume_init() }
     }
 

@@ -137,7 +137,7 @@ fn set_lock(file: &File) -> io::Result<bool> {
 
 fn is_locked(file: &File) -> io::Result<bool> {
     let mut lock = whole_file(libc::F_RDLCK);
-    // SAFETY: as above.
+    // SAFETY: an open descriptor and a structure that outlives the call.
     match unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_GETLK, &mut lock) } {
         0 => Ok(lock.l_type != libc::F_UNLCK as libc::c_short),
         _ => Err(io::Error::last_os_error()),

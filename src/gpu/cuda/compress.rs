@@ -111,7 +111,7 @@ impl Kernels {
                 let mut launch = stream.launch_builder(function);
                 launch.arg(&work.input).arg(&work.pages).arg(&work.output).arg(&work.bodies);
                 launch.arg(&work.scratch).arg(&work.output_bytes).arg(&work.count).arg(&work.bound);
-                // SAFETY: the eight parameters that every kernel takes; the caller vouches for the memory.
+                // SAFETY: every kernel takes these eight parameters; the caller keeps the memory that they name for the kernels.
                 unsafe { launch.launch(config)? };
             }
             after(phase)?;

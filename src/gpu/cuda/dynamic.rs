@@ -9,7 +9,7 @@ pub struct Library(*mut c_void);
 
 // SAFETY: a handle of dlopen may be used from any thread, and it is never closed.
 unsafe impl Send for Library {}
-// SAFETY: as above.
+// SAFETY: dlsym may be called with the handle from several threads at once.
 unsafe impl Sync for Library {}
 
 impl Library {
@@ -22,6 +22,8 @@ impl Library {
         if handle.is_null() { Err(last_error()) } else { Ok(Library(handle)) }
     }
 
+    /// Returns the address of a function.
+    ///
     /// # Safety
     ///
     /// `F` is the type of a C function pointer, the one that the symbol has.
@@ -32,13 +34,13 @@ impl Library {
         if address.is_null() {
             return Err(last_error());
         }
-        // SAFETY: not null, as large as a pointer, and the caller vouches for its type.
+        // SAFETY: the address is not null and as large as `F`, which the caller says is the symbol's type.
         Ok(unsafe { std::mem::transmute_copy(&address) })
     }
 
     /// The file that holds the symbol: this library's own.
     pub fn file_of(self, name: &CStr) -> Option<PathBuf> {
-        // SAFETY: as in `function`; dladdr fills `info` when it returns other than 0, with names that
+        // SAFETY: an open handle and a NUL-terminated name; dladdr fills `info` when it returns other than 0, with names that
         // live as long as the library.
         unsafe {
             let address = libc::dlsym(self.0, name.as_ptr());

@@ -123,7 +123,7 @@ impl Kernels {
                 launch.arg(&work.input).arg(&tables.pages).arg(&tables.chunks).arg(&work.output);
                 launch.arg(&tables.bodies).arg(&tables.bounds).arg(&tables.ends).arg(&tables.states);
                 launch.arg(&work.scratch).arg(&work.count).arg(&work.tried);
-                // SAFETY: the eleven parameters that every kernel takes; the caller vouches for the memory.
+                // SAFETY: every kernel takes these eleven parameters; the caller keeps the memory that they name for the kernels.
                 unsafe { launch.launch(config)? };
             }
             after(phase)?;

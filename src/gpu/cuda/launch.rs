@@ -166,7 +166,7 @@ impl Kernels {
                 let config = LaunchConfig { grid_dim, block_dim: (THREADS, 1, 1), shared_mem_bytes };
                 let mut launch = stream.launch_builder(function);
                 launch.arg(&parts.input).arg(&parts.output).arg(&parts.scratch).arg(&output_bytes);
-                // SAFETY: the four parameters that every kernel takes; the caller vouches for the memory.
+                // SAFETY: every kernel takes these four parameters; the caller keeps the slot's parts for the kernels.
                 unsafe { launch.launch(config)? };
             }
             after(phase)?;

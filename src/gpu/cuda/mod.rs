@@ -80,16 +80,16 @@ pub struct Config {
 ///
 /// `config.pool` is a page-aligned mapping, readable and writable, that outlives the devices.
 pub unsafe fn devices(config: &Config) -> Result<Vec<Box<dyn Device>>, String> {
-    // SAFETY: as the caller says.
+    // SAFETY: the caller keeps the pool mapped as long as the devices live.
     let opened = unsafe { open_all(config) }?;
     Ok(opened.into_iter().map(|device| Box::new(device) as Box<dyn Device>).collect())
 }
 
-/// As [`devices`], as they are.
+/// Opens the devices as [`devices`] does, and returns them as they are.
 ///
 /// # Safety
 ///
-/// As for [`devices`].
+/// `config.pool` is a page-aligned mapping, readable and writable, that outlives the devices.
 #[doc(hidden)]
 pub unsafe fn open_all(config: &Config) -> Result<Vec<CudaDevice>, String> {
     let driver = probe()?;
@@ -101,7 +101,7 @@ pub unsafe fn open_all(config: &Config) -> Result<Vec<CudaDevice>, String> {
         if ordinal >= driver.devices {
             return Err(format!("GPU {ordinal} is not there: the driver sees {} of them", driver.devices));
         }
-        // SAFETY: as the caller says.
+        // SAFETY: the caller keeps the pool mapped as long as the devices live.
         opened.push(
             unsafe { open(config, ordinal, &mut pool) }
                 .map_err(|reason| format!("GPU {ordinal}: {reason}"))?,
@@ -110,9 +110,11 @@ pub unsafe fn open_all(config: &Config) -> Result<Vec<CudaDevice>, String> {
     Ok(opened)
 }
 
+/// Opens a device; the first one registers the pool for all.
+///
 /// # Safety
 ///
-/// As for [`devices`].
+/// `config.pool` is a page-aligned mapping, readable and writable, that outlives the device.
 unsafe fn open(
     config: &Config,
     ordinal: u32,
@@ -143,7 +145,7 @@ unsafe fn open(
     let registered = match pool {
         Some(registered) => registered.clone(),
         None => {
-            // SAFETY: as the caller says.
+            // SAFETY: the pool is page-aligned, and the caller keeps it mapped as long as the device lives.
             let new = unsafe { Registered::new(&context, config.pool) };
             let new = Arc::new(new.map_err(failed("register the slots' shared memory"))?);
             pool.insert(new).clone()

@@ -218,7 +218,8 @@ impl Nvcomp {
         stream: Stream,
     ) -> Result<(), String> {
         let column = |number: u64| pointer(tables.column(number) + 8 * batch.start as u64);
-        // SAFETY: as the caller says.
+        // SAFETY: the caller says that tables, pages and temporary memory are on the device until the batch is done; the
+        // tables have as many entries from the batch's start on.
         let status = unsafe {
             (self.compress)(
                 column(0).cast(),

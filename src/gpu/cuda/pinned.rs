@@ -17,9 +17,9 @@ pub struct Pool {
     pub bytes: usize,
 }
 
-// SAFETY: an address range; who reads it says why that may be.
+// SAFETY: an address range that nothing here dereferences.
 unsafe impl Send for Pool {}
-// SAFETY: as above.
+// SAFETY: an address range that nothing here dereferences.
 unsafe impl Sync for Pool {}
 
 /// The pool's mapping, known to CUDA until this is dropped.
@@ -29,12 +29,14 @@ pub struct Registered {
 }
 
 impl Registered {
+    /// Registers the pool.
+    ///
     /// # Safety
     ///
     /// The pool is mapped readable and writable, starts at a page, and stays mapped while the value lives.
     pub unsafe fn new(context: &Arc<CudaContext>, pool: Pool) -> Result<Registered, DriverError> {
         context.bind_to_thread()?;
-        // SAFETY: a mapping, as the caller says; pinning it changes none of its bytes.
+        // SAFETY: the caller says that the range is mapped; pinning it changes none of its bytes.
         unsafe { cuMemHostRegister_v2(pool.start as *mut _, pool.bytes, PORTABLE) }.result()?;
         Ok(Registered { context: context.clone(), pool })
     }
@@ -78,11 +80,13 @@ impl Pinned {
         self.start.as_ptr()
     }
 
+    /// Returns what has been copied to the buffer.
+    ///
     /// # Safety
     ///
     /// No copy to the buffer is under way.
     pub unsafe fn get(&self) -> &[u8] {
-        // SAFETY: initialised by `new`, and the device writes nothing, as the caller says.
+        // SAFETY: `new` has initialised the bytes, and the caller says that no copy writes them.
         unsafe { slice::from_raw_parts(self.start.as_ptr(), self.bytes) }
     }
 }

@@ -42,9 +42,9 @@ pub fn probe() -> Result<Driver, String> {
     // SAFETY: the version may be asked before cuInit; both write one int.
     check(unsafe { get_version(&mut version) }, "its version cannot be read")?;
     new_enough(version)?;
-    // SAFETY: 0 is the one value that flags may have.
+    // SAFETY: the only value that the flags may have is 0.
     check(unsafe { init(0) }, "it cannot be started")?;
-    // SAFETY: after cuInit.
+    // SAFETY: cuInit has succeeded; the function writes one int.
     check(unsafe { get_count(&mut count) }, "its devices cannot be counted")?;
     if count <= 0 {
         return Err("the NVIDIA driver sees no GPU (is CUDA_VISIBLE_DEVICES set?)".into());

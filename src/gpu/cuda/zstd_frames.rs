@@ -79,12 +79,15 @@ impl<'a> ZstdFrames<'a> {
         Tables::at(self.tables.address(), self.pages)
     }
 
+    /// Starts to compress the pages.
+    ///
     /// # Safety
     ///
     /// In the stream's order the pages are there, and the value lives until the stream is synchronized.
     pub unsafe fn start(&self, stream: &CudaStream) -> Result<(), Failed> {
         let temporary = (self.temporary.address(), self.temporary_bytes);
-        // SAFETY: blocks of our own, as large as nvCOMP asks; the caller vouches for the pages and for time.
+        // SAFETY: the blocks are this value's and as large as nvCOMP asks; the caller says that the pages are there and
+        // that the value outlives the copies.
         unsafe {
             put(self.tables.address(), &self.plan.words(self.frames.address()), stream)?;
             for batch in &self.batches {

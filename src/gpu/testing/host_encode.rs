@@ -8,15 +8,15 @@ use crate::gpu::encode::{
 };
 use crate::slot::layout::{Plain, get, put};
 
-// SAFETY: `repr(C)`, integers that leave no gaps.
+// SAFETY: `repr(C)`, integers without gaps: gpu/encode.rs asserts its size.
 unsafe impl Plain for Body {}
-// SAFETY: as above.
+// SAFETY: `repr(C)`, integers without gaps: gpu/encode.rs asserts its size.
 unsafe impl Plain for Bounds {}
-// SAFETY: as above.
+// SAFETY: `repr(C)`, integers without gaps: gpu/encode.rs asserts its size.
 unsafe impl Plain for Page {}
-// SAFETY: as above.
+// SAFETY: `repr(C)`, integers without gaps: gpu/encode.rs asserts its size.
 unsafe impl Plain for DictionaryChunk {}
-// SAFETY: as above.
+// SAFETY: `repr(C)`, integers without gaps: gpu/encode.rs asserts its size.
 unsafe impl Plain for DictionaryState {}
 
 /// A page as the kernels made it.

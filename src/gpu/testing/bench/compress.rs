@@ -180,10 +180,10 @@ impl Compress {
         let resident = self.copy_in(pages)?;
         let work = &resident.work;
         let times = self.device.time(&PHASES, repeats, |after| {
-            // SAFETY: as above.
+            // SAFETY: the buffers are ours alone and as large as the kernels ask.
             unsafe { self.kernels.launch(&self.device.stream, work, codec, after) }
         })?;
-        // SAFETY: as above.
+        // SAFETY: the kernels have written as many, and are done.
         let bodies: Vec<Place> = unsafe { take(work.bodies, pages.len() + 1)? };
         Ok((times, bodies[pages.len()].at))
     }

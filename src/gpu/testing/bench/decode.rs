@@ -62,7 +62,7 @@ impl CudaDevice {
             for (index, input) in inputs.iter().enumerate() {
                 let marks = &marks[index * (PHASES.len() + 1)..];
                 marks[0].record(stream)?;
-                // SAFETY: as above.
+                // SAFETY: no slot is in flight, so the buffers are ours; their inputs have been copied.
                 unsafe {
                     self.kernels.launch(stream, input, self.parts(index), self.need, |phase| {
                         marks[phase + 1].record(stream)
