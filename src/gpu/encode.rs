@@ -1,15 +1,15 @@
-//! What the encode kernels take and give (kernels/page.cuh), and how columns are divided into pages.
+//! The structures that the encode kernels take and give (kernels/page.cuh), and the division of columns into pages.
 //!
-//! A column is a part of an input: validity words, and values as `slot::layout` has them. Its pages are of
-//! its rows alone; a column chunk is made of the pages of as many columns as its row group has slots. Where
-//! a body may lie is known before it is made: bodies have gaps between them, which codec or copy close.
+//! A column part is a slot's share of a column: validity words, and values as `slot::layout` has them. A page has rows
+//! of one part only; a column chunk is made of the pages of as many parts as its row group has slots. The place of each
+//! body is known before it is made: bodies have gaps between them, which a codec or a copy closes.
 
 use crate::encode::{Codec, MAX_BYTES, PAGE_BYTES, PAGE_ROWS};
 use crate::slot::encode::{END_BYTES, LZ4, PLAIN_BODIES, SNAPPY, ZSTD};
 pub use crate::slot::encode::{Ends, Order, encoding};
 
-/// What a device is asked to do to bodies for the sake of a codec. Levels are the CPU's, and zstd's default stands
-/// for the level that a device has.
+/// Returns what a device does to bodies for a codec. A device has one level of zstd, which the default stands for;
+/// other levels are left to the CPU.
 pub fn of_device(codec: Codec) -> u32 {
     match codec {
         Codec::Snappy => SNAPPY,
@@ -19,7 +19,7 @@ pub fn of_device(codec: Codec) -> u32 {
     }
 }
 
-/// How values lie in the column, and in a body.
+/// The form of values in the column and in a body.
 #[repr(u8)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
@@ -36,7 +36,7 @@ pub enum Shape {
 }
 
 impl Shape {
-    /// Bytes of a value in the column; of a string, those that its length takes in a body.
+    /// Bytes of a value in the column; for a string, the bytes of its length in a body.
     fn width(self) -> u64 {
         match self {
             Shape::Bits => 0,
@@ -47,7 +47,7 @@ impl Shape {
     }
 }
 
-/// A column of the input. Places are from the input's start, at multiples of 16.
+/// A slot's share of a column. Places are counted from the input's start and are multiples of 16.
 #[derive(Clone, Copy, Debug)]
 pub struct ColumnPart {
     pub shape: Shape,
@@ -60,11 +60,11 @@ pub struct ColumnPart {
     /// Strings: where their bytes are, and how many.
     pub bytes_at: u64,
     pub bytes: u64,
-    /// Its pages are of the chunk of the column before it, which is of the same type.
+    /// The part continues the column chunk of the part before it, which has the same type.
     pub continues: bool,
-    /// A dictionary is tried; not of bits.
+    /// A dictionary is tried. Bits never have one.
     pub dictionary: bool,
-    /// Of values without one: an [`encoding`] that the type has.
+    /// The [`encoding`] of values that have no dictionary.
     pub encoding: u32,
 }
 
@@ -75,7 +75,7 @@ pub struct Page {
     pub valid_at: u64,
     pub values_at: u64,
     pub bytes_at: u64,
-    /// Where in the output its body may start; of strings, plus the offset of its first row.
+    /// The place of its body in the output; for strings, the offset of its first row is added.
     pub body_at: u64,
     /// A multiple of 32.
     pub first: u32,
@@ -85,9 +85,9 @@ pub struct Page {
     pub shape: u8,
     pub order: u8,
     pub nullable: u8,
-    /// As `ColumnPart::encoding`.
+    /// See `ColumnPart::encoding`.
     pub encoding: u8,
-    /// Of the chunks that a dictionary is tried for; `NO_CHUNK`: of none.
+    /// The number of its `DictionaryChunk`, or `NO_CHUNK`.
     pub chunk: u32,
 }
 
@@ -102,13 +102,13 @@ pub struct DictionaryChunk {
     pub table_at: u64,
     /// u32[pages << shift]: each row's bucket.
     pub codes_at: u64,
-    /// A bit for each of as many rows, and a u32 for each 32.
+    /// A bit for each of those rows, and a u32 for each 32 of them.
     pub marks_at: u64,
     pub ranks_at: u64,
-    /// u32[most] each: of the entries.
+    /// u32[most] each, by entry.
     pub firsts_at: u64,
     pub starts_at: u64,
-    /// In the output, a multiple of 16: where the dictionary page's body goes.
+    /// The place of the dictionary page's body in the output, a multiple of 16.
     pub body_at: u64,
     pub first_page: u32,
     pub pages: u32,
@@ -121,7 +121,7 @@ pub struct DictionaryChunk {
     pub most_bytes: u32,
 }
 
-/// What became of a chunk's dictionary.
+/// The result of trying a dictionary.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DictionaryState {
@@ -130,7 +130,7 @@ pub struct DictionaryState {
     pub failed: u32,
     /// Values that are not NULL.
     pub values: u32,
-    /// Of the dictionary page's body.
+    /// Bytes of the dictionary page's body.
     pub bytes: u32,
     /// The pages are indices, of `width` bits, into the dictionary.
     pub used: u32,
@@ -139,7 +139,7 @@ pub struct DictionaryState {
     pub plain: u64,
 }
 
-/// A body in the output: what `compress.cu` takes.
+/// A body in the output, as `compress.cu` takes it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Body {
@@ -161,15 +161,15 @@ pub struct Bounds {
     pub nans: u32,
 }
 
-/// Bytes that the [`Ends`] of a page take: the bounds of strings, whose `Bounds` tell their values' bytes in
-/// `min_low` and how many there are.
+/// Bytes of a page's [`Ends`], the bounds of strings. The page's `Bounds` then have the bytes of the values in `min_low`,
+/// and the number of values.
 pub const ENDS: u64 = size_of::<Ends>() as u64;
 const _: () = assert!(ENDS == 8 + 2 * END_BYTES as u64);
 
 const _: () = assert!(size_of::<Page>() == 48 && size_of::<Body>() == 16 && size_of::<Bounds>() == 40);
 const _: () = assert!(size_of::<DictionaryChunk>() == 80 && size_of::<DictionaryState>() == 32);
 
-/// What a dictionary may have at most; no dictionary is tried with 0 entries.
+/// The most that a dictionary may have. With 0 entries none is tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     pub entries: u32,
@@ -179,7 +179,7 @@ pub struct Limits {
 /// Entries of more than 16 bits hardly ever save a quarter.
 pub const LIMITS: Limits = Limits { entries: 1 << 16, bytes: MAX_BYTES as u32 };
 
-/// What the kernels are to do.
+/// The work of the kernels for a row group.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
     pub pages: Vec<Page>,
@@ -188,30 +188,31 @@ pub struct Plan {
     pub scratch_bytes: u64,
 }
 
-/// Room for a body beyond its values and a byte a row: the levels' length and header, and alignment; of deltas
-/// a header too, and what the last block is filled up with.
+/// Room for a body beyond its values and a byte a row: the levels' length and header, and alignment. Deltas also have a
+/// header, and padding in their last block.
 const SLACK: u64 = 64;
 const DELTA_SLACK: u64 = 448;
-/// Whether `deltas` of kernels/encode.cu writes the values.
+
+/// Whether the kernel `deltas` of kernels/encode.cu writes the values.
 pub fn has_deltas(encoding: u32) -> bool {
     matches!(encoding, encoding::DELTA_BINARY_PACKED | encoding::DELTA_LENGTH_BYTE_ARRAY)
 }
 
-/// Validity comes in words of as many rows.
+/// Rows of a validity word.
 const WORD: u32 = 32;
 
-/// Rows of each of the column's pages but the last: as on the CPU, a page ends at `PAGE_ROWS` or about
-/// `PAGE_BYTES`.
+/// Returns the rows of each of the column's pages but the last. A page ends at `PAGE_ROWS` or at about `PAGE_BYTES`, as
+/// on the CPU.
 pub fn page_rows(column: &ColumnPart) -> u32 {
     let plain = column.shape.width() * u64::from(column.rows) + column.bytes;
     let fit = PAGE_BYTES as u64 * u64::from(column.rows) / plain.max(1);
     (fit.min(PAGE_ROWS as u64) as u32 / WORD * WORD).max(WORD)
 }
 
-/// The columns' pages in order, of as many rows as `page_rows` says, and their chunks' dictionaries.
+/// Divides the columns into pages of as many rows as `page_rows` says, in order, and places their dictionaries.
 pub fn plan(columns: &[ColumnPart], page_rows: impl Fn(&ColumnPart) -> u32, limits: Limits) -> Plan {
     let mut plan = Plan::default();
-    // Whether the last chunk is the column's own: one without rows has none.
+    // Whether the last chunk is this column's: a column without rows has no chunk.
     let mut is_open = false;
     for column in columns {
         is_open &= column.continues;
@@ -288,7 +289,7 @@ impl Plan {
 }
 
 impl DictionaryChunk {
-    /// Without its places yet.
+    /// A chunk that has no places yet.
     fn new(first_page: u32, limits: Limits) -> DictionaryChunk {
         DictionaryChunk {
             table_at: 0,
@@ -309,8 +310,8 @@ impl DictionaryChunk {
 }
 
 impl Bounds {
-    /// The bits of the least and the greatest value; 16 bytes as a big-endian number. Of floats, a zero is
-    /// -0 as the least and +0 as the greatest, as parquet.thrift asks.
+    /// Returns the bits of the least and the greatest value; 16 bytes as a big-endian number. A floating-point zero is -0
+    /// as the least value and +0 as the greatest, as parquet.thrift asks.
     pub fn bits(&self, shape: Shape, order: Order) -> Option<(u128, u128)> {
         if self.values == 0 {
             return None;

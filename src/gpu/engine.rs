@@ -1,4 +1,4 @@
-//! The engine: takes slots from the pool and has devices decode them, or encode what they have kept of them.
+//! The engine: takes slots from the pool and has devices decode them, or encode the columns that they have kept.
 //!
 //! Runs in a process of its own, which the GPU service forks; `run` is its main thread.
 //!
@@ -9,21 +9,20 @@
 //!                     +-------------------- finished, doorbell ----------------+
 //! ```
 //!
-//! The dispatcher (the calling thread) takes what is ready in the order of submission, assigns it
-//! (`schedule`) and passes on as much as each device's channel holds; the rest waits in one queue a device, so
-//! that a busy device holds nobody else up. Queues are bounded by the pool: a slot is in one place at a time.
+//! The dispatcher (the calling thread) takes ready slots in the order of submission, assigns them (`schedule`)
+//! and passes on as many as each device's channel holds; the rest waits in one queue for each device, so that a
+//! busy device holds up no other. Queues are bounded by the pool: a slot is in one place at a time.
 //! Slots of rows are collected in their order, by one drainer. A request for an encoded row group comes when its
 //! slots have come back, so that requests need no order: a few threads answer them, beside the drainer and each
 //! other.
 //!
-//! Exporters that submit at once share a device in the order of their tickets; none can overtake.
+//! Exporters that submit at the same time share a device in the order of their tickets; none can overtake.
 //!
-//! Every slot that was taken is finished exactly once, by whoever has its handle when it is dropped at the
-//! latest. A fault fails its slot. After a sticky one, or a panic, nothing is submitted any more, everything
-//! that is queued fails, other devices finish what they have, and `run` returns for the process to end: only a
-//! new process gets a working driver; when threads do not return from a driver that has lost its device, the
-//! process ends at once. The pool is closed first, so that no slot whose output the lost device
-//! might still write is used again before this process has ended.
+//! Every slot that was taken is finished exactly once, at the latest when its handle is dropped. A fault fails its
+//! slot. After a sticky fault, or a panic, nothing more is submitted, everything that is queued fails, other devices
+//! finish what they have, and `run` returns for the process to end: only a new process gets a working driver. If
+//! threads do not return from a driver that has lost its device, the process ends without them. The pool is closed
+//! first, so that no slot whose output the lost device might still write is used again before this process has ended.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -40,7 +39,7 @@ use super::{Device, Fault};
 use crate::slot::encode::is_request;
 use crate::slot::pool::{Pool, Running};
 
-/// Why the engine returned. Either way its process is to end.
+/// The reason why the engine returned. Its process ends in either case.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Exit {
     /// It was told to.
@@ -49,14 +48,14 @@ pub enum Exit {
     Restart(String),
 }
 
-/// Slots in a device's channel beyond those that it can have in flight: while the dispatcher looks elsewhere.
+/// Slots in a device's channel beyond those that it can have in flight, for the time that the dispatcher looks elsewhere.
 const AHEAD: usize = 2;
 /// Threads of a device that answer requests: while one waits for kernels, another's pages are copied back.
 const ANSWERERS: usize = 4;
-/// What threads get to return after a device was lost.
+/// The time that threads have to return after a device was lost.
 const LAST_CHANCE: Duration = Duration::from_secs(5);
 
-/// A slot on its way, with what it was counted as.
+/// A slot that was assigned to a device, with the bytes that it counts for.
 struct Assignment {
     running: Running,
     group: u64,
@@ -70,11 +69,11 @@ struct Finished {
     done: bool,
 }
 
-/// What all threads share.
+/// The state that all threads share.
 struct Engine<'a> {
     pool: &'a Pool,
     log: &'a (dyn Fn(&str) + Sync),
-    /// Nothing is submitted to a device any more.
+    /// Set when nothing more is submitted to a device.
     ending: AtomicBool,
     /// The first sticky fault.
     lost: Mutex<Option<String>>,
@@ -181,7 +180,7 @@ impl Engine<'_> {
         self.reason().unwrap_or_else(|| "the GPU engine was stopped".into())
     }
 
-    /// Fails what was submitted meanwhile. What comes later still, the supervisor fails.
+    /// Fails the slots that were submitted meanwhile. The supervisor fails those that come later.
     fn fail_rest(&self) {
         let mut rest = Vec::new();
         self.pool.take_ready(&mut rest);
@@ -190,11 +189,11 @@ impl Engine<'_> {
     }
 }
 
-/// A driver that has lost its device may keep its threads for good: then the process ends without them.
+/// Ends the process without its threads, which a driver that has lost its device may keep for good.
 fn end_anyway(returned: &AtomicBool) {
     thread::sleep(LAST_CHANCE);
     if !returned.load(Ordering::Acquire) {
-        // SAFETY: nothing in this process is needed any more, and its threads are not to be waited for.
+        // SAFETY: ends the process at once; nothing in it is needed, and its threads cannot be waited for.
         unsafe { libc::_exit(libc::EXIT_FAILURE) }
     }
 }
@@ -213,7 +212,7 @@ impl Dispatcher<'_> {
         let pool = self.engine.pool;
         let mut taken = Vec::new();
         while !self.engine.is_ending() {
-            // Read before looking: what is rung from here on ends the wait below at once.
+            // Read before looking for work: a ring from here on ends the wait below at once.
             let bell = pool.bell();
             if stop.load(Ordering::Relaxed) {
                 self.engine.end();
@@ -250,8 +249,8 @@ impl Dispatcher<'_> {
         self.queues[place].push_back(Assignment { running, group, bytes });
     }
 
-    /// Fills the devices' channels. There is room again when one of a device's slots has come back, which
-    /// rings the bell.
+    /// Fills the devices' channels. A channel has room again when one of its device's slots has come back, which rings
+    /// the bell.
     fn pass_on(&mut self) {
         for (feed, queue) in self.feeds.iter().zip(&mut self.queues) {
             while let Some(work) = queue.pop_front() {
@@ -261,7 +260,7 @@ impl Dispatcher<'_> {
                         queue.push_front(work);
                         break;
                     }
-                    // Its thread has panicked, and the engine ends. The slot fails as it is dropped.
+                    // Its thread has panicked and the engine ends. The slot fails when it is dropped.
                     Err(TrySendError::Disconnected(_)) => break,
                 }
             }
@@ -269,7 +268,7 @@ impl Dispatcher<'_> {
     }
 }
 
-/// One device's feeder, its drainer, or one that answers.
+/// A device's feeder, drainer or answerer.
 #[derive(Clone)]
 struct Hand<'a> {
     engine: &'a Engine<'a>,
@@ -280,14 +279,14 @@ struct Hand<'a> {
 }
 
 impl Hand<'_> {
-    /// A panic in a device is the device's loss.
+    /// Runs a thread's work. A panic in it counts as the loss of the device.
     fn guard(self, body: impl FnOnce(&Self)) {
         if catch_unwind(AssertUnwindSafe(|| body(&self))).is_err() {
             self.engine.lose(&format!("GPU {}: a thread panicked", self.ordinal));
         }
     }
 
-    /// Feeder.
+    /// The feeder: submits slots to the device.
     fn feed(
         &self,
         work: &Receiver<Assignment>,
@@ -302,16 +301,16 @@ impl Hand<'_> {
             }
             let channel = if is_request(work.running.input()) { asked } else { flown };
             match self.device.submit(work.group, work.running.input()) {
-                // When those who collect have panicked, the slot fails as it is dropped.
+                // If the threads that collect have panicked, the slot fails when it is dropped.
                 Ok(ticket) => drop(channel.send((ticket, work))),
                 Err(fault) => self.fault(work, &fault),
             }
         }
     }
 
-    /// Drainer, or one that answers.
+    /// The drainer or an answerer: collects what was submitted.
     fn drain(&self, flights: &Receiver<(usize, Assignment)>) {
-        // From a device that is lost too: the feeder may wait for it to have room.
+        // A lost device is drained too: the feeder may wait for it to have room.
         for (ticket, mut work) in flights {
             let collected = self.device.collect(ticket, work.running.output_mut());
             self.engine.say_notes(self.device);
@@ -335,7 +334,7 @@ impl Hand<'_> {
     fn finish(&self, work: Assignment, end: impl FnOnce(Running), done: bool) {
         let Assignment { running, group, bytes } = work;
         end(running);
-        // Nobody listens any more when the engine ends.
+        // Nobody receives when the engine ends.
         let _ = self.finished.send(Finished { place: self.place, group, bytes, done });
         self.engine.pool.ring();
     }

@@ -1,5 +1,5 @@
-//! The row groups that a device keeps: the columns of their slots until they are encoded, then what they have
-//! become until it has been fetched.
+//! The row groups that a device keeps: the columns of their slots until they are encoded, then the encoded pages until
+//! they have been fetched.
 //!
 //! Runs in the engine, on the drainer's thread and those that answer requests. A process has one group at a
 //! time, which ends when its last byte is fetched, when the process begins another one, when nobody has asked for
@@ -16,7 +16,7 @@ use crate::slot::layout::{Op, OutColumn};
 /// Exporters wait no longer than this for anything.
 const IDLE: Duration = Duration::from_secs(90);
 
-/// The process that a group's number names.
+/// Returns the process that a group's number names.
 pub fn owner(group: u64) -> u64 {
     group >> 40
 }
@@ -24,14 +24,14 @@ pub fn owner(group: u64) -> u64 {
 /// The columns of one slot.
 pub struct Part<M> {
     pub memory: M,
-    /// Where in the device's input, or memory, the slot's output region starts, a multiple of 16.
+    /// The place of the slot's output region in the device's input or memory, a multiple of 16.
     pub at: u64,
     pub rows: u32,
     pub ops: Vec<Op>,
     pub columns: Vec<OutColumn>,
 }
 
-/// `M`: a slot's memory; `F`: an encoded group.
+/// The groups by process. `M` is a slot's memory, `F` an encoded group.
 pub struct Groups<M, F> {
     by_owner: HashMap<u64, Group<M, F>>,
 }
@@ -50,8 +50,8 @@ impl<M, F> Default for Groups<M, F> {
 }
 
 impl<M, F> Groups<M, F> {
-    /// Makes room for a group's slot, if it is the one that is expected: what other groups no longer need
-    /// goes.
+    /// Makes room for a group's slot, if it is the one that is expected. The first slot drops groups that are no longer
+    /// needed.
     pub fn prepare(&mut self, group: u64, sequence: u32) -> Result<(), String> {
         if sequence == 0 {
             self.by_owner.remove(&owner(group));
@@ -66,7 +66,7 @@ impl<M, F> Groups<M, F> {
         }
     }
 
-    /// Keeps what the slot that `prepare` was called for has become.
+    /// Keeps the columns of the slot that `prepare` was called for.
     pub fn keep(&mut self, group: u64, part: Part<M>) -> Result<(), String> {
         self.find(group)?.parts.push(part);
         Ok(())
@@ -79,7 +79,7 @@ impl<M, F> Groups<M, F> {
         Ok(found)
     }
 
-    /// Takes a group's slots, when they are all that the request counts.
+    /// Takes a group's slots, if they are as many as the request says.
     pub fn take(&mut self, group: u64, request: &Request, wishes: &[Wish]) -> Result<Vec<Part<M>>, String> {
         let parts = std::mem::take(&mut self.find(group)?.parts);
         let rows: u64 = parts.iter().map(|part| u64::from(part.rows)).sum();
@@ -93,7 +93,7 @@ impl<M, F> Groups<M, F> {
         }
     }
 
-    /// What the slots that were taken have become.
+    /// Keeps the encoded group that the taken slots have become.
     pub fn encoded(&mut self, group: u64, encoded: F) -> Result<(), String> {
         self.find(group)?.encoded = Some(encoded);
         Ok(())
@@ -108,14 +108,14 @@ impl<M, F> Groups<M, F> {
     }
 }
 
-/// Whether the process may still ask for what is its own.
+/// Whether the process is there to ask for its group.
 fn is_alive(process: u64) -> bool {
     // SAFETY: signal 0 only asks whether there is such a process.
     let failed = unsafe { libc::kill(process as libc::pid_t, 0) } != 0;
     !(failed && std::io::Error::last_os_error().raw_os_error() == Some(libc::ESRCH))
 }
 
-/// `None`: nothing that the kernels know.
+/// Returns the form of an operation's values; `None` if the kernels have no encoding for it.
 fn shape(op: Op) -> Option<Shape> {
     Some(match op {
         Op::Skip | Op::NumericText => return None,
@@ -129,7 +129,7 @@ fn shape(op: Op) -> Option<Shape> {
     })
 }
 
-/// What there is to encode: one column chunk after the other, in the parts that it came in.
+/// Returns the parts to encode, one column chunk after the other.
 pub fn columns<M>(parts: &[Part<M>], wishes: &[Wish]) -> Vec<ColumnPart> {
     let column = |number: usize, wish: &Wish, place: usize, part: &Part<M>| {
         let found = &part.columns[number];
@@ -156,14 +156,14 @@ pub fn columns<M>(parts: &[Part<M>], wishes: &[Wish]) -> Vec<ColumnPart> {
         .collect()
 }
 
-/// A column chunk's bodies among the plan's: pages, and the number of the dictionary that was tried.
+/// The bodies of a column chunk by their numbers in the plan: pages, and the dictionary that was tried.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChunkBodies {
     pub pages: Range<usize>,
     pub dictionary: Option<usize>,
 }
 
-/// The chunks that a plan of such columns has.
+/// Returns the column chunks of a plan.
 pub fn chunks(
     columns: &[ColumnPart],
     plan: &Plan,
@@ -187,7 +187,7 @@ pub fn chunks(
 }
 
 impl ChunkBodies {
-    /// The chunk's bodies in the order in which they lie in the file, by their numbers in the plan.
+    /// Returns the numbers of the chunk's bodies in the order in which they lie in the file.
     pub fn in_file<'a>(
         &'a self,
         plan: &'a Plan,
@@ -198,17 +198,17 @@ impl ChunkBodies {
     }
 }
 
-/// What the kernels say of the bodies, by their numbers in the plan.
+/// The kernels' results, by the bodies' numbers in the plan.
 pub struct Tables<'a> {
     pub bodies: &'a [Body],
     pub bounds: &'a [Bounds],
     pub ends: &'a [Ends],
     pub states: &'a [DictionaryState],
-    /// Bytes of each body behind the codec.
+    /// Bytes of each body after the codec.
     pub stored: &'a [u32],
 }
 
-/// The chunks as an answer describes them.
+/// Describes the column chunks for an answer.
 pub fn describe(wishes: &[Wish], chunks: &[ChunkBodies], plan: &Plan, tables: &Tables) -> Vec<ColumnChunk> {
     let one = |(wish, chunk): (&Wish, &ChunkBodies)| {
         let used = chunk.dictionary.filter(|&number| tables.states[number].used != 0);

@@ -15,7 +15,7 @@ pub mod testing;
 
 pub use crate::slot::monitoring::DeviceInfo;
 
-/// A device could not do what it was asked.
+/// The error of a device.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Fault {
     pub message: String,
@@ -23,25 +23,25 @@ pub struct Fault {
     pub sticky: bool,
 }
 
-/// What decodes slots. A feeder thread calls `submit`, a drainer thread `collect`, in the same order; `collect` of
-/// requests for encoded row groups is called by other threads, in any order and at once.
+/// A device that decodes slots. A feeder thread calls `submit`, and a drainer thread calls `collect` in the same order;
+/// other threads call `collect` for requests for encoded row groups, in any order and at the same time.
 ///
-/// After a sticky fault both return at once, with another one: every ticket is collected all the same.
+/// After a sticky fault both return at once with another one; every ticket is still collected.
 pub trait Device: Send + Sync {
     fn info(&self) -> DeviceInfo;
 
-    /// Slots that can be between `submit` and `collect`.
+    /// The number of slots that can be between `submit` and `collect`.
     fn depth(&self) -> usize;
 
-    /// Starts to do what an input region of the row group asks for, to decode it or as `slot::encode` says, and
-    /// gives the ticket to collect it by. Blocks only while `depth` slots are in flight. The input stays as it is
-    /// until `collect` returns.
+    /// Starts to decode an input region of the row group, or to do what its request asks for (`slot::encode`), and returns
+    /// the ticket to collect it by. Blocks only while `depth` slots are in flight. The input does not change until
+    /// `collect` returns.
     fn submit(&self, group: u64, input: &[u8]) -> Result<usize, Fault>;
 
     /// Waits for the ticket's slot and fills its output region (`slot::layout`).
     fn collect(&self, ticket: usize, output: &mut [u8]) -> Result<(), Fault>;
 
-    /// Lines for people, of what has come up since the last call: behind `collect`, and before the first slot.
+    /// Lines for people that have come up since the last call. Called after `collect`, and before the first slot.
     fn notes(&self) -> Vec<String> {
         Vec::new()
     }

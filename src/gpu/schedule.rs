@@ -1,4 +1,4 @@
-//! Which device decodes a slot.
+//! The choice of a device for a slot.
 //!
 //! Runs in the engine, on the dispatcher's thread. The unit is the row group: its slots go to one device for as
 //! long as that one has any of them or, where it keeps their columns, until its process begins another group; a
@@ -13,12 +13,12 @@ use super::groups::owner;
 /// `pg_strata.gpu_selection_policy`: the devices that groups may go to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Policy {
-    /// Those with the best way to the pool: as measured, else those on its NUMA node, else all.
+    /// The devices with the fastest measured link to the pool, else those on its NUMA node, else all.
     #[default]
     Optimal,
-    /// Those on the pool's NUMA node; all when there are none there, or the node is not known.
+    /// The devices on the pool's NUMA node; all if there are none, or if the node is not known.
     Numa,
-    /// All.
+    /// All devices.
     System,
 }
 
@@ -35,12 +35,12 @@ impl FromStr for Policy {
     }
 }
 
-/// A device is as good as the best one when its link is at least three quarters as fast.
+/// Whether a device's link is as good as the best one: at least three quarters as fast.
 fn is_close(link: u64, best: u64) -> bool {
     link >= best / 4 * 3
 }
 
-/// The places in `devices` that the policy allows, by ordinal. `near`: the pool's NUMA node.
+/// Returns the places in `devices` that the policy allows, by ordinal. `near` is the pool's NUMA node.
 pub fn allowed(policy: Policy, devices: &[DeviceInfo], near: Option<u32>) -> Vec<usize> {
     let mut all: Vec<usize> = (0..devices.len()).collect();
     all.sort_by_key(|&place| devices[place].ordinal);
@@ -59,12 +59,12 @@ pub fn allowed(policy: Policy, devices: &[DeviceInfo], near: Option<u32>) -> Vec
     if found.is_empty() { all } else { found }
 }
 
-/// What is outstanding where.
+/// The slots that are outstanding on each device.
 pub struct Schedule {
     allowed: Vec<usize>,
     devices: Vec<Load>,
     groups: HashMap<u64, Group>,
-    /// By process: the group whose columns a device keeps, and which.
+    /// The group whose columns a device keeps and the device's place, by process.
     kept: HashMap<u64, (u64, usize)>,
 }
 
@@ -80,7 +80,7 @@ struct Group {
 }
 
 impl Schedule {
-    /// For so many devices, of which those at the `allowed` places are used, ties to the first.
+    /// A schedule for as many devices. Those at the `allowed` places are used; of equally loaded ones, the first.
     pub fn new(devices: usize, allowed: Vec<usize>) -> Schedule {
         debug_assert!(!allowed.is_empty() && allowed.iter().all(|&place| place < devices));
         Schedule {
@@ -91,8 +91,8 @@ impl Schedule {
         }
     }
 
-    /// The place of the device for a slot, which counts as outstanding there from now on. `keeps`: the group's
-    /// slots have to meet on one device.
+    /// Returns the place of the device for a slot, which counts as outstanding there from now on. With `keeps`, all slots
+    /// of the group go to one device.
     pub fn assign(&mut self, group: u64, bytes: u64, keeps: bool) -> usize {
         let devices = &self.devices;
         let least = || self.allowed.iter().copied().min_by_key(|&place| devices[place].bytes).unwrap_or(0);
@@ -109,7 +109,7 @@ impl Schedule {
         known.device
     }
 
-    /// A slot that was assigned has come back, whatever became of it.
+    /// Notes that an assigned slot has come back, done or failed.
     pub fn finished(&mut self, device: usize, group: u64, bytes: u64) {
         let load = &mut self.devices[device];
         load.slots = load.slots.saturating_sub(1);

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use cudarc::driver::{CudaContext, DriverError, result};
 
-/// What parts start at: pages, so that copies and wide loads are aligned.
+/// The alignment of parts: a page, so that copies and wide loads are aligned.
 const ALIGN: u64 = 4096;
 
-/// Bytes that one slot in flight takes on the device.
+/// The bytes that a slot in flight takes on the device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Need {
     pub input: u64,
@@ -15,7 +15,7 @@ pub struct Need {
     pub scratch: u64,
 }
 
-/// Where a slot's parts lie.
+/// The addresses of a slot's parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Parts {
     pub input: u64,
@@ -23,7 +23,7 @@ pub struct Parts {
     pub scratch: u64,
 }
 
-/// How many slots fit into `limit` bytes, at most `depth`, and the bytes that they take.
+/// Returns how many slots fit into `limit` bytes, at most `depth`, and the bytes that they take.
 pub fn plan(need: Need, depth: usize, limit: u64) -> Result<(usize, u64), String> {
     let stride = stride(need);
     let fit = limit.checked_div(stride).unwrap_or(0).min(depth as u64);
@@ -49,7 +49,7 @@ pub struct Arena {
 }
 
 impl Arena {
-    /// One allocation for `depth` slots; `bytes` of it, if that is more than they need.
+    /// Makes one allocation for `depth` slots, of `bytes` if that is more than they need.
     pub fn new(
         context: &Arc<CudaContext>,
         need: Need,
@@ -63,7 +63,7 @@ impl Arena {
     }
 
     #[cfg(any(test, feature = "testing"))]
-    /// An allocation for each part: a sanitizer then sees an access that leaves it.
+    /// Makes an allocation for each part, so that a sanitizer sees an access outside it.
     pub fn scattered(context: &Arc<CudaContext>, need: Need, depth: usize) -> Result<Arena, DriverError> {
         let mut arena = Arena { context: context.clone(), blocks: Vec::new(), parts: Vec::new() };
         for _ in 0..depth {
@@ -82,7 +82,7 @@ impl Arena {
         Ok(base)
     }
 
-    /// One for each slot in flight.
+    /// Returns the parts of each slot in flight.
     pub fn parts(&self) -> &[Parts] {
         &self.parts
     }

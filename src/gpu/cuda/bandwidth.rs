@@ -1,5 +1,4 @@
-//! How fast bytes move between the pool and a device: measured at start, so that plans use figures of
-//! this machine.
+//! The bandwidth between the pool and a device, measured at start, so that plans use this machine's figures.
 
 use std::sync::Arc;
 
@@ -12,7 +11,7 @@ use super::pinned::{Pinned, Pool};
 const BYTES: usize = 64 << 20;
 const REPEATS: usize = 4;
 
-/// Bytes a second: one way each, and both together while both run.
+/// Bytes a second in each direction, and in both together while both run.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Bandwidth {
     pub h2d: u64,
@@ -20,7 +19,7 @@ pub struct Bandwidth {
     pub duplex: u64,
 }
 
-/// Reads the pool and never writes it: exporters may be filling it.
+/// Measures the bandwidth. It reads the pool and never writes it: exporters may be filling it.
 pub fn measure(
     context: &Arc<CudaContext>,
     up: &CudaStream,

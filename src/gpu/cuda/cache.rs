@@ -1,5 +1,5 @@
 //! Compiled kernels kept in a folder, so that NVRTC runs once for a source, a driver's architecture and a
-//! version of itself, and so that a server without NVRTC can use what another has compiled.
+//! version of itself, and so that a server without NVRTC can use the code that another has compiled.
 //!
 //! A file is `<key>-<nvrtc version>.cubin`: `MAGIC`, the SHA-256 of the code, the code. The key is the SHA-256
 //! of everything that the compiler reads. Files appear whole, by a rename; one that is not whole is ignored
@@ -16,8 +16,8 @@ use super::nvrtc::Unit;
 const MAGIC: &[u8; 8] = b"PGSTRCU1";
 const DIGEST: usize = 32;
 
-/// What tells apart what the compiler would make: every name and text with its length, so that no two
-/// lists read alike.
+/// Returns the key of what the compiler makes: a hash of every name and text with its length, so that different lists have
+/// different keys.
 pub fn key(unit: &Unit, options: &[String]) -> String {
     let mut hash = Sha256::new();
     let mut add = |text: &str| {
@@ -39,7 +39,7 @@ pub fn file_name(key: &str, version: (i32, i32)) -> String {
     format!("{key}-{}.{}.cubin", version.0, version.1)
 }
 
-/// The code that this version of NVRTC made, or, where no version is given, the newest that any did.
+/// Returns the code that this version of NVRTC made or, without a version, the newest code.
 pub fn get(folder: &Path, key: &str, version: Option<(i32, i32)>) -> Option<Vec<u8>> {
     if let Some(version) = version {
         return read(&folder.join(file_name(key, version)));

@@ -1,4 +1,4 @@
-//! The kernels of `kernels/compress.cu` and how they are launched: its head tells the numbers used here.
+//! Launches the kernels of `kernels/compress.cu`, whose head explains the numbers used here.
 
 use std::sync::Arc;
 
@@ -8,14 +8,14 @@ use crate::slot::encode::LZ4;
 
 /// Bytes that one warp compresses.
 const SEGMENT: u64 = 65_536;
-/// Room for what a segment becomes, and for its edges.
+/// Room for a compressed segment and its edges.
 const SEGMENT_ROOM: u64 = 66_576 + 16;
 
 /// In the order of their launches.
 #[cfg(any(test, feature = "testing"))]
 pub const PHASES: [&str; 5] = ["divide", "compress", "measure", "place", "join"];
 
-/// Where a page lies in the input, or a stream in the output.
+/// The place of a page in the input, or of a stream in the output.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Place {
@@ -24,10 +24,10 @@ pub struct Place {
     pub reserved: u32,
 }
 
-/// In the `bytes` of the last of the bodies: the output has no room.
+/// The `bytes` of the last body if the output has no room.
 pub const FAILED: u32 = u32::MAX;
 
-/// Addresses on the device and what they hold: see the head of compress.cu.
+/// The kernels' arguments, explained at the head of compress.cu.
 #[derive(Clone, Copy, Debug)]
 pub struct Arguments {
     pub input: u64,
@@ -40,7 +40,7 @@ pub struct Arguments {
     pub bound: u32,
 }
 
-/// Segments of pages with these lengths.
+/// Returns the number of segments of pages with these lengths.
 pub fn segments(lengths: impl Iterator<Item = usize>) -> u32 {
     lengths.map(|bytes| (bytes as u64).div_ceil(SEGMENT).max(1) as u32).sum()
 }
@@ -59,7 +59,7 @@ pub struct Kernels {
     lz4: Segments,
 }
 
-/// What a codec has of its own.
+/// The kernels of one codec.
 struct Segments {
     compress: CudaFunction,
     join: CudaFunction,
@@ -77,11 +77,12 @@ impl Kernels {
         })
     }
 
-    /// Launches all kernels of a codec, `SNAPPY` or `LZ4`. `after` is called with the phase that was just launched, or left out.
+    /// Launches all kernels of a codec, `SNAPPY` or `LZ4`. `after` is called with
+    /// each phase that was launched or left out.
     ///
     /// # Safety
     ///
-    /// In the stream's order: input and pages are there, and no one else uses what is written, which is as
+    /// In the stream's order input and pages are there, and nothing else uses the memory that is written, which is as
     /// large as compress.cu asks, until the kernels are done.
     pub unsafe fn launch(
         &self,

@@ -8,11 +8,11 @@
 //! collect   waits for the report, checks it | copy_out  exactly the bytes in use -> output region
 //! ```
 //!
-//! What becomes of columns that are kept, and of requests to encode them, is in `row_groups`.
+//! `row_groups` keeps columns and answers requests to encode them.
 //!
-//! The report has a stream to itself: behind `copy_out` it would wait for other slots' columns, and on
-//! `compute` it would hold up the next slot's kernels. `submit` is called by the feeder's thread and
-//! `collect` by the drainer's and those that answer requests; all bind the context first.
+//! The report has a stream of its own: on `copy_out` it would wait for other slots' columns, and on `compute` it would
+//! hold up the next slot's kernels. The feeder's thread calls `submit`; the drainer's thread and those that answer
+//! requests call `collect`. All bind the context first.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -50,7 +50,7 @@ impl Streams {
     }
 }
 
-/// What a slot in flight has on the device and beside it.
+/// The memory and the events of a slot in flight.
 struct Buffer {
     parts: Parts,
     report: Pinned,
@@ -58,11 +58,11 @@ struct Buffer {
     computed: CudaEvent,
     reported: CudaEvent,
     written: CudaEvent,
-    /// What came in; `None` while the buffer is free.
+    /// The slot's task; `None` while the buffer is free.
     task: Mutex<Option<Task>>,
 }
 
-/// Rows to be decoded.
+/// Rows to decode.
 #[derive(Clone)]
 struct Task {
     group: u64,
@@ -109,7 +109,7 @@ pub struct CudaDevice {
     pub(in crate::gpu) need: Need,
     row_groups: RowGroups,
     buffers: Vec<Buffer>,
-    /// Requests in flight, by their tickets, which come behind those of the buffers.
+    /// Requests in flight by their tickets, which follow those of the buffers.
     asked: Mutex<HashMap<usize, Asked>>,
     next_request: AtomicUsize,
     free: Mutex<Vec<usize>>,
@@ -124,7 +124,7 @@ pub struct CudaDevice {
     _pool: Arc<Registered>,
 }
 
-/// The parts that `open` in the module above has made.
+/// The parts of a device that is opened.
 pub(super) struct Made {
     pub info: DeviceInfo,
     pub bandwidth: Bandwidth,
@@ -190,7 +190,7 @@ impl CudaDevice {
         fault
     }
 
-    /// A free buffer, waited for.
+    /// Waits for a free buffer.
     fn acquire(&self) -> Result<usize, Fault> {
         let mut free = lock(&self.free);
         loop {
@@ -210,7 +210,7 @@ impl CudaDevice {
         self.freed.notify_one();
     }
 
-    /// What a slot that failed half-way has started may still use its memory: ends that.
+    /// Waits for what a failed slot has started, which may still use its memory.
     fn settle(&self, fault: Fault) -> Fault {
         match self.context.synchronize() {
             Err(error) if !fault.sticky => self.fault("finish what was started", error),
@@ -224,7 +224,7 @@ impl CudaDevice {
         fault
     }
 
-    /// Keeps a request for `collect`.
+    /// Keeps a request for `collect` and returns its ticket.
     fn ask(&self, asked: Asked) -> usize {
         let ticket = self.next_request.fetch_add(1, Ordering::Relaxed);
         lock(&self.asked).insert(ticket, asked);
@@ -295,7 +295,7 @@ impl CudaDevice {
         Ok(())
     }
 
-    /// Bytes of the region that are to come back, by the report.
+    /// Returns the bytes of the region to copy back, by the report.
     fn check_report(&self, header: &Header, report: &[u8], room: usize) -> Result<usize, Fault> {
         let found: OutHeader = get(report, 0).unwrap_or_default();
         let ordinal = self.info.ordinal;
@@ -414,17 +414,17 @@ impl Device for CudaDevice {
 
 impl Drop for CudaDevice {
     fn drop(&mut self) {
-        // What was started still reads the pool and writes the buffers. After a sticky error this fails at
+        // Work that was started still reads the pool and writes the buffers. After a sticky error this fails at
         // once, and so does everything that the fields' drops try.
         let _ = self.context.bind_to_thread();
         let _ = self.context.synchronize();
     }
 }
 
-/// Gaps below this are copied along: a copy costs as much as some ten thousand bytes do.
+/// Smaller gaps are copied too: a copy costs as much as some ten thousand bytes do.
 const GAP: usize = 64 << 10;
 
-/// What to copy, in order and joined: all that the kernels read, and so not the block numbers.
+/// Returns the ranges that the kernels read, in order and joined. They do not read the block numbers.
 fn used_ranges(input: &Input) -> Vec<(usize, usize)> {
     let header = input.header();
     let (rows, heap) = (header.rows as usize, input.is_heap());

@@ -1,4 +1,4 @@
-//! The kernels of `kernels/encode.cu` and how they are launched: its head tells the numbers used here.
+//! Launches the kernels of `kernels/encode.cu`, whose head explains the numbers used here.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ const SHARE: u32 = 64;
 pub const PHASES: [&str; 10] =
     ["clear", "insert", "mark", "rank", "number", "decide", "entries", "encode", "deltas", "find_ends"];
 
-/// Addresses on the device and what they hold: see the head of encode.cu.
+/// The kernels' arguments, explained at the head of encode.cu.
 #[derive(Clone, Copy, Debug)]
 pub struct Arguments {
     pub input: u64,
@@ -29,7 +29,7 @@ pub struct Arguments {
     pub ends: bool,
 }
 
-/// Where the plan's tables lie, and those that the kernels fill.
+/// The addresses of the plan's tables and of those that the kernels fill.
 #[derive(Clone, Copy, Debug)]
 pub struct Tables {
     pub pages: u64,
@@ -38,12 +38,12 @@ pub struct Tables {
     pub bounds: u64,
     pub ends: u64,
     pub states: u64,
-    /// Behind the last.
+    /// The end of the last table.
     pub end: u64,
 }
 
 impl Tables {
-    /// One behind the other, from a multiple of 256 on.
+    /// Places the tables one after the other from `start`, a multiple of 256.
     pub fn at(start: u64, plan: &Plan) -> Tables {
         let (count, tried) = (plan.pages.len(), plan.chunks.len());
         let mut end = start;
@@ -88,12 +88,12 @@ impl Kernels {
         Ok(Kernels { functions: [a?, b?, c?, d?, e?, f?, g?, h?, i?, j?] })
     }
 
-    /// Launches all kernels. `after` is called with the phase that was just launched, or left out.
+    /// Launches all kernels. `after` is called with each phase that was launched or left out.
     ///
     /// # Safety
     ///
-    /// In the stream's order: input, pages and chunks are there, and no one else uses what is written, which is
-    /// as large as encode.cu asks, until the kernels are done.
+    /// In the stream's order input, pages and chunks are there, and nothing else uses the memory that is written, which
+    /// is as large as encode.cu asks, until the kernels are done.
     pub unsafe fn launch(
         &self,
         stream: &CudaStream,

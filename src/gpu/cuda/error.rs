@@ -1,28 +1,28 @@
-//! What CUDA's errors mean for the engine.
+//! The engine's view of CUDA's errors.
 
 use cudarc::driver::DriverError;
 use cudarc::driver::sys::CUresult;
 
 use crate::gpu::Fault;
 
-/// The error of a GPU, with what was being done.
+/// Returns the fault of a GPU, with what was being done.
 pub fn fault(ordinal: u32, doing: &str, error: DriverError) -> Fault {
     Fault { message: format!("GPU {ordinal}: {}", message(doing, error)), sticky: is_sticky(error) }
 }
 
-/// Without the number's meaning only where the driver itself does not know it.
+/// Returns the error's message, with the driver's text for its code.
 pub fn message(doing: &str, error: DriverError) -> String {
     let text = error.error_string().ok().and_then(|text| text.to_str().ok()).unwrap_or("unknown");
     format!("CUDA cannot {doing}: {text} ({:?})", error.0)
 }
 
-/// An input or a result that is not as it should be; the device is well.
+/// Returns the fault of a wrong input or result, after which the device still works.
 pub fn refused(message: String) -> Fault {
     Fault { message, sticky: false }
 }
 
-/// Errors after which, as the driver's manual says of each, "the context cannot be used" or the process is
-/// left in an inconsistent state; and those that mean that the device or the context is gone.
+/// Whether the device is lost: the driver's manual says of the error that "the context cannot be used" or that the
+/// process is in an inconsistent state, or the device or the context is gone.
 pub fn is_sticky(error: DriverError) -> bool {
     use CUresult::*;
     matches!(

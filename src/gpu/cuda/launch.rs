@@ -1,4 +1,4 @@
-//! The kernels of `kernels/decode.cu` and how they are launched: its head tells the numbers used here.
+//! Launches the kernels of `kernels/decode.cu`, whose head explains the numbers used here.
 
 use std::sync::Arc;
 
@@ -14,12 +14,12 @@ use crate::slot::layout::BLOCK;
 const THREADS: u32 = 256;
 /// Rows of a tile, which a block of threads decodes.
 const TILE: u64 = 256;
-/// What is staged at most: three blocks of it fit on a multiprocessor.
+/// The most shared memory that a block stages: three such blocks fit on a multiprocessor.
 const MOST_SHARED: u64 = 73_728;
-/// Up to here a kernel need not say that it wants more.
+/// The shared memory that a kernel gets without asking for more.
 const PLAIN_SHARED: i32 = 49_152;
 
-/// In the order of their launches; `WALK` is one of two kernels.
+/// The phases in the order of their launches; `WALK` is one of two kernels.
 #[cfg(any(test, feature = "testing"))]
 pub const PHASES: [&str; 5] = ["plan", "walk", "scan", "offsets", "gather"];
 const PLAN: usize = 0;
@@ -38,7 +38,7 @@ pub struct Kernels {
     shared: u64,
 }
 
-/// What a slot's launches are made from.
+/// The sizes of a slot, from which its launches follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct SlotSize {
     heap: bool,
@@ -68,7 +68,8 @@ impl SlotSize {
         self.rows.div_ceil(TILE)
     }
 
-    /// Parts that a tile's bytes are divided into, so that few rows of long values keep the device busy too.
+    /// Returns the number of parts that a tile's bytes are divided into, so that few rows of long values also keep the
+    /// device busy.
     fn splits(self) -> u64 {
         (self.data / 65_536 / self.tiles().max(1)).clamp(1, 64)
     }
@@ -77,7 +78,7 @@ impl SlotSize {
         256 + 64 * (self.attrs + self.columns) + 1056 * self.tiles() * self.varying
     }
 
-    /// Shared memory that most tiles can be staged in; 0 when that is more than there is.
+    /// Returns the shared memory in which most tiles can be staged; 0 if that is more than there is.
     fn shared(self, most: u64) -> u64 {
         let rows = self.rows.max(1);
         let wanted = if self.heap {
@@ -90,13 +91,13 @@ impl SlotSize {
     }
 }
 
-/// Scratch for any slot whose output fits: every varying column has 4 bytes a row of offsets there, and so
-/// at least 1024 a tile, but for its last.
+/// Returns the scratch for any slot whose output fits: a column of varying length has 4 bytes of offsets for each row
+/// there, and so at least 1024 for each tile but the last.
 pub fn most_scratch(output: u64) -> u64 {
     output + output / 16 + (4 << 20)
 }
 
-/// Input and output of these region sizes on the device: kernels read up to a multiple of 16.
+/// Returns what regions of these sizes need on the device: kernels read up to a multiple of 16.
 pub fn need(input: usize, output: usize) -> Need {
     let output = output as u64 & !15;
     Need { input: input as u64 + 256, output, scratch: most_scratch(output) }
@@ -130,17 +131,17 @@ impl Kernels {
         })
     }
 
-    /// Whether the device's buffers have room for what the kernels need beside input and output.
+    /// Whether the device's buffers have room for the scratch of the slot.
     pub fn fits(&self, input: &Input, need: Need) -> bool {
         SlotSize::of(input).scratch() <= need.scratch
     }
 
-    /// Launches all that the slot needs. `after` is called with the phase that was just launched, or left out.
+    /// Launches the kernels that the slot needs. `after` is called with each phase that was launched or left out.
     ///
     /// # Safety
     ///
-    /// In the stream's order: the input lies in its part and no one else uses the three parts, which are as
-    /// large as `need` says, until the kernels are done.
+    /// In the stream's order the input lies in its part, and nothing else uses the three parts, which are as large as
+    /// `need` says, until the kernels are done.
     pub unsafe fn launch(
         &self,
         stream: &CudaStream,
@@ -174,7 +175,7 @@ impl Kernels {
         Ok(())
     }
 
-    /// Registers and bytes of local memory of each kernel, for reports.
+    /// Returns the registers and the bytes of local memory of each kernel, for reports.
     #[cfg(any(test, feature = "testing"))]
     pub fn resources(&self) -> Result<Vec<(&'static str, i32, i32)>, DriverError> {
         let named = [

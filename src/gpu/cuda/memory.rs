@@ -1,4 +1,4 @@
-//! Device memory for row groups: one allocation, of which parts are taken and given back.
+//! Device memory for row groups: one allocation, parts of which are taken and given back.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -7,15 +7,15 @@ use cudarc::driver::{CudaContext, DriverError, result};
 
 use crate::gpu::lock::lock;
 
-/// What parts start at, and how long they are, in multiples of it.
+/// Parts start at multiples of it and are as long.
 const ALIGN: u64 = 4096;
 
-/// The parts that are free: where they start, and their bytes. No two of them touch.
+/// The free parts: their bytes by their start. No two of them touch.
 #[derive(Debug, Default)]
 struct Free(BTreeMap<u64, u64>);
 
 impl Free {
-    /// The first part that is large enough, or the start of it.
+    /// Takes the first free part that is large enough, or the start of it.
     fn take(&mut self, bytes: u64) -> Option<u64> {
         let (&at, &length) = self.0.iter().find(|(_, length)| **length >= bytes)?;
         self.0.remove(&at);
@@ -39,7 +39,7 @@ impl Free {
     }
 }
 
-/// The allocation, freed when the last of its parts is.
+/// The allocation. It is freed with the last of its parts.
 pub struct Heap {
     context: Arc<CudaContext>,
     base: u64,
@@ -48,7 +48,7 @@ pub struct Heap {
 }
 
 impl Heap {
-    /// Takes so many bytes of the device's memory, rounded down; none of them for less than a part.
+    /// Allocates that many bytes of the device's memory, rounded down to whole parts.
     pub fn new(context: &Arc<CudaContext>, bytes: u64) -> Result<Arc<Heap>, DriverError> {
         let bytes = bytes / ALIGN * ALIGN;
         let mut heap = Heap { context: context.clone(), base: 0, bytes, free: Mutex::default() };
@@ -61,17 +61,17 @@ impl Heap {
         Ok(Arc::new(heap))
     }
 
-    /// Where offsets are counted from.
+    /// The address from which offsets are counted.
     pub fn base(&self) -> u64 {
         self.base
     }
 
-    /// Of the allocation.
+    /// Bytes of the allocation.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// A part of so many bytes, if there is one.
+    /// Takes a part of that many bytes, if there is one.
     pub fn take(self: &Arc<Heap>, bytes: u64) -> Option<Block> {
         let bytes = bytes.max(1).next_multiple_of(ALIGN);
         let at = lock(&self.free).take(bytes)?;
@@ -94,8 +94,8 @@ impl Drop for Heap {
     }
 }
 
-/// A part, given back when dropped. Whoever drops it has seen to it that nothing still uses it, but for copies
-/// that come before its next use in their stream's order.
+/// A part, given back when dropped. Nothing may use it then, except for copies that come before its next use in their
+/// stream's order.
 pub struct Block {
     heap: Arc<Heap>,
     at: u64,
@@ -103,7 +103,7 @@ pub struct Block {
 }
 
 impl Block {
-    /// From the heap's base.
+    /// The part's start, counted from the heap's base.
     pub fn offset(&self) -> u64 {
         self.at
     }
@@ -112,7 +112,7 @@ impl Block {
         self.heap.base + self.at
     }
 
-    /// Gives back what lies behind so many bytes.
+    /// Gives back what lies after that many bytes.
     pub fn shrink(&mut self, bytes: u64) {
         let bytes = bytes.max(1).next_multiple_of(ALIGN);
         if bytes < self.bytes {

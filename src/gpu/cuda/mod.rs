@@ -1,10 +1,10 @@
-//! NVIDIA devices, through the CUDA driver that the server may or may not have: nothing here links to it.
+//! NVIDIA devices, through the CUDA driver, which is loaded at run time if the server has one.
 //!
-//! What a server needs: driver 580 or newer (CUDA 13.0), and NVRTC as [`module`] says. All of this runs in
-//! the engine's process, whose threads bind a device's context before they use it.
+//! A server needs driver 580 or newer (CUDA 13.0), and NVRTC as [`module`] says. All of this runs in the engine's
+//! process, whose threads bind a device's context before they use it.
 //!
-//! [`probe`] says whether CUDA is there, [`devices`] opens the devices: compiles or finds the kernels,
-//! registers the pool, takes the device's memory, measures the bus. Nothing is allocated after that.
+//! [`probe`] says whether CUDA is there. [`devices`] opens the devices: it compiles or finds the kernels, registers the
+//! pool, takes the device's memory and measures the bus. Nothing is allocated after that.
 
 pub(super) mod arena;
 pub(super) mod bandwidth;
@@ -48,7 +48,7 @@ pub use nvrtc::VARIABLE as NVRTC_VARIABLE;
 pub use pinned::Pool;
 pub use probe::{Driver, probe};
 
-/// What devices are opened with.
+/// The configuration that devices are opened with.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// The ordinals to open; empty for all.
@@ -58,23 +58,23 @@ pub struct Config {
     /// Sizes of a slot's regions.
     pub input_bytes: usize,
     pub output_bytes: usize,
-    /// Slots in flight on each device, fewer where the memory's limit says so.
+    /// Slots in flight on each device; fewer if the memory's limit allows no more.
     pub depth: usize,
-    /// Bytes of each device's memory to take at most; 0: half of what is free.
+    /// The most bytes of each device's memory to take; 0 for half of what is free.
     pub memory_limit: u64,
-    /// Of those, bytes for row groups, at most.
+    /// The most of those bytes to take for row groups.
     pub group_memory: u64,
-    /// NVRTC's file or folder; `None`: where it is usually found.
+    /// NVRTC's file or folder; `None` to look in the usual places.
     pub nvrtc: Option<PathBuf>,
     /// nvCOMP's file, if zstd pages are to be compressed by it.
     pub nvcomp: Option<PathBuf>,
-    /// Where compiled kernels are kept.
+    /// The folder of compiled kernels.
     pub cache: PathBuf,
     #[cfg(any(test, feature = "testing"))]
     pub test: super::testing::TestOptions,
 }
 
-/// Opens the devices that the configuration names; a reason, when one of them cannot be used.
+/// Opens the devices that the configuration names, or returns the reason why one of them cannot be used.
 ///
 /// # Safety
 ///
@@ -123,7 +123,7 @@ unsafe fn open(
     let failed = |doing: &'static str| move |error: DriverError| message(doing, error);
     let context = CudaContext::new(ordinal as usize).map_err(failed("open the device"))?;
     context.set_blocking_synchronize().map_err(failed("set how to wait"))?;
-    // SAFETY: what orders the streams is recorded by hand, and no `CudaSlice` is used.
+    // SAFETY: events that order the streams are recorded by hand, and no `CudaSlice` is used.
     unsafe { context.disable_event_tracking() };
     let mut info = describe(&context, ordinal).map_err(failed("describe the device"))?;
     let architecture = 10 * info.capability.0 + info.capability.1;
@@ -205,7 +205,7 @@ fn allocate(
 fn describe(context: &Arc<CudaContext>, ordinal: u32) -> Result<DeviceInfo, DriverError> {
     let (major, minor) = context.compute_capability()?;
     let mut bus_id = [0 as c_char; 32];
-    // SAFETY: writes at most as many bytes as told, a NUL last.
+    // SAFETY: the driver writes at most as many bytes as it is told, a NUL last.
     unsafe { cuDeviceGetPCIBusId(bus_id.as_mut_ptr(), bus_id.len() as i32, context.cu_device()) }.result()?;
     let bus_id: String = bus_id
         .iter()
@@ -229,7 +229,7 @@ fn describe(context: &Arc<CudaContext>, ordinal: u32) -> Result<DeviceInfo, Driv
 mod tests {
     use super::*;
 
-    /// Where there is no GPU there is a reason, and no panic.
+    /// Without a GPU there is a reason, and no panic.
     #[test]
     fn devices_or_a_reason() {
         if probe().is_ok() {

@@ -1,8 +1,8 @@
-//! The kernels' machine code: from the cache, or compiled now.
+//! The kernels' machine code, from the cache or compiled now.
 //!
-//! What a server needs: driver 580 or newer, and once, for each architecture and version of the extension,
+//! A server needs driver 580 or newer, and once, for each architecture and version of the extension,
 //! libnvrtc.so.13 of CUDA 13 with its libnvrtc-builtins beside it (package cuda-nvrtc-13-0, or pip's
-//! nvidia-cuda-nvrtc). A filled cache serves without.
+//! nvidia-cuda-nvrtc). With a filled cache it needs no NVRTC.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -34,14 +34,14 @@ pub static ENCODE: Unit = unit!("encode.cu": "types.cuh" "bytes.cuh" "warp.cuh" 
 
 pub struct Code {
     pub cubin: Vec<u8>,
-    /// "compiled by NVRTC 13.0" or "cached", and what went wrong without harm.
+    /// "compiled by NVRTC 13.0" or "cached", with failures that did no harm.
     pub origin: String,
-    /// The cache's key and NVRTC, to compile anew what the driver refuses.
+    /// Whether the code is from the cache: the driver may refuse it.
     pub cached: bool,
 }
 
-/// What the kernels are compiled with, for compute capability 9.0 (90), say. `-default-device`: functions
-/// without an annotation are the device's; `--device-int128`: numerics; line info: for sanitizer and profiler.
+/// Returns the compiler's options for an architecture, 90 for compute capability 9.0. `-default-device` makes functions
+/// without an annotation the device's, `--device-int128` is for numerics, line info for sanitizer and profiler.
 pub fn options(architecture: u32) -> Vec<String> {
     ["--std=c++17", "--device-int128", "-default-device", "--generate-line-info"]
         .into_iter()
@@ -50,7 +50,7 @@ pub fn options(architecture: u32) -> Vec<String> {
         .collect()
 }
 
-/// `nvrtc`: where NVRTC is, if the administrator says. `fresh`: not from the cache.
+/// Returns the unit's code. `nvrtc` is NVRTC's place, if the administrator names it; `fresh` code is not from the cache.
 pub fn code(
     unit: &Unit,
     architecture: u32,
@@ -81,7 +81,7 @@ pub fn code(
     Ok(Code { cubin, origin, cached: false })
 }
 
-/// The unit's module: what the cache holds is compiled anew when the driver refuses it.
+/// Loads the unit's module. Code from the cache is compiled again if the driver refuses it.
 pub fn load(
     context: &Arc<CudaContext>,
     unit: &Unit,
@@ -105,8 +105,8 @@ mod tests {
     use super::*;
     use crate::gpu::testing::FAULT;
 
-    /// What a unit's texts include is all there, or NVRTC would miss it on a server. What the host's build
-    /// includes lies in a folder.
+    /// Every file that a unit includes is embedded, or NVRTC would miss it on a server. Files that only the host's build
+    /// includes lie in a folder.
     #[test]
     fn every_include_is_embedded() {
         for unit in [&DECODE, &COMPRESS, &ENCODE] {
@@ -142,8 +142,7 @@ mod tests {
         assert!(other.is_err());
     }
 
-    /// With NVRTC (CI's step sets the variable to the wheel's folder) everything compiles, caches, and is
-    /// compiled again when the cache is damaged.
+    /// If there is NVRTC, everything compiles, is cached, and is compiled again when the cache is damaged.
     #[test]
     fn compiled_then_cached_then_compiled_again() {
         if Nvrtc::open(None).is_err() {

@@ -1,12 +1,12 @@
-//! nvCOMP, NVIDIA's library of codecs: zstd for pages that lie on a device, where the user has installed the library
-//! and names it. It is not looked for, and nothing of it comes with this one.
+//! nvCOMP, NVIDIA's library of codecs, compresses pages on a device by zstd if the user has installed it and names it. It
+//! is not searched for, and no part of it is shipped.
 //!
-//! Version 6 is supported, by the prototypes of its `nvcomp/zstd.h`. In version 5 what tells the temporary memory has
-//! another name and takes no stream; before, options are an int and there are no statuses. Those are refused.
+//! Version 6 is supported, by the prototypes of its `nvcomp/zstd.h`. In version 5 the function for the temporary memory
+//! has another name and takes no stream; older versions have an int for options and no statuses. They are refused.
 //!
 //! A page is a chunk in nvCOMP's words, and becomes one standard zstd frame. It may have 16 MB; a frame gets the room
-//! that the library names for a page of that length; both start at multiples of 16, of which the library asks for less.
-//! It knows no levels.
+//! that the library names for a page of that length. Both start at multiples of 16; the library asks for less. It has no
+//! levels.
 //!
 //! Runs in the engine, on the thread that opens a device and then on those that answer requests. Addresses are the
 //! device's.
@@ -23,7 +23,7 @@ use crate::gpu::lock::lock;
 const MAJOR: u32 = 6;
 /// `nvcompBatchedZstdCompressAsync`: "Chunk sizes must not exceed 16 MB".
 const MAX_PAGE: u64 = 16 << 20;
-/// What pages, frames and temporary memory start at.
+/// The alignment of pages, frames and temporary memory.
 const ALIGN: u64 = 16;
 
 pub type Stream = *mut c_void;
@@ -69,7 +69,7 @@ type Compress = unsafe extern "C" fn(
     Stream,
 ) -> c_int;
 
-/// The library, open.
+/// The open library.
 #[derive(Debug)]
 pub struct Nvcomp {
     file: PathBuf,
@@ -80,16 +80,16 @@ pub struct Nvcomp {
     error: unsafe extern "C" fn(c_int) -> *const c_char,
 }
 
-/// Pages, by their addresses and lengths, and where in one block of memory the frame of each has room.
+/// Pages by their addresses and lengths, and the place of each page's frame in one block of memory.
 #[derive(Debug, Default)]
 pub struct Plan {
     pages: Vec<(u64, u64)>,
     frames: Vec<Range<u64>>,
-    /// Of the block.
+    /// Bytes of the block.
     pub bytes: u64,
 }
 
-/// Where a plan's tables lie: u64 each of pages, of their lengths, of frames and of their lengths, then i32 statuses.
+/// The tables of a plan: u64 each for pages, their lengths, frames and their lengths, then i32 statuses.
 #[derive(Clone, Copy, Debug)]
 pub struct Tables {
     at: u64,
@@ -151,7 +151,7 @@ impl Nvcomp {
         Err(format!("nvCOMP cannot {doing}: {text} ({status})"))
     }
 
-    /// Pages by their addresses, multiples of 16, and lengths.
+    /// Plans pages, given by their addresses, multiples of 16, and lengths.
     pub fn plan(&self, pages: impl IntoIterator<Item = (u64, u64)>) -> Result<Plan, String> {
         let mut plan = Plan::default();
         for (at, bytes) in pages {
@@ -169,7 +169,8 @@ impl Nvcomp {
         Ok(plan)
     }
 
-    /// The batches that take no more than `most` bytes of temporary memory each, and what the largest takes.
+    /// Divides the pages into batches that take at most `most` bytes of temporary memory each; also returns what the largest
+    /// takes.
     pub fn batches(
         &self,
         plan: &Plan,
@@ -203,12 +204,12 @@ impl Nvcomp {
         Ok(bytes as u64)
     }
 
-    /// Starts to compress a batch, by tables that hold what `Plan::words` gives.
+    /// Starts to compress a batch whose tables hold what `Plan::words` returns.
     ///
     /// # Safety
     ///
-    /// In the stream's order: tables and pages are there, and no one else uses the tables, the frames' memory and
-    /// the temporary memory, which are as large as asked for, until the batch is done.
+    /// In the stream's order tables and pages are there, and nothing else uses the tables, the frames' memory and the
+    /// temporary memory, which are as large as asked for, until the batch is done.
     pub unsafe fn start(
         &self,
         plan: &Plan,
@@ -238,7 +239,7 @@ impl Nvcomp {
         self.check("start to compress pages", status)
     }
 
-    /// Where in the block each page's frame is, by what the tables hold at last.
+    /// Returns the place of each page's frame in the block, from what the tables hold at the end.
     pub fn frames(&self, plan: &Plan, lengths: &[u64], statuses: &[i32]) -> Result<Vec<Range<u64>>, String> {
         let frame = |((room, &bytes), &status): ((&Range<u64>, &u64), &i32)| {
             self.check("compress a page", status)?;
@@ -250,12 +251,12 @@ impl Nvcomp {
         plan.frames.iter().zip(lengths).zip(statuses).map(frame).collect()
     }
 
-    /// As on a device, by a library that takes addresses of the host's: a test's, behind a fake device.
+    /// Compresses pages on the host, by a test's library that takes the host's addresses.
     #[cfg(any(test, feature = "testing"))]
     pub fn compress_here(&self, pages: &[Vec<u8>]) -> Result<Vec<Vec<u8>>, String> {
         let plan = self.plan(pages.iter().map(|page| (page.as_ptr() as u64, page.len() as u64)))?;
         let (count, stream) = (pages.len(), std::ptr::null_mut());
-        // Little, so that there are several.
+        // So little that there are several batches.
         let (batches, bytes) = self.batches(&plan, 2 * MAX_PAGE, stream)?;
         let mut frames = vec![0u8; plan.bytes as usize];
         let mut temporary = vec![0u64; bytes.div_ceil(8) as usize];
@@ -263,7 +264,7 @@ impl Nvcomp {
         words.resize(Tables::bytes(count).div_ceil(8) as usize, 0);
         let tables = Tables::at(words.as_mut_ptr() as u64, count);
         for batch in &batches {
-            // SAFETY: memory of our own, as large as asked for; such a library is done when it returns.
+            // SAFETY: the memory is ours and as large as asked for; a test's library is done when it returns.
             unsafe { self.start(&plan, batch, tables, (temporary.as_mut_ptr() as u64, bytes), stream)? };
         }
         let statuses: Vec<i32> =
@@ -279,7 +280,7 @@ impl fmt::Display for Nvcomp {
     }
 }
 
-/// As `nvcomp/version.h` makes the number.
+/// Returns the version in a number of `nvcomp/version.h`.
 fn name(version: u32) -> String {
     format!("{}.{}.{}", version / 1000, version % 1000 / 100, version % 100)
 }
@@ -289,7 +290,7 @@ fn pointer(address: u64) -> *mut c_void {
 }
 
 impl Plan {
-    /// What the tables begin with, for frames in a block that starts at `frames`.
+    /// Returns the first words of the tables, for frames in a block that starts at `frames`.
     pub fn words(&self, frames: u64) -> Vec<u64> {
         let pages = || self.pages.iter();
         let starts = self.frames.iter().map(|frame| frames + frame.start);
@@ -314,7 +315,7 @@ impl Tables {
         self.at + 8 * self.count * number
     }
 
-    /// Where the frames' lengths are written.
+    /// The address of the frames' lengths, which nvCOMP writes.
     pub fn lengths(self) -> u64 {
         self.column(3)
     }
@@ -324,7 +325,7 @@ impl Tables {
     }
 }
 
-/// nvCOMP as a device has it, and what there is to say about it.
+/// A device's nvCOMP, and the notes about it.
 #[derive(Debug, Default)]
 pub struct Zstd {
     nvcomp: Option<Nvcomp>,
@@ -338,7 +339,7 @@ struct Notes {
 }
 
 impl Zstd {
-    /// `None`: nobody has named a library.
+    /// `None` if no library was named.
     pub fn new(opened: Option<Result<Nvcomp, String>>) -> Zstd {
         let mut zstd = Zstd::default();
         match opened {
@@ -356,12 +357,12 @@ impl Zstd {
         self.nvcomp.as_ref()
     }
 
-    /// Pages go back as they are, for the CPU to compress.
+    /// Stops using the library; the CPU compresses the pages from now on.
     pub fn give_up(&self, reason: &str) {
         self.note(format!("zstd pages are left to the CPU: {reason}"));
     }
 
-    /// What was said last is not said again.
+    /// Notes a line, unless it was the last one.
     fn note(&self, line: String) {
         let mut notes = lock(&self.notes);
         if notes.last != line {

@@ -1,4 +1,4 @@
-//! With libraries that are built of pg_test/nvcomp_stub.c: they look like nvCOMP, or almost, and work on the host.
+//! Tests with libraries built from pg_test/nvcomp_stub.c, which look like nvCOMP, or almost, and work on the host.
 
 use std::process::Command;
 

@@ -9,7 +9,7 @@ use std::ptr;
 
 use super::dynamic::Library;
 
-/// Where to look for NVRTC, beside the linker's ways: a file or a folder. Pip's wheel keeps it in
+/// Environment variable that names NVRTC's file or folder, besides the linker's ways. Pip's wheel keeps it in
 /// `site-packages/nvidia/cu13/lib`.
 pub const VARIABLE: &str = "PG_STRATA_NVRTC";
 
@@ -190,7 +190,7 @@ fn text(string: &str) -> CString {
     CString::new(string.split('\0').next().unwrap_or_default()).unwrap_or_default()
 }
 
-/// What to open, in order: names for the linker to find, or paths.
+/// Returns the names to open in order: names for the linker to find, or paths.
 fn candidates(path: Option<&Path>, variable: Option<&Path>) -> Vec<String> {
     let under = |place: &Path| -> Vec<String> {
         if place.is_dir() {

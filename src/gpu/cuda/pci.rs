@@ -1,13 +1,13 @@
-//! Where a device sits, as Linux tells under /sys/bus/pci/devices.
+//! A device's PCI link and NUMA node, from /sys/bus/pci/devices.
 
 use std::fs;
 use std::path::Path;
 
-/// "gen5 x16", empty when it cannot be told, and the NUMA node.
+/// Returns the link, as in "gen5 x16", empty if it is unknown, and the NUMA node.
 pub fn place(bus_id: &str) -> (String, Option<u32>) {
     let folder = Path::new("/sys/bus/pci/devices").join(bus_id.to_ascii_lowercase());
     let read = |name: &str| fs::read_to_string(folder.join(name)).unwrap_or_default().trim().to_string();
-    // The current speed falls while a device idles: what the link is able to do says more.
+    // The current speed falls while a device idles, so the link's maximum is read.
     (link(&read("max_link_speed"), &read("current_link_width")), read("numa_node").parse().ok())
 }
 

@@ -1,4 +1,4 @@
-//! Host memory that the device copies from and to at the bus's full rate: the pool, and small buffers.
+//! Pinned host memory, which devices copy from and to at the bus's full rate: the pool, and small buffers.
 
 use std::ptr::NonNull;
 use std::slice;
@@ -7,10 +7,10 @@ use std::sync::Arc;
 use cudarc::driver::sys::{cuMemHostRegister_v2, cuMemHostUnregister};
 use cudarc::driver::{CudaContext, DriverError, result};
 
-/// `CU_MEMHOSTREGISTER_PORTABLE`: for every context of the process, so that one registering serves all devices.
+/// `CU_MEMHOSTREGISTER_PORTABLE`: memory is registered once for the contexts of all devices.
 const PORTABLE: u32 = 1;
 
-/// Where the pool is mapped.
+/// The address range of the pool's mapping.
 #[derive(Clone, Copy, Debug)]
 pub struct Pool {
     pub start: *const u8,
@@ -22,7 +22,7 @@ unsafe impl Send for Pool {}
 // SAFETY: an address range that nothing here dereferences.
 unsafe impl Sync for Pool {}
 
-/// The pool's mapping, known to CUDA until this is dropped.
+/// The pool's mapping, registered with CUDA until this is dropped.
 pub struct Registered {
     context: Arc<CudaContext>,
     pool: Pool,
@@ -52,7 +52,7 @@ impl Drop for Registered {
     }
 }
 
-/// A buffer of CUDA's own, cached: not write-combined, since the host reads it.
+/// A buffer that CUDA allocates. It is cached, not write-combined, since the host reads it.
 pub struct Pinned {
     context: Arc<CudaContext>,
     start: NonNull<u8>,

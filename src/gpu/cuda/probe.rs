@@ -1,7 +1,7 @@
-//! Whether CUDA can be used here, and if not, why: in words for who administers the server.
+//! Finds out whether CUDA can be used, and if not, why, in words for the server's administrator.
 //!
-//! Runs in the engine alone, before anything of `cudarc`: that crate panics where the library or a symbol is
-//! missing. Never in the postmaster, and not before a fork: CUDA's state does not survive one.
+//! Runs in the engine only, before anything of `cudarc`, which panics if the library or a symbol is missing. It must not
+//! run in the postmaster or before a fork, which CUDA's state does not survive.
 
 use std::ffi::c_int;
 use std::panic::catch_unwind;
@@ -10,12 +10,12 @@ use cudarc::driver::result;
 
 use super::dynamic::Library;
 
-/// What the oldest driver that serves reports: CUDA 13.0, driver 580.
+/// The CUDA version that the oldest supported driver, 580, reports: 13.0.
 const OLDEST: c_int = 13_000;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Driver {
-    /// As in 13000.
+    /// 13000 for version 13.0.
     pub version: i32,
     pub devices: u32,
 }
@@ -66,7 +66,7 @@ fn new_enough(version: c_int) -> Result<(), String> {
     ))
 }
 
-/// The codes that a start can fail with, as far as there is something to say of them.
+/// Returns an error for a code other than 0, with a hint for the codes that a start can fail with.
 fn check(code: c_int, what: &str) -> Result<(), String> {
     let hint = match code {
         0 => return Ok(()),

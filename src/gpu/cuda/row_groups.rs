@@ -1,11 +1,10 @@
-//! Row groups on a CUDA device: the columns of their slots are kept, then encoded and compressed, and the bodies
-//! of pages copied back piece by piece.
+//! Row groups on a CUDA device. The columns of their slots are kept, then encoded and compressed, and the bodies of pages
+//! are copied back piece by piece.
 //!
-//! Columns are kept on the drainer's thread: copied on the stream that decodes, so that they are out of a slot's
-//! buffer before it is used again. Requests are answered on other threads, several at once, each on a lane: a
-//! stream of its own, in which kernels and copies wait for each other and for nobody else's. Memory that is taken
-//! may be that of a group which was dropped while its columns were still to be copied there, so that a lane waits
-//! for the stream that decodes before it writes to what it has taken.
+//! The drainer's thread keeps columns by a copy on the stream that decodes, so that they are out of a slot's buffer before
+//! it is used again. Other threads answer requests, several at the same time, each on a lane: a stream of its own, in which
+//! kernels and copies wait for each other and for nothing else. Memory that is taken may be that of a group which was
+//! dropped while its columns were still to be copied there, so a lane waits for the stream that decodes before it writes.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -29,14 +28,14 @@ use crate::slot::encode::{
 };
 use crate::slot::layout::{Header, Op, OutColumn, OutHeader, get};
 
-/// What a device has for row groups.
+/// A device's memory, kernels and streams for row groups.
 pub struct RowGroups {
     ordinal: u32,
     heap: Arc<Heap>,
     context: Arc<CudaContext>,
     /// The stream that decodes.
     decode: Arc<CudaStream>,
-    /// Those that nobody uses.
+    /// The lanes that are idle.
     lanes: Mutex<Vec<Lane>>,
     encode: encode::Kernels,
     compress: compress::Kernels,
@@ -46,7 +45,7 @@ pub struct RowGroups {
     groups: Mutex<Groups<Block, Arc<Encoded>>>,
 }
 
-/// Where one request's kernels and copies run.
+/// The stream in which a request's kernels and copies run.
 struct Lane {
     stream: Arc<CudaStream>,
     caught_up: CudaEvent,
@@ -57,7 +56,7 @@ impl Lane {
         Ok(Lane { stream: context.new_stream()?, caught_up: context.new_event(None)? })
     }
 
-    /// What comes next here waits for what another stream has to do by now.
+    /// Makes what comes next on this lane wait for what another stream has been given so far.
     fn follow(&self, other: &CudaStream) -> Result<(), DriverError> {
         self.caught_up.record(other)?;
         self.stream.wait(&self.caught_up)
@@ -115,7 +114,7 @@ impl RowGroups {
     }
 }
 
-/// What the kernels say of a plan's bodies.
+/// The kernels' results for a plan's bodies.
 struct Found {
     bodies: Vec<Body>,
     bounds: Vec<Bounds>,
@@ -129,7 +128,7 @@ impl RowGroups {
         block.ok_or_else(|| refused(format!("GPU {} has no memory left for row groups", self.ordinal)))
     }
 
-    /// Keeps the columns of a slot that has been decoded into `output`, of which `report` is the beginning.
+    /// Keeps the columns of a slot that was decoded into `output`, whose beginning is in `report`.
     pub fn keep(
         &self,
         group: u64,
@@ -157,7 +156,7 @@ impl RowGroups {
         groups.keep(group, part).map_err(refused)
     }
 
-    /// Does what a request asks for.
+    /// Answers a request.
     pub fn answer(
         &self,
         group: u64,
@@ -199,7 +198,7 @@ impl RowGroups {
         Ok(())
     }
 
-    /// Copies bodies from byte `from` on, as many as there are and have room.
+    /// Copies bodies from byte `from` on, as many as have room.
     fn bring_bodies(
         &self,
         lane: &Lane,
@@ -231,7 +230,7 @@ impl RowGroups {
         Ok(copied)
     }
 
-    /// Encodes kept columns, and compresses what they become: in the codec that it says, which may be none.
+    /// Encodes kept columns and compresses the bodies. Returns the codec that was used, which may be none.
     fn encode(
         &self,
         lane: &Lane,
@@ -302,7 +301,7 @@ impl RowGroups {
         }
     }
 
-    /// Compresses bodies of `output`, in order, and says in `stored` how long each has become.
+    /// Compresses bodies of `output` in order, and writes their compressed lengths to `stored`.
     fn compress(
         &self,
         lane: &Lane,
@@ -363,8 +362,8 @@ impl RowGroups {
         Ok(Encoded::new(vec![Piece { address: streams.address(), bytes: at }], streams))
     }
 
-    /// Compresses bodies, in order, by nvCOMP, and says in `stored` how long each has become; `None`, and a note
-    /// why, where that is not to be had.
+    /// Compresses bodies in order by nvCOMP, and writes their compressed lengths to `stored`. Returns `None`, and notes why,
+    /// if nvCOMP cannot be used.
     fn compress_zstd(
         &self,
         lane: &Lane,
@@ -409,7 +408,7 @@ impl RowGroups {
         Ok(Some(Encoded::new(pieces, frames.into_memory())))
     }
 
-    /// What was started may still use the blocks that are about to be given back.
+    /// Waits for what was started, which may still use the blocks that are about to be given back.
     fn give_up(&self, lane: &Lane, doing: &str, error: DriverError) -> Fault {
         let fault = self.fault(doing, error);
         match lane.stream.synchronize() {

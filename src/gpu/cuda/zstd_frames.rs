@@ -1,8 +1,9 @@
-//! Pages on a CUDA device that nvCOMP makes zstd frames of.
+//! Zstd frames that nvCOMP makes of pages on a CUDA device.
 //!
-//! On the thread that opens the device, where a page is tried, and on those that answer requests, one at a time. Memory
-//! is the row groups': a batch's temporary memory is a quarter of it at most, so that other processes' columns keep
-//! their room. However few the pages, nvCOMP 6.0 asks for 1.1 GB on an H100 (measured), by the GPU's multiprocessors.
+//! Runs on the thread that opens the device, where a page is tried, and on the threads that answer requests, one at a
+//! time. It uses the row groups' memory. A batch's temporary memory is at most a quarter of it, so that other processes'
+//! columns keep their room. nvCOMP 6.0 asks for 1.1 GB on an H100 (measured) however few the pages are: the amount follows
+//! from the number of the GPU's multiprocessors.
 
 use std::ops::Range;
 use std::path::Path;
@@ -15,15 +16,15 @@ use super::error::message;
 use super::memory::{Block, Heap};
 use super::nvcomp::{Nvcomp, Plan, Tables};
 
-/// The share of the memory that temporary memory may have.
+/// Temporary memory may have one part in this many of the memory.
 const SHARE: u64 = 4;
 /// Bytes of the page that is tried.
 const TRIED: usize = 150_000;
 
-/// Why there are no frames.
+/// The reason why there are no frames.
 pub enum Failed {
     Device(DriverError),
-    /// The device is well, as far as is known.
+    /// An error of nvCOMP's; the device works.
     Refused(String),
 }
 
@@ -39,7 +40,7 @@ impl From<String> for Failed {
     }
 }
 
-/// Pages on their way, and the memory that this takes.
+/// Pages that are compressed, and the memory that this takes.
 pub struct ZstdFrames<'a> {
     nvcomp: &'a Nvcomp,
     plan: Plan,
@@ -52,7 +53,7 @@ pub struct ZstdFrames<'a> {
 }
 
 impl<'a> ZstdFrames<'a> {
-    /// `pages`: addresses, multiples of 16, and lengths.
+    /// Takes the memory to compress `pages`, given by their addresses, multiples of 16, and lengths.
     pub fn new(
         nvcomp: &'a Nvcomp,
         heap: &Arc<Heap>,
@@ -98,7 +99,7 @@ impl<'a> ZstdFrames<'a> {
         Ok(())
     }
 
-    /// Waits, and gives the frames' addresses and lengths.
+    /// Waits for the frames and returns their addresses and lengths.
     pub fn finish(&self, stream: &CudaStream) -> Result<Vec<(u64, u64)>, Failed> {
         stream.synchronize()?;
         let tables = self.tables();
@@ -110,12 +111,12 @@ impl<'a> ZstdFrames<'a> {
         Ok(frames.iter().map(place).collect())
     }
 
-    /// The memory that the frames lie in.
+    /// Returns the memory that the frames lie in.
     pub fn into_memory(self) -> Block {
         self.frames
     }
 
-    /// For people: how much memory it takes beside the frames, and in how many batches.
+    /// Describes the memory that it takes besides the frames, and the number of batches.
     #[cfg(any(test, feature = "testing"))]
     pub fn cost(&self) -> String {
         let (megabytes, batches) = (self.temporary_bytes.div_ceil(1 << 20), self.batches.len());
@@ -123,7 +124,7 @@ impl<'a> ZstdFrames<'a> {
     }
 }
 
-/// Opens nvCOMP and tries a page: what comes of it the CPU has to read.
+/// Opens nvCOMP and compresses a page, which the CPU must be able to read.
 pub fn open(path: &Path, heap: &Arc<Heap>, stream: &CudaStream) -> Result<Nvcomp, Failed> {
     let nvcomp = Nvcomp::open(path)?;
     let page: Vec<u8> =

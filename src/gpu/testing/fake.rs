@@ -1,7 +1,7 @@
-//! A device without a device: the CPU's decode, and the encode kernels' reference, behind the same trait, for
-//! tests of everything around it.
+//! A device that works on the CPU, by its decode and the encode kernels' reference, for tests of everything around a
+//! device.
 //!
-//! Its work is done on the drainer's thread and those that answer requests. It can be slow, and it can fail, as told.
+//! It works on the drainer's thread and those that answer requests. It can be slow and it can fail, as a test asks.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -90,17 +90,17 @@ impl FakeDevice {
         FakeDevice { depth: depth.max(1), flights, ..self }
     }
 
-    /// Each slot takes so long.
+    /// Makes each slot take this long.
     pub fn with_delay(self, delay: Duration) -> FakeDevice {
         FakeDevice { delay, ..self }
     }
 
-    /// The slot after so many fails; `sticky`: so do all after it.
+    /// Makes the slot after that many fail and, if the fault is sticky, all after it.
     pub fn with_fault(self, after: u64, sticky: bool) -> FakeDevice {
         FakeDevice { fault: Some((after, sticky)), ..self }
     }
 
-    /// So many bytes of row groups are kept at most.
+    /// Limits the bytes of row groups that are kept.
     pub fn with_memory(self, memory: usize) -> FakeDevice {
         FakeDevice { memory, ..self }
     }

@@ -67,7 +67,7 @@ pub(super) fn encode(
     (made.collect(), entries.collect())
 }
 
-/// What the program makes of a plan. It is what the reference makes of it.
+/// Returns what the program makes of a plan, after a comparison with the reference.
 fn run(host: &mut HostProgram, input: &[u8], plan: &Plan, seed: u32) -> Encoded {
     let sizes = [
         plan.pages.len() as u32,
@@ -113,7 +113,7 @@ fn run(host: &mut HostProgram, input: &[u8], plan: &Plan, seed: u32) -> Encoded 
     };
     let mut expected = reference::encode(input, plan);
     for (made, expected) in made.states.iter().zip(&mut expected.states) {
-        // Of a dictionary that is given up, how far it came depends on the threads' order.
+        // The state of a dictionary that is given up depends on the threads' order.
         if (made.failed, made.used) == (expected.failed, 0) && expected.used == 0 {
             *expected = *made;
         }

@@ -19,7 +19,7 @@ use super::specimens::columns::{Columns, GOLDEN_BODIES, GOLDEN_ROWS, TYPES, Wish
 use super::specimens::pages::digest;
 use crate::gpu::encode::{Bounds, ColumnPart, LIMITS, Limits, NO_CHUNK, Order, Shape, encoding};
 
-/// What the dictionary is to be, by what is written of it in kernels/encode.cu.
+/// Returns the dictionary that kernels/encode.cu describes.
 fn check_entries(entries: &Entries, shape: Shape, values: &[&Vec<u8>]) {
     let mut known = std::collections::HashSet::new();
     let first: Vec<_> = values.iter().filter(|value| known.insert(**value)).collect();

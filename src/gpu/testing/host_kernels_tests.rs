@@ -14,7 +14,7 @@ impl Host {
         Host(HostProgram::start("decode"))
     }
 
-    /// As many bytes of the output region as are in use.
+    /// Returns the part of the output region that is in use.
     fn decode(&mut self, specimen: &Specimen, shared: u32, seed: u32) -> Vec<u8> {
         let sizes = [specimen.input.len() as u32, specimen.output_bytes as u32, shared, seed];
         let mut request: Vec<u8> = sizes.iter().flat_map(|size| size.to_le_bytes()).collect();
@@ -48,7 +48,7 @@ fn reference(specimen: &Specimen) -> Vec<u8> {
     output
 }
 
-/// What the two make of a slot is the same; gives the number of statuses.
+/// Compares what the two make of a slot, and returns the number of statuses.
 fn check(host: &mut Host, specimen: &Specimen, shared: u32, seed: u32) -> usize {
     let mut want = reference(specimen);
     let mut have = host.decode(specimen, shared, seed);

@@ -1,7 +1,7 @@
-//! What the encode kernels make of columns, made on the CPU: the same bytes, for fake devices, and for tests
-//! and the device check to compare with.
+//! The encode kernels' output made on the CPU, byte for byte, for fake devices, and for tests and the device check to
+//! compare with.
 //!
-//! Pure, runs wherever it is called. Places are those of the plan, so a plan has to fit its input.
+//! Places are those of the plan, so a plan has to fit its input.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -19,7 +19,7 @@ pub struct Encoded {
     pub bodies: Vec<Vec<u8>>,
     pub nulls: Vec<u32>,
     pub bounds: Vec<Bounds>,
-    /// Of pages of strings with bounds.
+    /// The bounds of pages of strings.
     pub ends: Vec<Option<Ends>>,
     pub states: Vec<DictionaryState>,
 }
@@ -219,7 +219,7 @@ impl<'a> Rows<'a> {
         let keys: Vec<(u128, bool)> = self.values().map(|value| key(value, signed, floating)).collect();
         let nans = keys.iter().filter(|(_, nan)| *nan).count() as u32;
         let ordered = || keys.iter().filter(|(_, nan)| !nan).map(|(key, _)| *key);
-        // Where there is none, as the kernels leave it.
+        // Without a value, the keys are as the kernels leave them.
         let (min, max) = (ordered().min().unwrap_or(u128::MAX), ordered().max().unwrap_or(0));
         let bounds = Bounds {
             min_high: (min >> 64) as u64,
@@ -254,7 +254,7 @@ fn number(value: &[u8]) -> u64 {
     u64::from_le_bytes(bytes)
 }
 
-/// As kernels/bounds.cuh has it, and whether the value is NaN.
+/// Returns the key of kernels/bounds.cuh, and whether the value is NaN.
 fn key(value: &[u8], signed: bool, floating: bool) -> (u128, bool) {
     let bits = match value.first_chunk::<16>() {
         Some(all) => u128::from_be_bytes(*all),

@@ -1,7 +1,7 @@
-//! Slots that are hard to decode, made up from a seed: what the kernels are tested with, on the host by
-//! `host_kernels_tests` and on a device by `examples/gpu_check`.
+//! Slots that are hard to decode, made up from a seed. They test the kernels on the host (`host_kernels_tests`) and on a
+//! device (`examples/gpu_check`).
 //!
-//! Pure. The same seed gives the same bytes everywhere.
+//! The same seed gives the same bytes everywhere.
 
 use crate::slot::fill::{AttrSpec, InputWriter};
 use crate::slot::layout::{
@@ -63,7 +63,7 @@ pub struct Specimen {
     pub output_bytes: usize,
 }
 
-/// What to make up. `trouble`: the percentage of rows that are damaged.
+/// The kind of slot to make up. `nulls` and `trouble` are the percentages of NULL values and of damaged rows.
 #[derive(Clone, Copy, Debug)]
 pub struct Wish {
     pub seed: u64,
@@ -104,7 +104,7 @@ fn decimal(op: Op, random: &mut Random) -> (u8, u8) {
     (precision as u8, scale as u8)
 }
 
-/// An attribute for `op`, as a catalog would describe it or another could.
+/// Returns an attribute for `op`, with the length and the alignment of a type that a catalog may have.
 fn heap_attr(op: Op, random: &mut Random) -> Attr {
     let (len, align) = match op {
         Op::Skip => [(4, 4), (8, 8), (1, 1), (-1, 4), (-1, 8), (-2, 1), (random.below(40) as i16 + 1, 2)]
@@ -150,7 +150,7 @@ fn pad(out: &mut Vec<u8>, align: usize) {
     out.resize(out.len().next_multiple_of(align), 0);
 }
 
-/// As `heap_form_tuple` does, at most about `room` bytes: what has no room is NULL.
+/// Forms a tuple as `heap_form_tuple` does, of at most about `room` bytes; a value that has no room becomes NULL.
 pub fn form_tuple(attrs: &[AttrSpec], values: impl Fn(usize) -> Datum, natts: usize, room: usize) -> Vec<u8> {
     let mut bits = vec![0u8; natts.div_ceil(8)];
     let mut data = Vec::new();
@@ -292,7 +292,7 @@ pub fn noise(wish: Wish) -> Specimen {
     heap_slot(format!("noise {wish:?}"), &attrs, wish.columns, &pages)
 }
 
-/// More than a slot of these takes, whatever the values.
+/// Returns an output region's size that fits the rows with any values.
 fn output_bytes(attrs: &[AttrSpec], columns: usize, rows: usize, data: usize) -> usize {
     let missing: usize = attrs.iter().filter_map(|spec| spec.missing.as_ref()).map(Vec::len).sum();
     (20_000 + 300 * columns + (rows + 300) * (20 * columns + missing) + 2 * data).next_multiple_of(64)
@@ -402,7 +402,7 @@ pub fn copy_slot(name: String, attrs: &[AttrSpec], rows: &[Vec<u8>]) -> Specimen
     Specimen { name, input: region, output_bytes }
 }
 
-/// Which part of an output region byte `at` is in, for messages.
+/// Names the part of an output region in which byte `at` lies, for messages.
 pub fn place(input: &[u8], output: &[u8], at: usize) -> String {
     let columns = get::<Header>(input, 0).map_or(0, |header| header.columns as usize);
     let column = (0..columns).rev().find_map(|column| {

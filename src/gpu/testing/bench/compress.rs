@@ -1,4 +1,4 @@
-//! Pages compressed on a device by themselves, for the device check: what becomes of them, and how fast.
+//! Compresses pages on a device, for the device check: the result, and how fast.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -52,7 +52,7 @@ impl Compress {
         Ok(Compress { device, kernels, nvcomp })
     }
 
-    /// What becomes of the pages, by a codec of `slot::encode`.
+    /// Compresses the pages by a codec of `slot::encode`.
     pub fn compress(&self, pages: &[Vec<u8>], codec: u32) -> Result<Vec<Vec<u8>>, String> {
         if codec == ZSTD {
             return self.framed(pages, 0).map(|(frames, ..)| frames);
@@ -60,8 +60,7 @@ impl Compress {
         self.compressed(pages, codec).map_err(|error| message("compress pages", error))?
     }
 
-    /// Times the kernels over the pages, medians over the repeats. Gives the bytes that they make, too, and what
-    /// else there is to say.
+    /// Times the kernels over the pages, medians over the repeats. Also returns the bytes that they make, and a note.
     pub fn time(
         &self,
         pages: &[Vec<u8>],
@@ -76,7 +75,7 @@ impl Compress {
         Ok((timed.0, timed.1, String::new()))
     }
 
-    /// What nvCOMP makes of the pages, how long it takes, and what memory.
+    /// Compresses the pages by nvCOMP. Returns the frames, the time, and a note about the memory.
     fn framed(&self, pages: &[Vec<u8>], repeats: usize) -> Result<(Vec<Vec<u8>>, Times, String), String> {
         let (nvcomp, heap) = self.nvcomp.as_ref().ok_or("nvCOMP has not been opened")?;
         let stream = &self.device.stream;

@@ -1,4 +1,4 @@
-//! How long the kernels alone take, for the device check: slots that lie on the device already.
+//! Times the decode kernels on slots that lie on the device already.
 
 use cudarc::driver::CudaEvent;
 use cudarc::driver::sys::CUevent_flags;
@@ -16,7 +16,7 @@ impl CudaDevice {
         self.bandwidth
     }
 
-    /// Registers and bytes of local memory of the kernels.
+    /// Returns the registers and the bytes of local memory of the kernels.
     pub fn resources(&self) -> Result<Vec<(&'static str, i32, i32)>, Fault> {
         self.context.bind_to_thread().map_err(|error| self.fault("bind", error))?;
         self.kernels.resources().map_err(|error| self.fault("read the kernels' resources", error))

@@ -1,4 +1,4 @@
-//! A device with the kernels of one unit, for the device check: nothing else uses it meanwhile.
+//! A device with the kernels of one unit, which nothing else uses meanwhile.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -39,8 +39,8 @@ impl BenchDevice {
         Ok(BenchDevice { context, stream, module })
     }
 
-    /// Times what `launch` launches, which tells each of its `phases` as it is launched: seconds, medians
-    /// over the repeats.
+    /// Times what `launch` launches, in seconds, medians over the repeats. `launch` calls its argument with each phase that it
+    /// has launched.
     pub fn time(
         &self,
         phases: &[&'static str],

@@ -1,4 +1,4 @@
-//! Columns encoded on a device by themselves, for the device check: what becomes of them, and how fast.
+//! Encodes columns on a device, for the device check: the result, and how fast.
 
 use std::path::Path;
 
@@ -46,8 +46,8 @@ impl Encode {
         self.encoded(input, &plan).map_err(|error| message("encode columns", error))
     }
 
-    /// Times the kernels over `copies` of the input, medians over the repeats. Gives the bytes of the bodies,
-    /// too, and how many chunks have a dictionary.
+    /// Times the kernels over `copies` of the input, medians over the repeats. Also returns the bytes of the bodies, and how
+    /// many chunks have a dictionary.
     pub fn time(
         &self,
         input: &[u8],

@@ -4,7 +4,7 @@
 #[derive(Clone, Debug, Default)]
 pub struct Times {
     pub phases: Vec<(&'static str, f64)>,
-    /// With events between the phases left out.
+    /// Measured without events between the phases.
     pub total: f64,
 }
 

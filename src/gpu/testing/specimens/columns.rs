@@ -3,7 +3,7 @@
 use super::Random;
 use crate::gpu::encode::{ColumnPart, Order, Shape, encoding};
 
-/// What a column's values look like.
+/// The kind of a column's values.
 #[derive(Clone, Copy, Debug)]
 pub struct Wish {
     pub shape: Shape,
@@ -20,7 +20,7 @@ pub struct Wish {
     pub distinct: usize,
     /// The chunk of the column before goes on, with the same values.
     pub continues: bool,
-    /// As `ColumnPart::encoding`.
+    /// See `ColumnPart::encoding`.
     pub encoding: u32,
 }
 
@@ -47,7 +47,7 @@ pub struct Columns {
     pool: Vec<Vec<u8>>,
 }
 
-/// Where column parts start, as in an output region.
+/// The alignment of column parts, as in an output region.
 const ALIGN: usize = 64;
 
 impl Columns {
@@ -116,7 +116,7 @@ impl Columns {
     }
 }
 
-/// What values of a type can be encoded in but PLAIN, if anything.
+/// Returns the encoding other than PLAIN that a type's values can have, if any.
 pub fn other_encoding(shape: Shape, order: Order) -> u32 {
     match (shape, order) {
         (Shape::Fixed4 | Shape::Fixed8, Order::Floating) => encoding::BYTE_STREAM_SPLIT,
@@ -126,7 +126,7 @@ pub fn other_encoding(shape: Shape, order: Order) -> u32 {
     }
 }
 
-/// As many different values as the column is to have.
+/// Makes up as many different values as the column is to have.
 fn pool(wish: Wish, random: &mut Random) -> Vec<Vec<u8>> {
     let mut pool = Vec::new();
     let mut known = std::collections::HashSet::new();

@@ -1,4 +1,4 @@
-//! What other systems of this kind have been seen to get wrong, one slot each.
+//! Slots that other systems of this kind have been seen to get wrong.
 
 use super::values::{Datum, Number};
 use super::{

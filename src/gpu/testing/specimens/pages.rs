@@ -1,17 +1,17 @@
-//! Pages to compress, made up from a seed, and what the compress kernels make of some of them.
+//! Pages to compress, made up from a seed, and the digest of some of them compressed.
 
 use sha2::{Digest, Sha256};
 
 use super::Random;
 
-/// What a page's bytes look like.
+/// The kind of a page's bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// Bytes that nothing repeats in.
     Noise,
     /// One byte over and over.
     Run,
-    /// A few bytes over and over; the number of them is of the seed.
+    /// A few bytes over and over; the seed gives their number.
     Periodic,
     /// Few different bytes in no order.
     Few,
@@ -39,7 +39,7 @@ pub const KINDS: [Kind; 9] = [
     Kind::Indices,
 ];
 
-/// Of segments, and what lies about them.
+/// Lengths about those of segments, and others.
 pub const LENGTHS: [usize; 16] = [0, 1, 2, 3, 4, 5, 31, 32, 33, 60, 61, 300, 65_535, 65_536, 65_537, 131_073];
 
 const WORDS: [&[u8]; 16] = [
@@ -109,8 +109,7 @@ pub fn golden() -> Vec<Vec<u8>> {
     pages.collect()
 }
 
-/// SHA-256 of what the compress kernels make of [`golden`], end to end, in Snappy and in LZ4: on the host and on
-/// every device.
+/// SHA-256 of the compressed [`golden`] pages, end to end, in Snappy and in LZ4: the same on the host and on every device.
 pub const GOLDEN_STREAMS: &str = "3834df32904d983461dba410243eba5f261bf6095944c957d77f8460ce0e236a";
 pub const GOLDEN_BLOCKS: &str = "718e3c272d010641f99286c6e6c7a2e52436bcfdebb9ab1405498361ecc114e4";
 

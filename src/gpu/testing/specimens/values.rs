@@ -8,9 +8,9 @@ use crate::slot::layout::{Attr, Op};
 pub enum Datum {
     Null,
     Fixed(Vec<u8>),
-    /// Behind a header of one byte.
+    /// A value after a header of one byte.
     Short(Vec<u8>),
-    /// Behind one of four.
+    /// A value after a header of four bytes.
     Long(Vec<u8>),
     /// The bytes from `va_tcinfo` on.
     Compressed(Vec<u8>),
@@ -234,7 +234,7 @@ impl Number {
         header.iter().chain(&self.digits).flat_map(|word| word.to_be_bytes()).collect()
     }
 
-    /// With a short header where the weight and the scale fit one, nearly always.
+    /// The stored form. It nearly always has a short header if weight and scale fit one.
     pub fn heap(&self, random: &mut Random) -> Vec<u8> {
         let words: Vec<u16> = if self.sign >= 0xC000 {
             vec![self.sign]
