@@ -1,4 +1,4 @@
-//! A slot's control words: who has it, and what is being done with it.
+//! A slot's control words: its state and its owner.
 //!
 //! ```text
 //!                 claim          submit         take            finish
@@ -12,7 +12,7 @@
 //! ```
 //!
 //! Exporters claim, submit and release; the engine takes and finishes; the supervisor releases for owners that
-//! have died, and finishes for an engine that has. What holds:
+//! have died, and finishes for an engine that has died. Rules:
 //!
 //! 1. State and owner are one word, changed by compare-and-swap alone. Nobody can take a slot for another's,
 //!    however late, since a slot changes its owner through FREE only.
@@ -21,9 +21,9 @@
 //! 3. Each change releases what was written before it and acquires what the change before it released, so
 //!    that the regions and the words below go with the state.
 //! 4. The owner writes `group`, `bytes` and `ticket` while FILLING; the engine `device` and `message` while
-//!    RUNNING. What the engine finds in them it takes for hints: they decide on order and load, never on what
-//!    memory is accessed.
-//! 5. A process that waits does so on the word itself, which every change that ends a wait wakes.
+//!    RUNNING. To the engine the owner's values are hints: they decide on order and load, never on what memory is
+//!    accessed.
+//! 5. A process waits on the word itself; every change that ends a wait wakes it.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
@@ -75,7 +75,7 @@ impl Word {
     }
 }
 
-/// In `device`: none finished it.
+/// The `device` of a slot that no device has finished.
 pub(super) const NO_DEVICE: u32 = u32::MAX;
 
 #[repr(C, align(64))]
@@ -96,7 +96,7 @@ impl Control {
         Word(self.word.load(Ordering::Acquire))
     }
 
-    /// Changes the word; false when it is no longer `from`.
+    /// Changes the word; returns false if it is no longer `from`.
     pub(super) fn change(&self, from: Word, to: Word) -> bool {
         let changed = self.word.compare_exchange(from.0, to.0, Ordering::AcqRel, Ordering::Acquire).is_ok();
         if changed && matches!(to.state(), State::Done | State::Failed) {
@@ -110,7 +110,7 @@ impl Control {
         futex::wait(&self.word, expected.0, timeout);
     }
 
-    /// For the owner, or for one that has died: gives the slot up in whatever state it is.
+    /// Gives the slot up in any state. Called by the owner, or for an owner that has died.
     pub(super) fn release(&self, owner: i32) {
         loop {
             let word = self.load();
@@ -126,7 +126,7 @@ impl Control {
         }
     }
 
-    /// For the engine, or for one that has died: a slot that it took is done, or failed.
+    /// Marks a slot that the engine took as done or failed. Called by the engine, or for an engine that has died.
     pub(super) fn finish(&self, state: State) {
         loop {
             let word = self.load();
@@ -141,7 +141,7 @@ impl Control {
         }
     }
 
-    /// `finish` for what did not succeed.
+    /// Marks the slot as failed, with a message.
     pub(super) fn fail(&self, why: &str) {
         self.device.store(NO_DEVICE, Ordering::Relaxed);
         self.message.write(why);

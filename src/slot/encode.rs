@@ -1,5 +1,4 @@
-//! Requests to encode a row group whose columns a device keeps, and answers to them: what is in the regions
-//! of a slot of kind `ENCODE`.
+//! Requests to encode a row group whose columns a device keeps, and the answers: the regions of a slot of kind `ENCODE`.
 //!
 //! ```text
 //! input    Request | Wish[columns]
@@ -7,57 +6,56 @@
 //!          step MORE       bodies from byte `from` on
 //! ```
 //!
-//! The bodies are one sequence of bytes: of each column its dictionary page's body, if it has one, then its
-//! data pages'; headers are the host's. A region has as many of them as it has room for. The device forgets
-//! the row group with the last of them, when another one of the same process begins, and when nobody asks for
-//! it any longer.
+//! The bodies are one sequence of bytes: for each column the body of its dictionary page, if it has one, then those of its
+//! data pages. The host makes the headers. A region has as many bodies as it has room for. The device forgets the row group
+//! after the last body, when another row group of the same process begins, and when nobody asks for it any longer.
 
 use super::layout::{ALIGN, ENCODE, Op, Plain, align, get, put};
 
-/// In `Request::step`: encode the group and say what it has become.
+/// A `Request::step`: encode the group and describe the result.
 pub const DESCRIBE: u32 = 0;
 pub const MORE: u32 = 1;
 
-/// In `Request::codec`: what is to be done to bodies; in an answer: what was done, which may be nothing.
+/// The codec of bodies. A request asks for one; an answer names the one that was used, which may be none.
 pub const PLAIN_BODIES: u32 = 0;
 pub const SNAPPY: u32 = 1;
 pub const LZ4: u32 = 2;
-/// Where a device can, at a level of its own.
+/// Zstd at the device's own level, if the device can.
 pub const ZSTD: u32 = 3;
 
-/// Bytes of a string that `Ends` holds: the longest bound that a file has, and a character more.
+/// The most bytes of a string in `Ends`: the longest bound in a file, and one more character.
 pub const END_BYTES: usize = 72;
 
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Request {
-    /// `ENCODE`.
+    /// Always `ENCODE`.
     pub kind: u32,
     pub step: u32,
-    /// Of the whole group, and the slots that they came in.
+    /// The rows of the whole group, and the slots that they came in.
     pub rows: u32,
     pub slots: u32,
     pub columns: u32,
     pub codec: u32,
-    /// `MORE`: the first byte wanted.
+    /// The first byte wanted by `MORE`.
     pub from: u64,
     pub reserved: [u32; 5],
-    /// Where `Header` has it: what the scheduler counts.
+    /// The bytes that the scheduler counts, at the same place as in `Header`.
     pub data_bytes: u32,
     pub unused: [u32; 2],
 }
 
-/// What least and greatest mean (parquet.thrift, ColumnOrder).
+/// The order that the least and the greatest value follow (parquet.thrift, ColumnOrder).
 #[repr(u8)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
-    /// No bounds are looked for.
+    /// None: there are no bounds.
     None = 0,
     /// Integers; 16 bytes as a big-endian number.
     Signed = 1,
     /// Bits; integers; 16 bytes and strings as they are.
     Unsigned = 2,
-    /// Floats of four or eight bytes: NaN has no place in the order.
+    /// Floats of four or eight bytes. NaN has no place in the order.
     Floating = 3,
 }
 
@@ -67,7 +65,7 @@ impl Order {
     }
 }
 
-/// How a column is to be encoded.
+/// The encoding that a request asks for a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wish {
     pub op: Op,
@@ -75,7 +73,7 @@ pub struct Wish {
     pub nullable: bool,
     /// A dictionary is tried.
     pub dictionary: bool,
-    /// Of values that no dictionary has: one of [`encoding`] that the type has.
+    /// The [`encoding`] of values that are not in a dictionary.
     pub encoding: u32,
 }
 
@@ -97,7 +95,7 @@ struct AnswerHeader {
     columns: u32,
     pages: u32,
     texts: u32,
-    /// All bodies.
+    /// Bytes of all bodies.
     bytes: u64,
     bodies_at: u32,
     codec: u32,
@@ -107,13 +105,13 @@ struct AnswerHeader {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct ChunkEntry {
     pages: u32,
-    /// 0: no dictionary.
+    /// Entries of the dictionary; 0 if there is none.
     entries: u32,
     raw: u32,
     stored: u32,
 }
 
-/// A data page: what its header and the statistics say.
+/// A data page, as its header and the statistics describe it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PageEntry {
@@ -127,15 +125,15 @@ pub struct PageEntry {
     /// Bytes of the body before and after the codec.
     pub raw: u32,
     pub stored: u32,
-    /// Strings: the bytes of their values.
+    /// Bytes of the values of strings.
     pub value_bytes: u32,
-    /// The bits of the least and the greatest value, high half first, unless `ordered` is 0; of 16 bytes as of
-    /// a big-endian number. Not of strings.
+    /// The bits of the least and the greatest value, high half first, unless `ordered` is 0; 16 bytes are a big-endian
+    /// number. Strings have `Ends`.
     pub min: [u64; 2],
     pub max: [u64; 2],
 }
 
-/// parquet.thrift, Encoding.
+/// Numbers of parquet.thrift's Encoding.
 pub mod encoding {
     use super::{Op, Order};
 
@@ -145,7 +143,7 @@ pub mod encoding {
     pub const RLE_DICTIONARY: u32 = 8;
     pub const BYTE_STREAM_SPLIT: u32 = 9;
 
-    /// `wanted` where a device has it for values of the type, else PLAIN.
+    /// Returns `wanted` if a device has that encoding for the type, else PLAIN.
     pub fn of(op: Op, order: Order, wanted: u32) -> u32 {
         let number = matches!(op.width(), Some(4 | 8));
         let has = match wanted {
@@ -158,7 +156,7 @@ pub mod encoding {
     }
 }
 
-/// How the least and the greatest string of a page begin.
+/// The beginnings of the least and the greatest string of a page.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ends {
@@ -185,7 +183,7 @@ impl Ends {
         Ends { min_bytes: min.len() as u32, max_bytes: max.len() as u32, min: first(min), max: first(max) }
     }
 
-    /// What is there of each.
+    /// Returns the bytes that are held of each.
     pub fn values(&self) -> (&[u8], &[u8]) {
         let length = |bytes: u32| (bytes as usize).min(END_BYTES);
         (&self.min[..length(self.min_bytes)], &self.max[..length(self.max_bytes)])
@@ -223,7 +221,7 @@ pub struct Dictionary {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page {
     pub entry: PageEntry,
-    /// Of strings, when there are any.
+    /// The bounds of strings, if there are any.
     pub ends: Option<Ends>,
 }
 
@@ -235,14 +233,14 @@ pub struct ColumnChunk {
 }
 
 impl ColumnChunk {
-    /// Bytes of its bodies.
+    /// Returns the bytes of its bodies.
     pub fn stored(&self) -> u64 {
         let dictionary = self.dictionary.map_or(0, |dictionary| u64::from(dictionary.stored));
         dictionary + self.pages.iter().map(|page| u64::from(page.entry.stored)).sum::<u64>()
     }
 }
 
-/// Writes a request; false where it has no room.
+/// Writes a request; returns false if it has no room.
 #[must_use]
 pub fn write_request(region: &mut [u8], request: Request, wishes: &[Wish]) -> bool {
     let mut written = put(region, 0, Request { kind: ENCODE, columns: wishes.len() as u32, ..request });
@@ -260,12 +258,12 @@ pub fn write_request(region: &mut [u8], request: Request, wishes: &[Wish]) -> bo
     written
 }
 
-/// Whether a region holds a request, and not rows.
+/// Whether a region holds a request instead of rows.
 pub fn is_request(region: &[u8]) -> bool {
     get(region, 0).is_some_and(|request: Request| request.kind == ENCODE)
 }
 
-/// The request that a region holds; `None` when it holds rows.
+/// Reads a region's request; `None` if the region holds rows.
 pub fn read_request(region: &[u8]) -> Option<Result<(Request, Vec<Wish>), String>> {
     let request: Request = get(region, 0).filter(|_| is_request(region))?;
     let wish = |number: usize| {
@@ -285,7 +283,7 @@ pub fn read_request(region: &[u8]) -> Option<Result<(Request, Vec<Wish>), String
     Some(wishes.filter(|_| known).map(|wishes| (request, wishes)).ok_or("a request out of order".into()))
 }
 
-/// Writes what precedes the bodies of an answer, and says where they go; `None` where there is no room.
+/// Writes an answer up to its bodies and returns their place; `None` if there is no room.
 pub fn write_answer(region: &mut [u8], rows: u32, codec: u32, chunks: &[ColumnChunk]) -> Option<usize> {
     let pages = || chunks.iter().flat_map(|chunk| &chunk.pages);
     let texts = || pages().filter_map(|page| page.ends);
@@ -322,16 +320,16 @@ pub fn write_answer(region: &mut [u8], rows: u32, codec: u32, chunks: &[ColumnCh
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     pub chunks: Vec<ColumnChunk>,
-    /// What was done to the bodies.
+    /// The codec of the bodies.
     pub codec: u32,
-    /// Of all bodies.
+    /// Bytes of all bodies.
     pub bytes: u64,
-    /// Where in the region the first of them are.
+    /// The place of the first bodies in the region.
     pub bodies_at: usize,
 }
 
 impl Answer {
-    /// Reads an answer about so many rows of columns encoded as wished, in that codec or none.
+    /// Reads an answer about that many rows of columns encoded as wished, in that codec or none.
     pub fn read(region: &[u8], rows: u32, codec: u32, wishes: &[Wish]) -> Result<Answer, String> {
         let header: AnswerHeader = get(region, 0).ok_or("an answer shorter than its header")?;
         if (header.rows, header.columns as usize) != (rows, wishes.len()) {

@@ -1,4 +1,4 @@
-//! The input region of a slot as it is written.
+//! Writes the input region of a slot.
 
 use std::ops::Range;
 
@@ -12,15 +12,15 @@ use crate::wire::copy_binary::RowSource;
 /// `MaxHeapTuplesPerPage` of an 8 KB page.
 const MAX_LINES: usize = 291;
 
-/// An attribute and, for tuples older than its column, the value they have: the final cell's bytes.
-/// `new` of the writer fills `Attr::missing_at` and `missing_len`.
+/// An attribute and the bytes of the final cell of tuples older than its column. The writer's `new` fills
+/// `Attr::missing_at` and `missing_len`.
 #[derive(Clone, Debug, Default)]
 pub struct AttrSpec {
     pub attr: Attr,
     pub missing: Option<Vec<u8>>,
 }
 
-/// Most bytes that decode can make of rows and their data.
+/// The most bytes that decode can make of rows and their data.
 #[derive(Clone, Copy)]
 struct OutputBound {
     limit: usize,
@@ -56,7 +56,7 @@ impl OutputBound {
     }
 }
 
-/// What the region and the output region have room for.
+/// The limits that the region and the output region set.
 #[derive(Clone, Copy)]
 struct Limits {
     heap: bool,
@@ -75,9 +75,9 @@ impl Limits {
     }
 }
 
-/// Fills an input region, as many rows as it and the output region have room for.
+/// Fills an input region with as many rows as it and the output region have room for.
 ///
-/// Runs in the process that scans, its slot `FILLING`.
+/// Runs in the process that scans, while its slot is `FILLING`.
 pub struct InputWriter<'a> {
     region: &'a mut [u8],
     header: Header,
@@ -92,7 +92,7 @@ pub struct InputWriter<'a> {
 }
 
 impl<'a> InputWriter<'a> {
-    /// `None` when the attributes leave no room for rows: heap, for any page.
+    /// Starts a region; `None` if the attributes leave no room for a row or, for heap, a page.
     pub fn new(
         region: &'a mut [u8],
         kind: u32,
@@ -143,7 +143,7 @@ impl<'a> InputWriter<'a> {
         limits.hold(least.0, least.1, least.2).then_some(writer)
     }
 
-    /// heap: room for the next page, `None` when it would not be taken in any case.
+    /// heap: returns the room for the next page; `None` if no page fits.
     pub fn page(&mut self) -> Option<&mut [u8; BLOCK]> {
         if !self.limits.hold(self.lines.len() + 1, self.blocks.len() + 1, self.data + BLOCK) {
             return None;
@@ -151,8 +151,8 @@ impl<'a> InputWriter<'a> {
         self.region[self.limits.data_at + self.data..].first_chunk_mut()
     }
 
-    /// heap: takes the page that was written into `page()`, and its visible tuples. False when their rows
-    /// are too many for what room there is: the page belongs to the next slot.
+    /// heap: takes the page that was written into `page()`, and its visible tuples. Returns false if there is no room for
+    /// their rows: the page belongs to the next slot.
     pub fn commit_page(&mut self, block: u32, lines: &[u16]) -> bool {
         let rows = self.lines.len() + lines.len();
         if !self.limits.hold(rows, self.blocks.len() + 1, self.data + BLOCK) {
@@ -165,7 +165,7 @@ impl<'a> InputWriter<'a> {
         true
     }
 
-    /// copy_binary: writes rows while there is room; how many.
+    /// copy_binary: writes rows while there is room, and returns their number.
     pub fn rows(&mut self, source: RowSource, rows: Range<usize>) -> Result<usize, ValueError> {
         let (limits, before, data) = (self.limits, self.rows_len(), self.data);
         let room = &mut self.region[limits.data_at + data..];
@@ -175,8 +175,8 @@ impl<'a> InputWriter<'a> {
         Ok(taken)
     }
 
-    /// copy_binary: takes rows that are written already while there is room; how many. `offsets` holds where
-    /// each starts in `stream`, and lastly where the last one ends.
+    /// copy_binary: takes written rows while there is room, and returns their number. `offsets` holds where each one starts
+    /// in `stream`, and at its end where the last one ends.
     pub fn append(&mut self, stream: &[u8], offsets: &[u32]) -> usize {
         let fitting = offsets.windows(2).take_while(|row| {
             let row = &stream[row[0] as usize..row[1] as usize];
@@ -196,12 +196,12 @@ impl<'a> InputWriter<'a> {
         if self.header.kind == HEAP { self.lines.len() } else { self.offsets.len() - 1 }
     }
 
-    /// Bytes of data so far.
+    /// Returns the bytes of data so far.
     pub fn bytes(&self) -> usize {
         self.data
     }
 
-    /// Writes what goes with the data. The region is then what [`Input::new`] reads.
+    /// Writes the header and the indices of the data, after which [`Input::new`] can read the region.
     pub fn finish(self) -> Header {
         let mut header = self.header;
         header.rows = self.rows_len() as u32;

@@ -1,6 +1,5 @@
-//! Waiting for a word of shared memory to change: the kernel's futex, between processes.
-//!
-//! Runs in whichever process calls it. A wait may end early, and for no reason.
+//! Waits for a word of shared memory to change, by the kernel's futex, between processes. A wait may end early without a
+//! reason.
 
 use std::sync::atomic::AtomicU32;
 use std::time::Duration;
@@ -18,7 +17,7 @@ pub fn wait(word: &AtomicU32, expected: u32, timeout: Duration) {
     }
 }
 
-/// Wakes everyone who waits for the word.
+/// Wakes all who wait for the word.
 pub fn wake(word: &AtomicU32) {
     // SAFETY: the kernel uses the word's address only to find who waits; it reads and writes nothing.
     unsafe {

@@ -1,4 +1,4 @@
-//! Hold of a slot: the exporter's while it fills, waits and reads, and the engine's while it decodes.
+//! The handles of a slot: the exporter's while it fills, waits and reads, and the engine's while it decodes.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -8,8 +8,7 @@ use super::control::{Control, NO_DEVICE, State, Word};
 use super::layout::{self, Header};
 use super::mapped::{LONGEST_WAIT, Mapped};
 
-/// An exporter's slot. Dropping it gives it up, whatever its state; while the engine works on it, the engine
-/// frees it when it is through.
+/// An exporter's slot. Dropping it gives it up in any state; if the engine works on it, the engine frees it later.
 #[derive(Debug)]
 pub struct Slot {
     mapped: Arc<Mapped>,
@@ -34,7 +33,7 @@ impl Slot {
         self.control().load().state()
     }
 
-    /// The input region to fill; empty once the slot has been submitted.
+    /// Returns the input region to fill; empty once the slot has been submitted.
     pub fn input_mut(&mut self) -> &mut [u8] {
         let filling = self.state() == State::Filling;
         // SAFETY: mapped as long as the slot is held; while FILLING the regions are the owner's alone, and
@@ -42,20 +41,20 @@ impl Slot {
         if filling { unsafe { &mut *self.mapped.regions(self.index).0 } } else { &mut [] }
     }
 
-    /// The input region as it was filled: for decoding it here.
+    /// Returns the input region as it was filled, to decode it in this process.
     pub fn input(&self) -> &[u8] {
         // SAFETY: mapped as long as the slot is held; the engine only reads it, and only `input_mut` writes.
         unsafe { &*self.mapped.regions(self.index).0 }
     }
 
-    /// The output region; empty unless the slot is done.
+    /// Returns the output region; empty unless the slot is done.
     pub fn output(&self) -> &[u8] {
         let done = self.state() == State::Done;
         // SAFETY: mapped as long as the slot is held; once DONE the regions are the owner's again.
         if done { unsafe { &*self.mapped.regions(self.index).1 } } else { &[] }
     }
 
-    /// The slot's place among those of its row group, for a device that keeps their columns.
+    /// Sets the slot's place among those of its row group, for a device that keeps their columns.
     pub fn set_sequence(&mut self, sequence: u32) {
         let region = self.input_mut();
         if let Some(header) = layout::get::<Header>(region, 0) {
@@ -76,8 +75,8 @@ impl Slot {
         }
     }
 
-    /// Waits until the slot is done or has failed, at most for `timeout` and 10 ms; the state then. An
-    /// interrupted wait ends early too.
+    /// Waits until the slot is done or has failed, at most for `timeout` and 10 ms, and returns its state. An interrupted
+    /// wait also ends early.
     pub fn wait(&self, timeout: Duration) -> State {
         let word = self.control().load();
         if matches!(word.state(), State::Ready | State::Running) && !timeout.is_zero() {
@@ -86,7 +85,7 @@ impl Slot {
         self.state()
     }
 
-    /// Why the slot failed.
+    /// Returns the reason why the slot failed.
     pub fn error(&self) -> String {
         match self.state() {
             State::Failed => self.control().message.read(),
@@ -94,7 +93,7 @@ impl Slot {
         }
     }
 
-    /// The ordinal of the device that finished the slot.
+    /// Returns the ordinal of the device that finished the slot.
     pub fn device(&self) -> Option<u32> {
         Some(self.control().device.load(Ordering::Relaxed)).filter(|&device| device != NO_DEVICE)
     }
@@ -102,7 +101,7 @@ impl Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        // In a child of the owner it is not the child's.
+        // A forked child of the owner does not own the slot.
         if std::process::id() as i32 == self.owner {
             self.control().release(self.owner);
         }
@@ -134,7 +133,7 @@ impl Running {
         self.control().group.load(Ordering::Relaxed)
     }
 
-    /// Bytes of data in the input, as its owner says; no more than the region has.
+    /// Returns the bytes of data in the input, as its owner says, but no more than the region has.
     pub fn bytes(&self) -> u64 {
         self.control().bytes.load(Ordering::Relaxed).min(self.input().len() as u64)
     }
@@ -149,7 +148,7 @@ impl Running {
         self.control().ticket.load(Ordering::Relaxed)
     }
 
-    /// Its owner has given it up: nobody will read the output.
+    /// Whether the owner has given the slot up, so that nobody will read the output.
     pub fn is_abandoned(&self) -> bool {
         self.control().load().state() == State::Abandoned
     }
@@ -167,7 +166,7 @@ impl Running {
         unsafe { &mut *self.mapped.regions(self.index).1 }
     }
 
-    /// The output is there.
+    /// Marks the slot as done.
     pub fn complete(mut self, device: u32) {
         self.finished = true;
         self.control().device.store(device, Ordering::Relaxed);

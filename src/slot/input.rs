@@ -1,9 +1,8 @@
-//! The input region of a slot: written by the process that scans, read by the engine and, when the slot
-//! comes back undone, by its writer again.
+//! The input region of a slot. The process that scans writes it; the engine reads it and, if the slot comes back undone, so
+//! does its writer.
 //!
-//! The reader trusts nothing: what it hands out lies in the region and in order, whoever wrote it. Only a
-//! region that another process changes while it is read can give other values than those checked; every
-//! access is checked for its bounds all the same.
+//! The reader trusts nothing: what it returns lies in the region and in order, whoever wrote it. If another process changes
+//! the region meanwhile, values may differ from those checked, but every access is still checked for its bounds.
 
 use std::ops::Range;
 
@@ -14,9 +13,9 @@ use super::{Batch, Tid};
 use crate::wire::page::line_pointer;
 use crate::wire::tuple::TupleRef;
 
-/// What a missing value is aligned to.
+/// The alignment of missing values.
 pub(super) const MISSING_ALIGN: usize = 8;
-/// Above PostgreSQL's 1664.
+/// More than PostgreSQL's limit, 1664.
 const MAX_COLUMNS: usize = 4096;
 
 fn u16_at(bytes: &[u8], index: usize) -> Option<u16> {
@@ -27,7 +26,7 @@ fn u32_at(bytes: &[u8], index: usize) -> Option<u32> {
     Some(u32::from_le_bytes(*bytes.get(4 * index..)?.first_chunk()?))
 }
 
-/// The operation of each column, `Skip` for those that no attribute names.
+/// Returns the operation of each column, `Skip` for those that no attribute names.
 pub(super) fn column_ops(attrs: &[Attr], columns: usize) -> Result<Vec<Op>, String> {
     let mut ops = vec![Op::Skip; columns];
     for (number, attr) in attrs.iter().enumerate() {
@@ -59,7 +58,7 @@ pub struct Input<'a> {
 }
 
 impl<'a> Input<'a> {
-    /// What is wrong with the region, if it is not in order.
+    /// Checks the region; the error says what is wrong with it.
     pub fn new(region: &'a [u8]) -> Result<Input<'a>, String> {
         let header: Header = get(region, 0).ok_or("an input region shorter than its header")?;
         let (rows, pages) = (header.rows as usize, header.pages as usize);
@@ -105,7 +104,7 @@ impl<'a> Input<'a> {
         Ok(input)
     }
 
-    /// Rows follow each other, and end where the data or the rows end.
+    /// Checks that rows follow each other and end where the data end.
     fn check_bounds(&self) -> Result<(), String> {
         let (bounds, last) = match self.header.kind {
             HEAP if self.data.len() != self.pages() * BLOCK => return Err("pages and data differ".into()),
@@ -149,12 +148,12 @@ impl<'a> Input<'a> {
         &self.attrs
     }
 
-    /// One a column: what `layout::lay_out` takes.
+    /// Returns the operation of each column, as `layout::lay_out` takes them.
     pub fn ops(&self) -> &[Op] {
         &self.ops
     }
 
-    /// Bytes from the region's start that hold all there is.
+    /// Returns the bytes of the region in use.
     pub fn used(&self) -> usize {
         self.used
     }
@@ -163,7 +162,7 @@ impl<'a> Input<'a> {
         self.data
     }
 
-    /// The value of an attribute in tuples older than its column.
+    /// Returns the value of an attribute in tuples older than its column.
     pub fn missing(&self, attr: &Attr) -> Option<&'a [u8]> {
         if attr.missing_len == NO_MISSING {
             return None;
@@ -171,7 +170,7 @@ impl<'a> Input<'a> {
         self.region.get(attr.missing_at as usize..attr.missing_at as usize + attr.missing_len as usize)
     }
 
-    /// copy_binary: where rows start, and lastly where the last one ends.
+    /// copy_binary: returns where rows start, and at the end where the last one ends.
     pub fn offsets(&self) -> Vec<u32> {
         self.index.as_chunks().0.iter().map(|word| u32::from_le_bytes(*word)).collect()
     }
@@ -180,14 +179,14 @@ impl<'a> Input<'a> {
         self.data.get(page * BLOCK..(page + 1) * BLOCK).unwrap_or_default()
     }
 
-    /// heap: the rows of a page.
+    /// heap: returns the rows of a page.
     pub fn page_rows(&self, page: usize) -> Range<usize> {
         let row = |index| u32_at(self.page_rows, index).map_or(0, |row| row as usize).min(self.rows());
         row(page)..row(page + 1)
     }
 
-    /// heap: a page's tuples and where they are from; `None` where the line pointer leads to no tuple.
-    /// Positions are counted from `base`, the page's place in some arena.
+    /// heap: returns a page's tuples and their places in the table; `None` for a line pointer that leads to no tuple.
+    /// Positions are counted from `base`, the page's place in an arena.
     pub fn tuples(&self, page: usize, base: usize) -> impl Iterator<Item = (Tid, Option<TupleRef>)> + '_ {
         let block = u32_at(self.blocks, page).unwrap_or(0);
         let bytes = self.page(page);
@@ -200,8 +199,8 @@ impl<'a> Input<'a> {
         })
     }
 
-    /// heap: appends a page and its tuples to a batch that holds whole pages so far, as the scan does. Err:
-    /// a line pointer that leads to no tuple.
+    /// heap: appends a page and its tuples to a batch of whole pages, as the scan does. A line pointer that leads to no tuple
+    /// is an error.
     pub fn append_page(&self, page: usize, batch: &mut Batch) -> Result<(), Tid> {
         let base = batch.arena.len();
         batch.arena.extend_from_slice(self.page(page));
@@ -212,7 +211,7 @@ impl<'a> Input<'a> {
         Ok(())
     }
 
-    /// heap: where a row is from.
+    /// heap: returns a row's place in the table.
     pub fn tid(&self, row: usize) -> Option<Tid> {
         let pages = self.page_rows.as_chunks().0;
         let page =
@@ -221,7 +220,7 @@ impl<'a> Input<'a> {
     }
 }
 
-/// What a catalog can describe and an operation can take.
+/// Checks that a catalog can describe the attribute and that its operation can take it.
 fn heap_attr(attr: &Attr, missing: &Range<usize>) -> Result<(), String> {
     if !matches!(attr.align, 1 | 2 | 4 | 8) {
         return Err(format!("attalign {}", attr.align));

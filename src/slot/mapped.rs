@@ -1,4 +1,4 @@
-//! What a pool's memory holds, as every process that has mapped it sees it.
+//! The contents of a pool's memory, and its mapping in a process.
 
 use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -10,10 +10,10 @@ use super::monitoring::{Message, Monitoring};
 use super::rates::Rates;
 use super::{futex, layout};
 
-/// "strata" and the layout's number: another build's pool is not for this one.
+/// "strata" and the layout's number, so that another build's pool is refused.
 pub(super) const MAGIC: u64 = 0x0001_6174_6172_7473 ^ ((size_of::<Shared>() as u64) << 40);
 const PAGE: usize = 4096;
-/// The longest that anyone waits without looking around.
+/// The longest wait without a look at anything else.
 pub const LONGEST_WAIT: Duration = Duration::from_millis(10);
 const MAX_SLOTS: usize = 1 << 16;
 
@@ -25,7 +25,7 @@ pub struct Config {
     pub output_bytes: usize,
 }
 
-/// What is written often by some and read by others: a cache line of its own.
+/// A value in a cache line of its own, since some write it often and others read it.
 #[repr(C, align(64))]
 pub(super) struct Apart<T>(pub(super) T);
 
@@ -38,7 +38,7 @@ pub(super) struct Header {
     pub(super) bytes: u64,
 }
 
-/// In `Shared::status`: no engine, or one that opens its devices; one that takes slots; one that ends.
+/// `Shared::status`: there is no engine or it opens its devices, it takes slots, it ends.
 pub(super) const STARTING: u32 = 0;
 pub(super) const READY: u32 = 1;
 pub(super) const CLOSED: u32 = 2;
@@ -49,9 +49,9 @@ pub(super) struct Shared {
     pub(super) generation: Apart<AtomicU64>,
     pub(super) status: Apart<AtomicU32>,
     pub(super) engine: AtomicI32,
-    /// Why the engine was given up, until there is another.
+    /// The reason why the engine was given up, until there is another.
     pub(super) why: Message,
-    /// Rung when a slot is submitted: the engine waits for it.
+    /// Counts submitted slots, for which the engine waits.
     pub(super) doorbell: Apart<AtomicU32>,
     pub(super) tickets: Apart<AtomicU64>,
     pub(super) monitoring: Monitoring,
@@ -86,10 +86,10 @@ impl Config {
 pub(super) struct Mapped {
     pub(super) mapping: Mapping,
     pub(super) config: Config,
-    /// What the exporter that attached counts on.
+    /// The generation that the exporter counts on.
     pub(super) generation: AtomicU64,
-    /// Slots that this process has filled before: their pages are in its page tables, where every page of
-    /// another slot costs a fault.
+    /// Slots that this process has filled before. Their pages are in its page tables; each page of another slot costs a
+    /// fault.
     pub(super) known: Mutex<Vec<usize>>,
 }
 
@@ -109,7 +109,7 @@ impl Mapped {
         }
     }
 
-    /// A slot's input and output region: start and length. The caller sees to it that they are its own.
+    /// Returns the start and the length of a slot's input and output region. slot/control.rs says who may access them.
     pub(super) fn regions(&self, slot: usize) -> (*mut [u8], *mut [u8]) {
         let Config { input_bytes, output_bytes, slots } = self.config;
         assert!(slot < slots);
@@ -122,7 +122,7 @@ impl Mapped {
         )
     }
 
-    /// The first slot that `take` takes: of those that this process knows, then of all, from `start` on.
+    /// Finds the first slot that `take` takes, first among those that this process knows, then among all from `start` on.
     pub(super) fn find_slot(&self, start: usize, take: impl Fn(usize) -> bool) -> Option<usize> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(&index) = known.iter().find(|&&index| take(index)) {
@@ -137,7 +137,7 @@ impl Mapped {
         Some(index)
     }
 
-    /// Puts a slot in order of submission.
+    /// Returns the next number in the order of submission.
     pub(super) fn next_ticket(&self) -> u64 {
         self.shared().tickets.0.fetch_add(1, Ordering::Relaxed)
     }

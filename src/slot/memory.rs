@@ -1,5 +1,5 @@
-//! Anonymous memory that processes share: a memfd of a fixed size, taken whole when it is made, and mapped by
-//! others through its maker's descriptor.
+//! Memory that processes share: a memfd of a fixed size, allocated whole when it is made, and mapped by others through its
+//! maker's descriptor.
 //!
 //! Runs in the GPU service, which makes it, and in every process that attaches.
 
@@ -9,7 +9,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::path::Path;
 use std::ptr::NonNull;
 
-/// What a memfd that nobody can shrink or grow is sealed with: a mapping of it never ends in SIGBUS.
+/// Seals of a memfd that nobody can shrink or grow: access to a mapping of it never ends in SIGBUS.
 const SEALS: i32 = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
 
 /// A shared mapping, unmapped when this is dropped.
@@ -45,14 +45,14 @@ impl Mapping {
         self.bytes
     }
 
-    /// Enters a range's pages into this process's page tables, which costs a tenth of a fault each. Kernels
-    /// before 5.14 know nothing of it, and then they fault.
+    /// Enters a range's pages into this process's page tables, for a tenth of a fault each. Kernels before 5.14 cannot, and
+    /// the pages fault later.
     pub(super) fn populate(&self, range: *mut [u8]) {
         // SAFETY: page tables are all that changes.
         unsafe { libc::madvise(range.cast(), range.len(), libc::MADV_POPULATE_WRITE) };
     }
 
-    /// The NUMA node of the page at `at`, if it can be told.
+    /// Returns the NUMA node of the page at `at`, if it is known.
     pub(super) fn node(&self, at: usize) -> Option<u32> {
         const MPOL_F_NODE_AND_ADDR: libc::c_ulong = 1 | 2;
         let mut node: libc::c_int = -1;
@@ -76,10 +76,9 @@ fn failed(what: &str, bytes: usize) -> String {
     format!("could not {what} {} MB: {}", bytes >> 20, io::Error::last_os_error())
 }
 
-/// Makes and maps zeroed memory, all of it taken at once: what is missing is missing now, not in the midst
-/// of an export.
+/// Makes and maps zeroed memory. All of it is allocated now, so that a lack of memory does not show during an export.
 pub(super) fn create(bytes: usize) -> Result<(OwnedFd, Mapping), String> {
-    // Taking memory that is not there would make the kernel kill processes, this one or others.
+    // An allocation of memory that is not there would make the kernel kill processes.
     if let Some(room) = available().filter(|room| bytes as u64 > room - room / 8) {
         return Err(format!("{} MB of memory are available for {} MB", room >> 20, bytes >> 20));
     }
@@ -103,7 +102,7 @@ pub(super) fn create(bytes: usize) -> Result<(OwnedFd, Mapping), String> {
     Ok((descriptor, mapping))
 }
 
-/// Maps what another process made.
+/// Maps memory that another process made.
 pub(super) fn attach(pid: i32, descriptor: i32) -> Result<Mapping, String> {
     let path = format!("/proc/{pid}/fd/{descriptor}");
     let open = fs::OpenOptions::new().read(true).write(true).open(&path);
@@ -120,13 +119,13 @@ pub(super) fn attach(pid: i32, descriptor: i32) -> Result<Mapping, String> {
     Mapping::new(&descriptor, usize::try_from(bytes).map_err(|_| format!("{path}: {bytes} bytes"))?)
 }
 
-/// Bytes of memory that can be had without swapping or a control group's limit, where that can be told.
+/// Returns the bytes of memory that are available without swapping and within control groups' limits, if known.
 fn available() -> Option<u64> {
     let system = number_after(&fs::read_to_string("/proc/meminfo").ok()?, "MemAvailable:")? << 10;
     Some(group_room().map_or(system, |room| room.min(system)))
 }
 
-/// What the process's control groups leave (version 2; nothing is known of others).
+/// Returns the bytes that the process's control groups leave (version 2 only).
 fn group_room() -> Option<u64> {
     let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
     let own = groups.lines().find_map(|line| line.strip_prefix("0::/"))?;
@@ -139,7 +138,7 @@ fn group_room() -> Option<u64> {
         };
         let used = read("memory.current").and_then(|text| text.trim().parse().ok()).unwrap_or(0);
         let stat = read("memory.stat").unwrap_or_default();
-        // The page cache counts as used, but is given up where memory is asked for.
+        // The page cache counts as used, but the kernel gives it up when memory is needed.
         let cache = ["inactive_file", "active_file"].map(|name| number_after(&stat, name).unwrap_or(0));
         let room = limit.saturating_sub(u64::saturating_sub(used, cache.iter().sum()));
         least = Some(least.map_or(room, |least: u64| least.min(room)));

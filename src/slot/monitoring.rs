@@ -1,14 +1,14 @@
-//! What a pool tells people: the devices that work for it, and a ring of log lines.
+//! What `gpu_devices()` and `gpu_status()` read from a pool: the devices that work for it, and a ring of log lines.
 //!
-//! Any process that has the pool mapped writes lines and reads both; the engine writes devices. All of it is
-//! made of atomic words, and every entry has a version that is odd while it is written: a reader that meets a
-//! writer reads again or leaves the entry out, and waits for nobody.
+//! Any process that has the pool mapped writes lines and reads both; the engine writes devices. All of it consists of
+//! atomic words, and every entry has a version that is odd while it is written. A reader that meets a writer reads again
+//! or leaves the entry out; it waits for nobody.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
 use serde::{Deserialize, Serialize};
 
-/// What is known of a device, for `gpu_devices()`.
+/// A device's description, for `gpu_devices()`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct DeviceInfo {
     pub ordinal: u32,
@@ -16,19 +16,19 @@ pub struct DeviceInfo {
     pub memory: u64,
     /// Compute capability, major and minor.
     pub capability: (u32, u32),
-    /// As in "0000:18:00.0".
+    /// "0000:18:00.0", say.
     pub pci_bus_id: String,
-    /// As in "gen5 x16", empty when it cannot be told.
+    /// "gen5 x16", say; empty if it is unknown.
     pub pci_link: String,
     pub numa_node: Option<u32>,
-    /// Host to device and back, measured at start from the pool itself, bytes a second.
+    /// Bytes a second from host to device and back, measured at start with the pool itself.
     pub h2d: u64,
     pub d2h: u64,
 }
 
 pub const DEVICES: usize = 32;
 pub const LINES: u64 = 512;
-/// Bytes of a line, and how many of them its source and its length may take.
+/// Bytes of a line's text and of its source, and of a device's record.
 const LINE: usize = 224;
 const SOURCE: usize = 16;
 const RECORD: usize = 480;
@@ -71,7 +71,7 @@ impl Message {
     }
 }
 
-/// Of line `n` of all that were ever written, the version is 2 n + 1 while it is written and 2 n + 2 then.
+/// A line. Line `n` of all that were ever written has version 2 n + 1 while it is written, and 2 n + 2 afterwards.
 #[repr(C, align(64))]
 struct Line {
     version: AtomicU64,
@@ -82,7 +82,7 @@ struct Line {
 
 #[repr(C, align(64))]
 struct Device {
-    /// Slots that it was given and that have not come back.
+    /// Slots that were assigned to it and have not come back.
     queued: AtomicU32,
     finished: AtomicU64,
     info: Text<{ RECORD / 8 + 1 }>,
@@ -92,7 +92,7 @@ struct Device {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DeviceRecord {
     pub info: DeviceInfo,
-    /// Slots that it was given and that have not come back.
+    /// Slots that were assigned to it and have not come back.
     pub queued: usize,
     /// Slots that it has decoded.
     pub finished: u64,
@@ -101,13 +101,13 @@ pub struct DeviceRecord {
 /// A log line.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LogLine {
-    /// Since 1970.
+    /// Microseconds since 1970.
     pub micros: i64,
     pub source: String,
     pub message: String,
 }
 
-/// All zeros is an empty monitoring.
+/// The devices and the lines. Zeros are none of either.
 #[repr(C, align(64))]
 pub(super) struct Monitoring {
     /// Lines ever begun.
@@ -124,7 +124,7 @@ impl Monitoring {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let line = &self.lines[(number % LINES) as usize];
         let before = line.version.load(Ordering::Relaxed);
-        // A writer of the lap before that has not finished either has died, or is overtaken by 511 lines.
+        // A writer of the previous lap that has not finished has either died or is overtaken by 511 lines.
         let stuck = before % 2 == 1 && before / 2 + LINES >= number;
         if stuck || before > 2 * number {
             return;
@@ -141,7 +141,7 @@ impl Monitoring {
         line.version.store(2 * number + 2, Ordering::Release);
     }
 
-    /// The lines that are there, oldest first.
+    /// Returns the lines, oldest first.
     pub(super) fn lines(&self) -> Vec<LogLine> {
         let end = self.next.load(Ordering::Relaxed);
         (end.saturating_sub(LINES)..end).filter_map(|number| self.line(number)).collect()
@@ -162,7 +162,7 @@ impl Monitoring {
         (line.version.load(Ordering::Relaxed) == 2 * number + 2).then_some(found)
     }
 
-    /// Engine, one at a time: lists the devices.
+    /// Lists the devices. Called by one engine at a time.
     pub(super) fn set_devices(&self, devices: &[DeviceInfo]) {
         let version = self.version.load(Ordering::Relaxed) | 1;
         self.version.store(version, Ordering::Relaxed);
@@ -177,7 +177,8 @@ impl Monitoring {
         self.version.store(version + 1, Ordering::Release);
     }
 
-    /// Engine: what the device at `place` of the list has to do, and `more` that it has done.
+    /// Sets the slots queued for the device at `place` of the list, and adds `more` to those that it has finished. Called by
+    /// the engine.
     pub(super) fn set_load(&self, place: usize, queued: usize, more: u64) {
         if let Some(record) = self.records.get(place) {
             record.queued.store(queued as u32, Ordering::Relaxed);
@@ -185,7 +186,7 @@ impl Monitoring {
         }
     }
 
-    /// None while the engine lists them.
+    /// Returns the devices; none while the engine lists them.
     pub(super) fn devices(&self) -> Vec<DeviceRecord> {
         let version = self.version.load(Ordering::Acquire);
         let count = (self.devices.load(Ordering::Relaxed) as usize).min(DEVICES);
@@ -205,7 +206,7 @@ impl Monitoring {
     }
 }
 
-/// The record's text; of a name that is too long, as much as there is room for.
+/// Returns the record's text, with names cut to the room that there is.
 fn described(info: &DeviceInfo) -> Vec<u8> {
     let mut info = info.clone();
     for text in [&mut info.name, &mut info.pci_bus_id, &mut info.pci_link] {

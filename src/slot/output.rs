@@ -1,7 +1,7 @@
 //! The output region of a slot, as the process that submitted it reads it: lanes for the encoder.
 //!
-//! A reader is made once per slot; the layout is checked against the rows and columns that the input had,
-//! so that a device that did something else than it was asked is found out here.
+//! A reader is made once per slot. It checks the layout against the rows and columns of the input, which finds out a device
+//! that did something else than it was asked.
 
 use std::ops::Range;
 
@@ -21,12 +21,12 @@ pub struct Output<'a> {
 }
 
 impl<'a> Output<'a> {
-    /// The output of an input.
+    /// Reads the output of an input.
     pub fn of(input: &Input, region: &'a [u8]) -> Result<Output<'a>, String> {
         Output::new(region, input.rows(), input.ops(), input.header().returns_columns())
     }
 
-    /// The output of so many rows and these columns, with them or with the statuses alone.
+    /// Reads the output of that many rows and these columns, with the columns or with the statuses alone.
     pub fn new(region: &'a [u8], rows: usize, ops: &[Op], with_columns: bool) -> Result<Output<'a>, String> {
         let header: OutHeader = get(region, 0).ok_or("an output region shorter than its header")?;
         if header.rows as usize != rows || header.columns as usize != ops.len() {
@@ -65,12 +65,12 @@ impl<'a> Output<'a> {
         &self.columns
     }
 
-    /// How many values the device left to the host; more than [`STATUSES`] are not all listed.
+    /// Returns how many values the device left to the host. If they are more than [`STATUSES`], not all are listed.
     pub fn statuses_total(&self) -> usize {
         self.header.statuses as usize
     }
 
-    /// The values that the device left to the host, by row, then column. `None`: too many to list.
+    /// Returns the values that the device left to the host, by row, then column; `None` if they are too many to list.
     pub fn statuses(&self) -> Option<Vec<Status>> {
         let total = self.statuses_total();
         if total > STATUSES {
@@ -88,8 +88,7 @@ impl<'a> Output<'a> {
         part.ok_or_else(|| "columns were not asked for, or lie past the region".into())
     }
 
-    /// Rows of a column as a lane, in its own buffers. Cells lie in the bytes that are returned; columns of
-    /// fixed width have none.
+    /// Reads rows of a column into a lane. Cells lie in the bytes that are returned; columns of fixed width have none.
     pub fn lane(
         &self,
         column: usize,
@@ -112,7 +111,7 @@ impl<'a> Output<'a> {
             Ok::<_, String>(&all[width * range.start..width * range.end])
         };
         match (*op, physical) {
-            // Nothing but NULLs, of whatever type.
+            // Only NULLs, of any type.
             (Op::Skip, _) if mask.iter().all(|&valid| valid == 0) && mask.len() == range.len() => {
                 *values = Values::new(physical);
             }
@@ -154,7 +153,7 @@ impl<'a> Output<'a> {
         Ok(&[])
     }
 
-    /// Rows of a column of varying length as cells, NULLs in their places, into the bytes that are returned.
+    /// Reads rows of a column of varying length as cells of the bytes that are returned, with NULLs in their places.
     pub fn cells(
         &self,
         column: usize,
@@ -177,7 +176,7 @@ impl<'a> Output<'a> {
         Ok(bytes)
     }
 
-    /// Hands on the cells of rows, numbered from the range's start.
+    /// Calls `take` with the cells of rows, numbered from the range's start.
     fn read_cells(
         &self,
         place: &OutColumn,
@@ -200,7 +199,7 @@ impl<'a> Output<'a> {
     }
 }
 
-/// One byte a row; empty when the rows have no NULL.
+/// Writes one byte for each row to `valid`; none if the rows have no NULL.
 fn mark_valid(bitmap: &[u8], nulls: usize, range: Range<usize>, valid: &mut Vec<u8>) {
     valid.clear();
     if nulls > 0 {
@@ -211,7 +210,7 @@ fn mark_valid(bitmap: &[u8], nulls: usize, range: Range<usize>, valid: &mut Vec<
     }
 }
 
-/// The values that are not NULL.
+/// Appends the values that are not NULL.
 fn dense<T>(all: impl Iterator<Item = T>, valid: &[u8], out: &mut Vec<T>) {
     match valid {
         [] => out.extend(all),

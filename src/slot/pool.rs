@@ -1,17 +1,16 @@
 //! The pool of slots: shared memory through which exporters have slots decoded by the engine.
 //!
-//! Three kinds of process use it. The **supervisor** (the GPU service's main thread) makes it, cleans up behind
-//! the dead and counts the engine's generations. The **engine**, which the supervisor forks, inherits the
-//! mapping, takes slots and finishes them. **Exporters** (backends and parallel workers) attach, claim slots,
-//! fill and submit them, wait and read; when something goes wrong they still have the input. What may be done
-//! with a slot when is written in `control`.
+//! Three kinds of process use it. The **supervisor** (the GPU service's main thread) makes it, frees the slots of dead
+//! processes and counts the engine's generations. The **engine**, which the supervisor forks, inherits the mapping, takes
+//! slots and finishes them. **Exporters** (backends and parallel workers) attach, claim slots, fill and submit them, wait
+//! and read; if something goes wrong they still have the input. `control` says what each may do with a slot, and when.
 //!
 //! ```text
 //! Shared (header, generation, status, doorbell, monitoring) | Control[slots] | { input region | output region }[slots]
 //! ```
 //!
 //! The header never changes after the pool is made; the memory is sealed against shrinking, so that no access
-//! to a mapping fails. Whoever attaches checks magic, generation and sizes.
+//! to a mapping fails. A process that attaches checks magic, generation and sizes.
 //!
 //! An exporter that sees its engine gone ([`Pool::gone`]) decodes its slots itself. The supervisor calls, in
 //! this order and only once the engine's process has been waited for: [`Pool::new_generation`] and
@@ -38,12 +37,12 @@ pub use super::mapped::{Config, LONGEST_WAIT};
 #[derive(Clone, Debug)]
 pub struct Pool {
     pub(super) mapped: Arc<Mapped>,
-    /// The maker's.
+    /// The memory's descriptor, in the process that made it.
     descriptor: Option<Arc<OwnedFd>>,
 }
 
 impl Pool {
-    /// Supervisor: makes a pool, or says what there is too little of.
+    /// Makes a pool. Called by the supervisor.
     pub fn create(config: Config) -> Result<Pool, String> {
         let config = config.rounded().ok_or_else(|| format!("a pool of {config:?}"))?;
         let bytes = config.bytes().ok_or_else(|| format!("a pool of {config:?}"))?;
@@ -62,7 +61,7 @@ impl Pool {
         Ok(pool)
     }
 
-    /// Supervisor: makes a pool of as many slots as there is memory for, halving their number.
+    /// Makes a pool, with half the slots until there is memory for it. Called by the supervisor.
     pub fn create_at_most(mut config: Config) -> Result<Pool, String> {
         loop {
             match Pool::create(config) {
@@ -72,7 +71,7 @@ impl Pool {
         }
     }
 
-    /// Exporter: maps the pool that process `pid` has as `descriptor`, if it is that generation's still.
+    /// Maps the pool that process `pid` has as `descriptor`, if it is still of that generation. Called by exporters.
     pub fn attach(pid: i32, descriptor: i32, generation: u64) -> Result<Pool, String> {
         let mapping = memory::attach(pid, descriptor)?;
         if mapping.len() < size_of::<Shared>() {
@@ -111,7 +110,7 @@ impl Pool {
         self.mapped.shared()
     }
 
-    /// The maker's descriptor, by which others attach; -1 elsewhere.
+    /// Returns the maker's descriptor, by which others attach; -1 in other processes.
     pub fn descriptor(&self) -> i32 {
         self.descriptor.as_ref().map_or(-1, |descriptor| descriptor.as_raw_fd())
     }
@@ -128,30 +127,30 @@ impl Pool {
         self.mapped.config.output_bytes
     }
 
-    /// All slots, and those that are free.
+    /// Returns the number of slots, and of those that are free.
     pub fn slots(&self) -> (usize, usize) {
         let free = self.mapped.controls().iter().filter(|control| control.load() == Word::FREE).count();
         (self.mapped.config.slots, free)
     }
 
-    /// Nobody has a slot.
+    /// Whether all slots are free.
     pub fn is_idle(&self) -> bool {
         let (all, free) = self.slots();
         all == free
     }
 
-    /// The engine takes slots.
+    /// Whether the engine takes slots.
     pub fn is_ready(&self) -> bool {
         self.shared().status.0.load(Ordering::Acquire) == READY
     }
 
-    /// The whole mapping, for CUDA to register: page-aligned, and mapped as long as the pool or one of its
-    /// slots lives.
+    /// Returns the whole mapping, for CUDA to register. It is page-aligned and mapped as long as the pool or one of its slots
+    /// lives.
     pub fn memory(&self) -> (*const u8, usize) {
         (self.mapped.mapping.start(), self.mapped.mapping.len())
     }
 
-    /// The NUMA node that holds the slots, when it is one.
+    /// Returns the NUMA node that holds all slots, if there is one.
     pub fn numa_node(&self) -> Option<u32> {
         let places = (0..16).map(|part| self.mapped.mapping.len() / 16 * part);
         let mut nodes = places.map(|at| self.mapped.mapping.node(at));
@@ -159,12 +158,12 @@ impl Pool {
         nodes.all(|node| node == Some(first)).then_some(first)
     }
 
-    /// Any process: a line for `gpu_status()`, cut at 224 bytes.
+    /// Writes a line for `gpu_status()`, cut at 224 bytes. Called by any process.
     pub fn log(&self, source: &str, message: &str) {
         self.shared().monitoring.log(source, message);
     }
 
-    /// The last lines, oldest first.
+    /// Returns the last lines, oldest first.
     pub fn log_lines(&self) -> Vec<LogLine> {
         self.shared().monitoring.lines()
     }
@@ -173,21 +172,21 @@ impl Pool {
         self.shared().monitoring.devices()
     }
 
-    /// Exporter: an export of `bytes` of heap took `time` on `processes` processes.
+    /// Records that an export of `bytes` of heap took `time` on `processes` processes.
     pub fn record_rate(&self, task: usize, gpu: bool, bytes: u64, time: Duration, processes: u32) {
         self.shared().rates.record(task, gpu, bytes, time, processes);
     }
 
-    /// What may be expected of the devices and of the CPU; `None` where no device has a link that was measured.
+    /// Returns the expected speeds of the devices and of the CPU; `None` if no device's link was measured.
     pub fn speeds(&self, gpu_task: usize, cpu_task: usize) -> Option<(Speed, Speed)> {
         let link = self.devices().iter().map(|device| device.info.h2d).max().filter(|link| *link > 0)?;
         Some(self.shared().rates.speeds(gpu_task, cpu_task, link))
     }
 }
 
-/// For exporters.
+/// The exporters' part.
 impl Pool {
-    /// A free slot, to be filled with rows of `group`; `None` when there is none, or the engine has gone.
+    /// Claims a free slot, to be filled with rows of `group`; `None` if there is none or the engine has gone.
     pub fn claim(&self, group: u64) -> Option<Slot> {
         if !self.is_ready() || self.generation() != self.mapped.generation.load(Ordering::Relaxed) {
             return None;
@@ -204,7 +203,7 @@ impl Pool {
         Some(Slot::new(self.mapped.clone(), index, owner))
     }
 
-    /// Why no slot will come back any more, if so: the engine that this process counted on has gone.
+    /// Returns the reason why no slot will come back, if the engine that this process counts on has gone.
     pub fn gone(&self) -> Option<String> {
         let shared = self.shared();
         let why =
@@ -223,9 +222,9 @@ impl Pool {
     }
 }
 
-/// For the engine.
+/// The engine's part.
 impl Pool {
-    /// The devices are open: slots are taken from now on.
+    /// Lists the open devices. From now on slots are taken.
     pub fn set_ready(&self, devices: &[DeviceInfo]) {
         let shared = self.shared();
         shared.monitoring.set_devices(devices);
@@ -234,12 +233,12 @@ impl Pool {
         shared.status.0.store(READY, Ordering::Release);
     }
 
-    /// No slots are taken any more.
+    /// Closes the pool: no more slots are taken.
     pub fn close(&self) {
         self.shared().status.0.store(CLOSED, Ordering::Release);
     }
 
-    /// Takes every slot that was submitted, in that order.
+    /// Takes every submitted slot, in the order of submission.
     pub fn take_ready(&self, taken: &mut Vec<Running>) {
         let from = taken.len();
         for (index, control) in self.mapped.controls().iter().enumerate() {
@@ -251,12 +250,12 @@ impl Pool {
         taken[from..].sort_unstable_by_key(Running::ticket);
     }
 
-    /// What [`Pool::wait_bell`] is to be told, read before looking for work.
+    /// Returns the bell's count for [`Pool::wait_bell`]. It is read before looking for work.
     pub fn bell(&self) -> u32 {
         self.shared().doorbell.0.load(Ordering::Acquire)
     }
 
-    /// Waits until the bell is rung that was `seen` last, at most for [`LONGEST_WAIT`].
+    /// Waits until the bell has been rung since it was `seen`, at most for [`LONGEST_WAIT`].
     pub fn wait_bell(&self, seen: u32) {
         futex::wait(&self.shared().doorbell.0, seen, LONGEST_WAIT);
     }
@@ -266,15 +265,15 @@ impl Pool {
         self.mapped.ring();
     }
 
-    /// What the device at `place` of `set_ready`'s list has before it, and `finished` more behind it.
+    /// Sets the slots queued for the device at `place` of `set_ready`'s list, and adds `finished` to those that it has done.
     pub fn set_load(&self, place: usize, queued: usize, finished: u64) {
         self.shared().monitoring.set_load(place, queued, finished);
     }
 }
 
-/// For the supervisor.
+/// The supervisor's part.
 impl Pool {
-    /// Whoever counts on the engine that was there learns that it is gone, and claims no more.
+    /// Starts a new generation. Exporters that count on the previous engine learn that it is gone, and claim no more slots.
     pub fn new_generation(&self) {
         let shared = self.shared();
         shared.status.0.store(STARTING, Ordering::Relaxed);
@@ -284,7 +283,7 @@ impl Pool {
         self.mapped.generation.store(new, Ordering::Relaxed);
     }
 
-    /// The engine does not answer: exporters wait for it no longer. Its slots stay its own until it has ended.
+    /// Gives up an engine that does not answer: exporters wait for it no longer. Its slots stay its own until it has ended.
     pub fn give_up(&self, why: &str) {
         self.shared().why.write(why);
         self.close();

@@ -1,25 +1,25 @@
-//! How fast exports have been on a GPU and on the CPU, by what they did: what `device => 'auto'` goes by.
+//! The speed of exports on GPUs and on the CPU by task, by which `device => 'auto'` decides.
 //!
-//! Lies in the pool, so that all of a server's sessions share it. Made of atomic words; two exports that end at
-//! once may lose one's figures, which do not have to be exact.
+//! The rates lie in the pool, so that all sessions of a server share them. They are atomic words. If two exports end at the
+//! same time the figures of one may be lost; they need not be exact.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Kinds of work that are told apart.
+/// The number of tasks with rates of their own.
 pub const TASKS: usize = 32;
 
-/// Bytes of heap a second and process, with 16 processes on 16 cores and an H100: what is expected of a device
-/// as long as it has not been measured.
+/// Bytes of heap a second and process, measured with 16 processes on 16 cores and an H100: the expectation until a task has
+/// been measured.
 const EXPECTED_GPU: f64 = 0.5e9;
 const EXPECTED_CPU: f64 = 0.27e9;
-/// What the expectation supposes to share a device's link.
+/// The number of processes that the expectation supposes to share a device's link.
 const PROCESSES: f64 = 16.0;
 
-/// Below this an export says more of its beginning and its end.
+/// Smaller exports are not measured: most of their time goes into their beginning and end.
 const LEAST_BYTES: u64 = 64 << 20;
 
-/// All zeros is nothing measured.
+/// A measured rate. Zeros mean that nothing was measured.
 #[repr(C)]
 struct Rate {
     /// Bytes of heap a second and process.
@@ -34,7 +34,7 @@ pub(super) struct Rates([[Rate; 2]; TASKS]);
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Speed {
     pub rate: f64,
-    /// That it was measured in; 0: it is what is expected.
+    /// The number of exports that it was measured in; 0 if it is an expectation.
     pub exports: u64,
 }
 
@@ -43,7 +43,7 @@ impl Speed {
         Speed { rate, exports: 0 }
     }
 
-    /// For the decision log.
+    /// Describes the speed for the decision log.
     pub fn text(&self) -> String {
         let rate = self.rate / 1e9;
         match self.exports {
@@ -55,7 +55,7 @@ impl Speed {
 }
 
 impl Rates {
-    /// An export of `bytes` of heap took `time` on `processes` processes. It counts as much as all before it.
+    /// Records that an export of `bytes` of heap took `time` on `processes` processes. It counts as much as all before it.
     pub(super) fn record(&self, task: usize, gpu: bool, bytes: u64, time: Duration, processes: u32) {
         let rate = &self.0[task % TASKS][usize::from(gpu)];
         let seconds = time.as_secs_f64() * f64::from(processes);
@@ -76,7 +76,7 @@ impl Rates {
         (exports > 0).then(|| Speed { rate: rate.rate.load(Ordering::Relaxed) as f64, exports })
     }
 
-    /// A task's speeds on the GPU and on the CPU. `link`: bytes a second from the host to the fastest device.
+    /// Returns a task's speeds on the GPU and on the CPU. `link` is the bytes a second from the host to the fastest device.
     pub(super) fn speeds(&self, gpu_task: usize, cpu_task: usize, link: u64) -> (Speed, Speed) {
         let expected = EXPECTED_GPU.min(link as f64 / PROCESSES);
         (

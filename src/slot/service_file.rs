@@ -1,8 +1,8 @@
-//! The file by which a server's GPU service is found: `pg_dynshmem/pg_strata.gpu` in the data directory.
+//! The GPU service's file, by which exporters find it: `pg_dynshmem/pg_strata.gpu` in the data directory.
 //!
-//! It works without preloading, on every version, and no base backup copies it. The service holds a lock on it
-//! for as long as it lives; what the file says outlives the service, so that exporters know why there is none.
-//! The text is padded to one length and written at once, and a reader that meets half of it reads again.
+//! It works without preloading, on every version, and no base backup copies it. The service holds a lock on it as long as
+//! it lives. The contents outlive the service, so that exporters know why there is none. The text is padded to one length
+//! and written at once, and a reader that meets half of it reads again.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// From the data directory, in which every server process works.
+/// The file's path from the data directory, in which every server process works.
 pub const PATH: &str = "pg_dynshmem/pg_strata.gpu";
 
 const BYTES: usize = 4096;
@@ -30,7 +30,7 @@ pub enum ServiceState {
     Silent,
     /// No engine is running, and none will until the configuration is reloaded.
     Failed,
-    /// There is nothing to run on.
+    /// There is no device to run on.
     Absent,
     /// The service was stopped.
     Stopped,
@@ -53,20 +53,20 @@ impl ServiceState {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ServiceInfo {
-    /// The service's, and of the pool's file there.
+    /// The service's process, and the descriptor of the pool's memory there.
     pub pid: i32,
     pub fd: i32,
     pub generation: u64,
     pub state: ServiceState,
-    /// Of a state that is not `Ready`.
+    /// The reason for a state other than `Ready`.
     pub reason: String,
-    /// When that began, in microseconds since 1970.
+    /// When the state began, in microseconds since 1970.
     pub since: i64,
-    /// The engine's.
+    /// The engine's process.
     pub engine: i32,
-    /// What the service was started under: another start under the same cannot do better.
+    /// A mark of the settings that the service was started with: another start with the same settings has the same result.
     pub settings: String,
-    /// When the server was started, as it counts time.
+    /// When the server was started, in its own units.
     pub server_start: i64,
 }
 
@@ -76,7 +76,7 @@ pub struct ServiceFile {
 }
 
 impl ServiceFile {
-    /// `None` when another service has it.
+    /// Opens and locks the file; `None` if another service has it.
     pub fn take(path: &Path) -> io::Result<Option<ServiceFile>> {
         let options =
             || OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).clone();
@@ -94,7 +94,7 @@ impl ServiceFile {
     }
 }
 
-/// What the file says, and whether a service lives. One that has written nothing yet is starting.
+/// Reads the file, and tells whether a service lives. A service that has written nothing yet is starting.
 pub fn read(path: &Path) -> io::Result<Option<(ServiceInfo, bool)>> {
     let file = match File::open(path) {
         Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -106,7 +106,7 @@ pub fn read(path: &Path) -> io::Result<Option<(ServiceInfo, bool)>> {
         if length == 0 {
             return Ok(is_locked(&file)?.then(|| (ServiceInfo::default(), true)));
         }
-        // The lock is asked for after the text: one that ends meanwhile is not taken to be alive.
+        // The lock is looked at after the text, so that a service that ends meanwhile is not taken to be alive.
         if let Ok(info) = serde_json::from_slice(&text[..length]) {
             return Ok(Some((info, is_locked(&file)?)));
         }
@@ -122,7 +122,7 @@ fn whole_file(kind: i32) -> libc::flock {
     lock
 }
 
-/// Locks of open file descriptions, for which it can be asked whether somebody has one.
+/// Takes a lock of the open file description; unlike flock's, others can ask whether it is held.
 fn set_lock(file: &File) -> io::Result<bool> {
     let mut lock = whole_file(libc::F_WRLCK);
     // SAFETY: an open descriptor and a structure that outlives the call.

@@ -1,5 +1,5 @@
-//! What the supervisor does for slots: it frees those of dead owners, fails those of an engine that has ended, and sees
-//! for how long others have been owed.
+//! The supervisor's care for slots: it frees those of dead owners, fails those of an engine that has ended, and watches how
+//! long the engine takes for others.
 
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 use super::control::{Control, State};
 use super::pool::Pool;
 
-/// What passed between two looks counts for no more: this process may have been stopped itself.
+/// The most that the time between two looks counts for, since this process may have been stopped itself.
 const LONGEST_STEP: Duration = Duration::from_secs(2);
 
 /// Slots that were submitted and have not come back.
 pub struct Watch {
     looked: Instant,
-    /// By ticket, which no other submission has: how long it has been seen so.
+    /// The time that each of them has been seen, by its ticket, which no other submission has.
     owed: HashMap<u64, Duration>,
 }
 
@@ -25,7 +25,7 @@ impl Default for Watch {
 }
 
 impl Watch {
-    /// How long the slot has been owed that has been for longest.
+    /// Looks at the slots and returns the longest time that one has been owed.
     pub fn look(&mut self, pool: &Pool) -> Duration {
         let step = self.looked.elapsed().min(LONGEST_STEP);
         self.looked = Instant::now();
@@ -36,7 +36,7 @@ impl Watch {
 }
 
 impl Pool {
-    /// The tickets of slots that were submitted and have not come back.
+    /// Returns the tickets of slots that were submitted and have not come back.
     pub fn owed(&self) -> impl Iterator<Item = u64> {
         let owed = |control: &&Control| {
             matches!(control.load().state(), State::Ready | State::Running | State::Abandoned)
@@ -44,13 +44,13 @@ impl Pool {
         self.mapped.controls().iter().filter(owed).map(|control| control.ticket.load(Ordering::Relaxed))
     }
 
-    /// Fails what the engine had and what it was to get. Only when its process has been waited for: until
+    /// Fails the slots of the engine and those that it was to get. Called only after its process has been waited for: until
     /// then its devices may still write to the slots.
     pub fn fail_running(&self) {
         for control in self.mapped.controls() {
             let word = control.load();
             let taken = match word.state() {
-                // Its owner may give it up meanwhile.
+                // The owner may give it up meanwhile.
                 State::Ready => control.change(word, word.with(State::Running)),
                 State::Running | State::Abandoned => true,
                 _ => false,
@@ -61,7 +61,7 @@ impl Pool {
         }
     }
 
-    /// Frees the slots of processes that are no longer alive; how many.
+    /// Frees the slots of processes that are no longer alive, and returns their number.
     pub fn reap_dead_owners(&self, alive: impl Fn(i32) -> bool) -> usize {
         let mut freed = 0;
         for control in self.mapped.controls() {
