@@ -8,7 +8,7 @@ use super::values::{Chance, Value, row, tuple};
 /// A row's values, one an attribute.
 pub type NextRow = Box<dyn FnMut(&mut Chance) -> Vec<Value>>;
 
-/// What slots are made of.
+/// The source of slots.
 pub struct Table {
     pub kind: u32,
     pub attrs: Vec<AttrSpec>,

@@ -19,7 +19,7 @@ pub fn codecs(nvcomp: bool) -> impl Iterator<Item = (u32, &'static str, &'static
     CODECS.into_iter().filter(move |&(codec, ..)| codec != ZSTD || nvcomp)
 }
 
-/// What a page of so many bytes was; `None` where nothing can read it.
+/// Decompresses a page of that many bytes; `None` if it cannot be read.
 pub fn read_back(codec: u32, stream: &[u8], bytes: usize) -> Option<Vec<u8>> {
     match codec {
         LZ4 => lz4_flex::block::decompress(stream, bytes).ok(),
@@ -32,7 +32,8 @@ pub fn read_back(codec: u32, stream: &[u8], bytes: usize) -> Option<Vec<u8>> {
     }
 }
 
-/// What becomes of the golden pages: the CPU reads it, and it is what the host's build makes, if there is one.
+/// Compresses the golden pages. The CPU must be able to read them, and they must equal those of the host's build, if there
+/// is one.
 pub fn check(device: &Compress, codec: u32, expected: &str, small: bool) -> Result<String, String> {
     let mut pages = golden();
     // No page of a file is empty.

@@ -9,7 +9,7 @@ use pg_strata::gpu::testing::specimens::pages::digest;
 /// Rows of a column: what a slot of lineorder in 8 MiB holds.
 const ROWS: usize = 57_000;
 
-/// What becomes of the golden columns is what the host's build makes, which the parquet crate reads.
+/// Encodes the golden columns, and compares with the host's build, which the parquet crate reads.
 pub fn check(device: &Encode) -> Result<String, String> {
     let Columns { input, columns, .. } = golden();
     let bodies = device.encode(&input, &columns, |_| GOLDEN_ROWS)?;

@@ -88,7 +88,7 @@ pub fn run(
     tally
 }
 
-/// What the kernels' tests on the host take: made-up tables and rows, noise, and known mistakes.
+/// The specimens of the kernels' tests on the host: made-up tables and rows, noise, and known mistakes.
 fn specimens(small: bool, rounds: u64) -> Vec<Specimen> {
     let mut found: Vec<Specimen> = faults::all().into_iter().map(|(specimen, _)| specimen).collect();
     let wishes = if small { 6 } else { 40 * rounds };
@@ -193,7 +193,7 @@ fn statuses(region: &[u8], columns: usize, count: usize) -> Vec<(u32, u32, u32)>
     found
 }
 
-/// What differs first, in words that lead to the kernel.
+/// Describes the first difference in words that lead to the kernel.
 fn compare(input: &Input, found: &[u8], expected: &[u8]) -> Result<(), String> {
     let columns = input.columns();
     let (header, wanted): (OutHeader, OutHeader) =

@@ -35,7 +35,7 @@ fn order(number: usize, op: Op) -> Order {
     }
 }
 
-/// What values can be encoded in but PLAIN, if anything.
+/// Returns the encoding other than PLAIN that values can have, if any.
 fn other_encoding(op: Op, order: Order) -> u32 {
     [encoding::DELTA_BINARY_PACKED, encoding::DELTA_LENGTH_BYTE_ARRAY, encoding::BYTE_STREAM_SPLIT]
         .into_iter()

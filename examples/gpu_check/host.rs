@@ -13,7 +13,7 @@ use pg_strata::slot::layout::{Header, WANT_COLUMNS, columns_start, get};
 pub struct Host {
     program: Mutex<Child>,
     output_bytes: usize,
-    /// What is to be collected: the regions submitted, by ticket; `None` once collected.
+    /// The submitted regions by ticket; `None` once collected.
     submitted: Mutex<Vec<Option<Vec<u8>>>>,
 }
 

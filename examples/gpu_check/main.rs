@@ -16,7 +16,7 @@
 //!   small    golden with few and small slots on buffers to match, for compute-sanitizer
 //! ```
 //!
-//! Where PG_STRATA_NVCOMP names libnvcomp.so.6, zstd by it is checked like the other codecs.
+//! If PG_STRATA_NVCOMP names libnvcomp.so.6, its zstd is checked like the other codecs.
 //!
 //! The last output is one table; the exit status is 1 when anything in it is not as it should be.
 
@@ -375,7 +375,7 @@ fn no_memory(options: &Options) -> Result<String, String> {
     Ok(format!("{reason} | {limit} | then {after} opened"))
 }
 
-/// What is no input region is refused, and the device goes on.
+/// Submits wrong input regions. They are refused, and the device goes on.
 fn refused(options: &Options) -> Result<String, String> {
     let mut memory = Memory::new(2, 2 * MIB, 4 * MIB);
     let devices = open(&config(options, &memory, 2))?;

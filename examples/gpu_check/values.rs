@@ -14,7 +14,7 @@ impl Chance {
         word ^ (word >> 31)
     }
 
-    /// Below `bound`, which is not 0.
+    /// Returns a number below `bound`, which is not 0.
     pub fn below(&mut self, bound: usize) -> usize {
         (self.next() % bound as u64) as usize
     }
@@ -85,7 +85,7 @@ impl Num {
 #[derive(Clone, Debug)]
 pub enum Value {
     Null,
-    /// As stored on a little-endian machine; sent with the bytes reversed unless `as_is`.
+    /// Bytes as stored on a little-endian machine. They are sent reversed unless `as_is`.
     Fixed {
         bytes: Vec<u8>,
         as_is: bool,

@@ -52,12 +52,13 @@ static ARROW_FDW_PRUNING: GucSetting<bool> = GucSetting::<bool>::new(true);
 static ARROW_FDW_PUSHDOWN: GucSetting<bool> = GucSetting::<bool>::new(true);
 static ARROW_FDW_CACHE_KB: GucSetting<i32> = GucSetting::<i32>::new(64 << 10);
 
-/// What only superusers may set.
+/// The settings that only superusers may set.
 const GUARDED: [&CStr; 3] =
     [c"pg_strata.export_directories", c"pg_strata.gpu", c"pg_strata.log_gpu_decisions"];
 static HIDDEN: OnceLock<&str> = OnceLock::new();
 
-/// Called from `_PG_init`, which a parallel worker runs before it has a transaction: no catalogs here.
+/// Registers all settings. Called from `_PG_init`, which a parallel worker runs before it has a transaction, so catalogs
+/// cannot be used.
 pub fn register() {
     register_guarded(|| {
         register_directories();
@@ -82,7 +83,7 @@ fn register_directories() {
     );
 }
 
-/// What an export decides by.
+/// Registers the settings by which an export decides.
 fn register_choices() {
     GucRegistry::define_enum_guc(
         c"pg_strata.gpu",
@@ -112,7 +113,7 @@ fn register_choices() {
     );
 }
 
-/// What arrow_fdw goes by.
+/// Registers the settings of foreign tables.
 fn register_foreign() {
     GucRegistry::define_bool_guc(
         c"pg_strata.arrow_fdw_pruning",
@@ -142,9 +143,9 @@ fn register_foreign() {
     );
 }
 
-/// What the service reads when it starts, and again on a reload.
+/// Registers the settings that the service reads when it starts, and again on a reload.
 fn register_service() {
-    const MORE: &CStr = c"The GPU service takes a new value up, on a reload, as soon as no export uses it.";
+    const MORE: &CStr = c"The GPU service applies a new value after a reload, as soon as no export uses it.";
     let int = |name, short, long, setting, min, flags| {
         GucRegistry::define_int_guc(name, short, long, setting, min, i32::MAX, GucContext::Sighup, flags);
     };
@@ -211,19 +212,19 @@ fn register_service() {
     );
 }
 
-/// The directories an export is confined to; `None`: no limit. A value that names none allows none.
+/// Returns the directories that exports may write to; `None` for any. A value that names none allows none.
 pub fn export_directories() -> Option<Vec<String>> {
     let is_set = EXPORT_DIRECTORIES.get().is_some_and(|value| !value.is_empty());
     is_set.then(|| list(&EXPORT_DIRECTORIES))
 }
 
-/// A setting for superusers whose configured value this session does not know.
+/// Returns a setting for superusers whose configured value this session does not know, if there is one.
 pub fn hidden_setting() -> Option<&'static str> {
     HIDDEN.get().copied()
 }
 
-/// Registers settings that only superusers may set. What a client asks for before the library is loaded takes the place of
-/// the configured value; it is then refused, and the default is left, which may allow more than was configured.
+/// Registers settings that only superusers may set. A value that a client sets before the library is loaded replaces the
+/// configured one. It is then refused, and the default is left, which may allow more than was configured.
 fn register_guarded(register: impl FnOnce()) {
     let sources = || GUARDED.map(source);
     let before = sources();
@@ -235,8 +236,8 @@ fn register_guarded(register: impl FnOnce()) {
     }
 }
 
-/// Where a setting's value comes from, whether or not the setting is registered: sources are numbered in the order in
-/// which they override each other (GucSource in guc.h).
+/// Returns the source of a setting's value, registered or not. Sources are numbered in the order in which they override each
+/// other (GucSource in guc.h).
 fn source(name: &CStr) -> Option<pg_sys::GucSource::Type> {
     // SAFETY: settings are registered on the main thread; the record lives as long as the process.
     unsafe {
@@ -297,17 +298,17 @@ pub fn gpu_min_table_size() -> u64 {
     (MIN_TABLE_KB.get().max(0) as u64) << 10
 }
 
-/// How long a slot may be with a GPU; `None`: as long as it takes.
+/// Returns the time that a GPU may take for a slot; `None` for no limit.
 pub fn gpu_timeout() -> Option<Duration> {
     unless_0(TIMEOUT_SECONDS.get()).map(Duration::from_secs)
 }
 
-/// What the GPU service runs by.
+/// The settings of the GPU service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GpuSettings {
     pub pool_bytes: usize,
     pub slot_bytes: usize,
-    /// Of each device; `None` for what it needs.
+    /// Bytes of each device's memory; `None` for what it needs.
     pub memory_limit: Option<u64>,
     pub devices: Vec<String>,
     pub policy: Policy,

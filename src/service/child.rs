@@ -1,7 +1,7 @@
-//! Processes that the service forks: what may crash with a driver runs there, out of the server's reach.
+//! Child processes of the service, in which the driver runs, so that its crash does not reach the server.
 //!
-//! A child gives the server's shared memory up before anything else, ends with its parent whatever happens to
-//! that, and reports in lines through a pipe, whose end says that it has ended.
+//! A child first gives up the server's shared memory. It ends when its parent ends, however that happens, and reports in
+//! lines through a pipe, whose end says that the child has ended.
 
 use std::ffi::CStr;
 use std::fs::File;
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use crate::pg::bgworker;
 use crate::{interrupts, memory};
 
-/// How long a child may take to end when it is asked to.
+/// The time that a child has to end when it is asked to.
 const GRACE: Duration = Duration::from_secs(3);
 
 pub struct Child {
@@ -25,7 +25,7 @@ pub struct Child {
 }
 
 impl Child {
-    /// Forks. `body` gets the pipe and gives the exit status; of the descriptors only `keep` stay open.
+    /// Forks. `body` gets the pipe and returns the exit status. Of the descriptors only `keep` stay open in the child.
     pub fn fork(title: &CStr, keep: &[i32], body: impl FnOnce(File) -> i32) -> io::Result<Child> {
         let (reader, writer) = pipe()?;
         let parent = std::process::id() as i32;
@@ -47,12 +47,12 @@ impl Child {
         }
     }
 
-    /// Readable when there is something to read, or nothing more.
+    /// Returns the descriptor that becomes readable when there is something to read, or nothing more.
     pub fn descriptor(&self) -> i32 {
         self.pipe.as_raw_fd()
     }
 
-    /// The whole lines that have come.
+    /// Returns the whole lines that have come.
     pub fn lines(&mut self) -> Vec<String> {
         let mut piece = [0; 4096];
         loop {
@@ -73,12 +73,12 @@ impl Child {
         text.lines().map(str::trim_end).filter(|line| !line.is_empty()).map(str::to_owned).collect()
     }
 
-    /// It writes no more.
+    /// Whether the child writes no more.
     pub fn has_closed(&self) -> bool {
         self.closed
     }
 
-    /// The status of `waitpid`, once it has ended.
+    /// Returns the status of `waitpid` once the child has ended.
     pub fn ended(&mut self) -> Option<i32> {
         let mut status = 0;
         // SAFETY: a child of this process that nobody else waits for.
@@ -89,7 +89,7 @@ impl Child {
         self.ended
     }
 
-    /// Asks it to end, then makes it. A process that waits in the driver may outlast even that; then it is left behind.
+    /// Asks the child to end, then kills it. A process that waits in the driver may outlast even that, and is left behind.
     pub fn stop(&mut self) {
         let began = Instant::now();
         self.signal(libc::SIGTERM);
@@ -119,7 +119,7 @@ impl Drop for Child {
     }
 }
 
-/// Words for a status of `waitpid`.
+/// Describes a status of `waitpid`.
 pub fn describe(status: i32) -> String {
     match libc::WIFSIGNALED(status) {
         true => format!("it was ended by signal {}", libc::WTERMSIG(status)),
@@ -127,12 +127,12 @@ pub fn describe(status: i32) -> String {
     }
 }
 
-/// Writes a line for the parent, whatever becomes of it.
+/// Writes a line for the parent, which may not read it.
 pub fn tell(mut pipe: &File, line: &str) {
     let _ = pipe.write_all(format!("{}\n", line.replace('\n', " ")).as_bytes());
 }
 
-/// A pipe whose reading end does not block.
+/// Makes a pipe whose reading end does not block.
 fn pipe() -> io::Result<(File, File)> {
     let mut ends = [0; 2];
     // SAFETY: the array has room for both; the descriptors are then owned by the files alone.
@@ -145,7 +145,7 @@ fn pipe() -> io::Result<(File, File)> {
     }
 }
 
-/// Until the child has its own actions, no handler of the server may run in it.
+/// Blocks all signals and returns the previous mask. No handler of the server may run in the child until it has its own.
 fn block_signals() -> libc::sigset_t {
     // SAFETY: both sets outlive the call, which fills the second.
     unsafe {
@@ -162,7 +162,7 @@ fn set_signals(mask: &libc::sigset_t) {
     unsafe { libc::sigprocmask(libc::SIG_SETMASK, mask, std::ptr::null_mut()) };
 }
 
-/// What a child does first.
+/// Separates a new child from the server.
 fn settle_in(parent: i32, title: &CStr, keep: &[i32], pipe: i32) {
     // SAFETY: system calls on this process alone, which has one thread.
     unsafe {
@@ -176,12 +176,12 @@ fn settle_in(parent: i32, title: &CStr, keep: &[i32], pipe: i32) {
         }
         // The server signals the service's process group; the service itself stops the child.
         libc::setpgid(0, 0);
-        // A full pipe of a parent that has gone is no reason to be killed.
+        // A pipe whose reader has gone is no reason to be killed.
         libc::signal(libc::SIGPIPE, libc::SIG_IGN);
         libc::prctl(libc::PR_SET_NAME, c"pg_strata gpu".as_ptr());
     }
-    // The process is none of the server's: its end by SIGABRT, as by a driver's fault, harms nobody, and what it had to
-    // do is done on the CPU.
+    // This is no process of the server: its end by SIGABRT, like a driver's crash, harms nobody, and its slots are decoded
+    // on the CPU.
     memory::disarm();
     interrupts::remove_check();
     bgworker::leave_server(title);
@@ -195,7 +195,7 @@ fn settle_in(parent: i32, title: &CStr, keep: &[i32], pipe: i32) {
     set_signals(&none);
 }
 
-/// Descriptors that the server opened, above all the lock on the service file: it has to go with the service.
+/// Closes the descriptors that the server opened, above all the service file's: its lock has to end with the service.
 fn close_others(keep: &[i32], pipe: i32) {
     let Ok(open) = std::fs::read_dir("/proc/self/fd") else { return };
     let open: Vec<i32> =

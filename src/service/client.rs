@@ -1,4 +1,4 @@
-//! The exporters' side of the service: find it, or have it started.
+//! The exporters' side of the service: finds it, or has it started.
 
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
@@ -12,13 +12,14 @@ use crate::pg::session::{now_micros, pause};
 use crate::slot::pool::Pool;
 use crate::slot::service_file::{self, ServiceInfo, ServiceState};
 
-/// The driver starts, memory is pinned and kernels are compiled: seconds, where there are many devices.
+/// The time that a service may take to start: with many devices the driver, pinning memory and compiling kernels take
+/// seconds.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// An engine that does not answer is killed, and another started; one that cannot be killed stays.
+/// The time in which an engine that does not answer is replaced, unless it cannot be killed.
 const REPLACED_WITHIN: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
-/// Why there is no service to use.
+/// The reason why there is no service to use.
 #[derive(Clone, Debug)]
 pub struct Unavailable {
     pub reason: String,
@@ -27,18 +28,18 @@ pub struct Unavailable {
 
 const STATUS_HINT: &str = "SELECT * FROM gpu_status() and the server's log tell more.";
 
-/// How far to go for a service.
+/// The effort to make for a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effort {
     /// Use it if it is there.
     Look,
-    /// Start one, unless it is known that this leads to nothing.
+    /// Start one, unless it is known to be useless.
     Start,
     /// Start one.
     Insist,
 }
 
-/// The service's word that it is ready, or why it is not.
+/// Finds a service that is ready, or returns the reason why there is none.
 pub fn find(effort: Effort) -> Result<ServiceInfo, Unavailable> {
     if guc::gpu() == guc::Gpu::Off {
         return Err(Unavailable {
@@ -63,7 +64,7 @@ pub fn find(effort: Effort) -> Result<ServiceInfo, Unavailable> {
             },
             known => match &started {
                 Some(ours) if !ours.has_ended() => {}
-                // What was read may be older than the end, which another service may have been the reason of.
+                // What was read may be older than the end, and the end may be due to another service.
                 Some(_) => match look()? {
                     Some((_, true)) => {}
                     known => return Err(ended(known)),
@@ -80,14 +81,14 @@ pub fn find(effort: Effort) -> Result<ServiceInfo, Unavailable> {
     }
 }
 
-/// As `find`, with the pool mapped. A service that restarts between the two is found again.
+/// Finds the service and maps its pool. A service that restarts between the two is found again.
 pub fn attach(effort: Effort) -> Result<(ServiceInfo, Pool), Unavailable> {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let info = find(effort)?;
         match Pool::attach(info.pid, info.fd, info.generation) {
             Ok(pool) => return Ok((info, pool)),
-            // There may be a newer pool by now, but not more room for it.
+            // There may be a newer pool by now, but no more room for it.
             Err(cause) if to_blame(&cause).is_some() || Instant::now() > deadline => {
                 return Err(unavailable(format!("the GPU service's memory could not be read: {cause}")));
             }
@@ -96,13 +97,13 @@ pub fn attach(effort: Effort) -> Result<(ServiceInfo, Pool), Unavailable> {
     }
 }
 
-/// What the info says, and whether the service lives.
+/// Reads the service file, and tells whether the service lives.
 pub fn look() -> Result<Option<(ServiceInfo, bool)>, Unavailable> {
     service_file::read(Path::new(service_file::PATH))
         .map_err(|cause| unavailable(format!("could not read \"{}\": {cause}", service_file::PATH)))
 }
 
-/// The same server has tried under the same settings.
+/// Whether the same server has tried with the same settings in vain.
 fn is_hopeless(known: Option<&(ServiceInfo, bool)>) -> bool {
     known.is_some_and(|(info, _)| {
         info.state == ServiceState::Absent
@@ -111,12 +112,12 @@ fn is_hopeless(known: Option<&(ServiceInfo, bool)>) -> bool {
     })
 }
 
-/// Whoever waits for the state to change has waited in vain for so long.
+/// Whether the state has lasted for more than a time.
 fn lasts(info: &ServiceInfo, time: Duration) -> bool {
     info.since > 0 && now_micros() - info.since > time.as_micros() as i64
 }
 
-/// Tells one configuration from another.
+/// Returns a mark that tells one configuration from another.
 pub fn settings_mark() -> String {
     let mut hasher = DefaultHasher::new();
     format!("{:?}", guc::gpu_settings()).hash(&mut hasher);

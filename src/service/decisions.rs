@@ -1,7 +1,6 @@
-//! Why exports use a GPU or do not: one line each, for `gpu_status()`, and for the server's log on request.
+//! The reasons why exports use a GPU or do not: a line for each, for `gpu_status()` and, on request, the server's log.
 //!
-//! A line goes into the pool's ring, which all sessions see, or where there is no pool into a short memory of
-//! the session's own.
+//! A line goes into the pool's ring, which all sessions see, or, without a pool, into a short list of the session.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -35,14 +34,14 @@ pub fn note(message: String) {
     });
 }
 
-/// The service's, where there is one that works.
+/// Returns the service's pool, if there is a service that works.
 pub fn pool() -> Option<Pool> {
     let (info, alive) = client::look().ok().flatten()?;
     let ready = alive && info.state == ServiceState::Ready;
     ready.then(|| Pool::attach(info.pid, info.fd, info.generation).ok()).flatten()
 }
 
-/// The session's own lines, oldest first.
+/// Returns the session's lines, oldest first.
 pub fn of_session() -> Vec<LogLine> {
     SESSION.with_borrow(|lines| lines.iter().cloned().collect())
 }

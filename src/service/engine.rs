@@ -1,4 +1,4 @@
-//! The engine's process, from the fork to its last line. Nothing of PostgreSQL is called here.
+//! The engine's process, from the fork to its last line. It calls nothing of PostgreSQL.
 
 use std::fs::File;
 use std::io;
@@ -12,16 +12,16 @@ use crate::gpu::{Device, cuda};
 use crate::pg::guc::{self, GpuSettings};
 use crate::slot::pool::Pool;
 
-/// Exit statuses: the last line says what there is to say.
+/// Exit statuses. The last line has the reason.
 pub const ABSENT: i32 = 3;
 const LOST: i32 = 2;
 
-/// Compiled kernels, in the data directory: base backups leave this folder out.
+/// The folder of compiled kernels in the data directory. Base backups leave it out.
 const KERNELS: &str = "pg_dynshmem/pg_strata.kernels";
-/// Slots in flight on each device: one copied in, one decoded, one copied out, one that waits.
+/// Slots in flight on each device: one is copied in, one decoded, one copied out, and one waits.
 const DEPTH: usize = 4;
-/// Memory of each device for row groups, unless the limit says otherwise: about sixty of them, one a process, and
-/// what encoding one takes beside them.
+/// Memory of each device for row groups, unless the limit says otherwise: enough for about sixty row groups, one for each
+/// process, and for encoding one.
 const GROUP_MEMORY: u64 = 8 << 30;
 
 /// Set by SIGTERM.

@@ -1,9 +1,8 @@
 //! The GPU service: a background worker that owns the pool of slots and the engine that decodes them.
 //!
-//! The service itself touches no GPU. It forks the engine, a process that has given PostgreSQL's memory up, so
-//! that a crash of the driver is the end of nothing but the engine; it logs what the engine says, frees the
-//! slots of processes that are gone, and starts the engine again. Exporters find it by the info and
-//! talk to the engine through the pool alone.
+//! The service itself does not use a GPU. It forks the engine, a process that has given up PostgreSQL's memory, so that a
+//! crash of the driver ends the engine alone. The service logs the engine's messages, frees the slots of processes that are
+//! gone, and starts the engine again. Exporters find it by the service file and talk to the engine through the pool.
 
 mod child;
 mod client;

@@ -1,4 +1,4 @@
-//! What `gpu_devices()` and `gpu_status()` show.
+//! The rows of `gpu_devices()` and `gpu_status()`.
 
 use super::client::{self, Effort};
 use super::decisions;
@@ -8,7 +8,8 @@ use crate::slot::monitoring::{DeviceRecord, LogLine as Line};
 use crate::slot::pool::Pool;
 use crate::slot::service_file::ServiceState;
 
-/// The devices and their state, after starting the service where need be. None, and a notice that says why, without one.
+/// Returns the devices and their state, after starting the service if need be. Without a service there are none, and a
+/// notice says why.
 pub fn devices() -> Result<(Vec<DeviceRecord>, &'static str)> {
     if let Ok(Some((info, true))) = client::look()
         && info.state == ServiceState::Silent
@@ -32,7 +33,7 @@ fn unreadable(cause: String) -> Error {
         .set_hint("The service may have ended just now; try again.")
 }
 
-/// The service's state, then the lines of the pool's log and of the session's, by time.
+/// Returns the service's state, then the lines of the pool and of the session by time.
 pub fn lines() -> Result<Vec<Line>> {
     let now = |message| Line { micros: now_micros(), source: "service".into(), message };
     let known = client::look().map_err(|unavailable| unreadable(unavailable.reason))?;

@@ -4,7 +4,7 @@ use crate::gpu::Device;
 use crate::gpu::testing::fake::FakeDevice;
 use crate::pg::guc::GpuSettings;
 
-/// As many fake devices as `pg_strata.gpu_fake_devices` says.
+/// Makes as many fake devices as `pg_strata.gpu_fake_devices` says.
 pub fn fake_devices(settings: &GpuSettings) -> Result<Vec<Box<dyn Device>>, String> {
     if settings.testing.exhaust_memory {
         return Err("fake device 0: out of memory, as told".into());

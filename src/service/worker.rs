@@ -1,4 +1,4 @@
-//! The service's process: a background worker without a database. Main thread only, and the only one.
+//! The service's process: a background worker without a database, with one thread.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -13,26 +13,26 @@ use crate::slot::pool::{Config, Pool};
 use crate::slot::service_file::{self, ServiceFile, ServiceInfo, ServiceState};
 use crate::slot::watch::Watch;
 
-/// Dead exporters' slots are looked for this often.
+/// The interval at which slots of dead exporters are freed.
 const REAP_EVERY: Duration = Duration::from_secs(1);
-/// How soon a start is noticed.
+/// The interval at which a starting engine is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
-/// Engines that die one after the other, before the service gives up.
+/// The number of engines that may die one after the other before the service gives up.
 const TRIES: u32 = 5;
-/// One that ran as long as this is not one of them.
+/// An engine that ran for this long does not count among them.
 const STEADY: Duration = Duration::from_secs(60);
-/// An engine that has not come up by now will not.
+/// The time that an engine may take to start.
 const START_TIME: Duration = Duration::from_secs(300);
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 
-/// What follows when a stretch of work ends.
+/// What to do when serving under one configuration ends.
 enum Next {
-    /// Begin again, under the settings as they are now.
+    /// Begin again with the current settings.
     Again,
     Stop,
 }
 
-/// How an engine came to its end.
+/// The way in which an engine ended.
 enum End {
     Asked(Next),
     /// There is no device.
@@ -42,7 +42,7 @@ enum End {
     Silent(String),
 }
 
-/// The service. A normal end is for good: PostgreSQL starts it again after an error alone.
+/// Runs the service. PostgreSQL starts it again after an error, but not after a normal end.
 pub fn run() {
     match take_service_file() {
         Some(file) => Service { file, info: ServiceInfo::default(), was_ready: false }.run(),
@@ -63,7 +63,7 @@ fn take_service_file() -> Option<ServiceFile> {
 struct Service {
     file: ServiceFile,
     info: ServiceInfo,
-    /// Under the settings in force.
+    /// Whether an engine was ready under the current settings.
     was_ready: bool,
 }
 
@@ -123,7 +123,7 @@ impl Service {
         self.keep_running(&pool, &settings)
     }
 
-    /// Whether there is a driver at all: before gigabytes are taken, and in a process of its own.
+    /// Looks for a driver in a process of its own, before gigabytes are allocated.
     fn probe(&mut self, settings: &GpuSettings) -> End {
         if !settings.uses_gpus() {
             return End::Asked(Next::Again);
@@ -144,14 +144,14 @@ impl Service {
                 }
                 Some(status) => return End::Died(child::describe(status)),
                 None if bgworker::stop_requested() => return End::Asked(Next::Stop),
-                // Its end of the pipe goes a moment before it can be waited for.
+                // The child's end of the pipe closes a moment before the child can be waited for.
                 None if child.has_closed() => std::thread::sleep(Duration::from_millis(1)),
                 None => {}
             }
         }
     }
 
-    /// Starts engines, one after the other, until told otherwise.
+    /// Starts engines one after the other, until the service is stopped or reloaded.
     fn keep_running(&mut self, pool: &Pool, settings: &GpuSettings) -> Next {
         let mut tries = 0;
         loop {
@@ -168,7 +168,7 @@ impl Service {
                 End::Died(reason) => {
                     self.say(ServiceState::Restarting, &format!("the engine died: {reason}"))
                 }
-                // Said already; so it stays until the next one answers.
+                // The state was set before, and stays until the next engine answers.
                 End::Silent(_) => {}
             }
             let until = Instant::now() + FIRST_PAUSE * 2u32.pow(tries - 1);
@@ -185,11 +185,11 @@ impl Service {
         }
     }
 
-    /// Nothing can be done until the configuration changes.
+    /// Waits for the configuration to change, without which nothing can be done.
     fn wait_failed(&mut self, reason: &str) -> Next {
         self.say(ServiceState::Failed, &format!("{reason} (a reload of the configuration tries again)"));
         loop {
-            // Before the wait: what came while the last engine ended has had its latch reset.
+            // Before the wait: the latch was reset for signals that came while the last engine ended.
             if bgworker::stop_requested() {
                 return Next::Stop;
             }
@@ -214,17 +214,17 @@ impl Service {
         }
         engine.stop();
         if engine.ended().is_none() {
-            // Its devices may still write to its slots: the next service makes a pool of its own.
+            // Its devices may still write to its slots, so the next service makes a pool of its own.
             return End::Asked(Next::Stop);
         }
-        // Exporters that wait learn from the new generation that nobody works for them.
+        // Exporters that wait learn from the new generation that the engine has gone.
         pool.new_generation();
         pool.fail_running();
         self.info.engine = 0;
         end
     }
 
-    /// Ends an engine that does not answer, and waits until it has ended: one that is in the driver may take its time.
+    /// Kills an engine that does not answer, and waits for its end, which may take long in the driver.
     fn give_up(&mut self, engine: &mut Child, pool: &Pool, reason: &str) {
         self.say(ServiceState::Silent, reason);
         pool.log("service", reason);
@@ -245,7 +245,7 @@ impl Service {
             bgworker::wait(Some(engine.descriptor()), if starting { LOOK_EVERY } else { REAP_EVERY });
             let ended = engine.ended();
             if ended.is_none() && engine.has_closed() {
-                // Its end of the pipe goes a moment before it can be waited for.
+                // The child's end of the pipe closes a moment before the child can be waited for.
                 std::thread::sleep(Duration::from_millis(1));
             }
             for line in engine.lines() {
@@ -295,10 +295,10 @@ fn silent(engine: &Child, what: &str, limit: Duration) -> End {
     ))
 }
 
-/// As many slots as the memory that can be had has room for.
+/// Makes a pool with as many slots as there is memory for.
 fn create_pool(settings: &GpuSettings) -> Result<Pool, String> {
     let input_bytes = settings.slot_bytes;
-    // Columns take less than rows do, but for many columns of NULLs.
+    // Columns take less than rows, except for many columns of NULLs.
     let output_bytes = input_bytes + input_bytes / 2;
     let slots = (settings.pool_bytes / (input_bytes + output_bytes)).max(1);
     let pool = Pool::create_at_most(Config { slots, input_bytes, output_bytes })

@@ -1,10 +1,10 @@
 //! The layout of a slot's two regions, which scan workers, the GPU service and the kernels share.
 //! `kernels/slot.cuh` mirrors every structure and number here.
 //!
-//! The input region holds whole rows of one worker, self-contained: the header, what becomes of each
-//! attribute, and the rows. The output region holds what decode made of them: one entry a column, then
-//! the columns as Arrow lays them out. Offsets are in bytes from the region's start; everything that an
-//! offset points to is aligned to `ALIGN`.
+//! The input region holds whole rows of one worker and all that is needed to decode them: the header, an operation for each
+//! attribute, and the rows. The output region holds the decoded columns: an entry for each column, then the columns as
+//! Arrow lays them out. Offsets are in bytes from the region's start; everything that an offset points to is aligned to
+//! `ALIGN`.
 //!
 //! ```text
 //! input    Header | Attr[attrs] | missing values | data | index | page_rows | blocks
@@ -14,50 +14,48 @@
 //! output   OutHeader | OutColumn[columns] | Status[STATUSES] | fixed-size parts | bytes of varlena columns
 //! ```
 //!
-//! Where the input's parts lie only their offsets tell; `Input::used` is how much of the region they take.
+//! The order of the input's parts is given by their offsets alone; `Input::used` is how much of the region they take.
 //!
-//! # What decode makes of the rows
+//! # The output of decode
 //!
-//! The same bytes on the device and on the CPU (`decode::slot`), statuses' order apart:
+//! Decode makes the same bytes on the device and on the CPU (`decode::slot`), except for the order of statuses:
 //!
-//! * All that lies below `OutHeader::bytes` and is said nothing of is zero: padding, statuses that are not
-//!   used, the values of NULL rows. Columns of varying length have their bytes in column order, each column
-//!   from a multiple of `ALIGN`; `OutHeader::bytes` is the multiple of `ALIGN` behind the last one's. In
-//!   other columns `bytes_at` and `bytes` are 0. A column that no attribute names is NULL throughout and
-//!   laid out as a `Skip`.
-//! * With `KEEP` too, the columns stay on the device, for a request of `slot::encode`; what comes back is what
-//!   does without `WANT_COLUMNS`.
-//! * Without `WANT_COLUMNS` the header, the `OutColumn`s and the statuses are the same, and nothing behind
-//!   the statuses is written; `OutHeader::bytes` still is what the columns would take.
+//! * Bytes below `OutHeader::bytes` that are not mentioned here are zero: padding, unused statuses, the values of NULL rows.
+//!   Columns of varying length have their bytes in column order, each column from a multiple of `ALIGN`;
+//!   `OutHeader::bytes` is the multiple of `ALIGN` after the last one's. In other columns `bytes_at` and `bytes` are 0. A
+//!   column that no attribute names is NULL throughout and laid out as a `Skip`.
+//! * With `KEEP` the columns stay on the device, for a request of `slot::encode`, and the same parts come back as without
+//!   `WANT_COLUMNS`.
+//! * Without `WANT_COLUMNS` the header, the `OutColumn`s and the statuses are the same, and nothing after the statuses is
+//!   written; `OutHeader::bytes` is still what the columns would take.
 //! * A value with a status is valid and zero, or has no bytes. Every value has at most one status.
-//! * heap: attributes are walked in order, those behind the last one with a column not at all. The walk
-//!   **stops** at an attribute whose value does not lie in its tuple, or is a varlena of a form that is never
-//!   stored; before the first attribute when the line pointer or the tuple's header is not in order (as
-//!   `wire::page` and `wire::tuple` check them, with no attribute to walk too).
-//! * copy_binary: fields are walked in order. The walk stops before the first field when the row has not
-//!   `attrs` fields, and at a field that has a length below -1 or does not end in its row. Bytes behind the
-//!   last field stop it too, behind the last field.
-//! * Where a row's walk stops, the columns of the attributes from there on are valid and zero, or have no
-//!   bytes, and the row gets one more status: `Malformed`, with the column of the first of those attributes
-//!   that has one, `NO_COLUMN` when none has. Columns before keep their values and statuses.
+//! * heap: attributes are walked in order, up to the last one with a column. The walk **stops** at an attribute whose value
+//!   does not lie in its tuple, or is a varlena of a form that is never stored. It stops before the first attribute if the
+//!   line pointer or the tuple's header is wrong (as `wire::page` and `wire::tuple` check them, even with no attribute to
+//!   walk).
+//! * copy_binary: fields are walked in order. The walk stops before the first field if the row does not have `attrs` fields,
+//!   at a field that has a length below -1 or does not end in its row, and after the last field if more bytes follow.
+//! * If a row's walk stops, the columns of the attributes from there on are valid and zero, or have no bytes, and the row
+//!   gets one more status: `Malformed`, with the column of the first of those attributes that has one, or `NO_COLUMN`.
+//!   Earlier columns keep their values and statuses.
 
-/// What both regions' parts are aligned to; `data` in the input region to `DATA_ALIGN`.
+/// The alignment of both regions' parts, and of `data` in the input region.
 pub const ALIGN: usize = 64;
 pub const DATA_ALIGN: usize = 4096;
-/// Bytes of a heap page. Other block sizes are not built for.
+/// Bytes of a heap page. Other block sizes are not supported.
 pub const BLOCK: usize = 8192;
-/// Room for statuses; a slot with more is redone on the CPU.
+/// The number of statuses that have room. A slot with more is redone on the CPU.
 pub const STATUSES: usize = 1024;
 
 pub const HEAP: u32 = 0;
 pub const COPY_BINARY: u32 = 1;
-/// No rows, but a request that `slot::encode` describes.
+/// A request, described in `slot::encode`, instead of rows.
 pub const ENCODE: u32 = 2;
 
-/// In `OutHeader::statuses`: the output has no room for what the rows make, and means nothing.
+/// The `OutHeader::statuses` of an output that has no room for the rows; the rest of it has no meaning.
 pub const FAILED: u32 = u32::MAX;
 
-/// Flag: the columns are wanted; without it only `OutHeader`, `OutColumn`s and statuses come back.
+/// Flag: the columns come back; without it only `OutHeader`, `OutColumn`s and statuses do.
 pub const WANT_COLUMNS: u32 = 1;
 /// Flag, with `WANT_COLUMNS`: the device keeps the columns for the row group that the slot belongs to.
 pub const KEEP: u32 = 2;
@@ -71,8 +69,8 @@ pub struct Header {
     pub rows: u32,
     /// Output columns.
     pub columns: u32,
-    /// heap: attributes of the tuple descriptor to walk, in storage order. copy_binary: fields of a row,
-    /// one a column.
+    /// heap: attributes of the tuple descriptor to walk, in storage order. copy_binary: fields of a row, one for each
+    /// column.
     pub attrs: u32,
     pub pages: u32,
     pub attrs_at: u32,
@@ -83,21 +81,21 @@ pub struct Header {
     pub blocks_at: u32,
     pub data_at: u32,
     pub data_bytes: u32,
-    /// With `KEEP`: the slot's place among its row group's, from 0.
+    /// The slot's place in its row group, from 0, if it has `KEEP`.
     pub sequence: u32,
     pub reserved: u32,
 }
 
 impl Header {
-    /// The columns come back in the output region.
+    /// Whether the columns come back in the output region.
     pub fn returns_columns(&self) -> bool {
         self.flags & (WANT_COLUMNS | KEEP) == WANT_COLUMNS
     }
 }
 
-/// In `Attr::column`: not exported.
+/// The `Attr::column` of an attribute that is not exported.
 pub const NO_COLUMN: u32 = u32::MAX;
-/// In `Attr::missing_len`: NULL in tuples that are older than the column.
+/// The `Attr::missing_len` of NULL in tuples that are older than the column.
 pub const NO_MISSING: u32 = u32::MAX;
 /// `Attr::strip`: the value's first byte has to be 1, jsonb's version, and is left out; else `Malformed`.
 pub const STRIP_VERSION: u8 = 1;
@@ -124,8 +122,8 @@ pub struct Attr {
     pub missing_len: u32,
 }
 
-/// What becomes of an attribute's value. The fixed-size results are those of `types::Values`, NULL rows
-/// zero; `Bool` is a bitmap, LSB first.
+/// The operation on an attribute's value. Fixed-size results are those of `types::Values`, with zero in NULL rows; `Bool` is
+/// a bitmap, LSB first.
 #[repr(u8)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Op {
@@ -201,7 +199,7 @@ impl Op {
     }
 }
 
-/// Why the device left a value to the host.
+/// The reason why the device left a value to the host.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Code {
@@ -241,7 +239,7 @@ pub struct OutHeader {
     pub bytes: u32,
 }
 
-/// Where a column's parts are. `values_at`: fixed-size values, the bool bitmap, or i32 offsets[rows + 1].
+/// The places of a column's parts. `values_at` has fixed-size values, the bool bitmap, or i32 offsets[rows + 1].
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OutColumn {
@@ -277,14 +275,14 @@ const _: () = {
     assert!(size_of::<OutHeader>() == 16 && size_of::<OutColumn>() == 24);
 };
 
-/// The structure at `at`, `None` past the region's end.
+/// Reads the structure at `at`; `None` past the region's end.
 pub fn get<T: Plain>(region: &[u8], at: usize) -> Option<T> {
     let bytes = region.get(at..at.checked_add(size_of::<T>())?)?;
     // SAFETY: as many bytes are there, any bytes make a `T`, and alignment is not asked for.
     Some(unsafe { bytes.as_ptr().cast::<T>().read_unaligned() })
 }
 
-/// Writes the structure at `at`; false past the region's end.
+/// Writes the structure at `at`; returns false past the region's end.
 #[must_use]
 pub fn put<T: Plain>(region: &mut [u8], at: usize, value: T) -> bool {
     let Some(bytes) = at.checked_add(size_of::<T>()).and_then(|end| region.get_mut(at..end)) else {
@@ -295,12 +293,12 @@ pub fn put<T: Plain>(region: &mut [u8], at: usize, value: T) -> bool {
     true
 }
 
-/// Where the statuses start in an output region.
+/// Returns the start of the statuses in an output region.
 pub fn statuses_at(columns: usize) -> usize {
     size_of::<OutHeader>() + columns * size_of::<OutColumn>()
 }
 
-/// Where the fixed-size parts start: all before is there without `WANT_COLUMNS` too.
+/// Returns the start of the fixed-size parts. What is before them is also there without `WANT_COLUMNS`.
 pub fn columns_start(columns: usize) -> usize {
     align(statuses_at(columns) + STATUSES * size_of::<Status>(), ALIGN)
 }

@@ -334,7 +334,7 @@ fn everyone_logs_and_devices_are_listed() {
     assert_eq!(pool.devices(), []);
 }
 
-/// What the engine below makes of a seed.
+/// Returns what the engine below makes of a seed.
 fn made_of(seed: u64) -> [u8; 64] {
     std::array::from_fn(|i| (seed.rotate_left(i as u32) ^ i as u64) as u8)
 }
@@ -429,7 +429,7 @@ fn many_processes_and_threads() {
         }
     });
     assert!(exporters.into_iter().all(waited));
-    // What was given up is freed once the engine has been through it.
+    // A slot that was given up is freed when the engine has finished it.
     while !pool.is_idle() {
         std::thread::yield_now();
     }
