@@ -1,6 +1,5 @@
-// The least and the greatest value of a page, for the statistics (parquet.thrift, ColumnOrder): as keys whose
-// order as unsigned numbers is the values'. src/gpu/encode.rs turns keys back into values, and the zeros of
-// floats to -0 and +0.
+// The least and the greatest value of a page, for the statistics (parquet.thrift, ColumnOrder), as keys: unsigned
+// numbers in the values' order. src/gpu/encode.rs turns keys back into values, and the zeros of floats into -0 and +0.
 #pragma once
 #include "page.cuh"
 
@@ -13,7 +12,7 @@ DEVICE u64 swap64(u64 value) { return pair(swap32(u32(value >> 32)), swap32(u32(
 
 template <class T> constexpr T top_bit() { return T(1) << (8 * sizeof(T) - 1); }
 
-// `nan`: the value has no order and is left out.
+// A value with `nan` has no order and is left out.
 template <class T> DEVICE T order_key(T bits, u8 order, bool &nan) {
     constexpr T INFINITY_BITS = sizeof(T) == 4 ? T(0x7F800000) : T(0x7FF0000000000000);
     if (order == UNSIGNED) return bits;
@@ -78,7 +77,7 @@ template <class LESS> DEVICE u128 reduce(u128 own, u128 *keys, LESS less) {
 }
 
 DEVICE Bounds find_bounds(const Rows &rows, u128 *keys, u32 *warps) {
-    // Those of strings are in ends.cuh.
+    // The bounds of strings are in ends.cuh.
     if (rows.page.order == NO_ORDER || rows.page.shape == STRINGS) return Bounds{0, 0, 0, 0, 0, 0};
     KeyRange own{};
     switch (rows.page.shape) {

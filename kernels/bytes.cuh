@@ -1,9 +1,8 @@
-// Loads from anywhere in a buffer, by aligned words: shared and global memory are read four bytes at a time
-// whatever the address of a value is.
+// Loads from any address of a buffer, by aligned words: shared and global memory are read four bytes at a time.
 //
 // A buffer starts at a multiple of 16 and may be read up to its length rounded up to 16. Each load names the
-// last byte that the value has: words behind that byte's are not touched, and what is loaded in their place
-// means nothing.
+// last byte that the value has: words after that byte's are not read, and what is loaded in their place has no
+// meaning.
 #pragma once
 #include "types.cuh"
 

@@ -1,13 +1,13 @@
 // Compress: many buffers, such as a row group's pages, to Snappy streams or LZ4 blocks end to end.
 //
-// Built as decode.cu is. What a segment becomes is in match.cuh, snappy.cuh and lz4.cuh; here: how pages are
-// divided into segments, and how those are joined.
+// Built as decode.cu is. match.cuh, snappy.cuh and lz4.cuh compress a segment; this file divides pages into segments
+// and joins the results.
 //
 // # Launches
 //
 // In this order, on one stream. Every kernel takes the same eight parameters:
 //
-//     const u8 *input     what the pages lie in: 256-byte aligned
+//     const u8 *input     the pages' bytes: 256-byte aligned
 //     const Page *pages   `count` of them
 //     u8 *output          256-byte aligned; it need not be cleared
 //     Body *bodies        `count + 1` of them, written
@@ -30,7 +30,7 @@
 //
 // bodies[i]: where in `output` the stream of page i is, at no alignment, and its bytes. bodies[count].at:
 // bytes of `output` in use; bodies[count].bytes: 0, or FAILED when `output` or `bound` is too small, and then
-// nothing else means anything. The bytes depend on the pages alone.
+// nothing else has a meaning. The bytes depend on the pages alone.
 #include "copy.cuh"
 #include "lz4.cuh"
 #include "snappy.cuh"
@@ -65,10 +65,10 @@ struct Layout {
     // The first segment of each page, and one more.
     DEVICE u32 *firsts() const { return reinterpret_cast<u32 *>(scratch + 256); }
     DEVICE u64 sizes_at() const { return 256 + align_up(4 * (u64(count) + 1), 64); }
-    // What each segment adds to its page's stream.
+    // The bytes that each segment adds to its page's stream.
     DEVICE u32 *sizes() const { return reinterpret_cast<u32 *>(scratch + sizes_at()); }
     DEVICE u64 starts_at() const { return sizes_at() + align_up(4 * u64(bound), 64); }
-    // Where in the output, and where the last ends.
+    // The start of each segment in the output, and the end of the last.
     DEVICE u64 *starts() const { return reinterpret_cast<u64 *>(scratch + starts_at()); }
     DEVICE u64 edges_at() const { return starts_at() + align_up(8 * (u64(bound) + 1), 64); }
     DEVICE Edges *edges() const { return reinterpret_cast<Edges *>(scratch + edges_at()); }
@@ -153,7 +153,7 @@ KERNEL BOUNDS(32, 16) measure(PARAMETERS) {
     if (layout.plan().failed) return;
     const u32 first = layout.firsts()[block_x()], end = layout.firsts()[block_x() + 1];
     const u32 page_bytes = pages[block_x()].bytes;
-    // Where the run begins that is open before the 32 segments.
+    // The start of the run that is open before the 32 segments.
     u32 open_at = 0;
     for (u32 base = first; base < end; base += 32) {
         const u32 segment = base + lane(), at = (segment - first) * SEGMENT;

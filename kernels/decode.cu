@@ -1,6 +1,6 @@
 // Decode: a slot's input region (slot.cuh) to its output region, on the device.
 //
-// Thread mapping only; what a value becomes is in the .cuh files. Built by NVRTC from this file and
+// This file maps threads only; the .cuh files decode values. Built by NVRTC from this file and
 // kernels/*.cuh as named headers, with --std=c++17 --device-int128 -default-device.
 //
 // # Launches
@@ -9,7 +9,7 @@
 //
 //     const u8 *input     the input region, copied to the device: 256-byte aligned, readable up to its length
 //                         rounded up to 16. `slot::input::Input` has checked it: header, attributes, the
-//                         index and page_rows are in order; what pages and rows hold is checked here.
+//                         index and page_rows are in order; the contents of pages and rows are checked here.
 //     u8 *output          the output region: 256-byte aligned. It need not be cleared.
 //     u8 *scratch         256-byte aligned; it need not be cleared.
 //     u32 output_bytes    bytes of the output region, a multiple of 16
@@ -27,8 +27,8 @@
 //     offsets     (tiles, varying)            256     0                       no rows, or varying == 0
 //     gather      (tiles, varying, splits)    256     0                       no rows, or varying == 0
 //
-// `shared`: where a tile's pages or rows are staged; a multiple of 16, any size is right (0 too: then, or
-// when a tile needs more, the tile is read from global memory). Best: what most tiles need, as long as three
+// `shared`: the bytes in which a tile's pages or rows are staged, a multiple of 16. Any size is right: with 0, or when
+// a tile needs more, the tile is read from global memory. The best size is what most tiles need, as long as three
 // blocks fit on a multiprocessor:
 //
 //     heap           8192 * (min(ceil(256 * pages / rows), pages - 1) + 1)
@@ -39,11 +39,11 @@
 //
 // # Result
 //
-// `OutHeader.bytes` bytes of the output region, byte for byte what `decode::slot` makes, statuses' order
-// apart. The kernels take no notice of WANT_COLUMNS: without it, copy back only what lies before the
-// fixed-size parts (`slot::layout::columns_start`). A slot whose output does not fit the region, or with a
-// column of more than i32::MAX bytes, comes back with `OutHeader.statuses == u32::MAX`: the host redoes it,
-// and everything behind `OutHeader` means nothing.
+// `OutHeader.bytes` bytes of the output region, the same that `decode::slot` makes except for the order of statuses.
+// The kernels ignore WANT_COLUMNS: without it, copy back only what lies before the fixed-size parts
+// (`slot::layout::columns_start`). A slot whose output does not fit the region, or that has a column of more than
+// i32::MAX bytes, comes back with `OutHeader.statuses == u32::MAX`: the host redoes it, and everything after
+// `OutHeader` has no meaning.
 #include "copy_binary.cuh"
 #include "emit.cuh"
 #include "gather.cuh"

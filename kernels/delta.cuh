@@ -42,7 +42,7 @@ DEVICE u32 bit_width(u64 value) {
     return high != 0 ? 64 - leading_zeros(high) : low != 0 ? 32 - leading_zeros(low) : 0;
 }
 
-// What a difference of T's width is as a number of 64 bits, folded so that small ones of either sign are short.
+// A difference of T's width as a number of 64 bits, folded so that small ones of either sign are short.
 template <class T> DEVICE u64 zigzag(T value) {
     const i64 wide = sizeof(T) == 4 ? i64(i32(value)) : i64(value);
     return u64(wide) << 1 ^ u64(wide >> 63);
@@ -63,7 +63,7 @@ template <class T> DEVICE T excess(const DeltaStage &stage, u32 index, u32 delta
     return T(T(stage.values[index + 1]) - T(stage.values[index]) - least_delta);
 }
 
-// How block `number` of the tile is going to look. The whole warp takes part.
+// Finds the form of block `number` of the tile. The whole warp takes part.
 template <class T> DEVICE void measure_block(DeltaStage &stage, u32 number, u32 deltas) {
     constexpr T top = T(1) << (8 * sizeof(T) - 1);
     T own = ~T(0);
@@ -108,7 +108,7 @@ template <class T> DEVICE void pack_block(DeltaStage &stage, u32 number, u32 del
     }
 }
 
-// Where the stage's block starts among its packed ones; `number` of their number: where they end.
+// The start of a block among the stage's packed ones; for the number of blocks, their end.
 DEVICE u32 block_start(const DeltaStage &stage, u32 number) {
     u32 start = 0;
     for (u32 i = 0; i < number; i++) start += stage.sizes[i];
@@ -121,8 +121,8 @@ DEVICE u32 count_blocks(u32 held, bool last) {
     return last ? (deltas + BLOCK - 1) / BLOCK : deltas / BLOCK;
 }
 
-// `load(row)`: the bits of a row's value, of T's width; `values`, at least 1: how many rows have one. Gives the
-// bytes; all threads take part.
+// `load(row)` gives the bits of a row's value, of T's width; `values`, at least 1, is how many rows have one. Returns
+// the bytes; all threads take part.
 template <class T, class LOAD> DEVICE u32 put_delta(const Rows &rows, u32 values, u8 *to, DeltaStage &stage, LOAD load) {
     u32 held = 0, done = 0;
     for (u32 first = 0; first < rows.count(); first += DELTA_TILE) {
@@ -178,7 +178,7 @@ template <class T, class LOAD> DEVICE u32 put_delta(const Rows &rows, u32 values
     return done;
 }
 
-// The page's values where its levels end; gives their bytes. All threads take part.
+// Writes the page's values after its levels and returns their bytes. All threads take part.
 DEVICE u32 put_deltas(const Rows &rows, u32 values, u8 *to, DeltaStage &stage) {
     if (rows.page.shape == FIXED4) {
         const u32 *from = reinterpret_cast<const u32 *>(rows.values) + rows.page.first;

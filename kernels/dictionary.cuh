@@ -7,7 +7,7 @@
 #pragma once
 #include "page.cuh"
 
-// What a chunk has in the scratch.
+// A chunk's memory in the scratch.
 struct Dictionary {
     const DictionaryChunk &chunk;
     DictionaryState &state;
@@ -24,7 +24,7 @@ struct Dictionary {
     DEVICE u32 *marks() const { return words(chunk.marks_at); }
     DEVICE u32 *ranks() const { return words(chunk.ranks_at); }
     DEVICE u32 mark_words() const { return chunk.pages << chunk.shift >> 5; }
-    // Of each entry: its first row, and where its value starts in the dictionary.
+    // The first row of each entry, and the start of its value in the dictionary.
     DEVICE u32 *firsts() const { return words(chunk.firsts_at); }
     DEVICE u32 *starts() const { return words(chunk.starts_at); }
     DEVICE const Page &page_of(u32 number) const { return pages[chunk.first_page + (number >> chunk.shift)]; }
@@ -37,7 +37,7 @@ struct Value {
     u64 at;
     u32 bytes;
 
-    // Four bytes; of the last ones as many as there are, and zeros.
+    // Four bytes; at the end as many as there are, and zeros.
     DEVICE u32 part(u32 from) const {
         // The words that `load32` loads are counted from one that the value is near to.
         const u8 *start = base + (at & ~u64(3));
@@ -83,8 +83,8 @@ DEVICE bool is_same(const Value &left, const Value &right) {
     return true;
 }
 
-// Sees to it that the row's value has a bucket, which names no later row than this. False when the dictionary
-// has too many values: then it is given up, whatever it holds.
+// Gives the row's value a bucket, which names no later row than this. Returns false if the dictionary has too many
+// values: then it is given up.
 DEVICE bool intern(const Dictionary &dictionary, u32 number) {
     const Value value = find_value(dictionary, number);
     const u32 mask = dictionary.chunk.buckets - 1;

@@ -1,5 +1,5 @@
-// What the walk of a warp's 32 rows writes for one attribute: the validity word, the values of a fixed width,
-// or the lengths and places of the others, and statuses.
+// Writes an attribute of a warp's 32 rows during the walk: the validity word, values of a fixed width or the lengths
+// and places of others, and statuses.
 #pragma once
 #include "numeric.cuh"
 #include "value.cuh"
@@ -102,14 +102,14 @@ DEVICE void emit(const Slot &slot, const Step &step, const Entry &entry, const F
     case DECIMAL64:
     case DECIMAL128: emit_decimal<WIRE>(slot, step, entry.bounds, found, code); break;
     default:
-        // What only the server can write, it writes from any form.
+        // A value that only the server can render, it renders from any form.
         if (step.op == NUMERIC_TEXT && (code == OK || code == COMPRESSED || code == EXTERNAL)) code = SERVER;
         emit_varying(slot, step, entry.places, found, code == OK ? found.len : 0);
     }
     if (code != OK && code != QUIET) add_status(slot, found.row, step.column, code);
 }
 
-// `emit`, or what it comes to where the row's walk has stopped: no value, and once a status.
+// `emit` or, if the row's walk has stopped, no value and once a status.
 template <bool WIRE>
 DEVICE void emit_or_stop(const Slot &slot, const Step &step, const Entry &entry, Found &found, bool walking,
                          bool &pending) {

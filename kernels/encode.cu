@@ -1,12 +1,12 @@
 // Encode: columns as the decode kernels leave them to bodies of data pages.
 //
-// Built as decode.cu is. Page headers are the host's; what a body is, is in the .cuh files.
+// Built as decode.cu is. The host makes page headers; the .cuh files make the bodies.
 //
 // # Launches
 //
 // In this order, on one stream. Every kernel takes the same eleven parameters:
 //
-//     const u8 *input         what the columns lie in: 256-byte aligned
+//     const u8 *input         the columns' memory: 256-byte aligned
 //     const Page *pages       `count` of them: see src/gpu/encode.rs
 //     const DictionaryChunk *chunks
 //                             `tried` of them, likewise: those that a dictionary is tried for
@@ -33,9 +33,9 @@
 // # Result
 //
 // bodies[i]: where in `output` the body of page i is, at a multiple of 16, its bytes and its NULLs.
-// bounds[i]: of its values, as keys; of strings in `min_low` their bytes, and the bounds in ends[i], which means
-// nothing when bounds[i].values is 0. states[i].used: chunk i has a dictionary, and its pages are indices;
-// bodies[count + i] is it then, with the number of its entries in the NULLs' place.
+// bounds[i]: the bounds of its values, as keys. Strings have their bytes in `min_low` and the bounds in ends[i], which
+// has no meaning if bounds[i].values is 0. states[i].used: chunk i has a dictionary, and its pages are indices; the
+// dictionary is bodies[count + i], with the number of its entries in the NULLs' place.
 // The bytes depend on the columns alone.
 #include "bounds.cuh"
 #include "delta.cuh"
@@ -257,7 +257,7 @@ KERNEL BOUNDS(256, 4) deltas(PARAMETERS) {
     const Body body = bodies[block_x()];
     const u32 values = rows.count() - body.nulls;
     if (values == 0) return;
-    // So far there are the levels alone.
+    // The body has only levels so far.
     const u32 bytes = put_deltas(rows, values, output + body.at + body.bytes, *stage);
     if (thread() == 0) bodies[block_x()].bytes = body.bytes + bytes;
 }

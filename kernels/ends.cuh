@@ -25,7 +25,7 @@ DEVICE bool is_less(const Value &left, const Value &right) {
     return left.bytes < right.bytes;
 }
 
-// Whether `row`'s string lies further out than that of `best`, if there is one.
+// Whether `row`'s string is beyond that of `best`, if there is one.
 template <bool LESS> DEVICE bool is_better(const u8 *input, const Page &page, u32 row, u32 best) {
     if (row == NO_ROW) return false;
     if (best == NO_ROW) return true;
@@ -62,7 +62,7 @@ DEVICE void put_end(const Value &value, u32 &bytes, u8 *first) {
     if (thread() < END_BYTES) first[thread()] = thread() < value.bytes ? value.base[value.at + thread()] : 0;
 }
 
-// Of a page with a value. All threads take part.
+// Writes the ends of a page that has a value. All threads take part.
 DEVICE void put_ends(const u8 *input, const Rows &rows, u32 *found, Ends &ends) {
     const u32 min = find_end<true>(input, rows, found), max = find_end<false>(input, rows, found);
     put_end(find_value(input, rows.page, rows.page.first + min), ends.min_bytes, ends.min);

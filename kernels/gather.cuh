@@ -1,5 +1,5 @@
-// The bytes of columns of varying length, output-centric: whoever calls says which 16 bytes of the column it
-// wants, and they are put together from the values that they are part of.
+// The bytes of columns of varying length. The caller asks for 16 bytes of the column, which are put together from the
+// values that they are part of.
 #pragma once
 #include "bytes.cuh"
 #include "warp.cuh"

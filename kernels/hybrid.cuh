@@ -1,9 +1,9 @@
 // The RLE / bit-packed hybrid (Encodings.md), as src/encode/bits.rs writes it: stretches of equal values that are
-// long enough are RLE runs, what lies between is packed.
+// long enough are RLE runs, and values between them are packed.
 //
 // A packed run holds whole groups of eight, counted from where the RLE run before it ends. So an RLE run begins up
 // to seven values behind its stretch's first, and the least length of a stretch leaves it enough. Which stretches
-// are runs depends on nothing but their lengths, so that all are found at once.
+// are runs depends only on their lengths, so that all are found at once.
 #pragma once
 #include "page.cuh"
 
@@ -18,7 +18,7 @@ struct Hybrid {
     u32 begins[MOST_RUNS], ends[MOST_RUNS], places[MOST_RUNS + 1];
 };
 
-// Where the first change behind those in word `word` is; `count` without one.
+// Returns the first change after those in word `word`; `count` if there is none.
 DEVICE u32 next_change(const Hybrid &hybrid, u32 word, u32 count) {
     const u32 last = (count + 31) / 32 / 32;
     u32 index = word / 32, bits = hybrid.filled[index] & ~((2u << word % 32) - 1);
@@ -28,7 +28,7 @@ DEVICE u32 next_change(const Hybrid &hybrid, u32 word, u32 count) {
     return 32 * next + trailing_zeros(hybrid.changes[next]);
 }
 
-// Finds the stretches among `count` values. Gives the number of them; all threads take part.
+// Finds the stretches among `count` values and returns their number. All threads take part.
 DEVICE u32 find_runs(u32 count, Hybrid &hybrid, u32 *warps) {
     const u32 words = (count + 31) / 32;
     for (u32 first = 0; first <= words / 32 * 32; first += WIDE) {
@@ -39,7 +39,7 @@ DEVICE u32 find_runs(u32 count, Hybrid &hybrid, u32 *warps) {
     u32 runs = 0;
     for (u32 first = 0; first < words; first += WIDE) {
         const u32 word = first + thread(), changes = word < words ? hybrid.changes[word] : 0;
-        // Of those that begin in a word only the last can be so long.
+        // Only the last stretch that begins in a word can be so long.
         const u32 begin = changes != 0 ? 32 * word + 31 - leading_zeros(changes) : 0;
         const u32 end = changes != 0 ? next_change(hybrid, word, count) : 0;
         const bool found = end - begin >= LEAST_STRETCH;

@@ -46,7 +46,7 @@ DEVICE void gather_indices(const Rows &rows, const u32 *table, u32 *codes, u32 *
             found[i] = valid ? table[codes[first + row]] : 0;
         }
         done = ranks[32];
-        // What is written now, all have read.
+        // All threads have read what is overwritten now.
         block_sync();
         for (u32 i = 0; i < EACH; i++) {
             if (places[i] != ~0u) codes[places[i]] = found[i];

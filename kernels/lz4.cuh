@@ -23,11 +23,11 @@ static_assert(SEGMENT_ROOM >= SEGMENT + SEGMENT / 255 + 3, "room for a segment's
 // A segment that is put: its bytes, 0 without a copy, and the literals before its first and behind its last.
 struct Edges {
     u32 bytes, lead, tail;
-    // Where in the page the run begins that its first literals are of.
+    // The start in the page of the run that its first literals belong to.
     u32 run_at;
 };
 
-// Of a page with `left` bytes from the segment's start on.
+// A segment of a page with `left` bytes from the segment's start on.
 DEVICE Segment lz4_segment(const u8 *from, u32 bytes, u32 left, u8 *to) {
     if (left < LAST_COPY) return Segment{from, bytes, 0, 0, to};
     const u32 stop = least(stop_of(bytes), left - LAST_COPY + 1);

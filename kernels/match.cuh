@@ -1,6 +1,6 @@
-// What segments of pages have twice, found by one warp: all that formats of the family of LZ77 have in common.
+// Finds repeated bytes in a segment of a page, by one warp: the part that formats of the LZ77 family have in common.
 //
-// No copy reaches back beyond its segment, so that what the segments of a page become, made apart, can be joined.
+// No copy reaches back beyond its segment, so that a page's segments can be compressed apart and joined.
 //
 // The warp looks at a window of 32 positions at once, a lane each:
 //
@@ -12,7 +12,7 @@
 //               places that a scan tells
 //     remember  the positions, in the table
 //
-// What is found depends on nothing but the segment: of the lanes that hash to one place, the last is remembered.
+// The result depends only on the segment: of the lanes that hash to one place, the last is remembered.
 #pragma once
 #include "bytes.cuh"
 #include "warp.cuh"
@@ -20,7 +20,7 @@
 // Distances in a segment fit the two bytes that a copy has for them, positions an entry of the table.
 constexpr u32 SEGMENT = 65536;
 constexpr u32 TABLE_BITS = 13, TABLE = 1 << TABLE_BITS;
-// Of five bytes: matches of four are shorter than what is found a little further back, and hardly pay.
+// A hash of five bytes: matches of four are shorter than those found a little further back, and hardly pay.
 constexpr u32 HASHED = 5, LEAST_MATCH = 4, SEEN = 16;
 // The most bytes that a segment takes: snappy.cuh and lz4.cuh say why.
 constexpr u32 SEGMENT_ROOM = SEGMENT + SEGMENT / 64 + 16;
@@ -51,7 +51,7 @@ struct Segment {
 // From here on a segment of so many bytes has not enough of them to hash.
 DEVICE u32 stop_of(u32 bytes) { return bytes < HASHED ? 0 : bytes - HASHED + 1; }
 
-// What a lane found at its position.
+// A lane's match at its position.
 struct Seen {
     // The position's first byte in the lowest bits.
     u32 bytes;
@@ -76,7 +76,7 @@ DEVICE Seen find(const Segment &segment, u32 at, const u16 *table) {
     return seen;
 }
 
-// How far the bytes at `own` equal those at `source`, of which `length` do. The same for all lanes.
+// Returns how far the bytes at `own` equal those at `source`, of which `length` do. The same for all lanes.
 DEVICE u32 extend(const Segment &segment, u32 own, u32 source, u32 length) {
     const u32 last = segment.bytes - 1;
     while (own + length < segment.end) {
@@ -97,7 +97,7 @@ DEVICE u32 extend(const Segment &segment, u32 own, u32 source, u32 length) {
 struct Chosen {
     u32 lanes, end;
     bool extended;
-    // Where the copy that begins before this lane ends, unless it is the extended one; 0 without one.
+    // The end of the copy that begins before this lane, unless it is the extended one; 0 if there is none.
     u32 reach;
 };
 
@@ -112,7 +112,7 @@ DEVICE Chosen choose(const Segment &segment, u32 at, const Seen &seen) {
         }
         chosen.lanes |= 1u << first;
         chosen.end = first + length;
-        // Behind a long one the next window begins.
+        // The next window begins after a long copy.
         if (chosen.extended) break;
     }
     if (chosen.lanes != 0) {
@@ -145,7 +145,7 @@ DEVICE void remember(u32 at, const Seen &seen, const Chosen &chosen, u32 step, u
     warp_sync();
 }
 
-// Finds what the segment has twice and puts `elements` of it. All lanes take part. `table`: of the warp alone.
+// Finds repeated bytes of the segment and puts `elements`. All lanes take part. The warp alone uses `table`.
 template <class ELEMENTS> DEVICE void compress(const Segment &segment, u16 *table, ELEMENTS &elements) {
     for (u32 i = lane(); i < TABLE / 2; i += 32) reinterpret_cast<u32 *>(table)[i] = 0;
     warp_sync();

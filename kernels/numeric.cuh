@@ -7,13 +7,13 @@ constexpr u32 NBASE = 10000, WIRE_HEADER = 8, DSCALE_MASK = 0x3FFF;
 // A numeric's header, and where its digits are.
 struct Numeric {
     u32 digits, count;
-    // Of the first digit, as a power of 10000.
+    // The first digit's weight, as a power of 10000.
     i32 weight;
     u32 dscale;
     bool negative;
 };
 
-// What a special value's sign bits say.
+// The code of a special value's sign bits.
 DEVICE u32 special(u32 sign) {
     return sign == 0xC000 ? NUMERIC_NAN : sign == 0xD000 || sign == 0xF000 ? INFINITE : MALFORMED;
 }
@@ -40,7 +40,7 @@ DEVICE u32 read_header_heap(const u8 *base, u32 pos, u32 len, Numeric &num) {
     return len % 2 ? MALFORMED : OK;
 }
 
-// What numeric_send sends.
+// The format of numeric_send.
 DEVICE u32 read_header_wire(const u8 *base, u32 pos, u32 len, Numeric &num) {
     if (len < WIRE_HEADER || len % 2) return MALFORMED;
     u32 sign = load16<true>(base, pos + 4);
@@ -144,7 +144,7 @@ DEVICE bool few_digits(const u8 *base, u32 pos, u32 len, const Step &step, const
         negative = header & 0x2000;
         digits = low >> 16 | high << 48;
     }
-    // What lies behind the last digit goes out at the top; two shifts, as one by 64 is not defined.
+    // Bits after the last digit are shifted out at the top; by two shifts, since one by 64 is not defined.
     digits = digits << (32 - 8 * count) << (32 - 8 * count);
     // The last digit's place in units of the result's groups.
     u32 places = static_cast<u32>(weight + step.groups + 1) - count;

@@ -1,11 +1,11 @@
-// The pages that are encoded, as src/gpu/encode.rs has them: see there for what each field means.
+// The pages that are encoded; src/gpu/encode.rs explains each field.
 #pragma once
 #include "copy.cuh"
 
 constexpr u32 WIDE = 256, WARPS = WIDE / 32;
 
 enum Shape : u8 { BITS, FIXED4, FIXED8, FIXED16, STRINGS };
-// parquet.thrift, as far as values without a dictionary have it.
+// The encodings of parquet.thrift that values without a dictionary have.
 enum Encoding : u8 { PLAIN = 0, DELTA_BINARY_PACKED = 5, DELTA_LENGTH_BYTE_ARRAY = 6, BYTE_STREAM_SPLIT = 9 };
 enum Order : u8 { NO_ORDER, SIGNED, UNSIGNED, FLOATING };
 
@@ -16,7 +16,7 @@ struct Page {
     u32 chunk;
 };
 
-// In Page::chunk: no dictionary is tried.
+// The Page::chunk of a page for which no dictionary is tried.
 constexpr u32 NO_CHUNK = ~0u;
 
 struct Body {
@@ -59,7 +59,7 @@ struct Rows {
         return left < 32 ? bits & ((1u << left) - 1) : bits;
     }
     DEVICE bool has_value(u32 row) const { return (valid[(page.first + row) / 32] >> row % 32 & 1) != 0; }
-    // Of a column of varying length.
+    // A value of a column of varying length.
     DEVICE const u32 *offsets() const { return reinterpret_cast<const u32 *>(values) + page.first; }
 };
 

@@ -1,7 +1,7 @@
 // Values without a dictionary (Encodings.md), PLAIN or split: those that are not NULL, where the levels end.
 //
-// A body's values start at any byte. Whatever there is to write is put together in shared memory first, a
-// tile of rows at a time, or read from the column as it is, and written by aligned words.
+// A body's values start at any byte. They are put together in shared memory first, a tile of rows at a time, or read
+// from the column as they are, and written by aligned words.
 #pragma once
 #include "gather.cuh"
 #include "hybrid.cuh"
@@ -132,7 +132,7 @@ struct Strings {
     u32 count;
 };
 
-// Bytes `at` (a multiple of 16) to `at + 16` of `to`, as far as they are the tile's.
+// Writes bytes `at` (a multiple of 16) to `at + 16` of `to`, as far as they are the tile's.
 DEVICE void put_strings16(const Strings &strings, u32 at) {
     const u32 begin = strings.starts[0], end = strings.starts[strings.count];
     const u32 first = at < begin ? begin : at, stop = least(end - at, 16) + at;

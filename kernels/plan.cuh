@@ -1,4 +1,4 @@
-// What the kernels of one slot share: the slot's regions, and the scratch memory that `plan` fills.
+// The memory that the kernels of a slot share: the slot's regions, and the scratch that `plan` fills.
 //
 //     scratch    Plan | Entry[attrs] | Column[columns] | sources | sums           each entry 64 bytes
 //     sources    u32[varying][tiles * ROWS]: where each value's bytes are, from the input region's start
@@ -11,28 +11,28 @@
 constexpr u32 ROWS = 256, WARPS = ROWS / 32;
 
 struct alignas(64) Plan {
-    // Not 0: the output does not fit, nothing more is to be done.
+    // Not 0 if the output does not fit and nothing more is done.
     u32 failed;
-    // Columns that `scan` is through with.
+    // Columns that `scan` has finished.
     u32 scanned;
     // Attributes to walk.
     u32 steps;
     u32 varying;
-    // Where the bytes of columns of varying length may start.
+    // The first place for the bytes of columns of varying length.
     u32 bytes_at;
 };
 
-// What only decimals want of a step; of few digits: see `few_digits`.
+// The part of a step for decimals; `few_digits` explains the fields for few digits.
 struct alignas(16) Bounds {
     u64 inverse, limit;
     // 10 to the power of the precision.
     u64 low, high;
 };
 
-// An attribute as the walk wants it. Every lane of a warp reads the same one, by `load_step`.
+// An attribute prepared for the walk. Every lane of a warp reads the same one, by `load_step`.
 struct alignas(32) Step {
     i16 len;
-    // Of the alignment, less one.
+    // The alignment less one.
     u8 mask;
     u8 op;
     u32 column, valid_at, values_at;
@@ -44,7 +44,7 @@ struct alignas(32) Step {
     u32 reserved;
 };
 
-// What only columns of varying length want: where the column's sources and sums start in scratch.
+// The part of a step for columns of varying length: the start of the column's sources and sums in scratch.
 struct alignas(16) Places {
     u64 sources, sums;
 };
@@ -61,7 +61,7 @@ struct alignas(64) Column {
     u32 op, named, valid_at, values_at;
     // Its number among those of varying length.
     u32 varying;
-    // Of the column of varying length that has this entry's number.
+    // The column of varying length that has this entry's number.
     u32 column;
 };
 
@@ -85,7 +85,7 @@ struct Slot {
     DEVICE Plan &plan() const { return *reinterpret_cast<Plan *>(scratch); }
     DEVICE Entry *steps() const { return reinterpret_cast<Entry *>(scratch + 256); }
     DEVICE Column *columns() const { return reinterpret_cast<Column *>(steps() + header().attrs); }
-    // Of varying length, by its number among those.
+    // A column of varying length, by its number among those.
     DEVICE const Column &column(u32 varying) const { return columns()[columns()[varying].column]; }
     DEVICE OutColumn &out_column(u32 varying) const { return out_columns()[columns()[varying].column]; }
     DEVICE u64 sources_at(u32 varying) const {
@@ -129,8 +129,8 @@ DEVICE u128 power10(u32 power) {
     return value;
 }
 
-// What `few_digits` needs of a decimal: division by 10^spare as a product with the inverse of 5^spare and a
-// rotation, after which a quotient is below `limit` when, and only when, nothing was left over.
+// Prepares a decimal for `few_digits`: division by 10^spare is a product with the inverse of 5^spare and a rotation,
+// after which a quotient is below `limit` if and only if there is no remainder.
 DEVICE void plan_decimal(const Attr &attr, Step &step, Bounds &bounds) {
     constexpr u64 FIFTH = 0xCCCCCCCCCCCCCCCD;
     step.scale = attr.scale;
@@ -166,7 +166,7 @@ DEVICE void plan_step(const Slot &slot, const Attr &attr, u32 all, Entry &entry)
     }
 }
 
-// Lays out a column, whose parts start at `valid_at` and `values_at`, and clears what no row will write.
+// Lays out a column, whose parts start at `valid_at` and `values_at`, and clears the bytes that no row writes.
 DEVICE void plan_column(const Slot &slot, u32 number, u32 valid_at, u32 values_at, u32 varying) {
     const u32 rows = slot.header().rows;
     Column &column = slot.columns()[number];
@@ -179,7 +179,7 @@ DEVICE void plan_column(const Slot &slot, u32 number, u32 valid_at, u32 values_a
     for (u64 i = values_bytes(column.op, rows); i % ALIGN != 0; i += 4) words[(values_at + i) / 4] = 0;
 }
 
-// Reads what no thread writes meanwhile, 16 bytes at a time.
+// Reads 16 bytes at a time, which no thread writes meanwhile.
 template <class T> DEVICE T load_shared_by_all(const T &from) {
 #ifdef HOST_BUILD
     return from;

@@ -1,13 +1,13 @@
-// The layout of a slot, as src/slot/layout.rs has it: see there for what each field means.
+// The layout of a slot; src/slot/layout.rs explains each field.
 #pragma once
 #include "types.cuh"
 
 constexpr u32 ALIGN = 64, BLOCK_SIZE = 8192, STATUSES = 1024;
 constexpr u32 HEAP = 0, COPY_BINARY = 1, WANT_COLUMNS = 1;
 constexpr u32 NO_COLUMN = ~0u, NO_MISSING = ~0u;
-// In OutHeader::statuses: the output does not fit, see decode.cu.
+// The OutHeader::statuses of an output that does not fit: see decode.cu.
 constexpr u32 FAILED = ~0u;
-// Of a column, as its offsets are i32.
+// The most bytes of a column, since its offsets are i32.
 constexpr u32 MAX_BYTES = 0x7FFFFFFF;
 
 struct Header {

@@ -55,7 +55,7 @@ DEVICE u32 put_literal(const Segment &segment, u32 begin, u32 end, u32 out) {
     return out + head + bytes;
 }
 
-// What lies in a window from the first of several copies up to the last, that one left out.
+// The elements of a window from the first of several copies up to the last, without the last.
 DEVICE u32 put_between(const Segment &segment, u32 at, const Seen &seen, const Chosen &chosen, u32 out) {
     const u32 last = last_lane(chosen.lanes);
     const bool copy = (chosen.lanes >> lane() & 1) != 0 && lane() != last;

@@ -8,9 +8,9 @@ constexpr u32 PAGE_HEADER = 24, LP_NORMAL = 1, T_BITS = 23, HASNULL = 1, NATTS_M
 
 // One tuple between two attributes.
 struct Tuple {
-    // Of the next attribute, and of the tuple's end, from the buffer's start.
+    // The places of the next attribute and of the tuple's end, from the buffer's start.
     u32 pos, end;
-    // Of the null bitmap; 0 when there is none.
+    // The place of the null bitmap; 0 if there is none.
     u32 bits;
     u32 natts;
     // The bitmap's word for the attribute at hand: see `nulls`.
@@ -71,7 +71,7 @@ DEVICE bool take_cstring(const u8 *base, Tuple &tuple, u32 &pos, u32 &len) {
     return true;
 }
 
-// What a column keeps of a name or a "char".
+// The bytes that a column keeps of a name or a "char".
 DEVICE void trim(const Step &step, Found &found) {
     if (step.op == NAME) {
         found.len = name_length(found.base, found.pos, found.len);

@@ -16,7 +16,7 @@ using u128 = unsigned __int128;
 #define COLD inline
 #else
 #define DEVICE __device__ __forceinline__
-// What few values need: called, so that it takes no registers and no instruction cache from the rest.
+// A function that few values need is called, not inlined, so that it takes no registers and no instruction cache.
 #define COLD __device__ __noinline__
 #endif
 

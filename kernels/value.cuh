@@ -1,5 +1,5 @@
 // Values of fixed width (src/decode/mod.rs, src/decode/lanes.rs). Each reads a cell of `len` bytes, in the
-// order of its format, and gives a Code; without OK the value means nothing.
+// order of its format, and returns a Code; without OK the value has no meaning.
 #pragma once
 #include "bytes.cuh"
 #include "slot.cuh"
@@ -10,7 +10,7 @@ constexpr u32 QUIET = ~0u;
 // A row and what the walk found in it for an attribute. `row` is a row of the slot when `inside`.
 struct Found {
     const u8 *base;
-    // Of `base`, from the input region's start.
+    // The place of `base`, from the input region's start.
     u32 origin;
     u32 row;
     bool inside, null;
@@ -18,7 +18,7 @@ struct Found {
     u32 code, pos, len;
 };
 
-// Where a tile's bytes are: in shared memory, or in the input region itself.
+// A tile's bytes, in shared memory or in the input region itself.
 struct Tile {
     const u8 *base;
     u32 origin;
@@ -67,7 +67,7 @@ template <bool WIRE> DEVICE u32 read_date(const u8 *base, u32 pos, u32 len, u32 
     return days > LAST_DATE - EPOCH_DAYS ? OUT_OF_RANGE : OK;
 }
 
-// A day's end is a time of PostgreSQL's, but beyond the file's.
+// The end of a day (24:00) is a time in PostgreSQL, but not in the file.
 template <bool WIRE> DEVICE u32 read_time(const u8 *base, u32 pos, u32 len, u64 &value) {
     u32 code = read_int8<WIRE>(base, pos, len, value);
     if (code != OK) return code;

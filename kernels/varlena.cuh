@@ -8,7 +8,7 @@ struct Datum {
     u32 pos, len;
     // OK, COMPRESSED or EXTERNAL.
     u32 code;
-    // Where the next attribute may start.
+    // The first place of the next attribute.
     u32 next;
 };
 

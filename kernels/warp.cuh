@@ -1,5 +1,5 @@
-// What threads do together, in the few words that the kernels use. kernels/host/emulate.hpp has the same for
-// the host build, where the threads of a block run in turns.
+// The operations that threads do together, as the kernels use them. kernels/host/emulate.hpp has the same for the host
+// build, where the threads of a block run in turns.
 #pragma once
 #include "types.cuh"
 
@@ -30,7 +30,7 @@ DEVICE u64 shuffle_up(u64 value, u32 by) { return __shfl_up_sync(~0u, value, by)
 DEVICE u32 shuffle(u32 value, u32 from) { return __shfl_sync(~0u, value, static_cast<int>(from)); }
 // The lanes whose value is the same as this one's.
 DEVICE u32 match(u32 value) { return __match_any_sync(~0u, value); }
-// What the lanes wrote before it, all of them see behind it.
+// After it all lanes see what the lanes wrote before it.
 DEVICE void warp_sync() { __syncwarp(); }
 
 DEVICE u32 warp_sum(u32 value) {
@@ -43,18 +43,18 @@ DEVICE u32 warp_sum(u32 value) {
 }
 
 DEVICE u32 count_bits(u32 bits) { return __popc(bits); }
-// Of a number that is not 0.
+// The number of zero bits; `bits` is not 0.
 DEVICE u32 trailing_zeros(u32 bits) { return static_cast<u32>(__ffs(static_cast<int>(bits))) - 1; }
 DEVICE u32 trailing_zeros(u64 bits) { return static_cast<u32>(__ffsll(static_cast<i64>(bits))) - 1; }
 DEVICE u32 leading_zeros(u32 bits) { return static_cast<u32>(__clz(static_cast<int>(bits))); }
 DEVICE u32 atomic_add(u32 *at, u32 value) { return atomicAdd(at, value); }
 DEVICE void atomic_min(u32 *at, u32 value) { atomicMin(at, value); }
-// What was there; `value` is, now, if that was `expected`.
+// Stores `value` if `expected` was there, and returns what was there.
 DEVICE u32 atomic_swap_if(u32 *at, u32 expected, u32 value) { return atomicCAS(at, expected, value); }
 DEVICE void atomic_or(u32 *at, u32 bits) { atomicOr(at, bits); }
 DEVICE void atomic_max(u32 *at, u32 value) { atomicMax(at, value); }
 DEVICE void publish() { __threadfence(); }
-// What another block wrote before its `publish`, past this multiprocessor's cache.
+// Reads what another block wrote before its `publish`, past this multiprocessor's cache.
 DEVICE u32 load_published(const u32 *at) { return __ldcg(at); }
 
 // Bytes of shared memory that the launch gave for SHARED_DYNAMIC.

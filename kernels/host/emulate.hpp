@@ -86,7 +86,7 @@ struct Index {
     u32 x = 1, y = 1, z = 1;
 };
 
-// Where threads wait for each other: `size` of them, each with a word.
+// A barrier of `size` threads, each with a word.
 struct Meeting {
     u32 size = 0, arrived = 0, generation = 0;
     const char *what = nullptr;
@@ -284,7 +284,7 @@ DEVICE u32 atomic_add(u32 *at, u32 value) {
     return before;
 }
 DEVICE void atomic_min(u32 *at, u32 value) { *at = std::min(*at, value); }
-// What was there; `value` is, now, if that was `expected`.
+// Stores `value` if `expected` was there, and returns what was there.
 DEVICE u32 atomic_swap_if(u32 *at, u32 expected, u32 value) {
     u32 before = *at;
     if (before == expected) *at = value;
