@@ -1,4 +1,4 @@
-"""What the tests of the GPU service share: servers with fake devices, and looking at the service.
+"""Helpers of the GPU service's tests: servers with fake devices, and looks at the service.
 
 Fake devices decode on the CPU what a GPU would, through the same slots and the same engine process."""
 
@@ -14,7 +14,7 @@ from .lab import places
 from .lab.server import Server
 from .support import Background, eventually, export
 
-# On a machine that has a GPU the tests of the device check run on it; PG_STRATA_FAKE_DEVICES rehearses that.
+# On a machine with a GPU the device check runs the tests on it; PG_STRATA_FAKE_DEVICES rehearses that.
 REAL = "PG_STRATA_TEST_GPU" in os.environ
 SETTINGS = {"shared_buffers": "128MB", "max_connections": "50", "max_prepared_transactions": "2",
             "pg_strata.gpu_fake_devices": os.environ.get("PG_STRATA_FAKE_DEVICES", "0" if REAL else "2"), "pg_strata.nvrtc_library": os.environ.get("PG_STRATA_NVRTC", ""),
@@ -22,7 +22,7 @@ SETTINGS = {"shared_buffers": "128MB", "max_connections": "50", "max_prepared_tr
             "pg_strata.gpu_pool_size": "32MB", "pg_strata.gpu_slot_size": "512kB"}
 
 
-# Rows of `big`.
+# The number of rows of `big`.
 ROWS = 900_000
 
 
@@ -42,12 +42,12 @@ class GpuServer(Server):
 
 
 def service_info(server):
-    """What the service says of itself in the data directory."""
+    """The contents of the service file in the data directory."""
     return json.loads((server.data / "pg_dynshmem" / "pg_strata.gpu").read_text())
 
 
 def ready(server):
-    """The service has an engine that works."""
+    """Whether the service has an engine that works."""
     try:
         return service_info(server)["state"] == "ready" and runs(service_info(server)["engine"])
     except (FileNotFoundError, ValueError):
@@ -60,7 +60,7 @@ def status(connection):
 
 
 def free_slots(connection):
-    """Slots, and how many of them nobody has."""
+    """The number of slots, and of free ones."""
     return tuple(map(int, re.search(r"(\d+) slots, (\d+) free", status(connection)).groups()))
 
 
@@ -70,7 +70,7 @@ def all_free(connection):
 
 
 def runs(pid):
-    """Whether a process is there and not just waiting to be reaped."""
+    """Whether a process is alive and not just waiting to be reaped."""
     try:
         with open(f"/proc/{pid}/stat") as stat:
             return stat.read().rpartition(")")[2].split()[0] != "Z"
@@ -153,13 +153,13 @@ def notices(connection):
 
 
 def wait_until_writing(out, call):
-    """Until an export has written its first row group."""
+    """Waits until an export has written its first row group."""
     eventually(lambda: any(file.stat().st_size for file in out.rglob("*") if file.is_file()) or call.ended)
     assert not call.ended, f"the export was over before it could be interrupted: {call.error}"
 
 
 def kill_engine(server):
-    """Returns its process, which the service_info names until the service has noticed."""
+    """Kills the engine and returns its process, which the service file names until the service has noticed."""
     engine = service_info(server)["engine"]
     os.kill(engine, 9)
     return engine

@@ -159,7 +159,7 @@ def test_many_toasted_values_are_redone(db, out):
 
 @pytest.mark.parametrize("scan", SCANS)
 def test_rows_larger_than_a_slot(db, out, scan):
-    """512 kB hold no row of a megabyte: it goes its own way, in its place."""
+    """A row of a megabyte does not fit a slot of 512 kB: the CPU decodes it, in its place."""
     db.execute("""CREATE TABLE t AS SELECT i, CASE WHEN i % 900 = 0 THEN repeat(md5(i::text), 40000) ELSE 'small' || i END AS c
         FROM generate_series(1, 5000) i""")
     db.execute("ALTER TABLE t ALTER c SET STORAGE external; UPDATE t SET c = c || 'x' WHERE i % 1800 = 0")
@@ -196,7 +196,7 @@ def test_temporary_and_uncommitted(db, out, scan):
 
 @pytest.mark.parametrize("scan", SCANS)
 def test_two_exports_at_once(db, again, out, scan):
-    """More processes than slots have room for: everybody ends with every value."""
+    """More processes than slots: every export ends with every value."""
     db.execute("CREATE TABLE t AS SELECT i, md5(i::text) AS m, i / 3 AS n FROM generate_series(1, 200000) i")
     calls = []
     for number in range(4):
@@ -265,7 +265,7 @@ def test_decisions_are_logged_on_request(server, db, out):
 
 
 def test_nothing_unexpected_was_said(db, out):
-    """No warning, no notice, where all goes well."""
+    """There is no warning and no notice if all goes well."""
     db.execute("CREATE TABLE t AS SELECT i FROM generate_series(1, 100000) i")
     heard = notices(db)
     assert export(db, "t", out / "t.parquet", device="gpu", workers=2).device == "gpu"

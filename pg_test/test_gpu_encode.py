@@ -29,14 +29,14 @@ def server(installation):
 
 
 def encoded(connection):
-    """Row groups that the last export had encoded on the GPU, those that it did again, and why."""
+    """The row groups that the last export had encoded on the GPU, those that it did again on the CPU, and why."""
     message = connection.execute("SELECT message FROM gpu_status() WHERE message LIKE '%row groups encoded%' ORDER BY time DESC LIMIT 1").fetchone()[0]
     groups, again, why = re.search(r"(\d+) row groups encoded on the GPU, (\d+) more on the CPU after a try(?:: (.*))?$", message).groups()
     return int(groups), int(again), why
 
 
 def export_encoded(connection, table, out, **options):
-    """On both, all of the row groups on the GPU, and with the CPU's statistics."""
+    """Exports on both. The GPU encodes all row groups, with the CPU's statistics."""
     cpu = export(connection, table, out / "cpu.parquet", device="cpu", overwrite=True, **options)
     result = export(connection, table, out / "gpu.parquet", device="gpu", overwrite=True, **options)
     assert (result.device, result.rows, result.row_groups) == ("gpu", cpu.rows, cpu.row_groups)
@@ -49,7 +49,7 @@ def export_encoded(connection, table, out, **options):
 
 
 def statistics(path):
-    """Of each column chunk, whatever order the row groups were written in."""
+    """The statistics of each column chunk, in any order of row groups."""
     found = []
     for file in oracle.data_files(path):
         metadata = pq.read_metadata(file)
@@ -142,7 +142,7 @@ def test_partitions(db, out, scan):
 
 @pytest.mark.parametrize("scan", SCANS)
 def test_groups_that_are_read_again(db, out, scan):
-    """What only the server can read makes row groups of the CPU's, beside those of the GPU in one file."""
+    """Values that only the server can read make row groups on the CPU, beside those of the GPU in one file."""
     db.execute("""CREATE TABLE t AS SELECT i, CASE WHEN i BETWEEN 40000 AND 41000 THEN repeat('compressed', 400 + i % 100) ELSE 'plain' || i END AS c
         FROM generate_series(1, 90000) i""")
     result = export_both(db, "t", out, scan=scan, workers=0, compression="snappy", row_group_rows=8000)
@@ -188,7 +188,7 @@ def test_little_memory(server, db, out):
 
 
 def test_nested_and_other_formats(db, out):
-    """What is not encoded there is decoded there all the same."""
+    """Columns that are not encoded on the GPU are still decoded there."""
     db.execute("CREATE TABLE t AS SELECT i, ARRAY[i, i + 1] AS a FROM generate_series(1, 5000) i")
     result = export_both(db, "t", out, scan="copy_binary", compression="snappy")
     assert (result.device, encoded(db)) == ("gpu", (0, 0, None))

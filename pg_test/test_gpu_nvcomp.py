@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(REAL, reason="of fake devices")
 
 ROWS = 60000
 GROUPS = {"row_group_rows": 25000, "workers": 0}
-# What keeps the library from being used, how it is built, and the reason that is given.
+# The faults that keep the library from being used, how it is built, and the reason that is given.
 BROKEN = {
     "missing": (None, "no-such-library.so: cannot open shared object file"),
     "no library": (None, "nvcomp_stub.c: "),
@@ -68,7 +68,7 @@ def notes(connection):
 
 
 def compressed_by(path):
-    """Who compressed the column chunks: frames of raw blocks are longer than what is in them, all of them."""
+    """Whether the library compressed the column chunks: all of its frames have raw blocks and are longer than their contents."""
     metadata = pq.read_metadata(path)
     groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
     columns = [group.column(i) for group in groups for i in range(metadata.num_columns)]
@@ -89,7 +89,7 @@ def test_pages_come_back_compressed(server, db, libraries, out, scan, workers):
 
 
 def test_levels_and_other_codecs(server, db, libraries, out):
-    """The default level alone is the library's."""
+    """The library is used for the default level only."""
     set_devices(server, db, 2, nvcomp_library=libraries("whole", []))
     for codec, by in {"zstd": "library", "ZSTD:1": "library", "zstd:3": "cpu", "snappy": "cpu", "gzip": "cpu"}.items():
         export_encoded(db, "lines", out, compression=codec, columns=["key", "priority", "comment"], **GROUPS)

@@ -83,7 +83,7 @@ def test_killed_engine(server, db, truth, out, scan, workers):
 
 @pytest.mark.parametrize("scan", SCANS)
 def test_faults(server, db, truth, out, scan):
-    """A device that faults takes its engine along; the values are right all the same."""
+    """A device that faults ends its engine; the values are right all the same."""
     set_devices(server, db, 2, gpu_fault_after=20)
     try:
         heard = notices(db)
@@ -201,7 +201,7 @@ def test_preloaded(new_server, out):
 
 @fakes_only
 def test_two_services_are_one(new_server):
-    """Sessions that ask at once get the same one; whichever comes second goes away."""
+    """Sessions that ask at the same time get the same service; a second one ends."""
     server = new_server()
     with server.connect() as connection:
         connection.execute("CREATE EXTENSION pg_strata")
@@ -256,7 +256,7 @@ def test_no_room_for_the_service(new_server, out):
 
 
 def test_devices_without_memory(new_server, out):
-    """A device that cannot be opened is none: 'auto' is the CPU's, 'gpu' an error with the reason, until that changes."""
+    """With a device that cannot be opened 'auto' uses the CPU and 'gpu' is an error with the reason, until that changes."""
     server = new_server(**{"pg_strata.gpu_exhaust_memory": "on"})
     with server.connect() as connection:
         make_big(connection, 1000)
@@ -271,7 +271,7 @@ def test_devices_without_memory(new_server, out):
 
 @fakes_only
 def test_pool_that_is_too_large(new_server, out):
-    """The pool shrinks to what there is, and says so."""
+    """The pool shrinks to the memory that there is, and the log says so."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     # The server can make no file, and no shared memory of the pool's kind, that is larger.
     resource.setrlimit(resource.RLIMIT_FSIZE, (150 << 20, before[1]))
@@ -315,7 +315,7 @@ class ContainedGpu(Contained, GpuServer):
 
 @fakes_only
 def test_a_server_that_starts_again_in_its_container(installation, out):
-    """What was hopeless for the server before is tried again."""
+    """A start that was hopeless for the previous server is tried again."""
     with ContainedGpu(installation, "gpu-contained", **{"pg_strata.gpu_fake_devices": "0"}) as server:
         for start in (1, 2):
             with server.connect() as connection:

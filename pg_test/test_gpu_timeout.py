@@ -39,14 +39,14 @@ def db(server):
 
 @pytest.fixture
 def patient(db):
-    """Without a limit."""
+    """A connection to the server without a time limit."""
     set_limit(db, "0")
     yield db
     set_limit(db, f"{LIMIT}s")
 
 
 def wait_for_engine(server, db, before=None):
-    """Another one than before. After some of them the service gives up until a reload."""
+    """Waits for another engine than before. After some of them the service gives up until a reload."""
     def there():
         if service_info(server)["state"] == "failed":
             db.execute("SELECT pg_reload_conf()")
@@ -75,7 +75,7 @@ def stop(server):
 
 
 def waits(db, pid):
-    """What a process waits for."""
+    """The wait event of a process."""
     return db.execute("SELECT wait_event_type, wait_event FROM pg_stat_activity WHERE pid = %s", (pid,)).fetchone()
 
 
@@ -142,7 +142,7 @@ def test_cancel_while_the_engine_does_not_answer(server, patient, out, workers, 
 
 
 def test_a_service_that_does_not_answer_either(server, db, truth, out):
-    """Then the exporters give both up by themselves, some seconds later."""
+    """If the service does not answer either, the exporters give both up by themselves, some seconds later."""
     call = writing(server, out / "t.parquet", scan="heap", workers=0, device="auto")
     service, engine = service_info(server)["pid"], service_info(server)["engine"]
     os.kill(service, signal.SIGSTOP)
@@ -159,7 +159,7 @@ def test_a_service_that_does_not_answer_either(server, db, truth, out):
 
 
 def test_while_no_engine_answers(server, db, out):
-    """'auto' is the CPU's at once, gpu_status() says since when, gpu_devices() which. As where an engine does not even die."""
+    """'auto' uses the CPU at once, gpu_status() says since when and gpu_devices() which, also if an engine cannot be killed."""
     path = server.data / "pg_dynshmem" / "pg_strata.gpu"
     before = path.read_bytes()
     since, reason = 1_700_000_000_000_000, "the GPU engine, process 1, did not answer within 4 seconds"

@@ -19,7 +19,7 @@ def test_budget(nvrtc, source, architecture):
 
 
 def test_options_are_those_of_the_service():
-    """The gate is worth little for other code than the one that runs."""
+    """The gate compiles the code that runs, with its options."""
     module = (gate.ROOT / "src/gpu/cuda/module.rs").read_text()
     assert ", ".join(f'"{option}"' for option in gate.OPTIONS) in module
 

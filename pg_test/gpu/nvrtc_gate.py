@@ -13,7 +13,7 @@ from dataclasses import dataclass
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 # sm_: Turing, Ampere twice, Ada, Hopper, Blackwell twice.
 ARCHITECTURES = (75, 80, 86, 89, 90, 100, 120)
-# As src/gpu/cuda/module.rs has them; -v makes ptxas say what each kernel takes.
+# The options of src/gpu/cuda/module.rs; -v makes ptxas report what each kernel takes.
 OPTIONS = ("--std=c++17", "--device-int128", "-default-device", "--generate-line-info")
 VERBOSE = "--ptxas-options=-v"
 
@@ -80,7 +80,7 @@ def budgets(source):
 
 
 def kernels(log):
-    """What ptxas says of each kernel; called functions count for the kernel named before them."""
+    """ptxas's report of each kernel; called functions count for the kernel named before them."""
     found = []
     for line in log.splitlines():
         if entry := ENTRY.search(line):
@@ -105,7 +105,7 @@ def compile_all(nvrtc, source, architecture):
 
 
 def over_budget(source, found):
-    """What is wrong with the kernels of a source, a line each."""
+    """The faults of the kernels of a source, a line for each."""
     text, limits = source.read_text(), budgets(source)
     named = {first or second for first, second in KERNEL.findall(text)}
     absent = named - {kernel.name for kernel in found}

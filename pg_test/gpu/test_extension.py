@@ -44,7 +44,7 @@ def line(what, result, note=""):
 
 
 def fill(server, name, rows):
-    """From as many sessions as there are cores."""
+    """Fills the table from as many sessions as there are cores."""
     with server.connect() as connection:
         connection.execute(LINEORDER.format(name=name))
     share = -(-rows // SESSIONS)
@@ -101,7 +101,7 @@ def test_two_at_once(server, out):
 
 @pytest.mark.parametrize("scan", SCANS)
 def test_killed_engine(server, db, out, scan):
-    """kill -9 of the process that has the GPU, in the middle: the export ends, right."""
+    """kill -9 of the process that has the GPU, in the middle: the export ends with the right values."""
     connection = server.connect()
     heard = notices(connection)
     call = Background(lambda: export(connection, "small", out / "t.parquet", scan=scan, workers=2, device="gpu", row_group_rows=100_000))
@@ -130,7 +130,7 @@ def with_setting(server, db, name, value, body):
 
 
 def test_kernel_that_faults(server, db, out):
-    """A sticky CUDA error: the engine goes, the export ends on the CPU, right."""
+    """A sticky CUDA error ends the engine; the export ends on the CPU with the right values."""
     def faulty():
         time.sleep(2)
         return export(db, "small", out / "t.parquet", scan="heap", workers=4, device="gpu", row_group_rows=100_000)
@@ -145,7 +145,7 @@ def test_kernel_that_faults(server, db, out):
 
 
 def test_out_of_device_memory(server, db, out):
-    """Too little device memory: 'auto' is the CPU's, 'gpu' an error with the reason."""
+    """With too little device memory 'auto' uses the CPU and 'gpu' is an error with the reason."""
     def exhausted():
         eventually(lambda: export(db, "small", out / "t.parquet", workers=WORKERS, overwrite=True).device == "cpu", 60)
         return db.execute("SELECT message FROM gpu_status() LIMIT 1").fetchone()[0]
@@ -240,7 +240,7 @@ def test_nvcomp(server, db, out, lineorder):
 
 
 def in_memory(out):
-    """A directory in memory, so that no disk is measured; `out` where there is none."""
+    """A directory in memory, so that no disk is measured; `out` if there is none."""
     if shutil.disk_usage("/dev/shm").free < 16 << 30:
         line("files", "ok", f"written to {out}")
         return out
