@@ -84,7 +84,7 @@ fn open(pool: &Pool, settings: &GpuSettings) -> Result<Vec<Box<dyn Device>>, Str
         nvcomp: settings.nvcomp_library.as_ref().map(PathBuf::from),
         cache: KERNELS.into(),
         #[cfg(any(test, feature = "testing"))]
-        test: settings.testing.options(),
+        test: super::testing::options(settings),
     };
     // SAFETY: the pool's mapping lives as long as this process.
     unsafe { cuda::devices(&config) }

@@ -1,6 +1,7 @@
 //! Devices for tests of the service on a machine without a GPU.
 
 use crate::gpu::Device;
+use crate::gpu::testing::TestOptions;
 use crate::gpu::testing::fake::FakeDevice;
 use crate::pg::guc::GpuSettings;
 
@@ -21,4 +22,13 @@ pub fn fake_devices(settings: &GpuSettings) -> Result<Vec<Box<dyn Device>>, Stri
         }
     };
     Ok((0..settings.testing.fake_devices).map(|ordinal| Box::new(fake(ordinal)) as Box<dyn Device>).collect())
+}
+
+/// Returns what the settings ask of GPUs.
+pub fn options(settings: &GpuSettings) -> TestOptions {
+    TestOptions {
+        fault_after: settings.testing.fault_after,
+        exhaust_memory: settings.testing.exhaust_memory,
+        scatter_memory: false,
+    }
 }

@@ -187,6 +187,7 @@ unsafe fn open(
     CudaDevice::new(made).map_err(failed("prepare buffers"))
 }
 
+/// Allocates the memory of the slots in flight.
 #[cfg_attr(not(any(test, feature = "testing")), expect(unused_variables))]
 fn allocate(
     config: &Config,

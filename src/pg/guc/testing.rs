@@ -3,7 +3,6 @@
 use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
 
 use super::unless_0;
-use crate::gpu::testing::TestOptions;
 
 static FAKE_DEVICES: GucSetting<i32> = GucSetting::<i32>::new(0);
 static FAULT_AFTER: GucSetting<i32> = GucSetting::<i32>::new(0);
@@ -15,14 +14,6 @@ pub struct Settings {
     pub fake_devices: usize,
     pub fault_after: Option<u64>,
     pub exhaust_memory: bool,
-}
-
-impl Settings {
-    /// What the settings mean to GPUs.
-    pub fn options(&self) -> TestOptions {
-        let Settings { fault_after, exhaust_memory, .. } = *self;
-        TestOptions { fault_after, exhaust_memory, scatter_memory: false }
-    }
 }
 
 pub fn settings() -> Settings {
