@@ -1,5 +1,5 @@
-//! How a device is to encode the columns: as this process would encode one page of the table's middle, which it
-//! does, with every encoding that may pay and the export's codec.
+//! How a device is to encode each column. This process encodes one page from the middle of the table, with
+//! every encoding that may pay and with the export's codec, and the device is told to do as it did.
 
 use parquet::basic::Encoding;
 
@@ -13,16 +13,16 @@ use crate::scan::{Encoded, Reader, RowValues, Rows, Sink};
 use crate::slot::encode::{PLAIN_BODIES, encoding};
 use crate::types::{Field, Lane, Reason, Shape, Shapes};
 
-/// Where the rows are few, the look ends after these blocks, 32 MB of heap.
+/// The most blocks that are read for the page, 32 MB of heap, when rows are few.
 const MOST_BLOCKS: usize = 4096;
 
-/// What shapes the page needs, beyond those that are known, is learnt one misfit after the other.
+/// The most attempts to encode the page: each learns of one more shape that it needs.
 const TRIES: usize = 8;
 
-/// `job` is a survey's. `seen` are the shapes that are known so far, which the page may widen. `None` where
-/// nothing is encoded elsewhere.
+/// Chooses the encodings; `None` when no row group can be encoded on a device. `job` is a survey's. `seen` are
+/// the shapes known so far, which the page may widen.
 pub fn take(job: &mut Job, seen: &mut Shapes, request: &Request) -> Result<Option<EncodePlan>> {
-    // A Bloom filter needs the values.
+    // Filling a Bloom filter takes the values, which stay on the device.
     let split = match &request.format {
         Format::Parquet { filters, split } if filters.is_empty() => *split,
         _ => return Ok(None),
@@ -44,15 +44,15 @@ pub fn take(job: &mut Job, seen: &mut Shapes, request: &Request) -> Result<Optio
     Ok(Some(EncodePlan { codec, rows: request.group_rows, bytes: request.group_bytes, choices }))
 }
 
-/// Where nothing is known of the values.
+/// The choice for a column when no value could be looked at.
 const DEFAULT: Choice = Choice { dictionary: true, encoding: encoding::PLAIN };
 
-/// What came of a look.
+/// The result of encoding the page.
 enum Look {
     Choices(Vec<Choice>),
     /// The shapes do not hold a value.
     Misfit(usize, Shape),
-    /// A value was met that nothing holds: the export will say so, or make text of it.
+    /// No shape holds a value: the export will raise the error, or make the column text.
     Ended,
 }
 
@@ -80,7 +80,7 @@ struct FirstPage<'j> {
     job: &'j Job,
     fields: &'j [Field],
     lanes: Vec<Lane>,
-    /// With dictionaries, and without.
+    /// One writer with dictionaries, and one without.
     writers: [GroupWriter; 2],
     refused: Option<Look>,
 }
@@ -100,7 +100,7 @@ impl FirstPage<'_> {
             };
             encodings.push(group.first_encodings());
         }
-        // Nested columns, of several leaves, are not encoded elsewhere.
+        // A nested column has several leaves, and a device encodes none.
         if encodings[0].len() != self.fields.len() {
             return Ok(Look::Ended);
         }
@@ -110,7 +110,7 @@ impl FirstPage<'_> {
     }
 }
 
-/// By how a page of the column was encoded with dictionaries, and without.
+/// Chooses from how a page of the column was encoded with dictionaries and without.
 fn choice(with: Option<Encoding>, without: Option<Encoding>) -> Choice {
     Choice {
         dictionary: with == Some(Encoding::RLE_DICTIONARY),

@@ -1,4 +1,4 @@
-//! Where an export is decoded: on the CPU, or on a GPU through the service, and why.
+//! Decides where an export is decoded, on the CPU or on a GPU through the service, and says why.
 
 use std::time::Duration;
 
@@ -14,16 +14,16 @@ use crate::slot::rates::TASKS;
 
 use super::leader::choose_scan;
 
-/// What the caller asks for.
+/// The device that the caller asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wanted {
     Auto,
     Cpu,
-    /// An error where that is impossible.
+    /// Raise an error when no GPU can be used.
     Gpu,
 }
 
-/// What becomes of the rows, with the codec.
+/// What the rows are encoded to, and with which codec.
 #[derive(Clone, Copy)]
 pub enum Work<'a> {
     Parquet(&'a str),
@@ -34,7 +34,7 @@ pub enum Work<'a> {
 const CODECS: [&str; 6] = ["none", "snappy", "gzip", "brotli", "lz4", "zstd"];
 
 impl Work<'_> {
-    /// The number by which rates are kept.
+    /// The index under which rates of such exports are kept.
     fn task(self, scan: ScanKind) -> usize {
         let codec = |text: &str| {
             let text = text.trim().to_ascii_lowercase();
@@ -50,13 +50,13 @@ impl Work<'_> {
     }
 }
 
-/// How the rows are read and where they are decoded.
+/// How the rows are read, and the device that decodes them.
 pub struct Way {
     pub scan: ScanKind,
     pub device: Option<DevicePlan>,
 }
 
-/// Why no GPU is used.
+/// The reason why no GPU is used.
 struct Refusal {
     code: Code,
     reason: String,
@@ -126,7 +126,7 @@ fn on_device(
     Ok((Way { scan, device: Some(device) }, why))
 }
 
-/// Why a GPU is expected to be the faster one, if it is.
+/// Returns the reason to expect the GPU to be faster, or the refusal when the CPU is.
 fn faster(pool: &Pool, (gpu_task, cpu_task): (usize, usize)) -> std::result::Result<String, Refusal> {
     let Some((gpu, cpu)) = pool.speeds(gpu_task, cpu_task) else { return Ok(String::new()) };
     if gpu.rate < cpu.rate {
@@ -135,8 +135,8 @@ fn faster(pool: &Pool, (gpu_task, cpu_task): (usize, usize)) -> std::result::Res
     Ok(format!(": {} there, on the CPU {}", gpu.text(), cpu.text()))
 }
 
-/// The scan that a device can decode: heap when it can read every column in the pages. The stream serves any
-/// column, but where the caller leaves the choice to us, the CPU is faster from the heap.
+/// Returns the scan that a device can decode: heap when it can read every column in the pages. It can decode
+/// any column of the stream, but unless the caller asks for a GPU, the CPU is faster from the heap.
 fn fitting_scan(
     columns: &[Column],
     scan: Option<ScanKind>,
@@ -184,7 +184,7 @@ impl Refusal {
     }
 }
 
-/// Keeps how fast an export was, for those to come.
+/// Keeps the speed of an export, for the choice of later ones.
 pub fn record_rate(
     source: &Source,
     scan: ScanKind,
@@ -199,7 +199,7 @@ pub fn record_rate(
     }
 }
 
-/// What the result row says, after telling the caller of what was not to be expected.
+/// Returns what the result row shows as the device, and warns the caller of what went wrong there.
 pub fn conclude(source: &Source, planned: bool, tally: &Tally) -> &'static str {
     if !planned {
         return "cpu";

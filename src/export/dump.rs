@@ -1,4 +1,4 @@
-//! The parallel scan's COPY BINARY stream as one file, in `ctid` order, or only counted.
+//! Writes the parallel scan's COPY BINARY stream as one file in `ctid` order, or only counts its bytes.
 
 use pgrx::pg_sys::Oid;
 
@@ -17,7 +17,7 @@ use crate::publish::{Target, Writer};
 use crate::types::Shapes;
 use crate::wire::copy_binary::{write_header, write_trailer};
 
-/// Chunks of this many blocks: the stream has no row groups to fill.
+/// Blocks of a chunk: the stream has no row groups to fill.
 const CHUNK_BLOCKS: u64 = 4096;
 const COPY_BYTES: usize = 4 << 20;
 
@@ -26,7 +26,7 @@ pub struct Dumped {
     pub bytes: u64,
 }
 
-/// Writes the table's rows to `path`, or counts the stream's bytes where there is none.
+/// Writes the table's rows to `path`, or counts the stream's bytes when there is no path.
 pub fn dump(table: Oid, path: Option<&str>, workers: Option<usize>, overwrite: bool) -> Result<Dumped> {
     memory::checked(|| dump_checked(table, path, workers, overwrite))
 }
@@ -49,7 +49,7 @@ fn dump_checked(table: Oid, path: Option<&str>, workers: Option<usize>, overwrit
     let density = Density { rows_per_block: 1.0, bytes_per_row: 1.0 };
     job.chunks = Chunks::new(job.source.blocks(), density, CHUNK_BLOCKS, u64::MAX, workers + 1);
     job.output = Output::Stream { write: staged.is_some() };
-    // Chunks end where they may; a second file takes them in order.
+    // Chunks are written in the order in which they finish; a second file takes them in `ctid` order.
     let unordered = staged.as_ref().map(|staged| staged.sibling()).transpose()?;
     job.files = unordered.iter().map(|file| file.path().to_owned()).collect();
     let passed = pass::run(&job, workers, 0, &progress)?;

@@ -1,4 +1,4 @@
-//! A row group that a device has encoded, in the encoder's words.
+//! Translates a row group that a device has encoded for the encoder.
 
 use crate::encode::{
     Beginning, EncodedGroup, ExternalBounds, ExternalChunk, ExternalDictionary, ExternalPage, GroupWriter,
@@ -7,11 +7,11 @@ use crate::encode::{
 use crate::scan::Encoded;
 use crate::slot::encode::{Ends, PLAIN_BODIES, Page};
 
-/// The row group as the writer's own; `None` when the writer has to have the rows.
+/// Returns the row group as one of the writer's; `None` when the writer needs the rows.
 pub fn adopt(writer: &mut GroupWriter, group: &Encoded) -> Result<Option<EncodedGroup>> {
     let mut left = group.bodies;
     let mut body = |bytes: u32| {
-        // The answer was checked: these are all the bodies there are.
+        // The answer was checked: the bodies are as long as it says.
         let (body, rest) = left.split_at(bytes as usize);
         left = rest;
         body

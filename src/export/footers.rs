@@ -1,4 +1,4 @@
-//! The ends of the files: what comes before the first row group or record batch, and behind the last.
+//! Writes headers and footers: what precedes the first row group or record batch, and what follows the last.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -22,7 +22,7 @@ pub struct Finished {
     pub bytes: u64,
 }
 
-/// Row groups or record batches whose metadata is read one at a time, in the order of the rows.
+/// Metadata of row groups or record batches, read one at a time in the order of the rows.
 struct Metas<'r> {
     report: &'r Report,
     parts: &'r [Part],
@@ -46,19 +46,19 @@ impl RowGroups for Metas<'_> {
     }
 }
 
-/// A file's format as its ends know it: once all values are, and with them the final schema.
+/// Writes a format's header and footer, once all values and with them the final schema are known.
 trait Ends: Sized {
     fn new(job: &Job, metas: &Metas) -> Result<Self>;
-    /// Writes what comes before the first row group or record batch; how long it is.
+    /// Writes what precedes the first row group or record batch; returns its length.
     fn begin(&self, writer: &Writer) -> Result<u64>;
-    /// Writes what the file ends with, from `end` on; how long it is.
+    /// Writes what follows the last one, at `end`; returns its length.
     fn footer(&self, end: u64, metas: &Metas, out: &mut dyn Write) -> encode::Result<u64>;
 }
 
 struct Parquet(FileSchema);
 
 impl Ends for Parquet {
-    /// With each numeric column's precision as the row groups' statistics show it.
+    /// Makes the schema, with each numeric column's precision as the row groups' statistics show it.
     fn new(job: &Job, metas: &Metas) -> Result<Parquet> {
         let fields = job.fields();
         let mut magnitudes = Magnitudes::default();
@@ -127,12 +127,12 @@ impl Ends for Arrow {
     }
 }
 
-/// What is written behind a place of a file, in pieces that are worth a call.
+/// Buffers writes to a file from an offset on.
 struct Tail<'w> {
     writer: &'w Writer,
     at: u64,
     pending: Vec<u8>,
-    /// Why writing failed, in the server's words.
+    /// The error of the failed write, which the encoder's error does not carry.
     failed: Option<Error>,
 }
 
@@ -164,8 +164,8 @@ impl Write for Tail<'_> {
     }
 }
 
-/// Bytes at the start of each file that are left to the leader. An Arrow file's final header is as long as
-/// the one that the shapes in force make.
+/// Returns how many bytes at the start of each file are left to the leader. An Arrow file's final header is as
+/// long as the one for the shapes in force.
 pub fn head(job: &Job, format: &Format) -> Result<u64> {
     let appended = job.append.as_ref().and_then(|append| append.end());
     Ok(match (format, appended) {
@@ -178,8 +178,8 @@ pub fn head(job: &Job, format: &Format) -> Result<u64> {
     })
 }
 
-/// Writes each file's header and footer, in `ctid` order of its parts, and syncs it. Files that nothing was
-/// written to are dropped, but for one.
+/// Writes each file's header and footer, with the parts in `ctid` order, and syncs it. Empty files are removed,
+/// except when all are: then one stays.
 pub fn finish(job: &Job, format: &Format, report: Report, staged: &Staged) -> Result<Vec<Finished>> {
     match format {
         Format::Parquet { .. } => finish_files::<Parquet>(job, report, staged),

@@ -1,4 +1,4 @@
-//! The leader's part: check, plan, sample, run passes, write the footers, publish.
+//! The leader's part of an export: check, plan, sample, run passes, write the footers, publish.
 
 use std::path::Path;
 use std::rc::Rc;
@@ -27,32 +27,32 @@ use crate::plan::{Column, Format, Job, Output, ScanKind, Source, columns, relati
 use crate::publish::{Append, Manifest, ManifestColumn, ManifestFile, Staged, Target, names_file};
 use crate::types::{Kind, Shapes};
 
-/// After so many passes that the data ended early, one only looks.
+/// Passes that may end early before a survey reads all the data.
 const GUESSES: usize = 2;
 
 /// What is exported.
 pub enum Subject {
-    /// A table: all of its columns, or some.
+    /// All or some columns of a table.
     Table { oid: Oid, columns: Option<Vec<String>> },
-    /// The result of a command.
+    /// The result of a query.
     Query(String),
 }
 
-/// An export as the SQL function takes it, checked for form already.
+/// The arguments of an export, their form already checked.
 pub struct Request {
     pub subject: Subject,
     pub path: String,
     pub format: Format,
     pub compression: String,
-    /// Of a row group or record batch, at most.
+    /// The most rows of a row group or record batch.
     pub group_rows: u64,
     pub group_bytes: u64,
     pub workers: Option<usize>,
-    /// `None`: the best that the table allows.
+    /// `None` chooses the best that the table allows.
     pub scan: Option<ScanKind>,
     pub device: Wanted,
     pub overwrite: bool,
-    /// Behind the record batches of the file that is there.
+    /// Adds record batches to an existing file.
     pub append: bool,
 }
 
@@ -65,7 +65,7 @@ impl Request {
     }
 }
 
-/// What an export did, for its result row.
+/// The result row of an export.
 pub struct Exported {
     pub files: usize,
     /// Row groups or record batches.
@@ -147,7 +147,7 @@ fn export_checked(request: &Request) -> Result<Exported> {
     Ok(Exported { device, elapsed: began.elapsed(), ..exported })
 }
 
-/// Whether there is a file to append to.
+/// Returns whether there is a file to append to.
 fn appends(request: &Request, is_file: bool) -> Result<bool> {
     let refused = match (is_file, request.overwrite) {
         _ if !request.append => return Ok(false),
@@ -159,14 +159,14 @@ fn appends(request: &Request, is_file: bool) -> Result<bool> {
         .set_hint("Pass a path that ends in .arrow, and one of append and overwrite."))
 }
 
-/// What is to be read, checked for the caller's rights to read it.
+/// What is to be read; the caller's privileges to read it have been checked.
 struct Opened {
     source: Source,
     columns: Vec<Column>,
-    /// Of the columns' shapes.
+    /// Number of shapes that the columns have.
     slots: usize,
     query: Option<Rc<QueryRows>>,
-    /// Of a table.
+    /// Present for a table.
     guard: Option<relation::Guard>,
 }
 
@@ -208,7 +208,7 @@ pub(super) fn check_reading(
     check_row_security(source.oid.into(), &source.name)
 }
 
-/// The columns to state bounds of, or to make filters of, must be exported and have some.
+/// Checks that columns named for bounds or filters are exported and of a type that has them.
 fn check_named(source: &Source, columns: &[Column], format: &Format) -> Result<()> {
     type Has = fn(&Kind) -> bool;
     let (argument, names, has, what, hint): (_, _, Has, _, _) = match format {
@@ -256,7 +256,7 @@ pub(super) fn choose_scan(source: &Source, asked: Option<ScanKind>) -> Result<Sc
     .set_hint("Copy the rows into an ordinary table and export that."))
 }
 
-/// Workers cannot see temporary tables, and have nothing to do in an empty one.
+/// Returns the number of workers. They cannot see temporary tables, and have nothing to do in an empty one.
 pub(super) fn choose_workers(source: &Source, asked: Option<usize>) -> usize {
     let blocks = source.blocks();
     if source.is_temporary || blocks < 2 {
@@ -287,8 +287,8 @@ pub(super) fn new_job(source: Source, columns: Vec<Column>, scan: ScanKind, shap
     }
 }
 
-/// Repeats the pass with wider shapes until the data fit. A pass that ended and yet widened nothing met a
-/// value that only text can hold: whether its column is text, all the data together decide.
+/// Repeats the pass with wider shapes until the data fit. A pass that ended early without widening a shape met
+/// a value that only text can hold: a survey of all the data then decides whether its column is text.
 pub(super) fn run_passes(
     job: &mut Job,
     output: Output,
@@ -323,7 +323,7 @@ pub(super) fn run_passes(
     }
 }
 
-/// Bytes at the start of each file that are left to us.
+/// Returns how many bytes at the start of each file are left to the leader.
 fn head(job: &Job) -> Result<u64> {
     match &job.output {
         Output::Groups { format, .. } => footers::head(job, format),
@@ -339,7 +339,7 @@ fn merged(one: &Shapes, other: &Shapes) -> Shapes {
     all
 }
 
-/// The shapes to try: what was seen, with the room that costs nothing.
+/// Returns the shapes to try: those seen, widened as far as that costs nothing.
 pub(super) fn widened(columns: &[Column], seen: &Shapes) -> Shapes {
     let mut shapes = seen.clone();
     for column in columns {

@@ -1,5 +1,4 @@
-//! An export without its second half: the table is scanned and decoded, and the columns are dropped. It tells
-//! what the scan and a device can do, whatever the encoder makes of it.
+//! Scans and decodes a table and drops the columns, to measure the scan and a device without the encoder.
 
 use std::time::{Duration, Instant};
 
@@ -17,19 +16,19 @@ use crate::plan::chunks::Chunks;
 use crate::plan::{Output, ScanKind, columns, relation};
 use crate::types::Shapes;
 
-/// The row groups that an export has by default, of which devices take one each.
+/// An export's default row groups; a device takes one at a time.
 const ROW_GROUP_ROWS: u64 = 1_000_000;
 const ROW_GROUP_BYTES: u64 = 128 << 20;
 
 pub struct Measured {
     pub rows: u64,
-    /// Of pages, or of the stream.
+    /// Bytes of pages or of the stream.
     pub bytes: u64,
     pub slots: u64,
     pub scan: ScanKind,
     pub device: &'static str,
     pub workers: usize,
-    /// Without the preparations.
+    /// Excludes the preparations.
     pub elapsed: Duration,
 }
 

@@ -1,4 +1,4 @@
-//! What a process has done in a pass, as it tells the leader.
+//! The report of a process to the leader about its part in a pass.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,21 +7,22 @@ use crate::memory::reserve;
 use crate::pg::error::{Error, Result, internal};
 use crate::scan::{Scanned, Tally};
 
-/// A row group or record batch, or a stretch of the stream, that lies in a file.
+/// A row group, a record batch or a piece of the stream, as it lies in a file.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Part {
     pub chunk: usize,
-    /// Its place among the chunk's parts.
+    /// Its number among the chunk's parts.
     pub sequence: usize,
     pub file: usize,
     pub offset: u64,
     pub bytes: u64,
     pub rows: u64,
-    /// Where in the report its metadata is: what the footer says of it, with offsets in the file.
+    /// The place in the report of its metadata, from which the footer is written; offsets are those in the
+    /// file.
     metadata: Entry,
 }
 
-/// An entry of a process's metadata.
+/// A part's entry in its process's metadata.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 struct Entry {
     process: usize,
@@ -31,19 +32,19 @@ struct Entry {
 #[derive(Default, Serialize, Deserialize)]
 pub struct Report {
     pub parts: Vec<Part>,
-    /// Of the parts, by process. The message has them behind the rest, and its table here.
+    /// Metadata of the parts, by process. In a message it follows the JSON, which has its table here.
     #[serde(skip)]
     metadata: Vec<MetadataList>,
     table: Vec<(usize, usize)>,
     pub chunks: usize,
-    /// Rows that came to be encoded, counted apart from those in the parts.
+    /// Rows that reached the encoder, counted apart from those in the parts.
     pub rows: u64,
     pub scanned: Scanned,
     pub device: Tally,
 }
 
 impl Report {
-    /// Adds a part of this process: of a chunk and its place there, its file, offset, bytes and rows.
+    /// Adds a part of this process: its chunk and number there, its file, offset, bytes and rows.
     pub fn add_part(
         &mut self,
         at: (usize, usize),
@@ -63,12 +64,12 @@ impl Report {
         Ok(())
     }
 
-    /// All parts are there.
+    /// Ends the metadata: all parts have been added.
     pub fn close(&mut self) -> Result<()> {
         self.metadata.iter_mut().try_for_each(MetadataList::close).map_err(packing)
     }
 
-    /// JSON, its length before it, and the metadata of all parts behind it.
+    /// Returns the length of the JSON, the JSON, and the metadata of all parts.
     pub fn to_message(mut self) -> Result<Vec<u8>> {
         self.close()?;
         self.table = self.metadata.first().map_or_else(Vec::new, MetadataList::table);
@@ -91,7 +92,7 @@ impl Report {
         Ok(report)
     }
 
-    /// The metadata of parts, one after the other.
+    /// Returns a reader of the parts' metadata.
     pub fn metadata(&self) -> MetadataReader<'_> {
         MetadataReader(self.metadata.iter().map(MetadataCursor::new).collect())
     }
@@ -110,7 +111,7 @@ impl Report {
     }
 }
 
-/// Reads metadata; quickly, where each process's parts come in the order in which it made them.
+/// Reads parts' metadata, fastest when each process's parts are asked for in the order in which it made them.
 pub struct MetadataReader<'r>(Vec<MetadataCursor<'r>>);
 
 impl MetadataReader<'_> {

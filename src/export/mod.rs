@@ -1,8 +1,8 @@
 //! One export: the leader plans, samples, runs passes with its workers, and publishes.
 //!
-//! A pass reads every chunk once. A value that needs a wider shape than the pass assumed ends it, and
-//! another begins with what is now known; shapes only widen, so this ends. A value that only text can
-//! hold ends it too while its column may still become text: then all the data are surveyed first.
+//! A pass reads every chunk once. A value that needs a wider shape than the pass assumed ends it, and another
+//! pass begins with the wider shapes; shapes only widen, so this ends. A value that only text can hold also
+//! ends it while its column may still become text: all the data are then surveyed first.
 
 mod choices;
 mod device;

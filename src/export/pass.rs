@@ -1,4 +1,4 @@
-//! One pass over the table: leader and workers claim chunks until none is left.
+//! Runs one pass over the table: the leader and the workers claim chunks until none is left.
 
 use std::sync::atomic::AtomicU64;
 
@@ -15,11 +15,11 @@ use crate::plan::{Job, Output};
 use crate::scan::Reader;
 use crate::types::Shapes;
 
-/// How a pass ended.
+/// The result of a pass.
 pub struct Passed {
     /// `None` when the data need wider shapes than the job had.
     pub report: Option<Report>,
-    /// What the data were found to need beyond the job's shapes; of a survey, all that they need.
+    /// The shapes that the data were found to need beyond the job's; after a survey, all that they need.
     pub needs: Shapes,
     /// Workers that started.
     pub workers: usize,
@@ -80,7 +80,7 @@ fn conclude(job: &Job, shared: Shared, report: Report, workers: usize) -> Result
     Ok(Passed { report: Some(report), needs, workers })
 }
 
-/// What every process does: claims chunks, reads them, and writes what they become.
+/// Claims chunks, reads them and writes what they become, in the leader and in each worker.
 fn process(job: &Job, shared: Shared, number: usize, progress: Option<&Progress>) -> Result<Report> {
     let _encoding = match job.output {
         Output::Stream { .. } => Utf8Client::enter_database_encoding(),
@@ -114,7 +114,7 @@ fn process(job: &Job, shared: Shared, number: usize, progress: Option<&Progress>
     Ok(report)
 }
 
-/// The body of a parallel worker, registered at load.
+/// Runs a parallel worker; registered when the library is loaded.
 pub fn worker_body(job: &[u8], words: &[AtomicU64], number: usize) -> Result<Vec<u8>> {
     memory::checked(|| {
         let job: Job = serde_json::from_slice(job).map_err(|cause| internal(cause.to_string()))?;

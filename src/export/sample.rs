@@ -1,6 +1,6 @@
-//! A look at some blocks before the first pass: how dense rows are, and what shapes they need.
+//! Reads some blocks before the first pass, to learn how dense rows are and which shapes they need.
 //!
-//! A sample can only need less than the whole does; the passes find out the rest.
+//! A sample can only need narrower shapes than the whole table; the passes find the rest.
 
 use crate::pg::error::{Result, internal};
 use crate::plan::chunks::Density;
@@ -14,7 +14,7 @@ const BLOCKS: u64 = 64;
 /// The sample ends early once its values are this large.
 const BYTES: u64 = 32 << 20;
 
-/// `job` is a survey's, on the shapes known so far.
+/// Takes the sample. `job` is a survey's, with the shapes known so far.
 pub fn take(job: &Job) -> Result<(Density, Shapes)> {
     let mut sample = Sample { job, shapes: job.shapes.clone(), rows: 0, bytes: 0 };
     let mut reader = Reader::new(job);
@@ -33,7 +33,7 @@ pub fn take(job: &Job) -> Result<(Density, Shapes)> {
     Ok((density, sample.shapes))
 }
 
-/// Evenly spaced, the first block and the last included.
+/// Returns evenly spaced blocks, the first and the last included.
 fn positions(source: &Source) -> impl Iterator<Item = u64> {
     let blocks = source.blocks();
     let count = BLOCKS.min(blocks);

@@ -1,4 +1,4 @@
-//! What becomes of the rows of a chunk: row groups or record batches, the stream, or the shapes they need.
+//! Takes the rows of a chunk and makes row groups or record batches, the stream, or a survey of them.
 
 use super::encoded;
 use super::message::Report;
@@ -14,7 +14,7 @@ use crate::publish::Writer;
 use crate::scan::{COLUMN_BYTES, Encoded, RowValues, Rows, Sink, value_error};
 use crate::types::{Cell, Field, Kind, Lane, Reason, Repr, Shapes, ValueError};
 
-/// The stream is written in pieces of this size.
+/// Size of the pieces in which the stream is written.
 const STREAM_BYTES: usize = 4 << 20;
 
 pub struct ChunkSink<'j> {
@@ -39,7 +39,7 @@ struct Columns {
     fields: Vec<Field>,
     writer: GroupWriter,
     lanes: Vec<Lane>,
-    /// Cells of a column that came back from a device.
+    /// Cells of a column that a device has returned.
     cells: Vec<Cell>,
     arena: Vec<u8>,
     group_rows: usize,
@@ -65,13 +65,13 @@ impl<'j> ChunkSink<'j> {
         (self.chunk, self.sequence) = (chunk, 0);
     }
 
-    /// Ends the chunk: a row group does not reach into the next one, which another process may have.
+    /// Ends the chunk. A row group does not extend into the next chunk, which another process may have.
     pub fn end(&mut self) -> Result<()> {
         self.report.chunks += 1;
         self.close_part()
     }
 
-    /// Tells the others what a survey has seen.
+    /// Shares what a survey has seen.
     pub fn finish(self) -> Report {
         if let Body::Survey(shapes) = &self.body {
             shapes.iter().enumerate().for_each(|(slot, shape)| self.shared.widen(slot, shape));
@@ -131,7 +131,7 @@ impl<'j> ChunkSink<'j> {
         self.report.add_part(at, self.file, (offset, bytes), rows, metadata)
     }
 
-    /// Ends the pass, in all processes, when another one with wider shapes may take the value.
+    /// Ends the pass in all processes when another pass with wider shapes may take the value.
     fn refused(&mut self, failed: ValueError, rows: &Rows, column: usize) -> Result<()> {
         match failed.reason {
             Reason::Misfit { shape_index, needs } => self.shared.widen(shape_index, needs),
@@ -217,7 +217,7 @@ pub(super) fn parquet_writer(fields: &[Field], shapes: &Shapes, options: &Option
     RowGroupWriter::new(&schema, fields, shapes, options).map_err(encode_error)
 }
 
-/// Of a file's pages, as the leader has checked it.
+/// Parses the codec of a file's pages, which the leader has checked.
 pub(super) fn parse_codec(compression: &str) -> Result<Codec> {
     Codec::parse(compression).map_err(|cause| internal(cause.to_string()))
 }
@@ -324,8 +324,8 @@ impl Columns {
     }
 }
 
-/// Decodes cells and appends what they hold.
-#[allow(clippy::too_many_arguments)] // parts of two structures that are borrowed apart
+/// Decodes cells and appends their values.
+#[allow(clippy::too_many_arguments)] // parts of two structures, borrowed separately
 pub(super) fn append_cells(
     writer: &mut GroupWriter,
     column: usize,
@@ -349,21 +349,22 @@ pub(super) fn append_cells(
     Ok(Ok(()))
 }
 
-/// Decodes nested cells, if there is memory: their arrays grow as Arrow's, which know no failure.
+/// Decodes nested cells if there is memory: Arrow's arrays, which grow here, cannot report a lack of it.
 fn decode_nested(
     field: &Field,
     shapes: &Shapes,
     cells: &[Cell],
     arena: &[u8],
 ) -> Result<std::result::Result<NestedBuilder, ValueError>> {
-    /// A buffer that doubles lies there twice meanwhile, here and in the encoder.
+    /// A buffer that grows exists twice for a moment, here and in the encoder.
     const GROWTH: usize = 6;
     room_for(GROWTH * cells.iter().map(|cell| cell.len()).sum::<usize>())?;
     let mut builder = NestedBuilder::new(field, shapes);
     Ok(builder.append(cells, arena).map(|()| builder))
 }
 
-/// Decodes the rows, unless a device has, and drops what comes of them. A value that is refused is told of.
+/// Decodes the rows unless a device has, and drops the values. Returns the first value that cannot be
+/// converted.
 fn drop_rows(job: &Job, lane: &mut Lane, rows: &mut Rows) -> Result<Option<(ValueError, usize)>> {
     let RowValues::Cells { cells, arena, repr } = &mut rows.values else { return Ok(None) };
     for (column, plan) in job.columns.iter().enumerate() {
@@ -379,7 +380,7 @@ fn drop_rows(job: &Job, lane: &mut Lane, rows: &mut Rows) -> Result<Option<(Valu
     Ok(None)
 }
 
-/// Merges what the rows need into `shapes`.
+/// Merges the shapes that the rows need into `shapes`.
 pub fn survey(job: &Job, shapes: &mut Shapes, rows: &mut Rows) -> Result<()> {
     let (mut lane, place, range) = (Lane::default(), rows.place, rows.range.clone());
     let RowValues::Cells { cells: all, arena, repr } = &mut rows.values else {
@@ -389,7 +390,7 @@ pub fn survey(job: &Job, shapes: &mut Shapes, rows: &mut Rows) -> Result<()> {
         if !has_slot(&plan.field.kind) {
             continue;
         }
-        // A misfit tells of all the batch's cells that come after it, so a few rounds see everything.
+        // A misfit reports the shape that all later cells of the batch need, so a few rounds suffice.
         loop {
             let cells = &all[column][range.clone()];
             let outcome = match plan.field.kind.physical(&job.shapes) {

@@ -1,4 +1,4 @@
-//! VCF files on the server as Arrow files: read, converted and published by the calling process.
+//! Converts VCF files on the server to Arrow files: the calling process reads, converts and publishes them.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, BufReader, BufWriter, Write};
@@ -54,7 +54,7 @@ fn import_checked(
         .set_hint("Give the absolute path of a file on the server."));
     }
     let target = Target::new(to, true, Some("arrow"), overwrite)?;
-    // Looked at before it is opened: opening a pipe would wait for its other end.
+    // The check precedes the open: opening a pipe would wait for its other end.
     let found = fs::metadata(path).map_err(|cause| file_error("open file", path, &cause))?;
     if !found.is_file() {
         return Err(error(Code::ERRCODE_WRONG_OBJECT_TYPE, format!("\"{from}\" is not a regular file"))
@@ -68,7 +68,7 @@ fn import_checked(
     let mut sink = FileSink::new(BufWriter::new(output), codec);
     let lines = BufReader::with_capacity(READ_BYTES, At::new(&input, 0));
     let converted = vcf::convert(lines, samples, BATCH_ROWS, &mut sink);
-    // What is wrong with a file that changed meanwhile is that.
+    // A file that changed meanwhile gets this error, whatever else it broke.
     input.check().map_err(foreign::report)?;
     let rows = converted.map_err(|found| failed(found, path, file))?;
     let written = sink.finish().and_then(|(mut out, batches)| Ok(out.flush().map(|()| batches)?));

@@ -1,5 +1,5 @@
-//! Rows that a device has decoded, as sinks read them: lanes as they came back, cells where this process has
-//! something to add.
+//! Rows that a device has decoded, as sinks read them: as lanes in general, and as cells when this process has
+//! to add or decode values.
 
 use std::ops::Range;
 
@@ -16,13 +16,13 @@ pub struct Decoded<'a> {
 }
 
 impl Decoded<'_> {
-    /// How the bytes of a column's cells represent its values, when it comes as cells.
+    /// Returns how the bytes of a column's cells represent its values, when it comes as cells.
     pub fn cells_repr(&self, column: usize, range: Range<usize>) -> Option<Repr> {
         let as_cells = self.ways[column] == Way::Cells || !self.patches.of(column, range).is_empty();
         as_cells.then_some(self.repr)
     }
 
-    /// A column's rows as a lane, and what its cells point into.
+    /// Fills a lane with a column's rows; returns the bytes that it points into.
     pub fn lane(
         &self,
         column: usize,
@@ -33,7 +33,7 @@ impl Decoded<'_> {
         self.output.lane(column, physical, range, lane).map_err(internal)
     }
 
-    /// A column's rows as cells in an arena of their own.
+    /// Returns a column's rows as cells in an arena of their own.
     pub fn cells(
         &self,
         column: usize,
@@ -59,11 +59,11 @@ impl Decoded<'_> {
     }
 }
 
-/// Values that the device left out, found by the server since.
+/// Values that the device left out and the server has found since.
 #[derive(Default)]
 pub struct Patches {
     pub(super) arena: Vec<u8>,
-    /// By column, then row.
+    /// Sorted by column, then row.
     list: Vec<Patch>,
 }
 
@@ -71,7 +71,7 @@ pub struct Patches {
 pub struct Patch {
     pub column: u32,
     pub row: u32,
-    /// In the arena.
+    /// A cell of the arena.
     pub value: Cell,
 }
 

@@ -1,8 +1,8 @@
-//! Rows on their way to a device: slots that this process fills, and those it waits for, in order.
+//! Sends rows to a device: fills slots, and waits for those under way in order.
 //!
-//! A slot holds rows of one leaf, and a device's columns come back in the order in which the slots went, so
-//! that the sink sees what it sees without a device. A process fills one slot while others are under way.
-//! Where no slot is free, and none of its own will be, a batch is decoded here.
+//! A slot holds rows of one leaf table. Columns return in the order in which the slots were sent, so the sink
+//! sees the same rows in the same order as without a device. A process fills one slot while others are under
+//! way. When no slot is free and none of its own can become so, this process decodes the batch itself.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -29,9 +29,10 @@ use crate::wire::tuple;
 
 /// Slots of a process that are under way while it fills another.
 const UNDER_WAY: usize = 2;
-/// A wait ends this often to look for interrupts.
+/// How often a wait checks for interrupts.
 const WAIT: Duration = Duration::from_millis(10);
-/// Where the service does not replace an engine that does not answer, exporters give both up this much later.
+/// How much later an exporter gives up the service, when the service itself does not replace an engine that
+/// hangs.
 const SERVICE_TIME: Duration = Duration::from_secs(10);
 
 pub struct Device {
@@ -41,25 +42,25 @@ pub struct Device {
     /// The row group that slots belong to.
     group: u64,
     program: Vec<AttrSpec>,
-    /// A slot has no room for rows of this program.
+    /// Rows of this program do not fit into a slot.
     unfit: bool,
     pub ways: Vec<Way>,
-    /// copy_binary: columns whose bytes come back as they go in, to be counted.
+    /// copy_binary: columns whose bytes return unchanged, so that their number can be checked.
     counted: Vec<usize>,
     filling: Option<Filling>,
     under_way: VecDeque<Flight>,
     pub patches: Patches,
-    /// Row groups are encoded there too.
+    /// Present when row groups are encoded on the device too.
     pub encoder: Option<Encoder>,
-    /// The one under way.
+    /// The row group that the device is keeping.
     pub kept: Option<Kept>,
-    /// For rows that come back undone.
+    /// Decodes rows that return undone.
     pub redo: Stream,
     pub tally: Tally,
 }
 
 struct Filling {
-    // Dropped before the slot that it writes into: declared first.
+    // It writes into `slot`, so it is declared, and dropped, first.
     writer: InputWriter<'static>,
     slot: Slot,
     cuts: Vec<usize>,
@@ -71,9 +72,9 @@ struct Filling {
 pub struct Flight {
     pub slot: Slot,
     pub rows: usize,
-    /// The rows behind which batches end.
+    /// The rows after which batches end.
     pub cuts: Vec<usize>,
-    /// copy_binary: of each row.
+    /// copy_binary: the place of each row.
     pub tids: Vec<Tid>,
     /// copy_binary: the bytes of each counted column.
     pub sums: Vec<u64>,
@@ -86,15 +87,15 @@ impl Flight {
     }
 }
 
-/// How a slot ended.
+/// How a slot returned.
 pub enum Landed {
     Done,
-    /// It has to be decoded here.
+    /// This process has to decode its rows.
     Undone,
 }
 
 impl Device {
-    /// The device that a job is to be decoded on, if there is one.
+    /// Attaches to the device that the job is to be decoded on, if there is one.
     pub fn of(job: &Job, stream: &Stream) -> Option<Box<Device>> {
         let plan = job.device.as_ref()?;
         let flags = match job.output {
@@ -146,19 +147,19 @@ impl Device {
         self.pool.is_some() && !self.tally.lost && !self.unfit
     }
 
-    /// Forgets what is under way: the slots are given up.
+    /// Gives up the slot being filled and those under way.
     pub fn abandon(&mut self) {
         self.filling = None;
         self.under_way.clear();
     }
 
-    /// Claims a slot to fill; false when none is free.
+    /// Claims a slot to fill; returns false when none is free.
     fn claim(&mut self) -> bool {
         let Some(pool) = &self.pool else { return false };
         let Some(mut slot) = pool.claim(self.group) else { return false };
         let region: *mut [u8] = slot.input_mut();
-        // SAFETY: the region is mapped for as long as the slot is held, and nothing else writes to it while
-        // this process fills it: the writer goes before the slot does or is submitted.
+        // SAFETY: the region is mapped while the slot is held, and only this process writes to it while it
+        // fills the slot; the writer is dropped before the slot is submitted or dropped.
         let region: &'static mut [u8] = unsafe { &mut *region };
         let columns = self.ways.len();
         let flags = if self.kept.is_some() { self.flags | KEEP } else { self.flags };
@@ -191,7 +192,7 @@ impl Device {
         self.under_way.push_back(Flight { cuts, tids, sums, ..Flight::new(slot, rows) });
     }
 
-    /// A batch ends behind the last row that went into a slot.
+    /// Ends a batch after the last row that went into a slot.
     fn cut(&mut self) {
         let (cuts, rows) = match (&mut self.filling, self.under_way.back_mut()) {
             (Some(filling), _) if filling.writer.rows_len() > 0 => {
@@ -236,7 +237,7 @@ impl Device {
         self.pool.as_ref()
     }
 
-    /// The row group that slots are for.
+    /// Returns the row group that slots belong to.
     pub fn group(&self) -> u64 {
         self.group
     }
@@ -253,13 +254,13 @@ impl Device {
         self.tally.note(reason);
     }
 
-    /// Whether the bytes of columns that come back are those that went.
+    /// Returns a column whose bytes that returned are not as many as were sent.
     pub fn miscounted(&self, flight: &Flight, bytes: impl Fn(usize) -> u64) -> Option<usize> {
         self.counted.iter().zip(&flight.sums).find(|(column, sum)| bytes(**column) != **sum).map(|(c, _)| *c)
     }
 }
 
-/// Columns whose cells are the field's bytes, but for a version that is left out again.
+/// Columns whose cells are the field's bytes, except for a version that is removed again.
 fn counted(program: &[AttrSpec], send: &[Send]) -> Vec<usize> {
     let whole = |column: &usize| {
         program[*column].attr.op == Op::Bytes as u8
@@ -268,37 +269,37 @@ fn counted(program: &[AttrSpec], send: &[Send]) -> Vec<usize> {
     (0..program.len()).filter(whole).collect()
 }
 
-/// What became of a page.
+/// The result of adding a page to a slot.
 enum Page {
     Taken,
-    /// It has no row.
+    /// The page has no visible row.
     Empty,
-    /// It belongs to the next slot.
+    /// The page belongs in the next slot.
     Refused,
 }
 
 impl Reader<'_> {
-    /// Pages go into slots.
+    /// Returns whether heap pages go into slots.
     pub(super) fn pages_travel(&self) -> bool {
         self.device.as_ref().is_some_and(|device| device.kind == HEAP)
     }
 
-    /// Rows of the stream do.
+    /// Returns whether rows of the stream go into slots.
     pub(super) fn rows_travel(&self) -> bool {
         self.device.as_ref().is_some_and(|device| device.kind == COPY_BINARY) && !self.stream.raw
     }
 
-    /// What follows belongs to a row group of its own.
+    /// Gives the following slots a row group of their own.
     pub(super) fn begin_group(&mut self, first_block: u64) {
         if let Some(device) = &mut self.device {
             device.group = u64::from(std::process::id()) << 40 ^ first_block;
         }
     }
 
-    /// Reads a block into a slot, or into the batch where none is to be had.
+    /// Reads a block into a slot, or into the batch when no slot is to be had.
     pub(super) fn device_block(&mut self, block: u32, sink: &mut dyn Sink) -> Result<()> {
         loop {
-            // A batch that was begun here is ended here.
+            // A batch that this process began to decode is ended here.
             if self.batch.rows() > 0 || !self.acquire(sink)? {
                 return self.read_block(block, sink);
             }
@@ -331,7 +332,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Writes rows into slots, or hands them on where none is to be had.
+    /// Writes rows into slots, or hands them to the sink when no slot is to be had.
     pub(super) fn device_rows(
         &mut self,
         cells: &[Vec<Cell>],
@@ -366,7 +367,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// Writes rows into the slot, as many as there is room for; how many.
+    /// Writes as many rows into the slot as fit; returns how many.
     fn fill_rows(
         &mut self,
         cells: &[Vec<Cell>],
@@ -394,8 +395,8 @@ impl Reader<'_> {
         filling.is_none_or(|filling| filling.writer.rows_len() == 0)
     }
 
-    /// Makes sure of a slot to fill. While none is free, slots of this process are taken back; false when
-    /// there is none left under way.
+    /// Provides a slot to fill. While none is free, it takes back slots of this process; returns false when
+    /// none of those is left.
     fn acquire(&mut self, sink: &mut dyn Sink) -> Result<bool> {
         loop {
             let Some(device) = &mut self.device else { return Ok(false) };
@@ -431,7 +432,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Takes every slot back that is under way.
+    /// Takes back every slot under way.
     pub(super) fn take_all(&mut self, sink: &mut dyn Sink) -> Result<()> {
         while self.device.as_ref().is_some_and(|device| !device.under_way.is_empty()) {
             self.take_one(sink)?;
@@ -439,7 +440,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// Takes the slot back that went first.
+    /// Takes back the slot that was sent first.
     fn take_one(&mut self, sink: &mut dyn Sink) -> Result<()> {
         let Some(device) = &mut self.device else { return Ok(()) };
         let Some(mut flight) = device.under_way.pop_front() else { return Ok(()) };

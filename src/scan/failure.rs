@@ -5,7 +5,7 @@ use crate::pg::encoding::in_message;
 use crate::pg::error::{Code, Error, error};
 use crate::types::Reason;
 
-/// The error for a value of row `row` of a batch. `column` is known unless the tuple itself is broken.
+/// Returns the error for a value in row `row` of a batch. `column` is known unless the tuple itself is broken.
 pub fn value_error(place: Place, row: usize, column: Option<&str>, reason: &Reason) -> Error {
     let (code, hint) = match reason {
         Reason::NumericNan | Reason::NumericInfinity => {
@@ -24,7 +24,7 @@ pub fn value_error(place: Place, row: usize, column: Option<&str>, reason: &Reas
             "Parquet text is UTF-8. Leave the column out, or store it as bytea.",
         ),
         Reason::Malformed(_) => (Code::ERRCODE_DATA_CORRUPTED, "Check the table with pg_amcheck."),
-        // Misfits restart the export; one that gets here is a bug.
+        // Misfits restart the export; one that is reported is a bug.
         Reason::Misfit { .. } => (Code::ERRCODE_INTERNAL_ERROR, "Please report this."),
     };
     error(code, reason.to_string()).set_detail(place_text(place, row, column)).set_hint(hint)
@@ -36,7 +36,7 @@ const POLICY_HINT: &str = "The option special_values => 'null' or 'text' will al
 pub fn place_text(place: Place, row: usize, column: Option<&str>) -> String {
     let tid = place.tids.get(row);
     let place = match tid {
-        // Of a query's row, which has no line pointer, the block is its number.
+        // A row of a query has no line pointer; the block is its number.
         Some(tid) if tid.offset == 0 => format!("Row {} of the query's result", u64::from(tid.block) + 1),
         _ => format!("Table {}", place.table),
     };

@@ -1,9 +1,9 @@
-//! Row groups that a device encodes: the columns of their slots stay there, and what comes back are the pages of
-//! finished column chunks.
+//! Encodes row groups on a device: the columns of their slots stay there, and the pages of finished column
+//! chunks come back.
 //!
-//! A range of blocks becomes one row group, or none of it does: a value that only the server can find, rows that
-//! find no slot, more of them than a row group takes, or a device that fails make this process read the range
-//! again, the way it goes without. Nothing has been handed on by then.
+//! A range of blocks becomes one row group or nothing. This process reads the range again, without encoding on
+//! the device, when only the server can find a value, when rows get no slot, when there are more rows than a
+//! row group takes, or when a device fails. Nothing has been handed to the sink by then.
 
 use std::cell::Cell as Flag;
 use std::ops::Range;
@@ -25,25 +25,25 @@ use crate::slot::output::Output;
 use crate::slot::pool::Slot;
 use crate::types::Kind;
 
-/// A process that finds no slot free waits this long before it goes without; others give theirs back soon.
+/// How long a process waits for a free slot before it reads the range again; others free theirs soon.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Row groups in a row that were read again, after which a process stops trying.
+/// Row groups read again in succession after which a process stops encoding on the device.
 const STRIKES: u32 = 3;
-/// A column closes its row group at this size, wherever it is encoded.
+/// A row group is closed once a column has this size, wherever it is encoded.
 pub const COLUMN_BYTES: u64 = 960 << 20;
 
-/// How a process has its row groups encoded.
+/// How row groups of a process are encoded.
 pub struct Encoder {
     wishes: Vec<Wish>,
     codec: u32,
-    /// The most that a row group takes.
+    /// The most rows of a row group.
     rows: u64,
     bytes: u64,
     strikes: u32,
     bodies: Vec<u8>,
 }
 
-/// The row group under way.
+/// The row group whose columns the device is keeping.
 pub struct Kept {
     pub slots: u32,
     rows: u64,
@@ -58,12 +58,12 @@ pub struct Kept {
 pub struct Encoded<'a> {
     pub rows: u64,
     pub answer: &'a Answer,
-    /// End to end, as the answer says.
+    /// The bodies of all pages and dictionaries, one after the other, as long as the answer says.
     pub bodies: &'a [u8],
 }
 
 impl Encoder {
-    /// `None` where no row group of the job can be encoded elsewhere.
+    /// Returns `None` when no row group of the job can be encoded on a device.
     pub fn of(job: &Job, ways: &[Way]) -> Option<Encoder> {
         let plan = job.encode.as_ref()?;
         let flat = ways.iter().all(|way| *way == Way::Lane) && plan.choices.len() == ways.len();
@@ -95,7 +95,7 @@ fn order(kind: &Kind) -> Order {
     match kind {
         Kind::Float4 | Kind::Float8 => Order::Floating,
         Kind::Bool | Kind::Oid | Kind::Uuid | Kind::Text | Kind::Json | Kind::Bytea => Order::Unsigned,
-        // Those that are written as their text.
+        // Arrays and composites become text here.
         Kind::List { .. } | Kind::Struct { .. } => Order::Unsigned,
         _ => Order::Signed,
     }
@@ -114,13 +114,13 @@ impl Kept {
         }
     }
 
-    /// The range has to be read again.
+    /// Marks the range to be read again.
     fn spoil(&mut self, why: &'static str) {
         self.spoilt.set(true);
         self.why.get_or_insert(why);
     }
 
-    /// Counts what a slot has become, as the encoder here counts lanes.
+    /// Counts what a slot has become, as the encoder counts lanes.
     fn add(&mut self, output: &Output, input: &Input) {
         let rows = output.rows() as u64;
         self.rows += rows;
@@ -135,7 +135,7 @@ impl Kept {
         }
     }
 
-    /// What slots the process finds is no longer of its making: false once it has waited for long.
+    /// Returns false once the process has waited too long for a slot.
     pub fn may_wait(&mut self) -> bool {
         self.waiting.get_or_insert_with(Instant::now).elapsed() < PATIENCE && !self.spoilt.get()
     }
@@ -145,7 +145,7 @@ impl Kept {
     }
 }
 
-/// What takes the rows of a group that is not to be read here: none must come.
+/// A sink for a group that the device encodes: no rows must reach it.
 struct Watch<'s> {
     sink: &'s dyn Sink,
     spoilt: Rc<Flag<bool>>,
@@ -171,8 +171,8 @@ impl Sink for Watch<'_> {
 }
 
 impl Reader<'_> {
-    /// Reads a range of blocks as one row group that a device encodes; false when that did not succeed, and
-    /// nothing has been done.
+    /// Reads a range of blocks as one row group that a device encodes. Returns false, with nothing done, when
+    /// that fails.
     pub(super) fn read_group(&mut self, range: Range<u64>, sink: &mut dyn Sink) -> Result<bool> {
         let columns = self.job.columns.len();
         let Some(device) = self.device.as_mut().filter(|device| device.encodes()) else { return Ok(false) };
@@ -200,7 +200,7 @@ impl Reader<'_> {
         done
     }
 
-    /// A slot of the group has come back, its columns left behind.
+    /// Takes back a slot of the group; its columns stay on the device.
     pub(super) fn take_kept(&mut self, flight: &Flight, landed: Landed) -> Result<()> {
         let input = Input::new(flight.slot.input()).map_err(internal)?;
         let output = match landed {
@@ -226,7 +226,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// Has the device encode what it has kept, and hands it on.
+    /// Lets the device encode what it keeps, and hands the row group to the sink.
     fn encode_group(&mut self, sink: &mut dyn Sink) -> Result<bool> {
         let Some(device) = &mut self.device else { return Ok(false) };
         let (Some(kept), Some(encoder)) = (&device.kept, &mut device.encoder) else { return Ok(false) };
@@ -266,7 +266,7 @@ impl super::device::Device {
         }
     }
 
-    /// Waits a little for a slot to become free; false when it is time to go without.
+    /// Waits a little for a slot to become free; returns false when the wait has been too long.
     pub(super) fn waits_for_slot(&mut self) -> bool {
         let usable = self.is_usable();
         let Some(kept) = &mut self.kept else { return false };
@@ -279,7 +279,7 @@ impl super::device::Device {
         true
     }
 
-    /// Asks for the encoded group, and again until all bodies are there; `None` when they do not come.
+    /// Asks for the encoded group until all bodies have come; `None` when they do not.
     fn fetch(&mut self, request: Request, bodies: &mut Vec<u8>) -> Result<Option<Answer>> {
         let Some(slot) = self.ask(request)? else { return Ok(None) };
         let Some(encoder) = &self.encoder else { return Ok(None) };
@@ -314,7 +314,7 @@ impl super::device::Device {
         }
     }
 
-    /// As many values are NULL as were when the slots came back.
+    /// Checks that as many values are NULL as when the slots came back.
     fn check_nulls(&self, answer: Answer) -> std::result::Result<Answer, String> {
         let nulls = |chunk: &crate::slot::encode::ColumnChunk| -> u64 {
             chunk.pages.iter().map(|page| u64::from(page.entry.nulls)).sum()

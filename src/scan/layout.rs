@@ -1,4 +1,4 @@
-//! How a leaf's tuples are walked: its attributes in storage order, and which column each one is.
+//! The layout of a leaf table's tuples: attributes in storage order, and the column that each one is.
 
 use crate::pg::catalog::{Attribute, Table};
 use crate::pg::error::{Code, Result, error};
@@ -6,9 +6,9 @@ use crate::pg::render::Renderer;
 use crate::plan::{Job, Stored};
 use crate::wire::tuple::{Attr, Take};
 
-/// The attributes that have to be walked to reach every exported column.
+/// Returns the attributes that must be walked to reach every exported column.
 ///
-/// Columns are found by name, as inheritance does: a partition may order them differently.
+/// Columns are matched by name, as inheritance does: a partition may order them differently.
 pub fn of_table(job: &Job, table: &Table, renderer: &mut Renderer) -> Result<Vec<Attr>> {
     let attributes = table.attributes();
     for column in &job.columns {
@@ -29,7 +29,7 @@ pub fn of_table(job: &Job, table: &Table, renderer: &mut Renderer) -> Result<Vec
     Ok(attrs)
 }
 
-/// As `of_table`, of a query's rows, which have every attribute.
+/// Returns the same for a query's rows, which have every attribute.
 pub fn of_query(job: &Job, attributes: &[Attribute]) -> Vec<Attr> {
     let attr = |attribute: &Attribute| Attr {
         len: attribute.length,
@@ -44,7 +44,8 @@ pub fn of_query(job: &Job, attributes: &[Attribute]) -> Vec<Attr> {
     attrs
 }
 
-/// A virtual column has no stored value: its attribute is always NULL in the tuple.
+/// Returns the column of an attribute. A virtual column has no stored value: its attribute is NULL in every
+/// tuple.
 fn column_of(job: &Job, attribute: &Attribute) -> Option<usize> {
     if attribute.dropped || attribute.is_virtual {
         return None;

@@ -1,6 +1,6 @@
-//! From block ranges to rows: pages are read, deformed, and what only the server can read is resolved.
+//! Turns block ranges into rows: reads and deforms pages, and resolves what only the server can read.
 //!
-//! Runs in the leader and in every worker, on the main thread, one reader a process.
+//! Runs in the leader and in every worker, on the main thread, with one reader in each process.
 
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -36,21 +36,20 @@ pub use failure::value_error;
 pub use group::{COLUMN_BYTES, Encoded};
 pub use tally::Tally;
 
-/// Resolved values are handed on once they are this large: a batch of TOAST pointers can stand for
-/// gigabytes.
+/// Size at which resolved values are handed on: a batch of TOAST pointers can stand for gigabytes.
 const RESOLVED_BYTES: usize = 16 << 20;
 
-/// What large values have left is not kept for the next ones.
+/// Capacity that an arena keeps after large values.
 const KEPT_BYTES: usize = 4 * RESOLVED_BYTES;
 
 /// Pages of a batch.
 const BATCH_PAGES: usize = TARGET_BYTES / BLOCK_SIZE;
 
-/// What a process has read, counted where it was found: rows that get lost on their way are missed.
+/// What a process has read, counted when it was found, so that rows lost later are noticed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Scanned {
     pub rows: u64,
-    /// Of pages, or of the stream.
+    /// Bytes of pages or of the stream.
     pub bytes: u64,
 }
 
@@ -61,37 +60,36 @@ impl Scanned {
     }
 }
 
-/// Some rows, as the scan hands them on.
+/// Rows as the scan hands them on.
 pub struct Rows<'a> {
     pub range: Range<usize>,
     pub place: Place<'a>,
-    /// The batch ends here. Where batches end is the same whatever device decodes them, so that what is
-    /// looked at then alone is too.
+    /// A batch ends with these rows. Batches end at the same rows on every device, so that row groups do too.
     pub ends_batch: bool,
     pub values: RowValues<'a>,
 }
 
-/// Their values.
+/// The values of the rows.
 pub enum RowValues<'a> {
     Cells { cells: &'a [Vec<Cell>], arena: &'a mut Vec<u8>, repr: Repr },
     Decoded(Decoded<'a>),
 }
 
-/// Where rows come from, for messages.
+/// The place of rows, for messages.
 #[derive(Clone, Copy)]
 pub struct Place<'a> {
     pub table: &'a str,
     pub tids: &'a [Tid],
 }
 
-/// What takes the rows.
+/// Takes the rows.
 pub trait Sink {
     fn rows(&mut self, rows: Rows) -> Result<()>;
-    /// Rows of the COPY BINARY stream, for an export that wants the stream itself.
+    /// Takes rows of the COPY BINARY stream, for an export of the stream itself.
     fn stream(&mut self, bytes: &[u8], rows: usize) -> Result<()>;
-    /// A row group that a device has encoded; false when the rows are wanted instead.
+    /// Takes a row group that a device has encoded; returns false when it needs the rows instead.
     fn group(&mut self, group: Encoded) -> Result<bool>;
-    /// No more rows are wanted.
+    /// Returns whether no more rows are wanted.
     fn stopped(&self) -> bool;
 }
 
@@ -107,11 +105,11 @@ pub struct Reader<'j> {
     convert: Vec<usize>,
     stream: stream::Stream,
     scanned: Scanned,
-    /// The GPU service's pool, where the job is to be decoded there.
+    /// Present when the job is to be decoded on a GPU.
     device: Option<Box<device::Device>>,
-    /// Bytes of the batch's arena that rows which come later need.
+    /// Length of the arena's beginning that later rows need.
     base: usize,
-    /// Row of the batch and column of the value that the server is asked for.
+    /// Row of the batch and column of the value that the server is resolving.
     resolving: Option<(usize, usize)>,
 }
 
@@ -128,7 +126,7 @@ enum RowsOf {
 }
 
 impl OpenLeaf {
-    /// A block of a table.
+    /// Pins a block of a table.
     fn pin(&mut self, block: u32) -> Option<PinnedPage<'_>> {
         match &mut self.rows {
             RowsOf::Table(scan) => scan.pin(block),
@@ -164,7 +162,7 @@ impl<'j> Reader<'j> {
         }
     }
 
-    /// Reads a range of blocks, numbered over all leaves, in order.
+    /// Reads a range of blocks in order; they are numbered over all leaf tables.
     pub fn read(&mut self, range: Range<u64>, sink: &mut dyn Sink) -> Result<()> {
         self.locating_errors(|reader| {
             if reader.read_group(range.clone(), sink)? {
@@ -175,14 +173,14 @@ impl<'j> Reader<'j> {
         })
     }
 
-    /// Does some of the reading. An error that the server raises for a value says where the value lies.
+    /// Runs a step of the reading. An error that the server raises for a value gets the place of the value.
     fn locating_errors(&mut self, work: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
         self.resolving = None;
         let done = catch_unwind(AssertUnwindSafe(|| work(self)));
         done.unwrap_or_else(|raised| resume_unwind(with_detail(raised, || self.resolved_place())))
     }
 
-    /// Where the value lies that the server is asked for.
+    /// Returns the place of the value that the server is resolving.
     fn resolved_place(&self) -> Option<String> {
         let ((row, column), leaf) = (self.resolving?, self.leaf.as_ref()?);
         let (table, name) = (&self.job.source.leaves[leaf.index].name, &self.job.columns[column].field.name);
@@ -211,13 +209,13 @@ impl<'j> Reader<'j> {
             }
         }
         match self.job.output {
-            // Rows that nobody keeps need not wait at the end of a range.
+            // Rows that are dropped anyway need not be waited for at the end of a range.
             Output::Dropped => Ok(()),
             _ => self.settle(sink),
         }
     }
 
-    /// What was scanned, and what a device did for it.
+    /// Returns what was scanned, and what a device did for it.
     pub fn finish(self) -> (Scanned, Tally) {
         (self.scanned, self.device.map_or_else(Tally::default, |device| device.tally))
     }
@@ -252,7 +250,7 @@ impl<'j> Reader<'j> {
         Ok(Some(VirtualColumns::new(table, &parent, &names)))
     }
 
-    /// Takes a block into the batch, to be decoded here.
+    /// Adds a block to the batch, to be decoded by this process.
     fn read_block(&mut self, block: u32, sink: &mut dyn Sink) -> Result<()> {
         let Some(leaf) = &mut self.leaf else { return Ok(()) };
         let rows = match &mut leaf.rows {
@@ -270,7 +268,7 @@ impl<'j> Reader<'j> {
         }
     }
 
-    /// All rows of a query, which is one block.
+    /// Reads all rows of a query, which is one block.
     fn read_query(&mut self, query: &QueryRows, sink: &mut dyn Sink) -> Result<()> {
         loop {
             let rows = query.read(&mut self.batch)?;
@@ -287,8 +285,8 @@ impl<'j> Reader<'j> {
         }
     }
 
-    /// Hands on everything that was read. The batch goes first: its rows may go into a slot, and when they
-    /// do not there is nothing in the slots.
+    /// Hands on everything that was read. The batch goes first: its rows may go into a slot, and otherwise no
+    /// slot holds any.
     pub fn settle(&mut self, sink: &mut dyn Sink) -> Result<()> {
         self.locating_errors(|reader| {
             reader.end_batch(sink)?;
@@ -328,7 +326,7 @@ impl<'j> Reader<'j> {
         Ok(())
     }
 
-    /// Resolves the fixups row by row, handing rows on whenever their values have grown large.
+    /// Resolves the fixups row by row, and hands rows on whenever their values have grown large.
     fn resolve(&mut self, ends_batch: bool, sink: &mut dyn Sink) -> Result<()> {
         let base = self.batch.arena.len();
         self.base = base;
@@ -372,7 +370,7 @@ impl<'j> Reader<'j> {
     fn hand_on(&mut self, range: Range<usize>, ends_batch: bool, sink: &mut dyn Sink) -> Result<()> {
         let Some(leaf) = self.leaf.as_ref().filter(|_| !range.is_empty()) else { return Ok(()) };
         let table = self.job.source.leaves[leaf.index].name.as_str();
-        // Rows on their way to a device make room for themselves by taking others back.
+        // Rows that go to a device take others back to make room, which uses `self.batch`.
         let mut batch = std::mem::take(&mut self.batch);
         self.convert(&mut batch, range.clone(), table)?;
         let Batch { arena, cells, tids, .. } = &mut batch;
@@ -393,7 +391,7 @@ impl<'j> Reader<'j> {
         Ok(())
     }
 
-    /// Writes rows as the stream, and hands it on here.
+    /// Writes rows as the stream, and hands it on in this process.
     fn host_rows(
         &mut self,
         cells: &[Vec<Cell>],
@@ -405,7 +403,7 @@ impl<'j> Reader<'j> {
     ) -> Result<()> {
         self.stream.write(cells, rows, arena, place)?;
         if arena.len() > self.base + RESOLVED_BYTES {
-            // The rows have all that was found for them in the stream.
+            // The stream contains all values that were resolved for the rows.
             arena.truncate(self.base);
             arena.shrink_to(KEPT_BYTES);
         }
@@ -413,7 +411,7 @@ impl<'j> Reader<'j> {
         self.stream.hand_on(place, ends_batch, sink)
     }
 
-    /// Makes UTF-8 of the columns that are not.
+    /// Converts the columns that need it to UTF-8.
     fn convert(&self, batch: &mut Batch, range: Range<usize>, table: &str) -> Result<()> {
         let Batch { arena, cells, tids, .. } = batch;
         let place = Place { table, tids };

@@ -1,5 +1,5 @@
-//! What a device does with each attribute of a row, in the words of `slot::layout`, and what is left to this
-//! process when the columns come back.
+//! The device's program: what it does with each attribute of a row (see `slot::layout`), and what is left to
+//! this process when the columns return.
 
 use crate::plan::Job;
 use crate::slot::fill::AttrSpec;
@@ -8,21 +8,21 @@ use crate::types::{Kind, Physical, Shapes};
 use crate::wire::copy_binary::Send;
 use crate::wire::tuple::{self, Take};
 
-/// How a column comes back.
+/// How a column returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
-    /// Decoded: its values are what the encoder takes.
+    /// Decoded, as the values that the encoder takes.
     Lane,
-    /// As the bytes of each value, which are decoded here: nested values, and numerics that become text.
+    /// As the bytes of each value, which this process decodes: nested values, and numerics that become text.
     Cells,
 }
 
-/// One way a column.
+/// Returns how each column returns.
 pub fn ways(job: &Job) -> Vec<Way> {
     job.columns.iter().map(|column| operation(&column.field.kind, &job.shapes).1).collect()
 }
 
-/// For the tuples of a leaf.
+/// Returns the program for the tuples of a leaf table.
 pub fn heap(job: &Job, attributes: &[tuple::Attr]) -> Vec<AttrSpec> {
     let spec = |attribute: &tuple::Attr| {
         let (op, column) = match attribute.take {
@@ -48,7 +48,7 @@ pub fn heap(job: &Job, attributes: &[tuple::Attr]) -> Vec<AttrSpec> {
     attributes.iter().map(spec).collect()
 }
 
-/// For the rows of the COPY BINARY stream.
+/// Returns the program for rows of the COPY BINARY stream.
 pub fn copy_binary(job: &Job, send: &[Send]) -> Vec<AttrSpec> {
     let spec = |(column, send): (usize, &Send)| {
         let (op, _) = operation(&job.columns[column].field.kind, &job.shapes);
@@ -85,7 +85,7 @@ pub fn operation(kind: &Kind, shapes: &Shapes) -> (Op, Way) {
     (op, Way::Lane)
 }
 
-/// Precision and scale of a decimal column.
+/// Returns precision and scale of a decimal column.
 fn digits(job: &Job, column: usize) -> (u8, u8) {
     match job.columns[column].field.kind {
         Kind::Decimal { precision, scale } => (precision, scale),

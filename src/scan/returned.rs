@@ -1,5 +1,5 @@
-//! Slots that come back: their columns are handed on, single values that the device left out are found by
-//! the server, and whatever else it could not do is decoded here, by the way that rows go without a device.
+//! Hands on the columns of slots that return. The server finds single values that the device left out; this
+//! process decodes whatever else the device could not.
 
 use std::ops::Range;
 
@@ -18,7 +18,7 @@ use crate::types::Repr;
 use crate::wire::deform::deform;
 use crate::wire::tuple::TupleRef;
 
-/// Of a batch's rows, one in so many may lack a value that is found by itself.
+/// One row of so many may lack a value for the piece to be patched.
 const PATCH_SHARE: usize = 20;
 
 /// Rows of a slot that are handed on at once: a batch, or the part of it that lies in the slot.
@@ -40,7 +40,7 @@ fn pieces(flight: &Flight) -> Vec<Piece> {
     pieces
 }
 
-/// What there is to do for a piece.
+/// How a piece is completed.
 enum Remedy {
     None,
     Patch,
@@ -52,7 +52,7 @@ impl Reader<'_> {
         if self.device.as_ref().is_some_and(|device| device.kept.is_some()) {
             return self.take_kept(flight, landed);
         }
-        // The process wrote it, and nobody else may have changed it.
+        // This process wrote the input, and nobody else may have changed it.
         let input = Input::new(flight.slot.input()).map_err(internal)?;
         if input.rows() != flight.rows {
             return Err(internal("a slot's rows changed under way"));
@@ -85,7 +85,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// The slot's output, when it is what the input asked for.
+    /// Returns the slot's output if it matches the input.
     pub(super) fn check<'f>(&mut self, flight: &'f Flight, input: &Input) -> Option<Output<'f>> {
         let device = self.device.as_mut()?;
         let output = match Output::of(input, flight.slot.output()) {
@@ -106,7 +106,7 @@ impl Reader<'_> {
         Some(output)
     }
 
-    /// Where rows are from, if a message may have to say.
+    /// Returns the place of each row, if a message may need it.
     fn tids<'f>(&self, flight: &'f Flight, input: &Input) -> std::borrow::Cow<'f, [Tid]> {
         let by_cells = self.device.as_ref().is_some_and(|device| device.ways.contains(&Way::Cells));
         match self.job.scan {
@@ -115,7 +115,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Sees to the values that the device left out; false when the piece has to be decoded here.
+    /// Completes the values that the device left out; returns false when this process has to decode the piece.
     fn remedy(&mut self, input: &Input, piece: &Piece, marks: &[Status]) -> Result<bool> {
         if let Some(device) = &mut self.device {
             device.patches.clear();
@@ -127,7 +127,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Lets the server find values of single rows. False when they are too large for that.
+    /// Lets the server find values of single rows. Returns false when they are too large for that.
     fn patch(&mut self, input: &Input, marks: &[Status]) -> Result<bool> {
         let Some(device) = &mut self.device else { return Ok(false) };
         let Some(leaf) = &self.leaf else { return Ok(false) };
@@ -147,7 +147,7 @@ impl Reader<'_> {
             deform(&mut batch.arena, &batch.tuples, &leaf.layout, &mut batch.cells, &mut self.fixups);
         let mut found = walked.is_ok() && self.fixups.len() == marks.len();
         for fixup in &self.fixups {
-            // Their values lie behind each other, as those of a batch do.
+            // The values lie one after the other in the arena, as those of a batch do.
             found &= batch.arena.len() <= RESOLVED_BYTES;
             if !found {
                 break;
@@ -177,7 +177,7 @@ impl Reader<'_> {
         })
     }
 
-    /// Decodes rows here.
+    /// Decodes the piece in this process.
     fn redo(&mut self, flight: &Flight, input: &Input, piece: &Piece, sink: &mut dyn Sink) -> Result<()> {
         match self.job.scan {
             ScanKind::Heap => self.redo_pages(input, piece, sink),
@@ -216,14 +216,14 @@ impl Reader<'_> {
     }
 }
 
-/// The statuses of some rows; all are sorted by row.
+/// Returns the statuses of some rows; `all` is sorted by row.
 fn marks<'s>(all: &'s [Status], rows: &Range<usize>) -> &'s [Status] {
     let place = |row: usize| all.partition_point(|status| (status.row as usize) < row);
     &all[place(rows.start)..place(rows.end)]
 }
 
-/// Values that are compressed, stored elsewhere or rendered by the server are found one by one while they
-/// are few. Everything else is what the decode here has words for.
+/// Chooses the remedy. Values that are compressed, stored out of line or rendered by the server are found one
+/// by one while they are few. The CPU's decoder handles, or reports, everything else.
 fn remedy(input: &Input, piece: &Piece, marks: &[Status]) -> Remedy {
     const FOUND: [u32; 4] =
         [Code::Compressed as u32, Code::External as u32, Code::Char as u32, Code::Server as u32];
@@ -241,7 +241,7 @@ fn remedy(input: &Input, piece: &Piece, marks: &[Status]) -> Remedy {
     }
 }
 
-/// A row's tuple and where it is from.
+/// Returns a row's tuple and its place.
 fn tuple_of<'i>(input: &Input<'i>, row: usize) -> Option<(Tid, &'i [u8])> {
     let tid = input.tid(row)?;
     let (mut page, mut end) = (0, input.pages());

@@ -1,4 +1,4 @@
-//! The copy_binary scan: rows become COPY BINARY's bytes, and, for a file, cells again.
+//! The copy_binary scan: writes rows as COPY BINARY and, for a file, reads them back as cells.
 
 use std::ops::Range;
 
@@ -11,12 +11,12 @@ use crate::types::{Cell, Kind, Repr, ValueError};
 use crate::wire::copy_binary::{RowSource, Send, read_rows};
 
 pub struct Stream {
-    /// The bytes themselves are wanted.
+    /// The stream itself is exported.
     pub raw: bool,
     pub send: Vec<Send>,
     /// Columns whose sent bytes begin with jsonb's version.
     strip: Vec<bool>,
-    /// Some rows, and where each begins.
+    /// Rows of the stream; `offsets` has the start of each.
     pub bytes: Vec<u8>,
     pub offsets: Vec<u32>,
     cells: Vec<Vec<Cell>>,
@@ -36,7 +36,7 @@ impl Stream {
         }
     }
 
-    /// Writes the rows as a stream, into `bytes` and `offsets`.
+    /// Writes the rows as a stream into `bytes` and `offsets`.
     pub fn write(
         &mut self,
         cells: &[Vec<Cell>],
@@ -59,7 +59,7 @@ impl Stream {
         Ok(())
     }
 
-    /// Hands on the stream, or what is read back from it.
+    /// Hands on the stream, or the cells that are read back from it.
     pub fn hand_on(&mut self, place: Place, ends_batch: bool, sink: &mut dyn Sink) -> Result<()> {
         let rows = place.tids.len();
         if self.raw {
@@ -74,7 +74,7 @@ impl Stream {
         Ok(())
     }
 
-    /// Takes rows up as if they had just been written.
+    /// Loads rows as if they had just been written.
     pub fn load(&mut self, data: &[u8], offsets: &[u32]) {
         let start = offsets.first().map_or(0, |start| *start);
         let end = offsets.last().map_or(0, |end| *end);
@@ -89,7 +89,7 @@ pub(super) fn failure(failed: ValueError, place: Place) -> crate::pg::error::Err
     value_error(place, failed.row, None, &failed.reason)
 }
 
-/// How the cells that the scan resolves become the stream's bytes.
+/// Returns how the cells that the scan resolves become the stream's bytes.
 fn send_of(kind: &Kind, stored: Stored) -> Send {
     match (stored, kind) {
         (Stored::Nested | Stored::Sent, _) => Send::Done,

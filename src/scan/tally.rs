@@ -2,20 +2,21 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What a device did for the rows of one process, or of all.
+/// What a device did for the rows of one process or of all.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Tally {
-    /// Slots that came back.
+    /// Slots that returned.
     pub slots: u64,
-    /// Of those, slots of which some rows were decoded here again.
+    /// Slots among those of which this process decoded some rows again.
     pub redone: u64,
     /// Values that the device left out and the server found.
     pub patched: u64,
-    /// Batches that found no slot free.
+    /// Batches for which no slot was free.
     pub refused: u64,
     /// Bytes of pages or of the stream that went into slots.
     pub bytes: u64,
-    /// Row groups that were encoded there, and those that were to be and were read again; why, of the last one.
+    /// Row groups encoded on the device, row groups read again after it failed to, and the last reason for
+    /// that.
     pub groups: u64,
     pub groups_again: u64,
     pub why_again: Option<String>,
@@ -39,7 +40,7 @@ impl Tally {
         other.trouble.into_iter().for_each(|what| self.note(what));
     }
 
-    /// Rows were decoded, or encoded, on the CPU where a device was to.
+    /// Returns whether rows were decoded or encoded on the CPU although a device was chosen.
     pub fn used_cpu(&self) -> bool {
         self.redone > 0 || self.refused > 0 || self.groups_again > 0 || self.lost
     }
