@@ -1,4 +1,5 @@
-//! Who may read the table and write the file. Checked by the leader before the first block is read.
+//! Checks the privileges to read the table and to write the file. The leader does so before it reads the first
+//! block.
 
 use pgrx::pg_sys;
 use pgrx::pg_sys::Oid;
@@ -12,7 +13,7 @@ pub fn is_superuser() -> bool {
     unsafe { pg_sys::superuser() }
 }
 
-/// The caller may write files on the server.
+/// Checks that the caller may write files on the server.
 pub fn check_file_role() -> Result<()> {
     // SAFETY: plain syscache look-ups inside a transaction.
     let member = unsafe {
@@ -26,10 +27,10 @@ pub fn check_file_role() -> Result<()> {
         .set_hint("Ask for: GRANT pg_write_server_files TO your role."))
 }
 
-/// As COPY from a file asks: superusers, and members of pg_read_server_files. An invalid OID stands for the
-/// current user.
+/// Checks that a role may read files on the server, as COPY from a file does: superusers may, and members of
+/// pg_read_server_files. An invalid OID stands for the current user.
 pub fn check_read_role(role: Oid) -> Result<()> {
-    // Whatever is done with files begins here.
+    // All work with files begins here.
     memory::check();
     // SAFETY: plain syscache look-ups inside a transaction.
     let member = unsafe {
@@ -44,7 +45,7 @@ pub fn check_read_role(role: Oid) -> Result<()> {
         .set_hint("Ask for: GRANT pg_read_server_files TO your role, or for a view over the foreign table."))
 }
 
-/// SELECT on the table, or on each of `columns`.
+/// Checks for SELECT on the table, or on each of `columns`.
 pub fn check_select(table: Oid, table_name: &str, columns: &[(i16, String)]) -> Result<()> {
     const OK: pg_sys::AclResult::Type = pg_sys::AclResult::ACLCHECK_OK;
     let select = pg_sys::AclMode::from(pg_sys::ACL_SELECT);
@@ -79,9 +80,10 @@ fn denied_error(table: &str, detail: String) -> Error {
         .set_hint("Ask for SELECT on it, or name the columns you may read in columns => array[...].")
 }
 
-/// A table whose row-level security policies bind the caller cannot be scanned block by block.
+/// Refuses a table whose row-level security policies apply to the caller: a block scan does not evaluate them.
 pub fn check_row_security(table: Oid, table_name: &str) -> Result<()> {
-    // SAFETY: as above; noError makes it return rather than raise where row_security is off.
+    // SAFETY: plain syscache look-ups inside a transaction; noError makes it return rather than raise where
+    // row_security is off.
     let state = unsafe { pg_sys::check_enable_rls(table, pg_sys::InvalidOid, true) };
     if state != pg_sys::CheckEnableRlsResult::RLS_ENABLED as i32 {
         return Ok(());

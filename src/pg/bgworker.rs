@@ -1,5 +1,5 @@
-//! The GPU service as PostgreSQL's background worker: registration, its latch loop, and what a process that
-//! it forks must do before it is none of the server's.
+//! The GPU service as a background worker of PostgreSQL: registration, its latch loop, and how a process that
+//! it forks leaves the server.
 
 use std::ffi::{CStr, c_char, c_int};
 use std::sync::OnceLock;
@@ -13,7 +13,7 @@ use super::wait_event::Event;
 /// `bgw_name` and `bgw_type`: what pg_stat_activity and `ps` show.
 pub const NAME: &CStr = c"pg_strata gpu service";
 const MAIN: &CStr = c"pg_strata_gpu_service_main";
-/// Of a preloaded service that ended with an error.
+/// Delay before a preloaded service that ended with an error is started again.
 const RESTART_SECONDS: i32 = 5;
 
 mod raw {
@@ -31,8 +31,8 @@ mod raw {
 /// What the service's process runs.
 static RUN: OnceLock<fn()> = OnceLock::new();
 
-/// Called from `_PG_init`, which the service's process runs too: it is to call `run`. A preloaded library has the
-/// service start with the server.
+/// Registers the service to start with the server if the library is preloaded. Called from `_PG_init`, which the
+/// service's process runs too: it will call `run`.
 pub fn register(run: fn()) {
     let _ = RUN.set(run);
     // SAFETY: reads a process-wide setting; the worker is copied by the callee.
@@ -88,7 +88,7 @@ impl Started {
     }
 }
 
-/// In the service: lets signals in, SIGTERM and SIGHUP as flags.
+/// Unblocks signals in the service; SIGTERM and SIGHUP only set flags.
 pub fn begin() {
     handle(libc::SIGTERM, raw::SignalHandlerForShutdownRequest);
     handle(libc::SIGHUP, raw::SignalHandlerForConfigReload);
@@ -106,7 +106,7 @@ fn handle(signal: c_int, handler: unsafe extern "C-unwind" fn(c_int)) {
     }
 }
 
-/// Waits for the latch, the descriptor or the time. Ends the process with the postmaster.
+/// Waits for the latch, the descriptor or the time. Ends the process if the postmaster dies.
 pub fn wait(descriptor: Option<c_int>, time: Duration) {
     let mut events = pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH;
     if descriptor.is_some() {
@@ -131,9 +131,10 @@ pub fn stop_requested() -> bool {
     unsafe { (&raw const pg_sys::ShutdownRequestPending).read_volatile() != 0 }
 }
 
-/// Reads the configuration again when that was asked for.
+/// Reads the configuration files again if that was requested; returns whether it was.
 pub fn reload_if_requested() -> bool {
-    // SAFETY: as above; the file is read on the main thread, outside the handler.
+    // SAFETY: a flag that a signal handler of this process sets; the file is read on the main thread, outside
+    // the handler.
     unsafe {
         let flag = &raw mut pg_sys::ConfigReloadPending;
         if flag.read_volatile() == 0 {
@@ -145,20 +146,20 @@ pub fn reload_if_requested() -> bool {
     true
 }
 
-/// Whether a process of the server has this id.
+/// Returns whether a process of the server has this id.
 pub fn backend_exists(pid: i32) -> bool {
-    // SAFETY: a look into the process array, which the service may read.
+    // SAFETY: looks into the process array, which any process with shared memory may read.
     unsafe { !pg_sys::BackendPidGetProc(pid).is_null() }
 }
 
-/// When the server was started: in a container its process has the same id each time.
+/// Returns the time at which the server was started: in a container its process has the same id each time.
 pub fn server_start() -> i64 {
     // SAFETY: set once, before any process is forked.
     unsafe { pg_sys::PgStartTime }
 }
 
-/// In a process that the service has forked: gives up the server's shared memory, so that no fault here can
-/// reach it. Nothing of PostgreSQL may be called from then on.
+/// Detaches a process that the service has forked from the server's shared memory, so that a fault cannot
+/// damage the server. No function of PostgreSQL may be called afterwards.
 #[allow(ffi_unwind_calls, reason = "it raises no errors")]
 pub fn leave_server(title: &CStr) {
     // SAFETY: the process has one thread and its own copy of everything but the shared memory, which

@@ -1,4 +1,4 @@
-//! What the catalogs say of a table and its columns.
+//! Reads a table and its columns from the catalogs.
 
 use std::ffi::CStr;
 
@@ -27,15 +27,15 @@ pub struct Attribute {
     /// Every row is known to have a value.
     pub not_null: bool,
     pub dropped: bool,
-    /// Computed when read, not stored (PostgreSQL 18).
+    /// The value is computed when it is read, not stored (PostgreSQL 18).
     pub is_virtual: bool,
-    /// Rows written before the column was added take the value that the catalog keeps.
+    /// Rows older than the column take the value that the catalog keeps.
     pub has_missing: bool,
 }
 
 impl Table {
     pub fn open(table: Oid) -> Result<Table> {
-        // Before the wait for the lock, after which the name may be gone.
+        // Looked up before the wait for the lock, after which the name may be gone.
         let name = relation_name(table);
         Table::find(table).ok_or_else(|| match name {
             Some(name) => {
@@ -50,10 +50,10 @@ impl Table {
         })
     }
 
-    /// `None` where there is no such relation, or none any more once the lock is had.
+    /// Opens and locks a relation; `None` if it does not exist, or not any more once the lock is granted.
     pub fn find(table: Oid) -> Option<Table> {
-        // SAFETY: try_table_open-like behaviour is got by looking the relation up first; the lock then
-        // holds it.
+        // SAFETY: inside a transaction; the relation is opened after the lock is granted and the relation is
+        // known to exist.
         unsafe {
             pg_sys::LockRelationOid(table, pg_sys::AccessShareLock as i32);
             if !relation_exists(table) {
@@ -83,20 +83,20 @@ impl Table {
         self.form().relpersistence as u8 == pg_sys::RELPERSISTENCE_TEMP
     }
 
-    /// An unlogged table, and this server is a standby, where it has no files.
+    /// Returns whether this is an unlogged table on a standby, where it has no files.
     pub fn is_absent_on_standby(&self) -> bool {
         // SAFETY: reads process-wide state.
         let in_recovery = unsafe { pg_sys::RecoveryInProgress() };
         in_recovery && self.form().relpersistence as u8 == pg_sys::RELPERSISTENCE_UNLOGGED
     }
 
-    /// A temporary table of another session, whose pages live in that session's memory.
+    /// Returns whether this is a temporary table of another session, whose pages are in that session's memory.
     pub fn is_other_temporary(&self) -> bool {
         // SAFETY: the relation is open.
         self.is_temporary() && unsafe { !(*self.relation).rd_islocaltemp }
     }
 
-    /// False for a materialized view that was never refreshed.
+    /// Returns false for a materialized view that was never refreshed.
     pub fn is_populated(&self) -> bool {
         self.form().relispopulated
     }
@@ -110,18 +110,18 @@ impl Table {
         unsafe { std::ptr::eq((*self.relation).rd_tableam, pg_sys::GetHeapamTableAmRoutine()) }
     }
 
-    /// What `pg_class.relfilenode` says: another number once the rows have been written anew.
+    /// Returns `pg_class.relfilenode`, which changes when the table is rewritten.
     pub fn storage(&self) -> Oid {
         self.form().relfilenode
     }
 
-    /// Blocks in the main fork now.
+    /// Returns the number of blocks in the main fork now.
     pub fn blocks(&self) -> u32 {
         // SAFETY: the relation is open and has storage where its access method says so.
         unsafe { pg_sys::RelationGetNumberOfBlocksInFork(self.relation, pg_sys::ForkNumber::MAIN_FORKNUM) }
     }
 
-    /// Schema and name, quoted where SQL needs it.
+    /// Returns schema and name, quoted where SQL needs it.
     pub fn qualified_name(&self) -> String {
         let form = self.form();
         // SAFETY: the schema of a locked relation exists; both results are palloc'd C strings.
@@ -132,7 +132,7 @@ impl Table {
         }
     }
 
-    /// The parallel_workers storage parameter, if set.
+    /// Returns the parallel_workers storage parameter, if it is set.
     pub fn parallel_workers_option(&self) -> Option<i32> {
         // SAFETY: the relation is open; rd_options of a table or materialized view is a StdRdOptions.
         unsafe {
@@ -152,8 +152,8 @@ impl Table {
         unsafe { attributes_of(self.descriptor()) }
     }
 
-    /// The value of attribute `number` in rows older than it; `None` for NULL. It lives as long as the
-    /// relation's descriptor.
+    /// Returns the value of attribute `number` in rows older than it; `None` for NULL. The datum lives as long
+    /// as the relation's descriptor.
     pub fn missing_datum(&self, number: i16) -> Option<pg_sys::Datum> {
         let mut is_null = true;
         // SAFETY: the relation is open and has the attribute.
@@ -161,8 +161,8 @@ impl Table {
         (!is_null).then_some(datum)
     }
 
-    /// The direct partitions of a partitioned table, in the order of their bounds, as the planner scans
-    /// them. They are not locked.
+    /// Returns the direct partitions of a partitioned table in the order of their bounds, in which the planner
+    /// scans them. They are not locked.
     pub fn partitions(&self) -> Vec<Oid> {
         // SAFETY: the relation is open and partitioned; the descriptor lives as long.
         unsafe {
@@ -171,7 +171,7 @@ impl Table {
         }
     }
 
-    /// The table itself and all that inherit from it, locked.
+    /// Returns the table and all tables that inherit from it, and locks them.
     pub fn with_descendants(&self) -> Vec<Oid> {
         if !self.may_have_children() {
             return vec![self.oid()];
@@ -206,6 +206,10 @@ mod raw {
         ) -> *mut pg_sys::List;
     }
 
+    /// Returns the table and its descendants, and locks them.
+    ///
+    /// # Safety
+    /// Called on the main thread, inside a transaction.
     #[allow(ffi_unwind_calls, reason = "pg_guard_ffi_boundary catches errors")]
     pub(super) unsafe fn inheritors(parent: Oid) -> *mut pg_sys::List {
         // SAFETY: the closure holds nothing with a destructor.
@@ -225,6 +229,10 @@ fn relation_name(table: Oid) -> Option<String> {
     }
 }
 
+/// Returns whether a relation exists.
+///
+/// # Safety
+/// Called on the main thread, inside a transaction.
 unsafe fn relation_exists(table: Oid) -> bool {
     // SAFETY: a syscache look-up inside a transaction.
     unsafe {
@@ -238,17 +246,21 @@ unsafe fn relation_exists(table: Oid) -> bool {
     }
 }
 
-/// The attributes of a tuple descriptor.
+/// Returns the attributes of a tuple descriptor.
 ///
 /// # Safety
-/// The descriptor is a valid one.
+/// `descriptor` is valid.
 pub unsafe fn attributes_of(descriptor: pg_sys::TupleDesc) -> Vec<Attribute> {
-    // SAFETY: as the caller says; each index is below natts.
+    // SAFETY: the caller passes a valid descriptor; each index is below natts.
     unsafe { (0..(*descriptor).natts as usize).map(|index| attribute(descriptor, index)).collect() }
 }
 
+/// Returns one attribute of a tuple descriptor.
+///
+/// # Safety
+/// `descriptor` is valid and `index` below its natts.
 unsafe fn attribute(descriptor: pg_sys::TupleDesc, index: usize) -> Attribute {
-    // SAFETY: index < natts, as the caller says.
+    // SAFETY: the caller passes a valid descriptor and an index below natts.
     let form = unsafe { &*attribute_form(descriptor, index) };
     Attribute {
         number: form.attnum,
@@ -257,7 +269,7 @@ unsafe fn attribute(descriptor: pg_sys::TupleDesc, index: usize) -> Attribute {
         typmod: form.atttypmod,
         length: form.attlen,
         align: align_bytes(form.attalign as u8),
-        // SAFETY: index < natts, as the caller says.
+        // SAFETY: the caller passes a valid descriptor and an index below natts.
         not_null: form.attnotnull && unsafe { not_null_is_valid(descriptor, index) },
         dropped: form.attisdropped,
         is_virtual: form.attgenerated as u8 == b'v',
@@ -265,19 +277,30 @@ unsafe fn attribute(descriptor: pg_sys::TupleDesc, index: usize) -> Attribute {
     }
 }
 
+/// Returns the catalog's form of one attribute.
+///
+/// # Safety
+/// `descriptor` is valid and `index` below its natts.
 #[cfg(feature = "pg18")]
 unsafe fn attribute_form(descriptor: pg_sys::TupleDesc, index: usize) -> pg_sys::Form_pg_attribute {
-    // SAFETY: index < natts, as the caller says.
+    // SAFETY: the caller passes an index below natts.
     unsafe { pg_sys::TupleDescAttr(descriptor, index as i32) }
 }
 
+/// Returns the catalog's form of one attribute.
+///
+/// # Safety
+/// `descriptor` is valid and `index` below its natts.
 #[cfg(not(feature = "pg18"))]
 unsafe fn attribute_form(descriptor: pg_sys::TupleDesc, index: usize) -> pg_sys::Form_pg_attribute {
-    // SAFETY: index < natts, as the caller says; the attributes follow the descriptor.
+    // SAFETY: the caller passes an index below natts; the attributes follow the descriptor.
     unsafe { (*descriptor).attrs.as_mut_ptr().add(index) }
 }
 
-/// PostgreSQL 18 has NOT NULL constraints that are not valid yet: rows may break them.
+/// Returns whether rows keep the NOT NULL constraint: PostgreSQL 18 has constraints that are not valid yet.
+///
+/// # Safety
+/// `descriptor` is valid and `index` below its natts.
 #[cfg(feature = "pg18")]
 unsafe fn not_null_is_valid(descriptor: pg_sys::TupleDesc, index: usize) -> bool {
     // SAFETY: the compact attributes follow the descriptor, one for each attribute.
@@ -287,6 +310,10 @@ unsafe fn not_null_is_valid(descriptor: pg_sys::TupleDesc, index: usize) -> bool
     }
 }
 
+/// Returns true: before PostgreSQL 18, every NOT NULL constraint is valid.
+///
+/// # Safety
+/// None; the signature is that for PostgreSQL 18.
 #[cfg(not(feature = "pg18"))]
 unsafe fn not_null_is_valid(_descriptor: pg_sys::TupleDesc, _index: usize) -> bool {
     true
@@ -306,7 +333,7 @@ fn name_text(name: &pg_sys::NameData) -> String {
     unsafe { name_to_utf8(name.data.as_ptr()) }
 }
 
-/// The name of a table's column; `None` for one that was dropped.
+/// Returns the name of a table's column; `None` for a dropped one.
 pub fn attribute_name(table: Oid, number: i16) -> Option<String> {
     // SAFETY: a syscache look-up; the result is a C string or NULL.
     unsafe {
@@ -315,13 +342,13 @@ pub fn attribute_name(table: Oid, number: i16) -> Option<String> {
     }
 }
 
-/// The first two characters of a SQLSTATE.
+/// Returns the first two characters of a SQLSTATE.
 pub fn error_class(code: Code) -> [u8; 2] {
     let character = |shift: i32| (code as i32 >> shift & 0x3f) as u8 + b'0';
     [character(0), character(6)]
 }
 
-/// The current snapshot's id as `pg_current_snapshot()` prints it: xmin:xmax:in-progress.
+/// Returns the current snapshot's id as `pg_current_snapshot()` prints it: xmin:xmax:in-progress.
 pub fn snapshot_text() -> String {
     // SAFETY: an SQL-callable function without arguments; it needs an active snapshot, which a query has.
     unsafe {

@@ -1,4 +1,4 @@
-//! Text between the database's encoding and UTF-8, which all of Rust's text and every file's is.
+//! Converts text between the database's encoding and UTF-8, which Rust's strings and all files use.
 
 use std::borrow::Cow;
 use std::ffi::CStr;
@@ -17,17 +17,17 @@ fn database_encoding() -> i32 {
     unsafe { pg_sys::GetDatabaseEncoding() }
 }
 
-/// Whether text of this database is UTF-8 already.
+/// Returns whether text of this database is UTF-8 already.
 pub fn database_is_utf8() -> bool {
     database_encoding() == UTF8
 }
 
-/// Whether UTF-8 needs no conversion: SQL_ASCII takes any bytes.
+/// Returns whether UTF-8 can be stored without conversion: SQL_ASCII takes any bytes.
 pub fn takes_utf8() -> bool {
     database_is_utf8() || database_encoding() == pg_sys::pg_enc::PG_SQL_ASCII as i32
 }
 
-/// Text of the database. SQL_ASCII says nothing of its bytes: they have to be UTF-8 as they are.
+/// Converts text of the database to UTF-8. SQL_ASCII does not define its bytes, which must be UTF-8 already.
 pub fn to_utf8(bytes: &[u8]) -> Result<Cow<'_, str>> {
     if bytes.is_ascii() || takes_utf8() {
         return std::str::from_utf8(bytes).map(Cow::Borrowed).map_err(|_| not_utf8());
@@ -42,17 +42,17 @@ pub fn to_utf8(bytes: &[u8]) -> Result<Cow<'_, str>> {
     }
 }
 
-/// A C string of the server's: a name, or what a function prints of names.
+/// Converts a C string of the server: a name, or what a function prints of names.
 ///
 /// # Safety
 /// `text` ends with NUL.
 pub unsafe fn name_to_utf8(text: *const std::ffi::c_char) -> String {
-    // SAFETY: as the caller says.
+    // SAFETY: the caller passes a C string.
     let bytes = unsafe { CStr::from_ptr(text) }.to_bytes();
     to_utf8(bytes).unwrap_or_report().into_owned()
 }
 
-/// Text for the database; PostgreSQL's own error where its encoding lacks a character.
+/// Converts text to the database's encoding; raises PostgreSQL's own error if that lacks a character.
 pub fn from_utf8(text: &str) -> Vec<u8> {
     if text.is_ascii() || takes_utf8() {
         return text.as_bytes().to_vec();
@@ -64,7 +64,7 @@ pub fn from_utf8(text: &str) -> Vec<u8> {
     }
 }
 
-/// Text for the database; `None` where its encoding lacks a character.
+/// Converts text to the database's encoding; `None` if that lacks a character.
 pub fn try_from_utf8(text: &str) -> Option<Vec<u8>> {
     if text.is_ascii() || takes_utf8() {
         return Some(text.as_bytes().to_vec());
@@ -72,8 +72,8 @@ pub fn try_from_utf8(text: &str) -> Option<Vec<u8>> {
     attempt(|| from_utf8(text)).ok()
 }
 
-/// Text for an error's message or detail. pgrx hands these on as UTF-8, which another encoding may take
-/// for invalid, and then that is the error: what is not ASCII is escaped there.
+/// Escapes what is not ASCII in an error's message or detail, unless the database is UTF-8. pgrx passes them on
+/// as UTF-8, and another encoding may refuse the bytes, which would then be the error.
 pub fn in_message(text: String) -> String {
     if text.is_ascii() || takes_utf8() {
         return text;

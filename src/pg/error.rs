@@ -33,15 +33,15 @@ impl From<OutOfMemory> for Error {
 
 const MEMORY_HINT: &str = "Give the server more memory, or lower the number of workers or the bytes of a row group or record batch.";
 
-/// The error of memory that another one's words hide.
+/// Returns an out-of-memory error if that is what the message of another error is about.
 pub fn lack_of_memory(words: &str) -> Option<Error> {
     memory::to_blame(words).map(Error::from)
 }
 
-/// An I/O error on a file of the server, with the SQLSTATE that PostgreSQL's own file errors have
-/// (errcode_for_file_access in elog.c), and a hint where there is something to do about it.
+/// Makes an error for failed I/O on a file of the server, with the SQLSTATE of PostgreSQL's own file errors
+/// (errcode_for_file_access in elog.c), and a hint where something can be done about it.
 pub fn file_error(what: &str, path: &Path, error: &io::Error) -> Error {
-    // Libraries wrap what they failed with.
+    // Libraries wrap the error that they failed with.
     let hidden = error.raw_os_error().is_none().then(|| lack_of_memory(&error.to_string())).flatten();
     if let Some(hidden) = hidden {
         return hidden;
@@ -78,7 +78,7 @@ pub fn file_error(what: &str, path: &Path, error: &io::Error) -> Error {
         .set_hint(hint)
 }
 
-/// The operating system's words alone, without Rust's "(os error 28)".
+/// Returns the operating system's message alone, without Rust's "(os error 28)".
 pub fn os_message(error: &io::Error) -> String {
     let text = error.to_string();
     match text.find(" (os error") {
@@ -87,8 +87,8 @@ pub fn os_message(error: &io::Error) -> String {
     }
 }
 
-/// What a panic carries, with a sentence more in its detail where it is an error that the server raised. The error's
-/// context, where PostgreSQL would say it, is lost on its way through pgrx.
+/// Adds a sentence to the detail of a panic that carries an error of the server. The error's context, in which
+/// PostgreSQL would put it, is lost on its way through pgrx.
 pub fn with_detail(
     raised: Box<dyn Any + Send>,
     sentence: impl FnOnce() -> Option<String>,
@@ -107,15 +107,15 @@ pub fn with_detail(
     })
 }
 
-/// Something that cannot happen did.
+/// Makes the error for a state that cannot occur.
 pub fn internal(message: impl Into<String>) -> Error {
     error(Code::ERRCODE_INTERNAL_ERROR, message)
         .set_hint("This is a bug of pg_strata; please report it with the table's definition.")
 }
 
-/// pgrx adds a backtrace to the detail of every error where RUST_BACKTRACE is set in the server's environment. The
-/// standard library asks the environment once; what it finds then holds for this library alone. RUST_LIB_BACKTRACE=1,
-/// which asks for nothing else, brings them back.
+/// Suppresses the backtrace that pgrx adds to the detail of every error when RUST_BACKTRACE is set in the
+/// server's environment. The standard library asks the environment once and keeps the answer for this library
+/// alone. RUST_LIB_BACKTRACE=1, which asks for nothing else, still brings them back.
 pub fn leave_out_backtraces() {
     const VARIABLE: &str = "RUST_LIB_BACKTRACE";
     if std::env::var_os(VARIABLE).is_some() {
@@ -124,11 +124,11 @@ pub fn leave_out_backtraces() {
     // SAFETY: runs during _PG_init, on the main thread, before this library has another.
     unsafe { std::env::set_var(VARIABLE, "0") };
     let _ = Backtrace::capture();
-    // SAFETY: as above.
+    // SAFETY: runs during _PG_init, on the main thread, before this library has another.
     unsafe { std::env::remove_var(VARIABLE) };
 }
 
-/// A line in the server's log.
+/// Writes a line to the server's log.
 pub fn log(message: &str) {
     error(Code::ERRCODE_SUCCESSFUL_COMPLETION, message.to_owned()).report(PgLogLevel::LOG);
 }

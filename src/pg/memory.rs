@@ -1,5 +1,5 @@
-//! What a lack of memory means to a server's process: an error of the transaction where it can be one, else the end of
-//! this process alone. PostgreSQL's own allocations raise their errors by themselves.
+//! Handles a lack of memory in a server's process: it becomes an error of the transaction if it can, and
+//! otherwise ends this process alone. PostgreSQL's own allocations raise their errors by themselves.
 
 use std::any::Any;
 use std::ffi::{c_char, c_int, c_void};
@@ -14,7 +14,7 @@ use crate::memory;
 mod raw {
     use super::{c_char, c_int};
 
-    // utils/elog.h. Not pgrx's bindings, which catch errors on their way and allocate.
+    // utils/elog.h. pgrx's bindings are not used, as they catch errors on their way and allocate.
     unsafe extern "C" {
         pub fn errstart(level: c_int, domain: *const c_char) -> bool;
         pub fn errcode(code: c_int) -> c_int;
@@ -26,17 +26,17 @@ mod raw {
     }
 }
 
-/// Called from `_PG_init`.
+/// Installs the handler. Called from `_PG_init`.
 pub fn arm() {
     memory::arm(end_process);
 }
 
-/// Ends this process as an administrator's command would: FATAL runs PostgreSQL's callbacks and returns to no frame
-/// of Rust, whose destructors therefore do not run. An ERROR would have to unwind, which an allocator must not.
-/// A parallel worker's leader gets it as an error. The postmaster itself gets the abort.
+/// Ends this process as an administrator's command would. FATAL runs PostgreSQL's callbacks and returns to no
+/// Rust frame, so no destructor runs; an ERROR would have to unwind, which an allocator must not. A parallel
+/// worker's leader gets the error. In the postmaster it returns, and the process aborts.
 fn end_process(bytes: usize) {
-    // SAFETY: on the main thread of a process of the server (`memory::missing`); the formats are C strings, and what
-    // follows them is what they name. FATAL does not come back.
+    // SAFETY: on the main thread of a process of the server (`memory::missing`); the formats are C strings, and
+    // their arguments are of the types that they name. FATAL does not return.
     unsafe {
         if !pg_sys::IsUnderPostmaster || !raw::errstart(pg_sys::FATAL as c_int, std::ptr::null()) {
             return;
@@ -49,7 +49,7 @@ fn end_process(bytes: usize) {
     }
 }
 
-/// Raises an error where the reserve is gone and cannot be had again.
+/// Raises an error if the reserve was used and cannot be allocated again.
 #[inline]
 pub fn check() {
     if !memory::is_held() {
@@ -61,27 +61,35 @@ pub fn check() {
 fn hold() {
     let held = memory::hold().map_err(Error::from);
     held.unwrap_or_report();
-    // SAFETY: on the main thread, as all that looks for cancels.
+    // SAFETY: this runs on the main thread, as every check for a cancel does.
     unsafe { watch_errors() };
 }
 
-/// PostgreSQL's own errors of memory need memory on their way through Rust: where there is none to copy them, that
-/// raises the next, and after some the whole server ends. Called while an error is raised, before it is caught.
+/// Releases the reserve for PostgreSQL's own out-of-memory errors, which need memory on their way through Rust.
+/// With no memory to copy them, the next one is raised, and after a few the whole server ends. PostgreSQL calls
+/// this while an error is raised, before it is caught.
+///
+/// # Safety
+/// Called by PostgreSQL as an error context callback.
 unsafe extern "C-unwind" fn at_error(_: *mut c_void) {
-    // SAFETY: there is an error.
+    // SAFETY: an error is being raised.
     if unsafe { raw::geterrcode() } == Code::ERRCODE_OUT_OF_MEMORY as c_int {
         memory::release();
     }
 }
 
-/// Puts `at_error` at the bottom of the callbacks, where it can stay: who ends a callback puts those below it back.
+/// Puts `at_error` at the bottom of the error context stack, where it can stay: whoever pops a callback
+/// restores those below it.
+///
+/// # Safety
+/// Called on the main thread.
 unsafe fn watch_errors() {
     static mut CALLBACK: pg_sys::ErrorContextCallback = pg_sys::ErrorContextCallback {
         previous: std::ptr::null_mut(),
         callback: Some(at_error),
         arg: std::ptr::null_mut(),
     };
-    // SAFETY: as the caller says; the callbacks are linked, and live until they are taken out.
+    // SAFETY: only the main thread uses the stack; its callbacks are linked and live until they are popped.
     unsafe {
         let own = &raw mut CALLBACK;
         let mut place = &raw mut pg_sys::error_context_stack;
@@ -92,13 +100,13 @@ unsafe fn watch_errors() {
     }
 }
 
-/// The transaction has ended, or is about to be cleaned up after.
+/// Releases the reserve: the transaction has ended, or is about to be cleaned up.
 pub fn release() {
     memory::release();
     memory::forget_failure();
 }
 
-/// Runs what begins with a look at memory. A library's panic for want of it is an error of memory too.
+/// Runs work after a check for memory. A library's panic about a lack of memory becomes that error too.
 pub fn checked<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     check();
     memory::forget_failure();
@@ -108,7 +116,8 @@ pub fn checked<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     })
 }
 
-/// Only what Rust panics with is text; PostgreSQL's errors say themselves what they are.
+/// Returns the out-of-memory error that a panic is about. Only Rust panics with a text; PostgreSQL's errors
+/// have their code.
 fn disguised(panic: &(dyn Any + Send)) -> Option<Error> {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     lack_of_memory(text.or_else(|| panic.downcast_ref::<&str>().copied())?)

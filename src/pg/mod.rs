@@ -1,6 +1,6 @@
-//! The only room that names `pg_sys`. Everything here runs on a backend's or a parallel worker's main
-//! thread; nothing here may be called from another. pgrx fails when another thread calls a PostgreSQL function;
-//! in tests `interrupts::assert_main_thread` fails even where none is called.
+//! The only room that names `pg_sys`. Everything here runs on the main thread of a backend or a parallel worker;
+//! nothing here may be called from another thread. pgrx fails when another thread calls a PostgreSQL function; in
+//! tests `interrupts::assert_main_thread` fails even where none is called.
 
 pub mod access;
 pub mod bgworker;
@@ -25,7 +25,7 @@ pub mod xact;
 
 use crate::interrupts;
 
-/// Acts on a pending cancel or terminate, and on memory that has run out. Cheap enough to be called for every page.
+/// Acts on a pending cancel or terminate, and on a lack of memory. Cheap enough to be called for every page.
 #[inline]
 pub fn check_for_interrupts() {
     interrupts::assert_main_thread();

@@ -1,9 +1,9 @@
-//! Parallel workers through PostgreSQL's ParallelContext: they share the leader's snapshot, its
+//! Runs parallel workers through PostgreSQL's ParallelContext: they share the leader's snapshot, its
 //! transaction's uncommitted rows, its user and its settings.
 //!
-//! The leader runs the same body as the workers and needs none of them: work is claimed from counters
-//! in the shared words. The context's own segment holds control state only (kilobytes); where a small /dev/shm
-//! has no room for it, there are fewer workers, or none.
+//! The leader runs the same body as the workers and needs none of them: work is claimed from counters in the
+//! shared words. The context's segment holds only kilobytes of control state; where a small /dev/shm has no
+//! room for it, there are fewer workers, or none.
 
 use std::ffi::c_void;
 use std::sync::OnceLock;
@@ -17,12 +17,13 @@ use super::error::{Code, Result, error, internal};
 use super::xact;
 use crate::memory;
 
-/// What a worker does: (job, shared words, its number from 1) to the message for the leader.
+/// A worker's body: takes the job, the shared words and the worker's number from 1; returns the message for the
+/// leader.
 pub type WorkerBody = fn(&[u8], &[AtomicU64], usize) -> Result<Vec<u8>>;
 
 static BODY: OnceLock<WorkerBody> = OnceLock::new();
 
-/// Called from `_PG_init`, which a worker runs when it loads the library.
+/// Sets the body. Called from `_PG_init`, which a worker runs when it loads the library.
 pub fn set_worker_body(body: WorkerBody) {
     let _ = BODY.set(body);
 }
@@ -35,7 +36,7 @@ pub const RESERVED_WORDS: usize = 2;
 const KEY_JOB: u64 = 1;
 const KEY_SHARED: u64 = 2;
 const KEY_QUEUES: u64 = 3;
-/// A worker sends one message, at its end; the ring only has to be large enough to be quick.
+/// Size of a worker's queue. A worker sends one message, at its end; a larger queue is only faster.
 const QUEUE_BYTES: usize = 64 << 10;
 
 pub fn in_parallel_worker() -> bool {
@@ -50,12 +51,12 @@ pub struct Workers {
     words: usize,
 }
 
-/// Of the context's segment, what PostgreSQL takes for each worker (PARALLEL_ERROR_QUEUE_SIZE in parallel.c), and for
-/// the leader's settings and snapshots, about.
+/// About what PostgreSQL takes of the context's segment for each worker (PARALLEL_ERROR_QUEUE_SIZE in
+/// parallel.c).
 const WORKER_BYTES: usize = 16 << 10;
 const STATE_BYTES: usize = 128 << 10;
-/// What a session makes with its first context and keeps: SESSION_DSA_SIZE in session.c, and the next of that area's
-/// segments (DSA_DEFAULT_INIT_SEGMENT_SIZE in dsa.h).
+/// What a session allocates with its first context and keeps: SESSION_DSA_SIZE in session.c, and that area's
+/// next segment (DSA_DEFAULT_INIT_SEGMENT_SIZE in dsa.h).
 const SESSION_BYTES: usize = (192 << 10) + (1 << 20);
 
 mod raw {
@@ -71,11 +72,11 @@ mod raw {
 }
 
 fn session_has_segment() -> bool {
-    // SAFETY: reads process-wide state; the struct begins so in all versions.
+    // SAFETY: reads process-wide state; the struct begins like this in all versions.
     unsafe { !raw::CurrentSession.is_null() && !(*raw::CurrentSession).segment.is_null() }
 }
 
-/// As many of the workers as there is shared memory for.
+/// Returns how many of the workers there is shared memory for.
 pub fn with_room(wanted: usize, job: &[u8], words: usize) -> usize {
     let session = if session_has_segment() { 0 } else { SESSION_BYTES };
     let fixed = session + STATE_BYTES + job.len() + words * size_of::<AtomicU64>();
@@ -84,13 +85,13 @@ pub fn with_room(wanted: usize, job: &[u8], words: usize) -> usize {
     std::iter::successors(Some(wanted), |workers| Some(workers / 2)).find(has_room).unwrap_or(0)
 }
 
-/// Whether a segment of so many bytes can be had: a small /dev/shm may be full.
+/// Returns whether a segment of so many bytes can be allocated: a small /dev/shm may be full.
 fn has_room(bytes: usize) -> bool {
     let is_urgent = |code| !is_lack(code);
-    // SAFETY: a segment that nobody else learns of; an error takes it back with the subtransaction.
+    // SAFETY: no other process learns of the segment; an error releases it with the subtransaction.
     let made = xact::attempt_unless(is_urgent, || unsafe {
         let segment = pg_sys::dsm_create(bytes, pg_sys::DSM_CREATE_NULL_IF_MAXSEGMENTS as i32);
-        // Without a free segment PostgreSQL starts no workers, and raises nothing.
+        // If no segment slot is free, PostgreSQL starts no workers and raises nothing.
         if !segment.is_null() {
             pg_sys::dsm_detach(segment);
         }
@@ -98,13 +99,13 @@ fn has_room(bytes: usize) -> bool {
     made.is_ok()
 }
 
-/// Class 53, insufficient resources.
+/// Returns whether a SQLSTATE is of class 53, insufficient resources.
 fn is_lack(code: Code) -> bool {
     matches!(error_class(code), [b'5', b'3'])
 }
 
 impl Workers {
-    /// Starts up to `wanted` workers on the job. Fewer, or none, may start. On any error after this the
+    /// Prepares up to `wanted` workers for the job. Fewer, or none, may start. If an error is raised later, the
     /// transaction's abort stops them and leaves parallel mode.
     pub fn launch(wanted: usize, job: &[u8], words: usize) -> Workers {
         let shared_bytes = words * size_of::<AtomicU64>();
@@ -142,8 +143,12 @@ impl Workers {
         }
     }
 
+    /// Creates and attaches a queue for each worker.
+    ///
+    /// # Safety
+    /// `at` has room for QUEUE_BYTES for each worker of the context.
     unsafe fn create_queues(&mut self, at: *mut u8) {
-        // SAFETY: `at` has QUEUE_BYTES for each worker of the context.
+        // SAFETY: the caller passes room for a queue for each worker of the context.
         unsafe {
             for index in 0..(*self.context).nworkers as usize {
                 let queue = pg_sys::shm_mq_create(at.add(index * QUEUE_BYTES).cast(), QUEUE_BYTES);
@@ -153,7 +158,7 @@ impl Workers {
         }
     }
 
-    /// Lets the workers run; `shared` has to be filled before. Returns how many started.
+    /// Lets the workers run; `shared` must be filled before. Returns how many started.
     pub fn start(&mut self) -> usize {
         // SAFETY: the context is initialised; every launched worker has a queue.
         unsafe {
@@ -172,12 +177,13 @@ impl Workers {
         unsafe { std::slice::from_raw_parts(self.shared, self.words) }
     }
 
-    /// Waits for the workers, raises the first of their errors, and returns their messages and the last
-    /// state of the shared words.
+    /// Waits for the workers, raises the first of their errors, and returns their messages and the last state
+    /// of the shared words.
     pub fn finish(self) -> Result<(Vec<Vec<u8>>, Vec<AtomicU64>)> {
         let mut messages = Vec::new();
         let words;
-        // SAFETY: as in `start`; each received message is copied before the next receive.
+        // SAFETY: the context is initialised, and every launched worker has a queue; each message is copied
+        // before the next receive.
         unsafe {
             let launched = (*self.context).nworkers_launched as usize;
             for queue in self.queues.iter().take(launched) {
@@ -204,6 +210,8 @@ impl Workers {
     }
 }
 
+/// Runs the body in a parallel worker.
+///
 /// # Safety
 /// Called by PostgreSQL in a parallel worker, inside a transaction, with the leader's segment.
 #[unsafe(no_mangle)]
@@ -212,8 +220,8 @@ pub unsafe extern "C-unwind" fn pg_strata_worker_main(
     segment: *mut pg_sys::dsm_segment,
     toc: *mut pg_sys::shm_toc,
 ) {
-    // SAFETY: the leader inserted the three keys before it launched us, and they live as long as we do.
-    // The job's length is in the first shared word.
+    // SAFETY: the leader inserted the three keys before it launched this worker, and they live as long as the
+    // worker. The job's length is in the first shared word.
     let (job, shared, queue, number) = unsafe {
         let number = pg_sys::ParallelWorkerNumber as usize;
         let shared = pg_sys::shm_toc_lookup(toc, KEY_SHARED, false).cast::<AtomicU64>();
@@ -236,7 +244,7 @@ pub unsafe extern "C-unwind" fn pg_strata_worker_main(
         None => Err(internal("the worker's library is not initialised")),
     };
     match outcome {
-        // SAFETY: the queue is attached; a leader that is gone detaches it, which ends us quietly.
+        // SAFETY: the queue is attached; a leader that is gone detaches it, and the send then returns.
         Ok(message) => unsafe {
             pg_sys::shm_mq_send(queue, message.len(), message.as_ptr().cast(), false, true);
         },
@@ -244,8 +252,8 @@ pub unsafe extern "C-unwind" fn pg_strata_worker_main(
     }
 }
 
-/// Workers as the planner would take for a sequential scan of `blocks` (compute_parallel_worker in
-/// allpaths.c): one more for each tripling past min_parallel_table_scan_size.
+/// Returns the number of workers that the planner would take for a sequential scan of `blocks`
+/// (compute_parallel_worker in allpaths.c): one more for each tripling past min_parallel_table_scan_size.
 pub fn workers_for(blocks: u64, option: Option<i32>) -> usize {
     // SAFETY: reads process-wide settings.
     let (threshold, limit) = unsafe {
@@ -270,7 +278,7 @@ pub fn workers_for(blocks: u64, option: Option<i32>) -> usize {
     wanted.min(limit)
 }
 
-/// As many workers as an explicit request can have.
+/// Returns the most workers that an explicit request can have.
 pub fn max_workers() -> usize {
     // SAFETY: reads a process-wide setting.
     unsafe { pg_sys::max_parallel_workers.max(0) as usize }

@@ -1,4 +1,4 @@
-//! What the catalogs say of types. Main thread only.
+//! Reads types from the catalogs. Main thread only.
 
 use std::ffi::CString;
 
@@ -10,7 +10,7 @@ use super::encoding::{from_utf8, name_to_utf8};
 use super::error::Code;
 use super::xact::attempt;
 
-/// What a type is, domains seen through.
+/// The class of a type, after domains are resolved.
 pub enum TypeClass {
     Base,
     Enum,
@@ -20,7 +20,7 @@ pub enum TypeClass {
     Composite(Vec<(String, Oid, i32)>),
 }
 
-/// The type below any domains, and its typmod.
+/// Returns the type below any domains, and its typmod.
 pub fn base_type(type_oid: Oid, typmod: i32) -> (Oid, i32) {
     let mut typmod = typmod;
     // SAFETY: a syscache look-up of a type that a column uses.
@@ -43,8 +43,12 @@ pub fn type_class(base: Oid) -> TypeClass {
     }
 }
 
+/// Returns name, type and typmod of a composite type's fields.
+///
+/// # Safety
+/// `base` is the OID of a composite type.
 unsafe fn composite_fields(base: Oid) -> Vec<(String, Oid, i32)> {
-    // SAFETY: base is a composite type; the descriptor is released below.
+    // SAFETY: the caller passes a composite type; the descriptor is released below.
     unsafe {
         let descriptor = pg_sys::lookup_rowtype_tupdesc(base, -1);
         let fields = attributes_of(descriptor)
@@ -59,10 +63,11 @@ unsafe fn composite_fields(base: Oid) -> Vec<(String, Oid, i32)> {
     }
 }
 
-/// Whether all code that values of a type run is PostgreSQL's, a superuser's or the current user's: by the owners of the
-/// type and of all that it is made of. A domain's constraints run as whoever reads the value.
+/// Returns whether all code that values of a type run belongs to PostgreSQL, a superuser or the current user,
+/// judged by the owners of the type and of the types that it consists of. A domain's constraints run as whoever
+/// reads the value.
 pub fn is_trusted(type_oid: Oid) -> bool {
-    // SAFETY: syscache look-ups; the row is copied from before it is released.
+    // SAFETY: syscache look-ups; the fields are copied before the row is released.
     let (owner, below) = unsafe {
         let key = pg_sys::SysCacheIdentifier::TYPEOID as i32;
         let row = pg_sys::SearchSysCache1(key, type_oid.into());
@@ -74,7 +79,7 @@ pub fn is_trusted(type_oid: Oid) -> bool {
         pg_sys::ReleaseSysCache(row);
         found
     };
-    // SAFETY: look-ups of roles.
+    // SAFETY: syscache look-ups of roles.
     let is_known = unsafe { owner == pg_sys::GetUserId() || pg_sys::superuser_arg(owner) };
     let fields = match type_class(type_oid) {
         TypeClass::Composite(fields) => fields.into_iter().map(|(_, field, _)| field).collect(),
@@ -84,25 +89,25 @@ pub fn is_trusted(type_oid: Oid) -> bool {
     is_known && made_of.all(is_trusted)
 }
 
-/// The type as SQL writes it, with its modifier: `numeric(10,2)`.
+/// Returns the type as SQL writes it, with its modifier: `numeric(10,2)`.
 pub fn type_name(type_oid: Oid, typmod: i32) -> String {
     let flags = (pg_sys::FORMAT_TYPE_TYPEMOD_GIVEN) as u16;
     // SAFETY: the result is a palloc'd C string.
     unsafe { name_to_utf8(pg_sys::format_type_extended(type_oid, typmod, flags.into())) }
 }
 
-/// The type that a text of anybody's names, with its modifier; `None` where there is none of that name. The error
-/// is PostgreSQL's about a text that names no type at all.
+/// Returns the type and modifier that an untrusted text names; `None` if no type has the name. The error is
+/// PostgreSQL's message about a text that is no type name.
 pub fn find_type(text: &str) -> std::result::Result<Option<(Oid, i32)>, String> {
     attempt(|| type_of_name(text)).map_err(|(_, message)| message)
 }
 
-/// The same of a name that is one; PostgreSQL's own error for others.
+/// Returns the type and modifier of a name; raises PostgreSQL's own error for a text that is no type name.
 #[cfg(feature = "pg15")]
 pub fn type_of_name(text: &str) -> Option<(Oid, i32)> {
     let text = CString::new(from_utf8(text)).ok()?;
     let (mut type_oid, mut typmod) = (pg_sys::InvalidOid, -1);
-    // SAFETY: a C string; a name that is not known gives no type.
+    // SAFETY: a C string; an unknown name yields no type.
     unsafe { pg_sys::parseTypeString(text.as_ptr(), &mut type_oid, &mut typmod, true) };
     (type_oid != pg_sys::InvalidOid).then_some((type_oid, typmod))
 }
@@ -113,15 +118,15 @@ pub fn type_of_name(text: &str) -> Option<(Oid, i32)> {
     let (mut type_oid, mut typmod) = (pg_sys::InvalidOid, -1);
     let mut errors =
         pg_sys::ErrorSaveContext { type_: pg_sys::NodeTag::T_ErrorSaveContext, ..Default::default() };
-    // SAFETY: a C string, and a node that takes the error that a name which is not known would be.
+    // SAFETY: a C string, and a node that takes the error for an unknown name.
     let found = unsafe {
         pg_sys::parseTypeString(text.as_ptr(), &mut type_oid, &mut typmod, (&raw mut errors).cast())
     };
     (found && type_oid != pg_sys::InvalidOid).then_some((type_oid, typmod))
 }
 
-/// Whether a column of the type can have values made of texts: a pseudo-type has none, and some types' input
-/// functions take no text, as pg_node_tree's. Only a call tells.
+/// Returns whether a column of the type can have values made from text. A pseudo-type has none, and the input
+/// functions of some types, such as pg_node_tree, accept no text, which only a call shows.
 pub fn has_input(type_oid: Oid) -> bool {
     let (base, typmod) = base_type(type_oid, -1);
     // SAFETY: a syscache look-up of a type that exists.
@@ -148,7 +153,7 @@ fn takes_text(base: Oid, typmod: i32) -> bool {
     !matches!(tried, Err((Code::ERRCODE_FEATURE_NOT_SUPPORTED, _)))
 }
 
-/// OID of the type's output function.
+/// Returns the OID of the type's output function.
 pub fn output_function(type_oid: Oid) -> Oid {
     let (mut function, mut is_varlena) = (pg_sys::InvalidOid, false);
     // SAFETY: a syscache look-up of a type that a column uses.
@@ -156,10 +161,10 @@ pub fn output_function(type_oid: Oid) -> Oid {
     function
 }
 
-/// OID of the type's send function; raises PostgreSQL's own error for a type that has none.
+/// Returns the OID of the type's send function; raises PostgreSQL's own error for a type that has none.
 pub fn send_function(type_oid: Oid) -> Oid {
     let (mut function, mut is_varlena) = (pg_sys::InvalidOid, false);
-    // SAFETY: as above.
+    // SAFETY: a syscache look-up of a type that a column uses.
     unsafe { pg_sys::getTypeBinaryOutputInfo(type_oid, &mut function, &mut is_varlena) };
     function
 }

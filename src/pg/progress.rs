@@ -1,4 +1,4 @@
-//! Progress as `pg_stat_progress_copy` shows it: an export is a COPY TO a file for that view.
+//! Reports progress in `pg_stat_progress_copy`, which shows an export as a COPY TO a file.
 
 use pgrx::pg_sys;
 use pgrx::pg_sys::Oid;
@@ -7,7 +7,7 @@ pub struct Progress;
 
 impl Progress {
     pub fn start(table: Oid, total_bytes: u64) -> Progress {
-        // SAFETY: backend-local status of the calling process.
+        // SAFETY: writes the backend's own status entry, on its main thread.
         unsafe {
             pg_sys::pgstat_progress_start_command(pg_sys::ProgressCommandType::PROGRESS_COMMAND_COPY, table);
             let values = [
@@ -25,9 +25,9 @@ impl Progress {
         Progress
     }
 
-    /// `bytes` are bytes of the table read so far, by all processes.
+    /// Updates the counts. `bytes` are bytes of the table that all processes have read so far.
     pub fn update(&self, rows: u64, bytes: u64) {
-        // SAFETY: as above.
+        // SAFETY: writes the backend's own status entry, on its main thread.
         unsafe {
             pg_sys::pgstat_progress_update_param(pg_sys::PROGRESS_COPY_TUPLES_PROCESSED as i32, rows as i64);
             pg_sys::pgstat_progress_update_param(pg_sys::PROGRESS_COPY_BYTES_PROCESSED as i32, bytes as i64);
@@ -38,7 +38,8 @@ impl Progress {
 impl Drop for Progress {
     fn drop(&mut self) {
         if !std::thread::panicking() {
-            // SAFETY: as above; an aborting transaction ends the command by itself.
+            // SAFETY: writes the backend's own status entry; an aborting transaction ends the command by
+            // itself.
             unsafe { pg_sys::pgstat_progress_end_command() }
         }
     }

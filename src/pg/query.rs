@@ -1,8 +1,8 @@
-//! A query's rows, for an export to read as often as it needs to: kept in a tuplestore, which goes to a temporary
-//! file beyond work_mem.
+//! A query's rows, kept in a tuplestore so that an export can read them as often as it needs to; it spills to a
+//! temporary file beyond work_mem.
 //!
-//! A row is a minimal tuple, which is a heap tuple but for its first eight bytes (htup_details.h), so that it is
-//! deformed as one.
+//! A row is a minimal tuple, which is a heap tuple without its first eight bytes (htup_details.h), and is
+//! deformed as a heap tuple.
 
 use std::cell::Cell;
 use std::ffi::CString;
@@ -16,7 +16,7 @@ use crate::memory::reserve;
 use crate::slot::{Batch, TARGET_BYTES, Tid};
 use crate::wire::tuple::TupleRef;
 
-/// What a minimal tuple lacks of a heap tuple: MINIMAL_TUPLE_OFFSET.
+/// Bytes that a minimal tuple lacks of a heap tuple: MINIMAL_TUPLE_OFFSET.
 const MISSING_HEADER: usize = 8;
 const ALIGN: usize = 8;
 
@@ -36,7 +36,7 @@ mod raw {
     }
 }
 
-/// The leader's alone, on its main thread.
+/// A query's rows. Only the leader has them, on its main thread.
 #[derive(Debug)]
 pub struct QueryRows {
     store: *mut pg_sys::Tuplestorestate,
@@ -47,12 +47,12 @@ pub struct QueryRows {
 }
 
 impl QueryRows {
-    /// Runs the query, as the current user and on a snapshot of its own, as COPY (query) does.
+    /// Runs the query as the current user and on a snapshot of its own, as COPY (query) does.
     #[allow(ffi_unwind_calls, reason = "pg_guard_ffi_boundary catches errors")]
     pub fn run(query: &str) -> Result<QueryRows> {
         let text = CString::new(from_utf8(query)).map_err(|_| invalid("the query contains a zero byte"))?;
-        // SAFETY: called in a backend, within a transaction and on its main thread. What is to outlive SPI is
-        // made before it is connected, in the caller's memory context and resource owner.
+        // SAFETY: called in a backend, within a transaction and on its main thread. What must outlive SPI is
+        // allocated in the caller's memory context and resource owner, before SPI is connected.
         unsafe {
             let context = pg_sys::CurrentMemoryContext;
             let store = pg_sys::tuplestore_begin_heap(false, false, pg_sys::work_mem);
@@ -95,11 +95,11 @@ impl QueryRows {
         self.read.set(0);
     }
 
-    /// Appends rows until the batch is large enough, and at least one; how many, 0 at the end.
+    /// Appends rows until the batch is large enough, at least one; returns how many, 0 at the end.
     pub fn read(&self, batch: &mut Batch) -> Result<usize> {
         let mut rows = 0;
         while batch.arena.len() < TARGET_BYTES {
-            // SAFETY: store and slot live as long as `self`; the tuple is the slot's, until the next call.
+            // SAFETY: store and slot live as long as `self`; the tuple belongs to the slot until the next call.
             let tuple = unsafe {
                 if !pg_sys::tuplestore_gettupleslot(self.store, true, false, self.slot) {
                     break;
@@ -129,6 +129,10 @@ fn append(batch: &mut Batch, tuple: &[u8]) -> Result<()> {
     Ok(())
 }
 
+/// Prepares the query.
+///
+/// # Safety
+/// SPI is connected.
 unsafe fn prepare(text: &CString) -> Result<pg_sys::SPIPlanPtr> {
     // SAFETY: SPI is connected; the text outlives the call.
     let plan = unsafe {
@@ -138,9 +142,12 @@ unsafe fn prepare(text: &CString) -> Result<pg_sys::SPIPlanPtr> {
     (!plan.is_null()).then_some(plan).ok_or_else(|| invalid("the query cannot be prepared by a function"))
 }
 
-/// The columns of a query that is one statement and gives rows.
+/// Returns the row type of a query, which must be one statement that returns rows.
+///
+/// # Safety
+/// `plan` was prepared by SPI.
 unsafe fn result_of(plan: pg_sys::SPIPlanPtr) -> Result<pg_sys::TupleDesc> {
-    // SAFETY: a plan that SPI has prepared; its list holds CachedPlanSources.
+    // SAFETY: the caller passes a plan of SPI; its list holds CachedPlanSources.
     let descriptor = unsafe {
         let sources = pg_sys::SPI_plan_get_plan_sources(plan);
         if sources.is_null() || (*sources).length != 1 {
@@ -159,7 +166,7 @@ fn invalid(what: &str) -> Error {
 impl Drop for QueryRows {
     fn drop(&mut self) {
         if !std::thread::panicking() {
-            // SAFETY: made by `run`, and ended once; an abort frees them with their context and owner.
+            // SAFETY: made by `run` and ended once; an abort frees them with their context and owner.
             unsafe {
                 pg_sys::ExecDropSingleTupleTableSlot(self.slot);
                 pg_sys::tuplestore_end(self.store);

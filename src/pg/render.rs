@@ -1,7 +1,7 @@
-//! Values that only the server can read: detoasting, output and send functions, encodings.
+//! Renders values that only the server can read: detoasting, output and send functions, encodings.
 //!
-//! A fixup names a value by its place in the batch's arena; the bytes found are appended to the arena
-//! and the cell is pointed at them. Main thread only.
+//! A fixup names a value by its place in the batch's arena; the bytes found are appended to the arena and the
+//! cell is set to them. Main thread only.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -19,15 +19,15 @@ use crate::types::Cell;
 /// How a column's values become cells when the stored bytes are not enough.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Call {
-    /// None: the payload is the cell, detoasted where it has to be. `name` ends at its first NUL.
+    /// No function: the payload, detoasted if necessary, is the cell. `name` ends at its first NUL.
     Detoast,
-    /// The type's output function. `cached` for by-value types of few values, enums.
+    /// The type's output function. `cached` for by-value types with few values: enums.
     Output { function: Oid, cached: bool },
     /// The type's send function.
     Send { function: Oid },
 }
 
-/// How the datum lies in the tuple: `attlen` and `attbyval`.
+/// How the datum is stored in the tuple: `attlen` and `attbyval`.
 #[derive(Clone, Copy, Debug)]
 pub struct Storage {
     pub length: i16,
@@ -47,11 +47,11 @@ struct Column {
 
 pub struct Renderer {
     columns: Vec<Column>,
-    /// Reset after each value: functions may allocate as they like.
+    /// Reset after each value, so that functions may allocate as they like.
     scratch: pg_sys::MemoryContext,
 }
 
-/// The arena's positions are 32 bits wide.
+/// The most bytes of an arena, whose positions are 32 bits wide.
 const ARENA_LIMIT: usize = u32::MAX as usize;
 
 impl Renderer {
@@ -81,12 +81,12 @@ impl Renderer {
         }
     }
 
-    /// The same for a datum that does not lie in the arena, as from an executor slot.
+    /// Resolves a datum outside the arena, such as one in an executor slot.
     ///
     /// # Safety
-    /// The datum is a valid one of the column's type.
+    /// `datum` is a valid one of the column's type.
     pub unsafe fn resolve_datum(&mut self, column: usize, datum: Datum, arena: &mut Vec<u8>) -> Result<Cell> {
-        // SAFETY: as the caller says.
+        // SAFETY: the caller passes a valid datum of the column's type.
         unsafe { self.columns[column].append(datum, self.scratch, arena) }
     }
 }
@@ -101,7 +101,7 @@ impl Drop for Renderer {
 }
 
 impl Storage {
-    /// Of a type below its domains.
+    /// Returns the storage of a type that is not a domain.
     pub fn of_type(base: Oid) -> Storage {
         let (mut length, mut by_value) = (0, false);
         // SAFETY: a syscache look-up of a type that a column uses.
@@ -109,10 +109,10 @@ impl Storage {
         Storage { length, by_value, is_name: base == pg_sys::NAMEOID }
     }
 
-    /// The datum whose stored bytes begin `bytes`.
+    /// Returns the datum whose stored bytes begin `bytes`.
     ///
     /// # Safety
-    /// `bytes` holds the whole value, at the alignment that the type asks for.
+    /// `bytes` holds the whole value, aligned as the type requires.
     unsafe fn datum(self, bytes: &[u8]) -> Datum {
         if !self.by_value {
             return Datum::from(bytes.as_ptr());
@@ -140,6 +140,10 @@ impl Column {
         Column { call, storage, function, cache: HashMap::new() }
     }
 
+    /// Appends the value's bytes to the arena.
+    ///
+    /// # Safety
+    /// `datum` is a valid one of the column's type, and `scratch` a context for temporary allocations.
     unsafe fn append(
         &mut self,
         datum: Datum,
@@ -150,8 +154,8 @@ impl Column {
         if cached && let Some(text) = self.cache.get(&(datum.value() as u64)) {
             return push(text, arena);
         }
-        // SAFETY: the datum is valid for the function; results live in `scratch` until its reset, after
-        // they were copied.
+        // SAFETY: the caller passes a datum of the function's type; results live in `scratch` until its reset,
+        // and are copied before it.
         unsafe {
             let previous = pg_sys::MemoryContextSwitchTo(scratch);
             let bytes = self.call_function(datum);
@@ -159,15 +163,19 @@ impl Column {
             if cached {
                 self.cache.insert(datum.value() as u64, bytes.into());
             }
-            // On an error too: it is reported from the caller's context, after `scratch` is gone.
+            // Also after an error, which is reported from the caller's context, after `scratch` is gone.
             pg_sys::MemoryContextSwitchTo(previous);
             pg_sys::MemoryContextReset(scratch);
             cell
         }
     }
 
+    /// Returns the value's bytes, which live in the current memory context, or in the datum.
+    ///
+    /// # Safety
+    /// `datum` is a valid one of the column's type.
     unsafe fn call_function<'a>(&mut self, datum: Datum) -> &'a [u8] {
-        // SAFETY: see `append`.
+        // SAFETY: the caller passes a datum of the function's type; a result is a C string or a varlena.
         unsafe {
             match self.call {
                 Call::Detoast => self.stored_bytes(datum),
@@ -179,8 +187,12 @@ impl Column {
         }
     }
 
+    /// Returns the stored bytes of a value, detoasted.
+    ///
+    /// # Safety
+    /// `datum` is a valid one of the column's type.
     unsafe fn stored_bytes<'a>(&self, datum: Datum) -> &'a [u8] {
-        // SAFETY: the datum is valid for the storage; by-value ones are copied into the current context.
+        // SAFETY: the caller passes a datum of this storage; by-value ones are copied into the current context.
         unsafe {
             match (self.storage.length, self.storage.by_value) {
                 (NAME_BYTES, false) if self.storage.is_name => {
@@ -188,7 +200,8 @@ impl Column {
                 }
                 (length @ 1.., false) => std::slice::from_raw_parts(datum.cast_mut_ptr(), length as usize),
                 (length @ 1.., true) => {
-                    // The low bytes of a datum are the value's, on the little-endian machines we run on.
+                    // The low bytes of a datum are the value's, as the machines that PostgreSQL runs on here
+                    // are little-endian.
                     let copy = pg_sys::palloc(8).cast::<usize>();
                     copy.write(datum.value());
                     std::slice::from_raw_parts(copy.cast::<u8>(), length as usize)
@@ -199,9 +212,12 @@ impl Column {
     }
 }
 
-/// A varlena's bytes without its header.
+/// Returns a varlena's bytes without its header.
+///
+/// # Safety
+/// `value` is a valid varlena that is neither external nor compressed.
 unsafe fn payload<'a>(value: *mut pg_sys::varlena) -> &'a [u8] {
-    // SAFETY: a valid varlena that is neither external nor compressed.
+    // SAFETY: the caller passes a plain varlena, whose header has its length.
     unsafe {
         let (data, length) = (pgrx::vardata_any(value), pgrx::varsize_any_exhdr(value));
         std::slice::from_raw_parts(data.cast::<u8>(), length)
@@ -220,7 +236,7 @@ pub(super) fn push(bytes: &[u8], arena: &mut Vec<u8>) -> Result<Cell> {
     Ok(cell)
 }
 
-/// Text of a database that is not UTF-8, as UTF-8 at the arena's end. Plain ASCII stays where it is.
+/// Converts text of a database that is not UTF-8, at the arena's end. Plain ASCII stays where it is.
 pub fn to_utf8(cell: Cell, arena: &mut Vec<u8>) -> Result<Cell> {
     let converted = match encoding::to_utf8(cell.of(arena))? {
         Cow::Borrowed(_) => return Ok(cell),

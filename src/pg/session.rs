@@ -7,16 +7,16 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use pgrx::pg_sys;
 
-/// PGDATA, symbolic links seen through.
+/// Returns PGDATA with symbolic links resolved.
 pub fn data_directory() -> PathBuf {
-    // SAFETY: set at the server's start, a C string.
+    // SAFETY: a C string, set when the server starts.
     let path = unsafe { CStr::from_ptr(pg_sys::DataDir) };
     let path = Path::new(OsStr::from_bytes(path.to_bytes()));
     path.canonicalize().unwrap_or_else(|_| path.to_owned())
 }
 
-/// Output settings pinned until the guard is dropped; an aborted transaction restores them by itself.
-/// Workers inherit them because they are set before parallel mode begins.
+/// Pins output settings until the guard is dropped; an aborted transaction restores them by itself. Workers
+/// inherit them because they are set before parallel mode begins.
 pub struct PinnedSettings {
     nest_level: i32,
 }
@@ -60,8 +60,8 @@ impl Drop for PinnedSettings {
     }
 }
 
-/// Send functions convert text to the client's encoding. While this guard lives that is UTF-8, so that
-/// nested values come out as the file needs them; the client itself sees no change.
+/// Sets the client's encoding to UTF-8 until the guard is dropped, since send functions convert text to it and
+/// nested values must come out as the file needs them. The client itself sees no change.
 pub struct Utf8Client {
     previous: i32,
 }
@@ -79,9 +79,9 @@ impl Utf8Client {
         }
     }
 
-    /// As `enter`, for COPY's own bytes: text in the database's encoding.
+    /// Sets the database's encoding instead, for COPY's own bytes.
     pub fn enter_database_encoding() -> Utf8Client {
-        // SAFETY: as above; no conversion is needed between an encoding and itself.
+        // SAFETY: inside a transaction; no conversion is needed between an encoding and itself.
         unsafe {
             let previous = pg_sys::pg_get_client_encoding();
             pg_sys::SetClientEncoding(pg_sys::GetDatabaseEncoding());
@@ -92,28 +92,28 @@ impl Utf8Client {
 
 impl Drop for Utf8Client {
     fn drop(&mut self) {
-        // SAFETY: restores an encoding that was in force, whose conversions are therefore prepared;
-        // it only assigns static variables and cannot raise.
+        // SAFETY: restores an encoding that was in force, whose conversions are therefore prepared; it only
+        // assigns static variables and cannot raise.
         unsafe {
             pg_sys::SetClientEncoding(self.previous);
         }
     }
 }
 
-/// Sleeps, but not through a cancel or terminate.
+/// Sleeps until the time is over, or a cancel or terminate comes.
 pub fn pause(time: Duration) {
     super::bgworker::wait(None, time);
 }
 
-/// Microseconds since 1970.
+/// Returns the time in microseconds since 1970.
 pub fn now_micros() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_micros() as i64)
 }
 
-/// Bits that nobody guesses and no two processes share.
+/// Returns random bits, which nobody can guess and no two processes share.
 pub fn random() -> u64 {
     let mut bits = [0; 8];
-    // SAFETY: as much room as is said. Where the system has no such bits, those of the time have to do.
+    // SAFETY: the length is that of the array. If the system has no random bits, those of the time must do.
     match unsafe { pg_sys::pg_strong_random(bits.as_mut_ptr().cast(), bits.len()) } {
         true => u64::from_ne_bytes(bits),
         false => now_micros() as u64 ^ u64::from(std::process::id()) << 40,

@@ -1,4 +1,4 @@
-//! The snapshot that an export reads on. The leader's main thread alone.
+//! The snapshot on which an export reads. Only the leader's main thread uses it.
 
 use std::collections::HashSet;
 use std::ffi::c_char;
@@ -9,16 +9,18 @@ use pgrx::pg_sys::Oid;
 use super::catalog::Table;
 use super::error::{Code, Error, Result, error};
 
-/// The active snapshot until it is dropped; an abort pops it by itself. Parallel workers get the active snapshot.
+/// The active snapshot until this is dropped; an abort pops it by itself. Parallel workers get the active
+/// snapshot.
 pub struct Snapshot(());
 
 impl Snapshot {
-    /// The newest snapshot that the isolation level allows: in READ COMMITTED one of now. The calling statement's own is
-    /// older than the locks that the export may have waited for, and does not see what their holders wrote.
+    /// Takes the newest snapshot that the isolation level allows; in READ COMMITTED that is a new one. The
+    /// calling statement's own is older than the locks that the export may have waited for, and does not see
+    /// what their holders wrote.
     pub fn take() -> Snapshot {
         // SAFETY: inside a transaction, on the main thread, and outside parallel mode.
         unsafe {
-            // What was committed before the snapshot is known to the relation cache: partitions attached, say.
+            // The relation cache must know what was committed before the snapshot, such as attached partitions.
             pg_sys::AcceptInvalidationMessages();
             pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
         }
@@ -29,14 +31,14 @@ impl Snapshot {
 impl Drop for Snapshot {
     fn drop(&mut self) {
         if !std::thread::panicking() {
-            // SAFETY: pushed by `take`; what was pushed later is popped already.
+            // SAFETY: pushed by `take`; snapshots pushed later are popped already.
             unsafe { pg_sys::PopActiveSnapshot() }
         }
     }
 }
 
-/// An error where another transaction has replaced the table's storage since the snapshot was taken: its rows are
-/// that transaction's, which the snapshot does not see.
+/// Raises an error if another transaction has replaced the table's storage since the snapshot was taken: the
+/// rows are that transaction's, which the snapshot does not see.
 pub fn check_storage(table: &Table) -> Result<()> {
     if !is_kept() || storage_of(table.oid()) == Some(table.storage()) {
         return Ok(());
@@ -47,8 +49,8 @@ pub fn check_storage(table: &Table) -> Result<()> {
     ))
 }
 
-/// An error where `found` are not the children that `parents` had when the snapshot was taken: rows that the snapshot
-/// sees would be missing, or others would come.
+/// Raises an error if `found` are not the children that `parents` had when the snapshot was taken: rows that
+/// the snapshot sees would be missing, or others would be added.
 pub fn check_children(table: &Table, parents: &[Oid], found: &[Oid]) -> Result<()> {
     if !is_kept() {
         return Ok(());
@@ -60,7 +62,7 @@ pub fn check_children(table: &Table, parents: &[Oid], found: &[Oid]) -> Result<(
     Err(changed(table, "A partition or child was attached or detached"))
 }
 
-/// Whether the transaction keeps one snapshot, which may be older than what the caches know.
+/// Returns whether the transaction keeps one snapshot, which may be older than what the caches know.
 fn is_kept() -> bool {
     // SAFETY: reads the transaction's isolation level.
     unsafe { pg_sys::XactIsoLevel >= pg_sys::XACT_REPEATABLE_READ as i32 }
@@ -74,10 +76,10 @@ fn changed(table: &Table, how: &str) -> Error {
         .set_hint("Run the export in a new transaction.")
 }
 
-/// `pg_class.relfilenode` as the snapshot sees it.
+/// Returns `pg_class.relfilenode` as the snapshot sees it.
 fn storage_of(table: Oid) -> Option<Oid> {
     let (catalog, index) = (pg_sys::RelationRelationId, pg_sys::ClassOidIndexId);
-    // SAFETY: rows of pg_class are the form with which they begin.
+    // SAFETY: rows of pg_class begin with this form.
     let rows = rows_of(catalog, index, pg_sys::Anum_pg_class_oid, table, |row| unsafe {
         (*row.cast::<pg_sys::FormData_pg_class>()).relfilenode
     });
@@ -97,10 +99,10 @@ struct Inherits {
     detach_pending: bool,
 }
 
-/// The children in `pg_inherits` as the snapshot sees them, without those that are being detached.
+/// Returns the children in `pg_inherits` as the snapshot sees them, without those that are being detached.
 fn children_of(parent: Oid) -> Vec<Oid> {
     let (catalog, index) = (INHERITS, INHERITS_BY_PARENT);
-    // SAFETY: rows of pg_inherits are the form with which they begin.
+    // SAFETY: rows of pg_inherits begin with this form.
     let rows = rows_of(catalog, index, INHPARENT, parent, |row| unsafe {
         let form = &*row.cast::<Inherits>();
         (form.child, form.detach_pending)
@@ -108,7 +110,7 @@ fn children_of(parent: Oid) -> Vec<Oid> {
     rows.into_iter().filter(|(_, leaves)| !leaves).map(|(child, _)| child).collect()
 }
 
-/// What `read` makes of a catalog's rows whose column is `key`, under the active snapshot.
+/// Applies `read` to the rows of a catalog whose column is `key`, under the active snapshot.
 fn rows_of<T>(catalog: Oid, index: u32, column: u32, key: Oid, read: impl Fn(*const c_char) -> T) -> Vec<T> {
     // SAFETY: a scan of a catalog by its index, which is closed below; a row is read while its tuple is held.
     unsafe {

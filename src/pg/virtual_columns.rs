@@ -1,4 +1,4 @@
-//! Virtual generated columns (PostgreSQL 18): computed by the executor from the tuple that was read.
+//! Virtual generated columns (PostgreSQL 18): the executor computes them from the tuple that was read.
 
 #[cfg(feature = "pg18")]
 pub use real::VirtualColumns;
@@ -25,8 +25,9 @@ mod real {
     }
 
     impl VirtualColumns {
-        /// Of rows of `table`, as a query of `parent`, which may be the table itself, computes them: by the parent's
-        /// expressions, whatever the table's own are. `columns` gives each column's number in the export and its name.
+        /// Prepares to compute the virtual columns of rows of `table`. A query of `parent`, which may be the
+        /// table itself, computes them by the parent's expressions, whatever the table's own are. `columns`
+        /// gives each column's number in the export and its name.
         pub fn new(table: &Table, parent: &Table, columns: &[(usize, &str)]) -> VirtualColumns {
             let attributes = parent.attributes();
             let number = |name: &str| {
@@ -35,8 +36,8 @@ mod real {
                     .find(|attribute| !attribute.dropped && attribute.name == name)
                     .map(|a| a.number)
             };
-            // SAFETY: the relation is open and outlives us; all that is allocated lives in the query's
-            // context or in the executor state, which Drop frees.
+            // SAFETY: the relation is open and outlives this; everything is allocated in the query's context or
+            // in the executor state, which Drop frees.
             unsafe {
                 let estate = pg_sys::CreateExecutorState();
                 let slot =
@@ -53,7 +54,8 @@ mod real {
             }
         }
 
-        /// Sets row `row`'s cells of the virtual columns. `at` is the column that is being computed.
+        /// Sets the cells of row `row` in the virtual columns. `at` is set to the column that is being
+        /// computed.
         pub fn compute(
             &mut self,
             row: usize,
@@ -65,9 +67,9 @@ mod real {
             for index in 0..self.expressions.len() {
                 let (column, expression) = self.expressions[index];
                 *at = column;
-                // SAFETY: the tuple lies whole in the arena, which does not move while the expression is
-                // evaluated; the slot is cleared before the arena may grow again, and the datum is copied
-                // out of the per-tuple context before its reset.
+                // SAFETY: the whole tuple lies in the arena, which does not move while the expression is
+                // evaluated; the slot is cleared before the arena may grow again, and the datum is copied out
+                // of the per-tuple context before its reset.
                 let cell = unsafe {
                     let mut tuple = pg_sys::HeapTupleData {
                         t_len: tuple_ref.len.into(),
@@ -97,8 +99,11 @@ mod real {
             Ok(())
         }
 
-        /// The datum may point into the tuple, hence into the arena: it is copied aside before the arena
-        /// may move.
+        /// Copies a value into the arena. The datum may point into the tuple, and so into the arena: it is
+        /// first copied aside, because the arena may move.
+        ///
+        /// # Safety
+        /// `datum` is a valid one of the column's type.
         unsafe fn copy(
             &self,
             column: usize,
@@ -107,24 +112,26 @@ mod real {
             renderer: &mut Renderer,
         ) -> Result<Cell> {
             let mut aside = Vec::new();
-            // SAFETY: as the caller says.
+            // SAFETY: the caller passes a valid datum of the column's type.
             unsafe { renderer.resolve_datum(column, datum, &mut aside)? };
             push(&aside, &mut batch.arena)
         }
     }
 
+    /// Returns the expression of a virtual column.
+    ///
     /// # Safety
-    /// The attribute is a virtual one of the table.
+    /// Attribute `number` of the table is a virtual column.
     unsafe fn expression_of(table: &Table, number: i16) -> *mut pg_sys::Node {
-        // SAFETY: as the caller says.
+        // SAFETY: the relation is open, and the caller names a virtual column of it.
         unsafe { pg_sys::build_generation_expression(table.relation, number.into()) }
     }
 
-    /// An expression over the parent's rows as one over the child's: attributes are matched by name
+    /// Translates an expression over the parent's rows to the child's: attributes are matched by name
     /// (map_partition_varattnos in partition.c).
     ///
     /// # Safety
-    /// An expression whose variables are of range table entry 1, the parent.
+    /// The variables of `expression` are of range table entry 1, the parent.
     unsafe fn translated(expression: *mut pg_sys::Node, parent: &Table, child: &Table) -> *mut pg_sys::Node {
         if parent.oid() == child.oid() {
             return expression;
@@ -141,7 +148,7 @@ mod real {
     impl Drop for VirtualColumns {
         fn drop(&mut self) {
             if !std::thread::panicking() {
-                // SAFETY: made by `new`, freed once; an abort frees them by itself.
+                // SAFETY: made by `new` and freed once; an abort frees them by itself.
                 unsafe {
                     pg_sys::ExecDropSingleTupleTableSlot(self.slot);
                     pg_sys::FreeExecutorState(self.estate);
@@ -158,7 +165,7 @@ mod absent {
     use crate::pg::render::Renderer;
     use crate::slot::Batch;
 
-    /// Never made: servers before 18 have no virtual columns.
+    /// Never constructed: servers before 18 have no virtual columns.
     pub struct VirtualColumns(());
 
     impl VirtualColumns {

@@ -1,13 +1,13 @@
-//! What `pg_stat_activity` shows of a process that waits: names of ours from PostgreSQL 17 on, `Extension` before.
+//! Wait events for `pg_stat_activity`: names of our own from PostgreSQL 17 on, `Extension` before.
 
 use pgrx::pg_sys;
 
-/// What is waited for.
+/// What a process waits for.
 #[derive(Clone, Copy, Debug)]
 pub enum Event {
     /// A slot that a GPU has, or a free one.
     Gpu,
-    /// The GPU service's start; in the service itself, something to do.
+    /// The start of the GPU service; in the service itself, requests.
     GpuService,
 }
 
@@ -24,12 +24,12 @@ impl Event {
             Event::Gpu => c"PgStrataGpu",
             Event::GpuService => c"PgStrataGpuService",
         };
-        // SAFETY: a C string, in a process that has the server's shared memory; a name that is known has its number.
+        // SAFETY: a C string, in a process that has the server's shared memory; a known name keeps its number.
         *NUMBERS[self as usize].get_or_init(|| unsafe { pg_sys::WaitEventExtensionNew(name.as_ptr()) })
     }
 }
 
-/// Shows the event while `wait` runs, which must not raise.
+/// Shows the event while `wait` runs, which must not raise an error.
 pub fn during<T>(event: Event, wait: impl FnOnce() -> T) -> T {
     show(event.number());
     let outcome = wait();
@@ -37,8 +37,8 @@ pub fn during<T>(event: Event, wait: impl FnOnce() -> T) -> T {
     outcome
 }
 
-/// As pgstat_report_wait_start does, which is inline.
+/// Sets the wait event as pgstat_report_wait_start does, which is inline.
 fn show(event: u32) {
-    // SAFETY: this process's own word, which others only read; it is there from the process's start to its end.
+    // SAFETY: this process's own word, which others only read; it exists from the process's start to its end.
     unsafe { pg_sys::my_wait_event_info.write_volatile(event) }
 }

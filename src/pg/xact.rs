@@ -1,5 +1,5 @@
-//! Clean-up that must happen however a transaction ends: FATAL runs no Rust destructors, but it does
-//! abort the transaction, and that calls us back. And what may fail without the transaction.
+//! Cleans up however a transaction ends: FATAL runs no Rust destructors, but it aborts the transaction, which
+//! calls back. Also runs work that may fail without failing the transaction.
 
 use std::cell::RefCell;
 use std::panic::AssertUnwindSafe;
@@ -14,23 +14,23 @@ use super::memory;
 use crate::memory::reserve;
 
 thread_local! {
-    /// Temporary files and directories that this process made and has not published. Main thread only.
+    /// Temporary files and directories that this process has made and not published. Main thread only.
     static PENDING: RefCell<Vec<PathBuf>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Called from `_PG_init`.
+/// Registers the callback. Called from `_PG_init`.
 pub fn register() {
     // SAFETY: the callback is a static function and is registered once per process.
     unsafe { pg_sys::RegisterXactCallback(Some(at_xact_end), std::ptr::null_mut()) }
 }
 
-/// A temporary path that goes away, with all that is in it, unless `keep` is called.
+/// A temporary path that is removed, with its contents, unless `keep` is called.
 pub struct TempPath(PathBuf);
 
 impl TempPath {
-    /// Registers the path before it is created, so that no moment is left uncovered.
+    /// Registers the path; called before it is created, so that it is removed whenever the process ends.
     pub fn new(path: PathBuf) -> TempPath {
-        // Nothing may end the process while the list is borrowed: its end goes through the list.
+        // Nothing may end the process while the list is borrowed, since its end uses the list.
         let copy = path.clone();
         let noted = PENDING.with_borrow_mut(|pending| {
             reserve(pending, 1)?;
@@ -45,7 +45,7 @@ impl TempPath {
         &self.0
     }
 
-    /// The path has been published under another name.
+    /// Keeps the path's contents, which have been published under another name.
     pub fn keep(self) {
         forget(&self.0);
         std::mem::forget(self);
@@ -63,7 +63,7 @@ fn forget(path: &std::path::Path) {
     PENDING.with_borrow_mut(|pending| pending.retain(|other| other != path));
 }
 
-/// Nothing can be done about a failure here: the error that brought us here is the one to report.
+/// Removes a path. A failure is ignored: the error that led here is the one to report.
 fn remove(path: &std::path::Path) {
     let _ = match path.is_dir() {
         true => std::fs::remove_dir_all(path),
@@ -71,12 +71,14 @@ fn remove(path: &std::path::Path) {
     };
 }
 
-/// Forgets a cancel that has come: what it was for is done.
+/// Ignores a pending cancel: the work that it was for is done.
 pub fn ignore_cancels() {
-    // SAFETY: a flag that the main thread reads, which is this one.
+    // SAFETY: only the main thread reads the flag, and this is that thread.
     unsafe { (&raw mut pg_sys::QueryCancelPending).write_volatile(0) };
 }
 
+/// Removes what the transaction did not publish.
+///
 /// # Safety
 /// Called by PostgreSQL at the end of every transaction of this process. It must not raise.
 #[pgrx::pg_guard]
@@ -89,24 +91,25 @@ unsafe extern "C-unwind" fn at_xact_end(event: pg_sys::XactEvent::Type, _arg: *m
     if event == XACT_EVENT_ABORT {
         let paths =
             PENDING.with(|pending| pending.try_borrow_mut().map(|mut paths| std::mem::take(&mut *paths)));
-        // The last first: a file's lock goes after the file.
+        // The last path goes first, so that a file is removed before its lock.
         paths.unwrap_or_default().iter().rev().for_each(|path| remove(path));
     }
 }
 
-/// Runs what may raise an error, which becomes the result: in a subtransaction of its own, so that nothing
-/// stays open. A cancel, a lack of memory and bugs are errors still. Not for parallel workers, which have none.
+/// Runs work in a subtransaction of its own; an error that it raises becomes the result, and nothing stays
+/// open. Cancels, a lack of memory and bugs are still raised. Parallel workers cannot call this, as they have
+/// no subtransactions.
 pub fn attempt<T>(work: impl FnOnce() -> T) -> Result<T, (Code, String)> {
     attempt_unless(is_urgent, work)
 }
 
-/// As `attempt`, with other errors that stay errors.
+/// Runs work as `attempt` does, with another choice of errors that are still raised.
 pub fn attempt_unless<T>(
     is_urgent: impl Fn(Code) -> bool,
     work: impl FnOnce() -> T,
 ) -> Result<T, (Code, String)> {
-    // SAFETY: as PL/pgSQL runs a block with handlers (pl_exec.c, exec_stmt_block): what the work allocates
-    // lives in the caller's context, and owner and context are the caller's again afterwards.
+    // SAFETY: this is how PL/pgSQL runs a block with handlers (pl_exec.c, exec_stmt_block): what the work
+    // allocates lives in the caller's context, and both owner and context are restored afterwards.
     unsafe {
         let (context, owner) = (pg_sys::CurrentMemoryContext, pg_sys::CurrentResourceOwner);
         pg_sys::BeginInternalSubTransaction(std::ptr::null());
@@ -127,7 +130,8 @@ pub fn attempt_unless<T>(
     }
 }
 
-/// Not about what was tried: classes 53, insufficient resources, 57, operator intervention, and XX.
+/// Returns whether an error is not about the work: classes 53, insufficient resources, 57, operator
+/// intervention, and XX.
 fn is_urgent(code: Code) -> bool {
     matches!(error_class(code), [b'5', b'3' | b'7'] | [b'X', b'X'])
 }
