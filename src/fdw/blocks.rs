@@ -1,12 +1,12 @@
-//! Large blocks of Snappy (format_description.txt) and LZ4 (lz4_Block_format.md), unpacked in bounded steps.
+//! Unpacks large blocks of Snappy (format_description.txt) and LZ4 (lz4_Block_format.md) in bounded steps.
 //!
-//! The crates unpack a block in one go, and faster; these are for blocks of which that would take too long.
+//! The crates unpack a block in one go, and faster; this module is for blocks that would take them too long.
 
 use super::source::STEP;
 
 type Unpacked = Result<(), String>;
 
-/// What is unpacked so far, and when it was looked at last.
+/// The bytes unpacked so far, and how many there were at the last check for a cancel.
 struct Out<'o> {
     bytes: &'o mut Vec<u8>,
     start: usize,
@@ -15,7 +15,7 @@ struct Out<'o> {
     look: fn(),
 }
 
-/// Adds the bytes up to `end`, for which `out` has room.
+/// Appends the bytes up to `end`, for which `out` has room.
 pub fn snappy(packed: &[u8], out: &mut Vec<u8>, end: usize, look: fn()) -> Unpacked {
     let mut input = Input(packed);
     let mut out = Out::new(out, end, look);
@@ -45,9 +45,9 @@ pub fn snappy(packed: &[u8], out: &mut Vec<u8>, end: usize, look: fn()) -> Unpac
     Ok(())
 }
 
-/// As `snappy`.
+/// Appends the bytes up to `end`, for which `out` has room.
 pub fn lz4(packed: &[u8], out: &mut Vec<u8>, end: usize, look: fn()) -> Unpacked {
-    /// A length that goes on in the next bytes; the shortest copy.
+    /// A length of 15 continues in the next bytes; the shortest copy.
     const LONG: usize = 15;
     const SHORTEST: usize = 4;
     let mut input = Input(packed);
@@ -56,7 +56,7 @@ pub fn lz4(packed: &[u8], out: &mut Vec<u8>, end: usize, look: fn()) -> Unpacked
         let token = input.number(1)?;
         let literal = input.length(token >> 4, LONG)?;
         out.literal(input.take(literal)?)?;
-        // The last of them are literals alone.
+        // The last sequence has literals alone.
         if input.0.is_empty() {
             return Ok(());
         }
@@ -78,7 +78,7 @@ impl<'a> Input<'a> {
         Ok(taken)
     }
 
-    /// Of so many bytes, the least first.
+    /// Reads a little-endian number of so many bytes.
     #[inline]
     fn number(&mut self, bytes: usize) -> Result<usize, String> {
         Ok(self.take(bytes)?.iter().rev().fold(0, |number, &byte| number << 8 | usize::from(byte)))
@@ -134,7 +134,7 @@ impl Out<'_> {
         Ok(())
     }
 
-    /// Bytes that lie so far back, those that are just being copied among them.
+    /// Appends bytes from so far back, which may include bytes of this copy.
     fn copy(&mut self, offset: usize, length: usize) -> Unpacked {
         self.check(length)?;
         let known = self.bytes.len() - self.start;
@@ -143,7 +143,7 @@ impl Out<'_> {
         }
         let (from, mut left) = (self.bytes.len() - offset, length);
         while left > 0 {
-            // What was copied repeats what was there.
+            // The copied bytes repeat with a period of `offset`.
             let part = left.min(self.bytes.len() - from).min(STEP / offset.min(STEP) * offset);
             self.bytes.extend_from_within(from..from + part);
             left -= part;

@@ -1,7 +1,7 @@
-//! Bloom filters of Parquet's column chunks (BloomFilter.md): whether a value may be among a row group's.
+//! Bloom filters of Parquet's column chunks (BloomFilter.md): whether a row group may contain a value.
 //!
-//! A filter holds the hashes of values' bytes in PLAIN encoding. Only where a value has the same bytes whoever
-//! wrote it is it looked for; what is not certain may be there.
+//! A filter holds the hashes of values' bytes in PLAIN encoding. A value is looked up only if every writer
+//! gives it the same bytes; otherwise the group may contain it.
 
 use std::cell::OnceCell;
 
@@ -19,19 +19,20 @@ use super::source::Source;
 use super::values::{DAY_MICROS, EPOCH_DAYS, EPOCH_MICROS};
 use crate::expr::{Numeric, Place, Scalar, Type};
 
-/// The filter of one column in one row group, read when it is first asked.
+/// The filter of one column in one row group, read when it is first used.
 pub struct BloomFilter<'a> {
     source: &'a Source,
     chunk: &'a ColumnChunkMetaData,
     data_type: &'a DataType,
     physical: PhysicalType,
-    /// Of a physical type of fixed length.
+    /// Length of the physical type, if that is fixed.
     length: usize,
     bits: OnceCell<Option<Sbbf>>,
 }
 
 impl FileMeta {
-    /// `None` where the file has no filter for it. `source` is the file that the metadata was read of.
+    /// Returns the filter of a column; `None` if the file has none. `source` is the file that the metadata was
+    /// read from.
     pub fn bloom_filter<'a>(
         &'a self,
         source: &'a Source,
@@ -60,14 +61,14 @@ impl<'a> BloomFilter<'a> {
         BloomFilter { source, chunk, data_type, physical, length, bits: OnceCell::new() }
     }
 
-    /// Whether the value may be in the row group; no only if it is not.
+    /// Returns whether the row group may contain the value; false only if it does not.
     pub fn may_hold(&self, of: Type, value: &Scalar) -> bool {
         let Some(bytes) = self.bytes_of(of, value) else { return true };
-        // A filter that cannot be read says nothing.
+        // A filter that cannot be read excludes nothing.
         self.bits.get_or_init(|| self.read()).as_ref().is_none_or(|bits| bits.check(&bytes[..]))
     }
 
-    /// `None` where it is not certain what bytes the file has for the value, or that it can have it.
+    /// Returns the bytes that the file has for the value; `None` if that is not certain.
     fn bytes_of(&self, of: Type, value: &Scalar) -> Option<Vec<u8>> {
         use DataType as D;
         match (of, value, self.data_type) {
@@ -127,7 +128,7 @@ impl<'a> BloomFilter<'a> {
     }
 
     fn read(&self) -> Option<Sbbf> {
-        /// More than any header has by far; older writers do not say how long a filter is.
+        /// More than any header has by far; older writers do not state the length of a filter.
         const HEADER_ROOM: u64 = 64;
         let offset = u64::try_from(self.chunk.bloom_filter_offset()?).ok()?;
         let room = self.source.id().size.checked_sub(offset)?;
@@ -139,7 +140,7 @@ impl<'a> BloomFilter<'a> {
         let mut bytes = self.source.read_at(offset, first).ok()?;
         let (header, bits) = footer::bloom_header(&bytes).ok()?;
         let length = header + bits;
-        // The place of a value's bits depends on how many there are.
+        // The place of a value's bits depends on the filter's length.
         let sound = (BITSET_MIN_LENGTH..=BITSET_MAX_LENGTH).contains(&bits)
             && bits.is_multiple_of(BITSET_MIN_LENGTH)
             && stated.is_none_or(|stated| stated == length);
@@ -153,7 +154,7 @@ impl<'a> BloomFilter<'a> {
     }
 }
 
-/// A numeric as a multiple of `10^-scale`, if it is one.
+/// Returns a numeric as a multiple of `10^-scale`, if it is one.
 fn exactly(value: &Numeric, scale: i8) -> Option<i128> {
     match value.place(scale.into()) {
         Place::At(value, true) => Some(value),
@@ -161,7 +162,7 @@ fn exactly(value: &Numeric, scale: i8) -> Option<i128> {
     }
 }
 
-/// Microseconds in another unit, if they are so many exactly.
+/// Converts microseconds to another unit, if they are a multiple of it.
 fn in_unit(micros: i64, unit: TimeUnit) -> Option<i64> {
     let whole = |by| (micros % by == 0).then_some(micros / by);
     match unit {
@@ -172,7 +173,7 @@ fn in_unit(micros: i64, unit: TimeUnit) -> Option<i64> {
     }
 }
 
-/// In two's complement of so many bytes, if it has room there.
+/// Returns the value in big-endian two's complement of `length` bytes, if it fits.
 fn big_endian(value: i128, length: usize) -> Option<Vec<u8>> {
     let bytes = value.to_be_bytes();
     let sign = if value < 0 { 0xff } else { 0 };

@@ -43,7 +43,7 @@ fn bytes(bytes: &[u8]) -> Sought {
     (Type::Bytea, Scalar::bytes(Type::Bytea, bytes))
 }
 
-/// Each column's name, its values, and two values that are looked for: one that is there, one that is not.
+/// Each column's name, its values, and two values to look for: one that is there and one that is not.
 fn columns() -> Vec<(&'static str, ArrayRef, Sought, Sought)> {
     let decimals = |precision, scale| {
         let values = Decimal128Array::from(vec![-150, 7, 1200]).with_precision_and_scale(precision, scale);
@@ -136,7 +136,7 @@ fn values_are_found_and_others_are_not() {
     assert!(meta.bloom_filter(&source, 0, 99).is_none() && meta.bloom_filter(&source, 1, 0).is_none());
 }
 
-/// What a column's file type cannot have, or has in bytes that are not known, may be there.
+/// A value that the file's type cannot have, or has in unknown bytes, may be there.
 #[test]
 fn what_is_not_certain_may_be_there() {
     let written = Written::new("uncertain");
@@ -161,7 +161,7 @@ fn what_is_not_certain_may_be_there() {
     }
 }
 
-/// Header bytes that are changed leave a filter that says nothing, or the same one; other damage is no panic.
+/// Changed header bytes leave a filter that excludes nothing, or the same one; other damage causes no panic.
 #[test]
 fn damage() {
     let written = Written::new("damage");

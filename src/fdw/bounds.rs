@@ -1,11 +1,10 @@
-//! What a file states of the values in its row groups and record batches: least, greatest, and how many are
-//! NULL.
+//! The statistics that a file states of its row groups and record batches: least and greatest values, and
+//! numbers of NULLs.
 //!
-//! Statistics only ever serve to leave out groups that have no matching row, so what is not certain is unknown:
-//! `trust` says what is doubted.
-//! Left out of account are the old statistics of Parquet (`min`, `max`) where their order was not that of the
-//! values, and of Arrow files whatever pg2arrow may have rounded or cut: texts and fractions count in files of
-//! our own alone.
+//! Statistics only serve to skip groups without a matching row, so what is not certain counts as unknown;
+//! `trust` decides that. Two kinds are ignored: Parquet's old statistics (`min`, `max`) where their order was
+//! not that of the values, and statistics of Arrow files that pg2arrow may have rounded or cut: bounds of texts
+//! and fractions count only in files of our own.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -28,7 +27,7 @@ use super::meta::{FileMeta, Format};
 use super::trust::{self, Doubts};
 use crate::encode::COLUMNS_KEY;
 
-/// One column's statistics, an element for each group; NULL where unknown.
+/// One column's statistics, with an element for each group; NULL if unknown.
 pub struct Bounds {
     pub mins: ArrayRef,
     pub maxes: ArrayRef,
@@ -39,9 +38,9 @@ pub struct Bounds {
 const KEY: &str = "min_max_stats.";
 
 impl FileMeta {
-    /// `None` for a nested column, or where nothing can be made of the statistics.
+    /// Returns a column's statistics; `None` for a nested column, or if they are of no use.
     pub fn bounds(&self, column: usize) -> Option<Bounds> {
-        // Statistics that make the decoder panic say nothing; whatever else is wrong shows when rows are read.
+        // Statistics that make the decoder panic are ignored; other damage shows when rows are read.
         let bounds = guarded(&self.id.path, || {
             Ok::<_, Infallible>(match &self.format {
                 Format::Parquet(metadata) => parquet_bounds(self, metadata, column),
@@ -59,7 +58,7 @@ impl Bounds {
     }
 }
 
-/// Bounds that are NaN bound nothing.
+/// Makes bounds that are NaN unknown, as they bound nothing.
 fn without_nan(bounds: ArrayRef) -> ArrayRef {
     match bounds.data_type() {
         DataType::Float16 => Arc::new(
@@ -75,7 +74,7 @@ fn without_nan(bounds: ArrayRef) -> ArrayRef {
     }
 }
 
-/// Which of Parquet's columns it is; `None` for a nested one.
+/// Returns the Parquet column of a column; `None` for a nested one.
 pub fn leaf_of(metadata: &ArrowReaderMetadata, column: usize) -> Option<usize> {
     let descr = metadata.parquet_schema();
     let (leaf, _) = parquet_column(descr, metadata.schema(), metadata.schema().fields().get(column)?.name())?;
@@ -117,7 +116,7 @@ fn parquet_bounds(meta: &FileMeta, metadata: &ArrowReaderMetadata, column: usize
     })
 }
 
-/// Whether the schema says that there are no NULLs.
+/// Returns whether the schema excludes NULLs.
 fn is_required(metadata: &ArrowReaderMetadata, leaf: usize) -> bool {
     metadata.parquet_schema().column(leaf).max_def_level() == 0
 }
@@ -127,8 +126,8 @@ fn doubts(metadata: &ArrowReaderMetadata, leaf: usize) -> Doubts {
     Doubts::about(created_by, &metadata.parquet_schema().column(leaf))
 }
 
-/// Of a column's pages in one row group, which have so many rows; `None` where the index contradicts itself, or the
-/// order of the bounds is not certain to be that of the values.
+/// Returns the bounds of a column's pages in one row group, which have the given numbers of rows; `None` if the
+/// index contradicts itself, or its bounds may be in another order than the values.
 pub fn page_bounds(
     meta: &FileMeta,
     index: &dyn PageIndexProvider,
@@ -174,12 +173,12 @@ pub fn page_bounds(
     bounds.ok().flatten().map(Bounds::sound)
 }
 
-/// Whether the column is read as bytes, whose order is not that of the values.
+/// Returns whether the column is read as bytes, whose order is not that of the values.
 fn is_raw(meta: &FileMeta, read_as: &Field, column: usize) -> bool {
     meta.schema().field(column).data_type() != read_as.data_type()
 }
 
-/// Values of fixed length are not what they seem where some of their bytes are missing.
+/// Returns whether bounds of fixed length lack some of their bytes, so that they mean something else.
 fn is_cut(index: &ColumnIndexMetaData, length: i32) -> bool {
     let ColumnIndexMetaData::FIXED_LEN_BYTE_ARRAY(index) = index else { return false };
     let mut values = index.min_values_iter().chain(index.max_values_iter()).flatten();
@@ -190,7 +189,7 @@ fn order_of(metadata: &ArrowReaderMetadata, leaf: usize) -> Option<ColumnOrder> 
     metadata.metadata().file_metadata().column_orders().and_then(|orders| orders.get(leaf).copied())
 }
 
-/// Whether old writers' statistics of the type had the order of its values, too.
+/// Returns whether old writers' statistics of the type were in the order of its values, too.
 fn is_number(physical: PhysicalType, order: SortOrder) -> bool {
     match physical {
         PhysicalType::BOOLEAN => true,
@@ -206,7 +205,7 @@ fn ipc_bounds(meta: &IpcMeta, column: usize) -> Bounds {
     let data_type = field.data_type();
     let ours = meta.schema.metadata().contains_key(COLUMNS_KEY);
     let key = format!("{KEY}{}", field.name());
-    // A name that two columns have does not say whose bounds they are.
+    // The keys have names alone, which do not tell columns of the same name apart.
     let is_one = meta.schema.fields().iter().filter(|other| other.name() == field.name()).count() == 1;
     let stated: Vec<Option<(&str, &str)>> = meta
         .batches
@@ -216,7 +215,7 @@ fn ipc_bounds(meta: &IpcMeta, column: usize) -> Bounds {
         .collect();
     let mins = parse(data_type, stated.iter().map(|pair| pair.map(|(min, _)| min)));
     let maxes = parse(data_type, stated.iter().map(|pair| pair.map(|(_, max)| max)));
-    // A dictionary may have NULL among its values, and NULLs by themselves need not be counted.
+    // A dictionary may have NULL among its values, and NULLs of type Null need not be counted.
     let counted = !matches!(data_type, DataType::Dictionary(..) | DataType::Null);
     let nulls = meta.batches.iter().map(|batch| {
         let stated = batch.nulls.get(column).copied().filter(|_| counted);
@@ -226,7 +225,7 @@ fn ipc_bounds(meta: &IpcMeta, column: usize) -> Bounds {
     Bounds { mins, maxes, nulls }
 }
 
-/// Types whose text nobody rounds.
+/// Returns whether no writer rounds texts of the type.
 fn is_whole(data_type: &DataType) -> bool {
     data_type.is_integer()
         || matches!(
@@ -239,7 +238,7 @@ fn is_whole(data_type: &DataType) -> bool {
         )
 }
 
-/// The texts as values of a type; NULL for those that are none, and for types that have no statistics.
+/// Parses the texts as values of a type; NULL for those that are none, and for types without statistics.
 fn parse<'a>(data_type: &DataType, texts: impl Iterator<Item = Option<&'a str>>) -> ArrayRef {
     let texts: Vec<Option<&str>> = texts.collect();
     macro_rules! numbers {
@@ -284,7 +283,7 @@ fn parse<'a>(data_type: &DataType, texts: impl Iterator<Item = Option<&'a str>>)
     parsed.unwrap_or_else(|| new_null_array(data_type, texts.len()))
 }
 
-/// A decimal's text as an integer at `scale`, if it is one exactly.
+/// Returns a decimal's text as an integer at `scale`, if it is exactly one.
 fn decimal(text: &str, scale: i8) -> Option<i128> {
     let scale = usize::try_from(scale).ok()?;
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));

@@ -1,7 +1,8 @@
-//! Metadata of files that were read before, so that planning and running a query parse each footer once.
+//! Caches metadata of files, so that planning and running a query parse each footer once.
 //!
-//! One cache a process, by path: a file that was replaced or written to takes the place of the one that was there. What
-//! is known of a file that had just been changed is not trusted: it may have been changed again without another time.
+//! Each process has one cache, by path: a file that was replaced or written to replaces the earlier entry. An
+//! entry of a file that had just been changed is not trusted, as the file may have been changed again at the
+//! same time stamp.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -13,34 +14,34 @@ use super::source::{Source, coarse_now};
 #[derive(Default)]
 pub struct Cache {
     known: HashMap<Arc<str>, Entry>,
-    /// Paths by when they were asked for last.
+    /// Paths by their last use.
     used: BTreeMap<u64, Arc<str>>,
     stats: CacheStats,
     clock: u64,
 }
 
-/// What a cache holds, and what it was asked since the process began.
+/// The cache's contents, and its lookups since the process began.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CacheStats {
     pub files: usize,
     pub bytes: usize,
-    /// Found, and read from a file.
+    /// Lookups answered by the cache, and by reading a file.
     pub hits: u64,
     pub misses: u64,
-    /// Given up for others.
+    /// Entries removed to make room for others.
     pub evicted: u64,
 }
 
 struct Entry {
     meta: Arc<FileMeta>,
-    /// The file had been as it was for a while when its metadata was read.
+    /// The file had not changed for a while when its metadata was read.
     was_old: bool,
     bytes: usize,
     used: u64,
 }
 
 impl Cache {
-    /// The metadata of an open file; keeps it, and of what was kept no more than `limit` bytes, about.
+    /// Returns the metadata of an open file and caches it; entries are evicted beyond about `limit` bytes.
     pub fn get(&mut self, source: &Source, limit: usize) -> Result<Arc<FileMeta>> {
         self.clock += 1;
         if let Some(entry) = self.remove(source.path())

@@ -1,7 +1,7 @@
-//! Parquet's pages, each looked at before the decoder makes room for what it claims.
+//! Parquet's pages, each checked before the decoder allocates memory for what it claims.
 //!
-//! The decoder takes what a page claims without asking whether it can be had: the claim is held against
-//! what the page has first, and against the memory that there is.
+//! The decoder believes the counts that a page claims. They are first compared with the bytes that the page
+//! has, and with the memory that is available.
 
 use std::sync::Arc;
 
@@ -31,8 +31,8 @@ struct Group<'a> {
     fault: Option<Fault>,
 }
 
-/// Reads columns of one row group: all of its rows, or those that are selected, by the page index where `places` are
-/// its pages.
+/// Makes a reader of columns of one row group: of all rows, or of those that are selected, by the page index
+/// whose pages are in `places`.
 pub fn reader(
     source: &Source,
     metadata: &ArrowReaderMetadata,
@@ -46,7 +46,7 @@ pub fn reader(
     let roots = ProjectionMask::roots(descr, columns.iter().copied());
     let levels = parquet_to_arrow_field_levels(descr, roots, None)?;
     let metadata = metadata.metadata().clone();
-    // The decoder makes room for a whole batch.
+    // The decoder allocates memory for a whole batch.
     let rows = usize::try_from(metadata.row_group(group).num_rows())?;
     let batch_rows = batch_rows.min(rows);
     let fault = fault_of(metadata.file_metadata().created_by());
@@ -84,7 +84,7 @@ impl RowGroups for Group<'_> {
     }
 }
 
-/// The pages of the only chunk that a column has in a row group.
+/// The pages of a column's only chunk in a row group.
 struct Chunk(Option<Pages>);
 
 impl Iterator for Chunk {
@@ -126,7 +126,7 @@ impl PageReader for Pages {
     }
 
     fn at_record_boundary(&mut self) -> Result<bool> {
-        // Pages that an index tells of begin with a row, as those of version 2 do.
+        // Pages in an index begin with a row, as those of version 2 do.
         let next = self.peek_next_page()?;
         Ok(next.is_none_or(|page| page.num_rows.is_some()))
     }
@@ -137,7 +137,7 @@ fn said(error: ReadError) -> ParquetError {
 }
 
 fn check(page: &Page, column: &ColumnDescPtr) -> Result<()> {
-    /// Values may take no bytes.
+    /// Values may take no bytes, so this many are always allowed.
     const ALWAYS: usize = 1 << 20;
     let values = page.num_values() as usize;
     match page {
@@ -160,7 +160,7 @@ fn check(page: &Page, column: &ColumnDescPtr) -> Result<()> {
     }
 }
 
-/// The values of a data page.
+/// Returns the values of a data page, which follow the levels.
 fn behind_levels<'a>(page: &'a Page, column: &ColumnDescPtr) -> Result<&'a [u8]> {
     let mut rest: &[u8] = page.buffer();
     match page {
@@ -182,7 +182,7 @@ fn behind_levels<'a>(page: &'a Page, column: &ColumnDescPtr) -> Result<&'a [u8]>
     Ok(rest)
 }
 
-/// The bytes that levels take in a page of version 1.
+/// Returns the number of bytes that levels take in a page of version 1.
 fn levels_length(bytes: &[u8], values: u32, most: i16, encoding: Encoding) -> Option<usize> {
     #[expect(deprecated, reason = "old files have it")]
     const BIT_PACKED: Encoding = Encoding::BIT_PACKED;
@@ -198,9 +198,9 @@ fn levels_length(bytes: &[u8], values: u32, most: i16, encoding: Encoding) -> Op
     }
 }
 
-/// Checks the number of lengths that the decoder makes room for, and gives what lies behind them.
+/// Checks the number of lengths, for which the decoder allocates memory; returns what follows them.
 fn check_lengths(bytes: &[u8], values: usize) -> Result<&[u8]> {
-    /// Lengths of nothing take no bytes, and four each once they are decoded.
+    /// Lengths of zero take no bytes in the page, and four each once decoded.
     const MOST: usize = 1 << 26;
     let lengths = Lengths::parse(bytes).map_err(|_| too_short())?;
     match usize::try_from(lengths.left) {
@@ -213,8 +213,8 @@ fn check_lengths(bytes: &[u8], values: usize) -> Result<&[u8]> {
     lengths.rest().map_err(|_| too_short())
 }
 
-/// Each value begins with as many bytes of the one before it as its prefix is long. The decoder takes fewer where that
-/// one is shorter.
+/// Checks that each prefix, which is taken from the value before it, is no longer than that value; the decoder
+/// would take fewer bytes.
 fn check_prefixes(prefixes: &[u8], suffixes: &[u8]) -> Checked<()> {
     let (mut prefixes, mut suffixes) = (Lengths::parse(prefixes)?, Lengths::parse(suffixes)?);
     let mut length = 0;

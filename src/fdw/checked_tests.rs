@@ -45,7 +45,7 @@ impl Written {
         Scanner::new(source, meta, vec![0], batch_rows)
     }
 
-    /// All values, or the first problem.
+    /// Returns all values, or the first problem.
     fn read(&self) -> super::super::Result<ArrayRef> {
         let mut scanner = self.scanner(64)?;
         scanner.open_group(0, None)?;
@@ -57,7 +57,7 @@ impl Written {
         Ok(arrow::compute::concat(&found).unwrap())
     }
 
-    /// What is wrong with the file.
+    /// Returns what is wrong with the file.
     fn damage(&self) -> String {
         match self.read().map_err(|error| error.problem) {
             Err(Problem::Damaged(why)) => why,
@@ -87,7 +87,7 @@ fn delta(encoding: Encoding, version: WriterVersion) -> WriterProperties {
     properties.set_writer_version(version).set_compression(Compression::UNCOMPRESSED).build()
 }
 
-/// Writes a file of one column and one row group again, its pages as `change` makes of them.
+/// Writes a file of one column and one row group again, with the pages that `change` returns.
 fn rewritten(bytes: &[u8], change: impl Fn(&mut Page)) -> Written {
     let bytes = Bytes::copy_from_slice(bytes);
     let metadata = ParquetMetaDataReader::new().parse_and_finish(&bytes).unwrap();
@@ -112,9 +112,10 @@ fn rewritten(bytes: &[u8], change: impl Fn(&mut Page)) -> Written {
     Written::new(&out)
 }
 
-/// Replaces the count of the numbers in DELTA_BINARY_PACKED, those that come first in the page or after them.
+/// Replaces the count of the numbers in DELTA_BINARY_PACKED that come first in the page, or of those after
+/// them.
 fn claim(page: &mut Page, which: usize, counts: [u64; 2]) {
-    // Blocks of 128 numbers in four parts, as the writer makes them.
+    // The writer makes blocks of 128 numbers in four parts.
     let [before, after] = counts.map(|count| {
         let mut header = vec![0x80, 0x01, 0x04];
         put_varint(&mut header, count);
@@ -126,7 +127,7 @@ fn claim(page: &mut Page, which: usize, counts: [u64; 2]) {
     *buf = [&buf[..at], &after, &buf[at + before.len()..]].concat().into();
 }
 
-/// Columns, how many values a page has of each, NULL and others, and how many lengths.
+/// Columns, with the number of values of a page, NULL and not NULL, and the number of lengths.
 fn columns() -> Vec<(ArrayRef, u64, u64, &'static [Encoding])> {
     const BOTH: &[Encoding] = &[Encoding::DELTA_LENGTH_BYTE_ARRAY, Encoding::DELTA_BYTE_ARRAY];
     let text = |row: usize| format!("text {} {}", row / 50, "x".repeat(row % 40));
@@ -174,7 +175,7 @@ fn lengths_that_are_claimed() {
     }
 }
 
-/// Lengths of many blocks, of widths from none to all bits, are followed to their end.
+/// Lengths of many blocks, with widths from none to all bits, are followed to their end.
 #[test]
 fn lengths_of_all_widths() {
     for rows in [0, 1, 2, 32, 33, 128, 129, 130, 1000, 5000] {
@@ -200,7 +201,7 @@ fn lengths_that_end_too_early() {
             });
             cut.damage();
         }
-        // Blocks and parts of blocks that are none.
+        // Invalid sizes of blocks and of their parts.
         for header in [[0x80, 0x01, 0x00], [0x80, 0x00, 0x04], [0xff, 0xff, 0x7f]] {
             let other = rewritten(&bytes, |page| {
                 let Page::DataPageV2 { buf, .. } = page else { panic!("{page:?}") };
@@ -211,7 +212,7 @@ fn lengths_that_end_too_early() {
     }
 }
 
-/// The page has no compression that would tell that it is shorter than it claims.
+/// The page has no compression that would show that it is shorter than it claims.
 #[test]
 fn a_dictionary_that_claims_too_much() {
     let keys = Int32Array::from_iter_values((0..ROWS as i32).map(|row| row % 7));
@@ -228,7 +229,7 @@ fn a_dictionary_that_claims_too_much() {
     assert!(claimed(i32::MAX as u32).damage().contains("a dictionary claims more values"));
 }
 
-/// Values of which not even one batch fits into any memory.
+/// Values so wide that not even one batch fits into any memory.
 #[test]
 fn widths_that_are_claimed() {
     use parquet::file::writer::SerializedFileWriter;
@@ -252,7 +253,7 @@ fn widths_that_are_claimed() {
     assert!(matches!(&error.problem, Problem::Damaged(why) if why.contains("memory")), "{error:?}");
 }
 
-/// Single rows, far apart in pages of few: the pages between are not read.
+/// Single rows, far apart in small pages: the pages between are not read.
 #[test]
 fn sparse_rows_of_small_pages() {
     let rows = 10_000;
@@ -279,7 +280,7 @@ fn sparse_rows_of_small_pages() {
     assert!(some < all / 2, "{some} of {all}");
 }
 
-/// The second value begins with 9 bytes of a first one that has 3, or with fewer than none.
+/// The second value begins with 9 bytes of a first one that has 3, or with a negative number of bytes.
 #[test]
 fn prefixes_longer_than_the_value_before() {
     let texts: ArrayRef = Arc::new(StringArray::from(vec!["abc", "abd"]));

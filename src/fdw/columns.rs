@@ -1,4 +1,4 @@
-//! A file's columns by their names, and the type that columns of several files have in common.
+//! Finds a file's columns by name, and the common type of columns of several files.
 
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{DataType, Int64Type};
@@ -6,8 +6,8 @@ use arrow::datatypes::{DataType, Int64Type};
 use super::meta::FileMeta;
 
 impl FileMeta {
-    /// Which column has a name, or is the `occurrence`th, from 1, of those that have it. Without `occurrence`
-    /// the error says how many have it, if more than one has.
+    /// Finds the column of a name, or the `occurrence`th of them, from 1. Without `occurrence`, several columns
+    /// of the name are an error that has their number.
     pub fn find(&self, name: &str, occurrence: Option<usize>) -> Result<Option<usize>, usize> {
         let fields = self.schema().fields().iter().enumerate();
         let mut found = fields.filter(|(_, field)| field.name() == name).map(|(at, _)| at);
@@ -21,7 +21,7 @@ impl FileMeta {
         }
     }
 
-    /// Whether a column's values are numbers of which the file says that a double holds all of them.
+    /// Returns whether a column's values are numbers that a double holds exactly, as far as the file states.
     pub fn fits_double(&self, column: usize) -> bool {
         const WHOLE: std::ops::RangeInclusive<i64> = -(1 << f64::MANTISSA_DIGITS)..=1 << f64::MANTISSA_DIGITS;
         if *self.schema().field(column).data_type() != DataType::Int64 {
@@ -39,11 +39,11 @@ impl FileMeta {
     }
 }
 
-/// Integers, each of which the next holds.
+/// Integer types; each holds all values of those before it.
 const INTEGERS: &[&str] = &["smallint", "integer", "bigint", "numeric(20,0)"];
 const FLOATS: &[&str] = &["real", "double precision"];
 
-/// The type that holds all values of two others exactly, as `FileMeta::sql_type` names them.
+/// Returns the type that holds all values of two others exactly, named as `FileMeta::sql_type` does.
 pub fn common_type(one: &str, other: &str) -> String {
     let rank = |of: &[&str], name: &str| of.iter().position(|known| *known == name);
     let is_number = |name: &str| rank(INTEGERS, name).is_some() || name.starts_with("numeric");
@@ -59,7 +59,7 @@ pub fn common_type(one: &str, other: &str) -> String {
     }
     match (rank(FLOATS, one), rank(FLOATS, other)) {
         (Some(_), Some(_)) => "double precision".into(),
-        // A float holds all integers of half its bits.
+        // A float holds all integers of half its size.
         (Some(float), None) if rank(INTEGERS, other).is_some_and(|integer| integer <= float) => one.into(),
         (None, Some(float)) if rank(INTEGERS, one).is_some_and(|integer| integer <= float) => other.into(),
         (Some(_), None) | (None, Some(_)) if one == "integer" || other == "integer" => {

@@ -1,4 +1,4 @@
-//! A Parquet file's footer: read, checked and decoded, with the columns that can be read.
+//! Reads, checks and decodes a Parquet file's footer, and finds the columns that can be read.
 
 use std::sync::Arc;
 
@@ -22,21 +22,21 @@ pub const PARQUET_MAGIC: &[u8] = b"PAR1";
 /// The footer's length and the closing magic bytes.
 const PARQUET_TRAILER: u64 = 8;
 
-/// Of a footer, how many times its length it takes in memory, about.
+/// About how many times its length a footer takes in memory once decoded.
 const DECODED: usize = 8;
 
 /// A decoded footer.
 pub struct Parquet {
     /// With the schema that the file is read with (see `raw`).
     pub metadata: ArrowReaderMetadata,
-    /// As the file declares it.
+    /// The schema that the file declares.
     pub schema: SchemaRef,
 }
 
 pub fn read_parquet(source: &Source) -> Result<(Parquet, Vec<LeftOut>)> {
     let path = source.path();
     let footer = read_footer(source)?;
-    // The decoder knows no failure, and makes some times as much of it.
+    // The decoder cannot report a lack of memory, and allocates a multiple of the footer's length.
     room_for(DECODED * footer.len())
         .map_err(|missing| ReadError::new(path, Problem::OutOfMemory(missing.0)))?;
     let encrypted = footer::check(&footer).map_err(|why| ReadError::damaged(path, why))?;
@@ -72,7 +72,7 @@ fn decode(footer: &[u8]) -> parquet::errors::Result<Parquet> {
     let declared = ParquetMetaDataReader::decode_schema(footer)?;
     let options = ParquetMetaDataOptions::new().with_schema(raw::schema(&declared)?);
     let metadata = ParquetMetaDataReader::decode_metadata_with_options(footer, Some(&options))?;
-    // The schema that Arrow writers store beside Parquet's is not looked at: Parquet's says all that
+    // The schema that Arrow writers store beside Parquet's is skipped: Parquet's describes everything that
     // PostgreSQL's types can use, and is the one that the data must follow.
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
     let schema = Arc::new(parquet_to_arrow_schema(&declared, None)?);
@@ -80,8 +80,8 @@ fn decode(footer: &[u8]) -> parquet::errors::Result<Parquet> {
     Ok(Parquet { metadata, schema })
 }
 
-/// What old writers say, and readers do not go by: that a file has fewer rows than its row groups, and that a
-/// dictionary lies where none can be.
+/// Corrects what old writers state falsely and readers ignore: that a file has fewer rows than its row groups,
+/// and that a dictionary lies where none can be.
 fn as_it_is(metadata: ParquetMetaData) -> parquet::errors::Result<ParquetMetaData> {
     let (file, groups) = (metadata.file_metadata(), metadata.row_groups());
     let rows = groups.iter().map(RowGroupMetaData::num_rows).fold(0, i64::saturating_add);
@@ -106,12 +106,13 @@ fn as_it_is(metadata: ParquetMetaData) -> parquet::errors::Result<ParquetMetaDat
     Ok(ParquetMetaDataBuilder::new(file).set_row_groups(groups).build())
 }
 
-/// Columns are known by their place, and the decoder passes over groups that have no column.
+/// Returns whether every column was decoded. Columns are known by their place, and the decoder skips groups
+/// without a column.
 fn has_all_columns(metadata: &ArrowReaderMetadata) -> bool {
     metadata.schema().fields().len() == metadata.parquet_schema().root_schema().get_fields().len()
 }
 
-/// Of a footer that the decoder refuses, or of whose columns not all can be read: the others.
+/// Decodes the columns that can be read, from a footer that the decoder refuses or that has other columns too.
 fn decode_leniently(path: &str, footer: &[u8], encrypted: &[bool]) -> Result<(Parquet, Vec<LeftOut>)> {
     let malformed = |why| ReadError::damaged(path, why);
     let footer = Footer::parse(footer).map_err(malformed)?;
@@ -135,7 +136,7 @@ fn decode_leniently(path: &str, footer: &[u8], encrypted: &[bool]) -> Result<(Pa
         let footer = footer.rewritten(&kept, statistics).map_err(malformed)?;
         guarded(path, || decode(&footer))
     };
-    // Statistics that cannot be decoded say nothing.
+    // Statistics that cannot be decoded are dropped.
     let parquet = with(true).or_else(|error| if error.is_of_memory() { Err(error) } else { with(false) })?;
     Ok((parquet, left_out))
 }

@@ -1,4 +1,4 @@
-//! What can be wrong with a file that is read as a table.
+//! Errors of reading a file as a table.
 
 use std::any::Any;
 use std::fmt;
@@ -10,7 +10,7 @@ use crate::types::Reason;
 
 pub type Result<T> = std::result::Result<T, ReadError>;
 
-/// What is wrong, and with which file.
+/// The problem, and the file that has it.
 #[derive(Debug)]
 pub struct ReadError {
     pub path: String,
@@ -19,24 +19,24 @@ pub struct ReadError {
 
 #[derive(Debug)]
 pub enum Problem {
-    /// The system call that failed, as in "open file".
+    /// The system call that failed, such as "open file".
     Io(&'static str, io::Error),
     NotAFile,
-    /// Neither of the two formats.
+    /// The file is of neither format.
     UnknownFormat,
-    /// The bytes are not what the format says.
+    /// The bytes do not follow the format.
     Damaged(String),
-    /// They may well be, but they are not read.
+    /// The bytes may follow the format, but such files are not read.
     Unsupported(String),
     /// The file is not the one that the scan began with.
     Changed,
     OutOfMemory(usize),
 }
 
-/// How this crate's readers and the decoders mark what is no damage.
+/// How this crate's readers and the decoders begin messages about features that they lack.
 const UNSUPPORTED: &[&str] = &["unsupported: ", "NYI: ", "Not yet implemented: "];
 
-/// What the verifier of Arrow's metadata says of it (flatbuffers, InvalidFlatbuffer::DepthLimitReached).
+/// The message of the verifier of Arrow's metadata (flatbuffers, InvalidFlatbuffer::DepthLimitReached).
 const TOO_DEEP: &str = "table depth limit reached";
 
 impl ReadError {
@@ -44,7 +44,8 @@ impl ReadError {
         ReadError { path: path.to_owned(), problem }
     }
 
-    /// What a reader found wrong with a file's bytes, unless it says that it does not read such files.
+    /// Makes the error for a reader's message about a file's bytes: damage, unless it says that such files are
+    /// not read.
     pub fn damaged(path: &str, why: impl fmt::Display) -> ReadError {
         let why = why.to_string();
         if let Some(missing) = memory::to_blame(&why) {
@@ -63,7 +64,7 @@ impl ReadError {
         ReadError::new(path, Problem::Unsupported(why.to_owned()))
     }
 
-    /// What is wrong with the bytes, alone.
+    /// Returns the problem alone, as text.
     pub fn why(self) -> String {
         match self.problem {
             Problem::Damaged(why) | Problem::Unsupported(why) => why,
@@ -73,12 +74,12 @@ impl ReadError {
         }
     }
 
-    /// Of the machine, not of the file.
+    /// Returns whether the problem is a lack of memory, which is not the file's.
     pub fn is_of_memory(&self) -> bool {
         matches!(self.problem, Problem::OutOfMemory(_))
     }
 
-    /// Says in which row group or record batch, counted from 0, the damage is, and in which column.
+    /// Adds the row group or record batch, counted from 0, and the column that the damage is in.
     pub fn at(mut self, group: usize, column: Option<&str>) -> ReadError {
         if let Problem::Damaged(why) | Problem::Unsupported(why) = &mut self.problem {
             let column = column.map(|name| format!(", column \"{name}\"")).unwrap_or_default();
@@ -88,15 +89,15 @@ impl ReadError {
     }
 }
 
-/// A column that a file has and that cannot be read, and why.
+/// A column of a file that cannot be read, and the reason.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LeftOut {
     pub name: String,
     pub why: String,
 }
 
-/// Runs a reader on bytes that anybody may have written: a panic of the decoder's is damage to the file. One that is no
-/// message is whoever looked on giving up.
+/// Runs a reader on untrusted bytes: a panic of the decoder with a message is damage to the file. Other panics
+/// are cancels or errors of the server, and go on.
 pub fn guarded<T, E: fmt::Display>(
     path: &str,
     work: impl FnOnce() -> std::result::Result<T, E>,
@@ -110,7 +111,7 @@ pub fn guarded<T, E: fmt::Display>(
     }
 }
 
-/// What the decoder says of texts whose lengths add up to more than it counts is no damage.
+/// Makes the error for a decoder's message; texts longer in all than it can count are not damage.
 fn refused(path: &str, why: String) -> ReadError {
     match why.contains("index overflow decoding byte array") {
         true => ReadError::unsupported(path, "texts of more than 2 GB lie in one batch of its rows"),
@@ -127,7 +128,7 @@ pub fn panic_message(panic: &(dyn Any + Send)) -> String {
     text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("the decoder gave up").to_owned()
 }
 
-/// A value of a batch that the column's type does not hold, by its row in the batch.
+/// A value that the column's type cannot hold, by its row in the batch.
 #[derive(Debug, PartialEq)]
 pub struct Misfit {
     pub row: usize,

@@ -1,4 +1,4 @@
-//! Which files a foreign table is made of.
+//! Finds the files of a foreign table.
 
 use std::fs;
 use std::io::{
@@ -15,14 +15,14 @@ use super::pattern::{Keys, Pattern, add_hive_keys};
 #[derive(Clone, Debug, PartialEq)]
 pub enum FileSet {
     Named(Vec<String>),
-    /// All below a directory whose names end so.
+    /// All files below a directory with a suffix.
     Directory {
         path: String,
         suffix: Option<String>,
     },
 }
 
-/// A file, and what its path says of its rows.
+/// A file, and the values that its path has for its rows.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DataFile {
     pub path: String,
@@ -48,7 +48,8 @@ impl FileSet {
                 Some(pattern) => pattern.matches(below)?,
                 None => Keys::new(),
             };
-            // Of the whole path, so that a file says the same by itself and among those of a directory.
+            // The keys come from the whole path, so that a file has the same ones by itself and as a
+            // directory's file.
             add_hive_keys(&path, &mut keys);
             Some(DataFile { path, keys })
         };
@@ -56,9 +57,10 @@ impl FileSet {
     }
 }
 
-/// Files whose names begin with a dot or an underscore are not data, by old custom: temporary files, the
-/// `_SUCCESS` of an export. Subdirectories are entered when they are Hive's, `key=value`. `above`: the directories that
-/// this one lies in, by device and inode; a link that leads back to one of them would have no end.
+/// Adds the files of a directory. Names that begin with a dot or an underscore are by custom not data:
+/// temporary files, the `_SUCCESS` of an export. Subdirectories are entered if they are Hive's, `key=value`.
+/// `above` has device and inode of the directories above this one; a symbolic link back to one of them would
+/// have no end.
 fn walk(
     directory: &Path,
     suffix: &str,
@@ -85,7 +87,7 @@ fn walk(
         if name.starts_with(['.', '_']) {
             continue;
         }
-        // Through symbolic links, one that leads nowhere aside: there is no file.
+        // Symbolic links are followed; one to no file is skipped.
         let status = match fs::metadata(&path) {
             Ok(status) => status,
             Err(cause) if matches!(cause.kind(), NotFound | NotADirectory) => continue,

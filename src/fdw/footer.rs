@@ -1,18 +1,19 @@
-//! A look at a Parquet footer, and at what lies apart from it, before it is decoded.
+//! Checks a Parquet footer, and structures apart from it, before they are decoded.
 //!
-//! The decoder trusts two things in a footer that anybody may have written: it reserves memory for as many
-//! children as a group claims, and follows groups in groups by recursion. Neither failure can be caught, so that
-//! both are checked here. What it does not know of is looked for, too: columns that are encrypted. The footer is a Thrift struct in the compact protocol, whose field 2 lists the schema's elements
-//! depth first (parquet.thrift, FileMetaData).
+//! The decoder trusts two things in a footer, which anybody may have written: it reserves memory for as many
+//! children as a group claims, and follows nested groups by recursion. Neither failure can be caught, so both
+//! are checked here. Encrypted columns, which the decoder does not know, are found here too. The footer is a
+//! Thrift struct in the compact protocol, whose field 2 lists the schema's elements depth first
+//! (parquet.thrift, FileMetaData).
 
 use super::thrift::{Checked, DEEPEST, I32, LIST, MALFORMED, Reader, STRUCT};
 
-/// Groups in groups of a schema, its root among them: what pyarrow reads, and deeper than what is exported
-/// (`types::arrow::MAX_NESTING`, where a list is two groups).
+/// The deepest nesting of groups in a schema, its root included: what pyarrow reads, and deeper than what is
+/// exported (`types::arrow::MAX_NESTING`, where a list is two groups).
 const DEEPEST_SCHEMA: usize = 98;
 
-/// Checks the bytes between the last row group and the footer's length; which of Parquet's columns are encrypted in
-/// a row group, up to the last that is.
+/// Checks the bytes between the last row group and the footer's length. Returns which of Parquet's columns are
+/// encrypted in a row group, up to the last that is.
 pub fn check(footer: &[u8]) -> Checked<Vec<bool>> {
     const SCHEMA: i64 = 2;
     const ROW_GROUPS: i64 = 4;
@@ -29,7 +30,7 @@ pub fn check(footer: &[u8]) -> Checked<Vec<bool>> {
     Ok(encrypted)
 }
 
-/// How many children a schema element claims.
+/// Returns how many children a schema element claims.
 fn children_of(reader: &mut Reader) -> Checked<i64> {
     const NUM_CHILDREN: i64 = 5;
     let mut count = 0;
@@ -65,8 +66,8 @@ fn look_at_chunk(reader: &mut Reader, column: usize, encrypted: &mut Vec<bool>) 
     })
 }
 
-/// Of a Bloom filter's header: how long it is, and how long the bits behind it (parquet.thrift,
-/// BloomFilterHeader). What else it says is the decoder's.
+/// Returns the length of a Bloom filter's header, and that of the bits after it (parquet.thrift,
+/// BloomFilterHeader). The decoder checks the rest.
 pub fn bloom_header(bytes: &[u8]) -> Checked<(usize, usize)> {
     const NUM_BYTES: i64 = 1;
     let mut bits = None;
@@ -82,8 +83,8 @@ pub fn bloom_header(bytes: &[u8]) -> Checked<(usize, usize)> {
     Ok((bytes.len() - reader.rest.len(), bits))
 }
 
-/// Checks that a page index (parquet.thrift, ColumnIndex or OffsetIndex) has all the items that its lists claim, for
-/// which the decoder reserves memory.
+/// Checks that a page index (parquet.thrift, ColumnIndex or OffsetIndex) has all the items that its lists
+/// claim, for which the decoder reserves memory.
 pub fn check_lists(bytes: &[u8]) -> Checked<()> {
     const NULL_PAGES: i64 = 1;
     Reader { rest: bytes }.fields(DEEPEST, &mut |reader, field, kind| match (field, kind) {
@@ -92,9 +93,9 @@ pub fn check_lists(bytes: &[u8]) -> Checked<()> {
     })
 }
 
-/// `children`: how many each element claims, depth first.
+/// Checks the schema's nesting. `children` has the number that each element claims, depth first.
 fn check_tree(children: &[i64]) -> Checked<()> {
-    // Of the groups that are open, how many children are still to come.
+    // For each open group, how many children are still to come.
     let mut open: Vec<i64> = Vec::new();
     for (at, &count) in children.iter().enumerate() {
         if !(0..children.len() as i64 - at as i64).contains(&count) {
@@ -118,7 +119,7 @@ fn check_tree(children: &[i64]) -> Checked<()> {
 mod tests {
     use super::*;
 
-    /// A footer with a schema of elements that claim so many children.
+    /// A footer with a schema whose elements claim so many children.
     fn footer(children: &[i64]) -> Vec<u8> {
         let varint = |out: &mut Vec<u8>, mut value: u64| {
             while value >= 0x80 {
@@ -152,13 +153,13 @@ mod tests {
         assert_eq!(check(&footer(&wide)), Ok(Vec::new()));
     }
 
-    /// Field 9, a list of three booleans, before the schema, which the decoder takes for the list's end.
+    /// Field 9, a list of three booleans, precedes the schema, which the decoder takes for the list's end.
     #[test]
     fn booleans_in_a_list() {
         let list = [0x99, 0x31, 1, 2, 1];
         let unknown = [&list[..], &[0x05, 2], &footer(&[0])[..]].concat();
         assert!(check(&unknown).is_err_and(|why| why.contains("booleans")));
-        // Of a page index it is the first field; the next is empty here.
+        // In a page index it is the first field; the next is empty here.
         assert_eq!(check_lists(&[0x19, 0x31, 1, 2, 1, 0x19, 0x08, 0]), Ok(()));
         assert!(check_lists(&[0x19, 0x41, 1, 2, 1]).is_err());
         assert!(check_lists(&[&[0x19, 0x31, 1, 2, 1][..], &list, &[0]].concat()).is_err());
@@ -177,7 +178,7 @@ mod tests {
                 let _ = check(&bytes);
             }
         }
-        // Structs in structs, lists in lists, and a list of as many empty structs as there can be numbers.
+        // Nested structs, nested lists, and a list of as many empty structs as a count can state.
         assert!(check(&[0x3c; 100_000]).is_err());
         assert!(check(&[&[0x39_u8][..], &[0x19; 100_000]].concat()).is_err());
         assert!(check(&[0x39, 0xfc, 0xff, 0xff, 0xff, 0xff, 0x0f]).is_err());

@@ -1,7 +1,7 @@
 //! Arrow IPC files: the footer, the record batches' messages, and the buffers of some columns.
 //!
-//! The layout is told in Arrow's format documentation (Columnar.rst, "IPC File Format"). A message lists the
-//! buffers of all columns in the order of the schema; only those of the columns asked for are read.
+//! Arrow's format documentation describes the layout (Columnar.rst, "IPC File Format"). A message lists the
+//! buffers of all columns in the order of the schema; only the requested columns' buffers are read.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::convert::Infallible;
@@ -23,12 +23,12 @@ pub struct IpcMeta {
     /// The columns that can be read.
     pub schema: SchemaRef,
     pub left_out: Vec<LeftOut>,
-    /// All columns, and which of them those are that can be read.
+    /// All columns, and the places among them of those that can be read.
     layout: SchemaRef,
     places: Vec<usize>,
     version: MetadataVersion,
     dictionaries: Vec<Block>,
-    /// Of the footer.
+    /// The footer's metadata.
     pub metadata: Vec<(String, String)>,
     pub batches: Vec<BatchMeta>,
 }
@@ -36,11 +36,11 @@ pub struct IpcMeta {
 pub struct BatchMeta {
     block: Block,
     pub rows: u64,
-    /// NULLs of each column.
+    /// Number of NULLs in each column.
     pub nulls: Vec<u64>,
-    /// Of the message, `min_max_stats.<column>` among them.
+    /// The message's metadata, `min_max_stats.<column>` included.
     pub metadata: HashMap<String, String>,
-    /// Which bytes of the body each column takes.
+    /// The bytes of the body that each column takes.
     buffers: Vec<Vec<Range<u64>>>,
     pub compressed: bool,
 }
@@ -79,7 +79,7 @@ impl IpcMeta {
         !self.dictionaries.is_empty()
     }
 
-    /// Where the record batches lie.
+    /// Returns the places of the record batches.
     pub fn blocks(&self) -> Vec<Block> {
         self.batches.iter().map(|batch| batch.block).collect()
     }
@@ -111,12 +111,12 @@ impl IpcMeta {
         self.batches.iter().map(ranges).sum()
     }
 
-    /// A decoder for the columns, in ascending order, with their dictionaries.
+    /// Makes a decoder for the columns, in ascending order, with their dictionaries.
     pub fn decoder(&self, source: &Source, columns: &[usize]) -> Result<FileDecoder> {
         let places: Vec<usize> =
             columns.iter().filter_map(|&column| self.places.get(column).copied()).collect();
-        // Messages may be of another version than the footer says, which the decoder lets be for this one alone;
-        // it goes by what each message says of itself.
+        // Messages may be of another version than the footer states, which the decoder accepts only if it is
+        // told V1; it then goes by the version of each message.
         let decoder = FileDecoder::new(self.layout.clone(), MetadataVersion::V1);
         let mut decoder = decoder.with_projection(places);
         let read = guarded(source.path(), || self.schema.project(columns))?;
@@ -139,8 +139,8 @@ impl IpcMeta {
         Ok(decoder)
     }
 
-    /// Where a fixed-width column that is not nested lies in the file: which rows are valid, unless all of them
-    /// are, and the values.
+    /// Returns the places in the file of validity, unless all rows are valid, and of values, for a fixed-width
+    /// column that is not nested.
     pub fn plain_buffers(
         &self,
         source: &Source,
@@ -158,7 +158,7 @@ impl IpcMeta {
         }
     }
 
-    /// Some columns of a record batch, and the bytes of its body.
+    /// Reads some columns of a record batch, and returns the number of bytes of its body.
     pub fn read_batch(
         &self,
         source: &Source,
@@ -169,7 +169,7 @@ impl IpcMeta {
         let batch = &self.batches[group];
         let (offset, len) = extent(source, &batch.block)?;
         let head = batch.block.metaDataLength() as usize;
-        // The decoder wants the whole block; what no column asked for stays untouched zeros.
+        // The decoder needs the whole block; the parts of other columns remain untouched zeros.
         let mut bytes = zeroed(source.path(), len)?;
         source.read_into(&mut bytes[..head], offset)?;
         let ranges = columns.iter().filter_map(|&column| batch.buffers.get(column)).flatten();
@@ -211,7 +211,7 @@ fn parse_footer(path: &str, bytes: &[u8]) -> Result<(IpcMeta, Vec<Block>)> {
     Ok((meta, blocks.iter().copied().collect()))
 }
 
-/// What says that values lie in the buffers in a way that is not known.
+/// Refuses features of a schema that change the layout of values in an unknown way.
 fn check_schema(schema: &ipc::Schema) -> std::result::Result<(), String> {
     const KNOWN: [Feature; 3] = [Feature::UNUSED, Feature::DICTIONARY_REPLACEMENT, Feature::COMPRESSED_BODY];
     if let Some(feature) = schema.features().into_iter().flatten().find(|feature| !KNOWN.contains(feature)) {
@@ -230,7 +230,7 @@ fn check_field(field: &ipc::Field) -> std::result::Result<(), String> {
     field.children().into_iter().flatten().try_for_each(|child| check_field(&child))
 }
 
-/// Where a block lies in the file.
+/// Returns the place of a block in the file.
 fn extent(source: &Source, block: &Block) -> Result<(u64, usize)> {
     let parts = (
         u64::try_from(block.offset()),
@@ -276,7 +276,8 @@ impl Layout {
         }
     }
 
-    /// NULLs and buffers of the next column, which has as many rows as its record batch.
+    /// Returns the number of NULLs and the buffers of the next column, which must have as many rows as its
+    /// record batch.
     fn column(&mut self, data_type: &DataType, rows: i64) -> LayoutResult<(u64, Vec<Range<u64>>)> {
         let mut ranges = Vec::new();
         if self.nodes.peek().is_some_and(|node| node.length() != rows) {
@@ -352,11 +353,11 @@ fn dictionary_id(framed: &[u8]) -> LayoutResult<i64> {
     Ok(dictionary.id())
 }
 
-/// `known`: the dictionaries before it.
+/// Checks a dictionary's message. `known` has the dictionaries before it.
 fn check_dictionary(bytes: &[u8], known: &mut HashSet<i64>) -> LayoutResult<()> {
     let message = message::parse(bytes)?;
     let dictionary = message.header_as_dictionary_batch().ok_or("a block is not a dictionary")?;
-    // A file does not say which record batches come before the other one.
+    // The file does not state which record batches precede a second dictionary.
     match known.insert(dictionary.id()) || dictionary.isDelta() {
         true => Ok(()),
         false => Err(format!("it has two dictionaries of the number {}", dictionary.id())),

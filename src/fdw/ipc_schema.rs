@@ -1,8 +1,7 @@
-//! The schema of an Arrow file: the columns that can be read, and how all columns lie in a record batch.
+//! The schema of an Arrow file: the columns that can be read, and the layout of all columns in a record batch.
 //!
-//! The decoder takes a schema as a whole or not at all. A column of a type that it does not know stands in the
-//! schema with another type that has as many buffers and children, so that it is stepped over rightly; it is not
-//! read.
+//! The decoder accepts or refuses a schema as a whole. A column of a type that it does not know is given
+//! another type with as many buffers and children, so that the decoder skips it correctly; it is not read.
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -19,13 +18,14 @@ pub struct IpcSchema {
     pub schema: SchemaRef,
     /// All columns.
     pub layout: SchemaRef,
-    /// Which of all columns each of those is that can be read.
+    /// The places among all columns of those that can be read.
     pub places: Vec<usize>,
     pub left_out: Vec<LeftOut>,
 }
 
 impl IpcSchema {
-    /// The error is about a column whose layout is not known, which hides where the others lie.
+    /// Converts a schema. The error is about a column of unknown layout, after which no other column can be
+    /// found.
     pub fn new(schema: ipc::Schema) -> Result<IpcSchema, String> {
         if let Ok(schema) = try_fb_to_schema(schema) {
             let (schema, places) = (Arc::new(schema), 0..);
@@ -57,7 +57,7 @@ impl IpcSchema {
     }
 }
 
-/// The decoder's conversion of one field panics where that of a schema is an error.
+/// Converts one field. The decoder panics on a field where it returns an error for a schema.
 fn converted(field: ipc::Field) -> Result<Field, String> {
     catch_unwind(AssertUnwindSafe(|| Field::from(field))).map_err(|panic| {
         let message = panic_message(panic.as_ref());
@@ -66,7 +66,7 @@ fn converted(field: ipc::Field) -> Result<Field, String> {
     })
 }
 
-/// A field that takes as many nodes and buffers; the error says what is not known.
+/// Returns a readable field with as many nodes and buffers; the error says which type is not known.
 fn like(field: ipc::Field) -> Result<Field, String> {
     use ipc::Type;
     let children = || field.children().into_iter().flatten();
@@ -75,7 +75,7 @@ fn like(field: ipc::Field) -> Result<Field, String> {
         _ => Err("does not have the one child that its type has".to_owned()),
     };
     let data_type = match field.type_type() {
-        // Keys alone: the values lie in a dictionary.
+        // The column has keys alone: the values lie in a dictionary.
         _ if field.dictionary().is_some() => DataType::Boolean,
         Type::Null => DataType::Null,
         Type::Bool | Type::Int | Type::FloatingPoint | Type::Decimal | Type::FixedSizeBinary => {

@@ -1,18 +1,18 @@
-//! Numbers in DELTA_BINARY_PACKED (Encodings.md), as the lengths of texts are.
+//! Reads numbers in DELTA_BINARY_PACKED (Encodings.md), which encodes the lengths of texts.
 
 use super::thrift::{Checked, Reader};
 
-/// The numbers, of which the header was read. The first one is in the header.
+/// The numbers after the header, which has the first one.
 pub struct Lengths<'a> {
     block: u64,
     miniblocks: u64,
-    /// Numbers that are still to come.
+    /// Numbers still to come.
     pub left: u64,
     reader: Reader<'a>,
     is_first: bool,
     value: i32,
     least: i32,
-    /// The widths of the miniblocks that are still to come in the block, and what is left of the one that is read.
+    /// The widths of the block's miniblocks still to come, and the rest of the current one.
     widths: &'a [u8],
     packed: Packed<'a>,
 }
@@ -40,7 +40,7 @@ impl<'a> Lengths<'a> {
         self.block.checked_div(self.miniblocks).filter(|&size| size > 0).ok_or(WRONG)
     }
 
-    /// What lies behind them.
+    /// Skips the numbers; returns the bytes after them.
     pub fn rest(mut self) -> Checked<&'a [u8]> {
         self.left = self.left.saturating_sub(1);
         while self.left > 0 {
@@ -86,7 +86,7 @@ impl<'a> Lengths<'a> {
 }
 
 impl Packed<'_> {
-    /// Bits beyond those of a number are none.
+    /// Returns the next number's bits; beyond the end they are zero.
     fn next(&mut self) -> i32 {
         let (byte, shift) = (self.at / 8, self.at % 8);
         let mut word = [0; 8];

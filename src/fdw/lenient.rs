@@ -1,17 +1,17 @@
-//! A Parquet footer as the decoder takes it.
+//! Rewrites a Parquet footer so that the decoder accepts it.
 //!
-//! The decoder refuses a whole file for what other readers read past: the type of an empty list's items, types
-//! that it does not know, one column that it cannot make an Arrow type of. What it refuses is taken out of the
-//! footer here, a column as a whole where it has to be, and the rest stays as it is.
+//! The decoder refuses a whole file for faults that other readers skip: the type of an empty list's items,
+//! types that it does not know, or one column that it cannot convert to an Arrow type. Here they are removed
+//! from the footer, if necessary with their column, and the rest is kept as it is.
 
 use std::ops::Range;
 
 use super::thrift::{BINARY, Checked, Fields, I16, I32, I64, LIST, MALFORMED, Reader, STRUCT};
 
-/// The types of a struct's fields, from field 1 on. One of another type is some writer's own, and passed over.
+/// The types of a struct's fields, from field 1 on. A field of another type is a writer's own, and is skipped.
 type Types = [u8];
 
-/// parquet.thrift.
+/// Types of parquet.thrift.
 const FILE_META_DATA: &Types = &[I32, LIST, I64, LIST, LIST, BINARY, LIST, STRUCT, BINARY];
 const SCHEMA_ELEMENT: &Types = &[I32, I32, I32, BINARY, I32, I32, I32, I32, I32, STRUCT];
 const ROW_GROUP: &Types = &[LIST, I64, I64, LIST, I64, I64, I16];
@@ -19,7 +19,7 @@ const COLUMN_CHUNK: &Types = &[BINARY, I64, STRUCT, I64, I32, I64, I32, STRUCT, 
 const COLUMN_META_DATA: &Types =
     &[I32, LIST, LIST, I32, I64, I64, I64, LIST, I64, I64, I64, STRUCT, LIST, I64, I32, STRUCT, STRUCT];
 
-/// FileMetaData.
+/// Fields of FileMetaData.
 const VERSION: i64 = 1;
 const SCHEMA: i64 = 2;
 const NUM_ROWS: i64 = 3;
@@ -30,18 +30,18 @@ const COLUMN_ORDERS: i64 = 7;
 const ENCRYPTION_ALGORITHM: i64 = 8;
 const SIGNING_KEY: i64 = 9;
 
-/// A footer, taken apart by columns.
+/// A footer, divided by columns.
 pub struct Footer<'a> {
     fields: Vec<(i64, u8, &'a [u8])>,
     root: &'a [u8],
     pub columns: Vec<Column>,
 }
 
-/// A column of the table, with all that it is made of.
+/// A column of the table, with everything that it consists of.
 pub struct Column {
     pub name: String,
     elements: Vec<Vec<u8>>,
-    /// Parquet's columns.
+    /// The Parquet columns of the column.
     pub leaves: Range<usize>,
 }
 
@@ -54,7 +54,7 @@ struct Element<'a> {
 }
 
 impl<'a> Footer<'a> {
-    /// Of a footer that was checked.
+    /// Parses a footer that was checked.
     pub fn parse(bytes: &'a [u8]) -> Checked<Footer<'a>> {
         let (mut fields, mut elements) = (Vec::new(), Vec::new());
         known_fields(bytes, FILE_META_DATA, &mut |field, kind, value| {
@@ -81,7 +81,7 @@ impl<'a> Footer<'a> {
         Ok(Footer { fields, root: root.name, columns })
     }
 
-    /// A footer that has one column alone, and no rows.
+    /// Returns a footer with this column alone, and no rows.
     pub fn alone(&self, column: usize) -> Vec<u8> {
         let mut out = Fields::default();
         out.put_integer(VERSION, I32, 1);
@@ -91,7 +91,7 @@ impl<'a> Footer<'a> {
         out.finish()
     }
 
-    /// The footer with some of its columns, with their statistics or without.
+    /// Returns the footer with some of its columns, with or without their statistics.
     pub fn rewritten(&self, kept: &[bool], statistics: bool) -> Checked<Vec<u8>> {
         let is_kept = |column: usize| kept.get(column).copied().unwrap_or(false);
         let leaves = self.columns.last().map_or(0, |column| column.leaves.end);
@@ -119,7 +119,7 @@ impl<'a> Footer<'a> {
                 }
                 KEY_VALUES => out.put_list(KEY_VALUES, STRUCT, &texts(value)?),
                 CREATED_BY if !is_text(value) => {}
-                // Of files that are encrypted in part, with which the decoder has nothing to do.
+                // Fields of partly encrypted files, which the decoder does not handle.
                 ENCRYPTION_ALGORITHM | SIGNING_KEY => {}
                 _ => out.put(field, kind, value),
             }
@@ -164,7 +164,7 @@ impl Column {
     }
 }
 
-/// A struct's fields that are of the format's types.
+/// Visits a struct's fields that have the format's types.
 fn known_fields<'a>(
     bytes: &'a [u8],
     types: &Types,
@@ -176,12 +176,12 @@ fn known_fields<'a>(
     })
 }
 
-/// Whether a list is.
+/// Returns whether a list is empty.
 fn is_empty(list: &[u8]) -> Checked<bool> {
     Ok(Reader { rest: list }.list()?.1 == 0)
 }
 
-/// Keys and values that are UTF-8.
+/// Returns the pairs of keys and values that are UTF-8.
 fn texts(list: &[u8]) -> Checked<Vec<Vec<u8>>> {
     let mut pairs = Vec::new();
     Reader { rest: list }.struct_values(&mut |pair| {
@@ -196,14 +196,14 @@ fn texts(list: &[u8]) -> Checked<Vec<Vec<u8>>> {
     Ok(pairs)
 }
 
-/// Whether bytes behind their length are.
+/// Returns whether the bytes after a length are UTF-8.
 fn is_text(value: &[u8]) -> bool {
     let mut reader = Reader { rest: value };
     reader.varint().is_ok() && std::str::from_utf8(reader.rest).is_ok()
 }
 
-/// Of a list with an item for each of Parquet's columns, those of the columns that are kept; `None` where it has
-/// not as many.
+/// Keeps the items for some columns of a list with an item for each Parquet column; `None` if it has another
+/// number of items.
 fn kept_structs(
     list: &[u8],
     kept: &[bool],
@@ -221,14 +221,14 @@ fn kept_structs(
 }
 
 impl<'a> Element<'a> {
-    /// With the annotations that are known and do not contradict each other.
+    /// Parses an element, with the annotations that are known and consistent.
     fn parse(bytes: &'a [u8]) -> Checked<Element<'a>> {
         const TYPE: i64 = 1;
         const NAME: i64 = 4;
         const NUM_CHILDREN: i64 = 5;
         const CONVERTED_TYPE: i64 = 6;
         const LOGICAL_TYPE: i64 = 10;
-        /// INTERVAL, the last one that there is.
+        /// INTERVAL, the last converted type.
         const CONVERTED_TYPES: i64 = 21;
         const UNKNOWN: i64 = 11;
         let mut element = Element { name: &[0], is_leaf: false, children: 0, bytes: Vec::new() };
@@ -247,7 +247,7 @@ impl<'a> Element<'a> {
                         return Ok(());
                     }
                 }
-                // UNKNOWN, a column of NULLs alone, contradicts whatever the other annotation says.
+                // UNKNOWN, a column of NULLs alone, contradicts whatever the other annotation states.
                 LOGICAL_TYPE => match logical_type(value)? {
                     Some(known) if known != UNKNOWN || !converted => {}
                     _ => return Ok(()),
@@ -257,7 +257,7 @@ impl<'a> Element<'a> {
             out.put(field, kind, value);
             Ok(())
         })?;
-        // Writers say of leaves, too, how many children they have.
+        // Some writers state the number of children of leaves, too.
         if element.children > 0 {
             element.is_leaf = false;
         }
@@ -266,7 +266,7 @@ impl<'a> Element<'a> {
     }
 }
 
-/// Which of the union's types it is; `None` for one that the decoder does not know.
+/// Returns the member of the union; `None` for one that the decoder does not know.
 fn logical_type(union: &[u8]) -> Checked<Option<i64>> {
     const KNOWN: [std::ops::RangeInclusive<i64>; 2] = [1..=8, 10..=19];
     let mut found = None;
@@ -288,7 +288,7 @@ fn row_group(group: &[u8], kept: &[bool], statistics: bool) -> Checked<Vec<u8>> 
                 let chunks = chunks.ok_or("a row group does not have the columns of the schema")?;
                 out.put_list(COLUMNS, STRUCT, &chunks);
             }
-            // They are numbers of columns.
+            // Sorting columns are numbers of columns, which change.
             SORTING_COLUMNS => {}
             _ => out.put(field, kind, value),
         }
@@ -325,7 +325,7 @@ fn column_meta_data(of: &[u8], statistics: bool) -> Checked<Vec<u8>> {
             ENCODINGS if is_empty(value)? => out.put_list(ENCODINGS, I32, &[]),
             _ if kind == LIST && is_empty(value)? => {}
             STATISTICS if !statistics => {}
-            // Lists of counts, which may be empty; they are not looked at.
+            // Lists of counts, which may be empty; the reader does not use them.
             SIZE_STATISTICS => {}
             _ => out.put(field, kind, value),
         }

@@ -1,4 +1,4 @@
-//! The messages of Arrow IPC files: what in them changes the meaning of the buffers behind them.
+//! Messages of Arrow IPC files: the parts that change the meaning of the buffers after them.
 
 use std::ops::Range;
 
@@ -12,26 +12,27 @@ use parquet::basic::{Compression, ZstdLevel};
 use super::unpack::Unpacker;
 use crate::memory::reserve_exact;
 
-/// In the metadata of a message of V4, the codec of its buffers, as Arrow 0.17 wrote it before the format told where.
+/// The key of V4 messages' metadata that names the codec of the buffers, as Arrow 0.17 wrote it before the
+/// format had a field for it.
 const EXPERIMENTAL_COMPRESSION: &str = "ARROW:experimental_compression";
 
 const CONTINUATION: [u8; 4] = [0xff; 4];
 
 pub type MessageResult<T> = std::result::Result<T, String>;
 
-/// A message of a file: without its continuation mark, which files of old writers lack, and length.
+/// Parses a message, without its length and its continuation mark, which files of old writers lack.
 pub fn parse(framed: &[u8]) -> MessageResult<Message<'_>> {
     let prefix = if framed.starts_with(&CONTINUATION) { 8 } else { 4 };
     let bytes = framed.get(prefix..).ok_or("a message is too short")?;
     let message = root_as_message(bytes).map_err(|cause| cause.to_string())?;
-    // Before V4, buffers were told in another way.
+    // Messages before V4 describe buffers in another way.
     match message.version() {
         MetadataVersion::V4 | MetadataVersion::V5 => Ok(message),
         other => Err(format!("a message is of the unknown version V{}", i32::from(other.0) + 1)),
     }
 }
 
-/// Whether the buffers behind a message are compressed.
+/// Returns whether the buffers after a message are compressed.
 pub fn is_compressed(message: &Message, batch: &ipc::RecordBatch) -> MessageResult<bool> {
     match batch.compression() {
         Some(compression) if compression.method() != BodyCompressionMethod::BUFFER => {
@@ -56,8 +57,8 @@ fn experimental_codec(message: &Message) -> MessageResult<Option<CompressionType
     }
 }
 
-/// A block's bytes, and the block, with the buffers unpacked that are `wanted` of its body, and without the others, if
-/// they are packed.
+/// Unpacks the buffers of a block's body that are `wanted` and drops the others, if they are packed. Returns
+/// the new bytes and their block.
 pub fn unpacked(
     bytes: Vec<u8>,
     block: &Block,
@@ -99,7 +100,7 @@ pub fn unpacked(
 
 const ALIGNMENT: usize = 64;
 
-/// A buffer as it lies in the file. It begins with the length that it has unpacked.
+/// A buffer as it lies in the file. A packed one begins with its unpacked length.
 struct Packed<'a> {
     bytes: &'a [u8],
     length: usize,
@@ -112,7 +113,7 @@ impl<'a> Packed<'a> {
         buffer: &ipc::Buffer,
         wanted: impl Fn(Range<u64>) -> bool,
     ) -> MessageResult<Packed<'a>> {
-        /// Zstandard's densest block: 128 KiB in 4 bytes, with room to spare.
+        /// Zstandard's densest block: 128 KiB in 4 bytes, with a margin.
         const DENSEST: u64 = 1 << 16;
         const OUTSIDE: &str = "a buffer does not lie in its record batch";
         let (start, length) = (buffer.offset().max(0) as u64, buffer.length().max(0) as u64);
@@ -124,7 +125,7 @@ impl<'a> Packed<'a> {
         let (prefix, bytes) =
             bytes.split_first_chunk().ok_or("a buffer is shorter than its length is told in")?;
         match i64::from_le_bytes(*prefix) {
-            // What would not become shorter is not packed.
+            // A buffer that would not become shorter is stored unpacked.
             -1 => Ok(Packed { bytes, length: bytes.len(), is_packed: false }),
             0 => Ok(Packed { bytes: &[], length: 0, is_packed: false }),
             length if length > 0 && length as u64 <= (bytes.len() as u64).saturating_mul(DENSEST) => {
@@ -135,7 +136,7 @@ impl<'a> Packed<'a> {
     }
 }
 
-/// The message of the block with its buffers unpacked, framed, and how many bytes they take.
+/// Returns the block's message for unpacked buffers, framed, and the length of those.
 fn laid_out(
     message: &Message,
     batch: &ipc::RecordBatch,
@@ -190,10 +191,10 @@ mod tests {
     use super::*;
     use arrow::ipc::{KeyValue, KeyValueArgs};
 
-    /// Two buffers of a length and four bytes that are not packed, and one of nothing.
+    /// Two buffers of a length and four bytes that are not packed, and an empty one.
     const BODY: [&[u8]; 5] = [&[0xff; 8], b"four....", &[0xff; 8], b"sixteen bytes...", &[]];
 
-    /// A dictionary's delta of two buffers, its codec in the metadata of its message or in its header.
+    /// A dictionary's delta of two buffers, with its codec in the metadata of its message or in its header.
     fn dictionary(experimental: Option<&str>, method: Option<BodyCompressionMethod>) -> Vec<u8> {
         of_version(MetadataVersion::V4, experimental, method)
     }

@@ -1,4 +1,4 @@
-//! What a file says of itself: its schema, and its row groups or record batches.
+//! A file's metadata: its schema, and its row groups or record batches.
 
 use std::sync::Arc;
 
@@ -21,9 +21,9 @@ pub enum Format {
 pub struct FileMeta {
     pub id: Arc<FileId>,
     pub format: Format,
-    /// Columns that cannot be read. The schema is without them.
+    /// Columns that cannot be read; the schema is without them.
     pub left_out: Vec<LeftOut>,
-    /// As the file declares it.
+    /// The schema that the file declares.
     schema: SchemaRef,
 }
 
@@ -67,7 +67,7 @@ impl FileMeta {
         Ok(meta)
     }
 
-    /// Column chunks may lie in other files: those of a dataset's `_metadata` do.
+    /// Returns whether column chunks lie in other files, as those of a dataset's `_metadata` do.
     fn is_summary(&self) -> bool {
         let Format::Parquet(metadata) = &self.format else { return false };
         let name = |path: &str| path.rsplit('/').next().unwrap_or(path).to_owned();
@@ -80,7 +80,7 @@ impl FileMeta {
         &self.schema
     }
 
-    /// Row groups, or record batches.
+    /// Returns the number of row groups or record batches.
     pub fn groups(&self) -> usize {
         match &self.format {
             Format::Parquet(metadata) => metadata.metadata().num_row_groups(),
@@ -99,9 +99,9 @@ impl FileMeta {
         (0..self.groups()).map(|group| self.group_rows(group)).fold(0, u64::saturating_add)
     }
 
-    /// Bytes that a row of a group takes in some columns, on average, as far as that is known.
+    /// Returns the average bytes of a row in some columns of a group, as far as they are known.
     pub fn row_bytes(&self, source: &Source, group: usize, columns: &[usize]) -> u64 {
-        // Those of a record batch are known once it is read.
+        // The sizes in a record batch are known once it is read.
         let Format::Parquet(metadata) = &self.format else { return 0 };
         let rows = self.group_rows(group).max(1);
         let descr = metadata.parquet_schema();
@@ -118,7 +118,7 @@ impl FileMeta {
         bytes / rows
     }
 
-    /// Bytes of memory that this takes, about.
+    /// Returns about how many bytes of memory this takes.
     pub fn memory(&self) -> usize {
         const COLUMN: usize = 200;
         match &self.format {
@@ -127,7 +127,8 @@ impl FileMeta {
         }
     }
 
-    /// Bytes of memory that so many rows of a group take, about: as values, compressed, and twice while they grow.
+    /// Returns about how many bytes of memory some rows of a group take: as values, compressed, and twice while
+    /// they grow.
     pub fn batch_bytes(&self, group: usize, columns: &[usize], rows: usize) -> usize {
         let Format::Parquet(metadata) = &self.format else { return 0 };
         let descr = metadata.parquet_schema();
@@ -140,7 +141,7 @@ impl FileMeta {
         (4.0 * all * share) as usize
     }
 
-    /// Bytes that the columns take in the file.
+    /// Returns the bytes that the columns take in the file.
     pub fn column_bytes(&self, columns: &[usize]) -> u64 {
         match &self.format {
             Format::Parquet(metadata) => {
@@ -158,13 +159,13 @@ impl FileMeta {
     }
 }
 
-/// Bytes that a value of a chunk's dictionary takes, on average, unless all of them are few.
+/// Returns the average bytes of a value of a chunk's dictionary, unless the values in the chunk are few.
 fn dictionary_bytes(source: &Source, chunk: &ColumnChunkMetaData) -> u64 {
     const FEW: u64 = 1 << 16;
     let offset = |at: i64| u64::try_from(at).unwrap_or(0);
     let (start, values) = (chunk.dictionary_page_offset().map(offset), offset(chunk.data_page_offset()));
     let Some(start) = start.filter(|start| values.saturating_sub(*start) > FEW) else { return 0 };
-    // What is wrong there the decoder will say.
+    // The decoder will report what is wrong with the header.
     match PageHeader::read(source, start, values) {
         Ok(Ok(PageHeader { unpacked, kind: Kind::Dictionary([_, Some(count), ..]), .. })) if count > 0 => {
             unpacked as u64 / count as u64

@@ -1,10 +1,10 @@
-//! Arrow IPC and Parquet files as tables: opening, metadata, and batches turned into PostgreSQL's values.
+//! Arrow IPC and Parquet files as tables: opening, metadata, and batches converted to PostgreSQL's values.
 //!
 //! ```text
 //! path ──Source──▶ FileMeta (schema, groups) ──Scanner──▶ RecordBatch ──values──▶ words of Datums
 //! ```
 //!
-//! Pure: no server. All I/O is pread, so that a file that is truncated meanwhile is an error and never a
+//! Pure: no server. All I/O is by pread, so that a file that is truncated meanwhile causes an error and never a
 //! signal. Runs in the backend or parallel worker that scans a foreign table; there are no threads.
 
 mod blocks;

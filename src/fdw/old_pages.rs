@@ -1,11 +1,11 @@
-//! Parquet's column chunks by old writers, that are not what their metadata and their pages' headers say.
+//! Faults of old writers of Parquet, whose column chunks are not what their metadata and page headers state.
 //!
-//! * parquet-mr before 1.2.9 left the header of the dictionary page out of a chunk's length (PARQUET-816): the
-//!   last page is cut.
-//! * Arrow C++ before 3.0, which named itself parquet-cpp, compressed the data pages of version 2 and said that
-//!   it did not (ARROW-10353).
+//! * parquet-mr before 1.2.9 excluded the header of the dictionary page from a chunk's length (PARQUET-816):
+//!   the last page is cut.
+//! * Arrow C++ before 3.0, which named itself parquet-cpp, compressed the data pages of version 2 and stated
+//!   that it did not (ARROW-10353).
 //!
-//! Such chunks are read by the number of their values, and such pages as compressed.
+//! Such chunks are read until they have all their values, and such pages as compressed.
 
 use super::trust::writer_of;
 

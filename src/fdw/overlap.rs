@@ -1,15 +1,15 @@
-//! How many groups a single value concerns, by the groups' bounds.
+//! Estimates from the groups' bounds how many groups may contain a single value.
 
 use arrow::array::{Array, make_comparator};
 use arrow::compute::{SortOptions, concat};
 
 use super::bounds::Bounds;
 
-/// Groups whose values are looked for, at most: an estimate needs no more.
+/// The most groups whose values are looked up: an estimate needs no more.
 const PROBES: usize = 64;
 
-/// The share of all groups in whose bounds a value lies, on average over the groups' least values; the bounds are
-/// those of each file. `None` where they tell nothing.
+/// Returns the share of all groups whose bounds include a value, averaged over the groups' least values.
+/// `files` has the bounds of each file. `None` if no bounds are known.
 pub fn share_of_groups(files: &[Bounds]) -> Option<f64> {
     let mins: Vec<&dyn Array> = files.iter().map(|bounds| &*bounds.mins).collect();
     let maxes: Vec<&dyn Array> = files.iter().map(|bounds| &*bounds.maxes).collect();
@@ -54,7 +54,7 @@ mod tests {
     fn groups_of_everything_hold_all() {
         let group = || numbers(vec![Some(0); 3], vec![Some(9); 3]);
         assert_eq!(share_of_groups(&[group(), group()]), Some(1.0));
-        // One that is not known may hold every value, and is not looked for.
+        // A group with unknown bounds may contain every value, and its value is not looked up.
         let partly = numbers(vec![Some(0), Some(10), None], vec![Some(9), Some(19), Some(29)]);
         assert_eq!(share_of_groups(&[partly]), Some(4.0 / 6.0));
     }

@@ -13,9 +13,9 @@ type Numbers = [Option<i64>; 9];
 
 pub struct PageHeader {
     pub length: usize,
-    /// Bytes behind the header.
+    /// Bytes after the header.
     pub body: usize,
-    /// Bytes that those are unpacked.
+    /// Length of those bytes unpacked.
     pub unpacked: usize,
     pub checksum: Option<u32>,
     pub kind: Kind,
@@ -30,7 +30,8 @@ pub enum Kind {
 }
 
 impl PageHeader {
-    /// The header at an offset; `end`: where the chunk ends. Headers may hold statistics: a least and a greatest value.
+    /// Reads the header at an offset in a chunk that ends at `end`. Headers may contain statistics: a least and
+    /// a greatest value.
     pub fn read(source: &Source, offset: u64, end: u64) -> Result<Checked<PageHeader>> {
         const ROOMS: [u64; 4] = [1 << 9, 1 << 16, 1 << 24, u64::MAX];
         let left = end.min(source.id().size).saturating_sub(offset);
@@ -78,7 +79,7 @@ impl PageHeader {
         })
     }
 
-    /// Of a data page, NULL and others.
+    /// Returns the number of values of a data page, NULL and not NULL.
     pub fn values(&self) -> Option<i64> {
         match &self.kind {
             Kind::Data(numbers) | Kind::DataV2(numbers) => numbers[1],
@@ -95,7 +96,7 @@ impl PageHeader {
         PageMetadata { num_rows, num_levels: count(self.values()), is_dict }
     }
 
-    /// Bytes of the levels before the values, which are not packed, and whether those are.
+    /// Returns the length of the levels before the values, which are never packed, and whether the values are.
     pub fn packing(&self) -> Checked<(usize, bool)> {
         match &self.kind {
             Kind::DataV2(numbers) => {
@@ -106,7 +107,7 @@ impl PageHeader {
         }
     }
 
-    /// The page of which the bytes were read and unpacked.
+    /// Makes the page from its bytes, which were read and unpacked.
     pub fn page(&self, buf: Bytes) -> Checked<Page> {
         Ok(match &self.kind {
             Kind::Dictionary(numbers) => Page::DictionaryPage {
@@ -153,7 +154,7 @@ fn number(reader: &mut Reader, field: i64, kind: u8, numbers: &mut Numbers) -> C
 }
 
 fn count(number: Option<i64>) -> Checked<u32> {
-    // As the format's numbers are signed.
+    // The format's numbers are signed.
     let number = number.and_then(|number| i32::try_from(number).ok());
     number.and_then(|number| u32::try_from(number).ok()).ok_or(MALFORMED)
 }

@@ -1,7 +1,8 @@
-//! Parquet's page index (PageIndex.md): the pages of a row group's columns, what lies in them, and how some of
-//! the rows are read by it.
+//! Parquet's page index (PageIndex.md): the pages of a row group's columns and their bounds, and reading some
+//! of the rows by it.
 //!
-//! The index lies in the file, apart from the footer. As with all statistics, what is not sound says nothing.
+//! The index lies in the file, apart from the footer. Like all statistics, an index that is not sound is
+//! ignored.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -22,31 +23,31 @@ use super::walk::Places;
 
 /// The pages of one column of a row group.
 pub struct Pages {
-    /// An element for each page.
+    /// With an element for each page.
     pub bounds: Bounds,
-    /// The rows that the pages begin with, and the number of rows of the group.
+    /// The first row of each page, and the number of rows of the group.
     starts: Vec<u64>,
 }
 
 impl Pages {
-    /// Where pages begin, and where the last one ends.
+    /// Returns the first row of each page, and the end of the last one.
     pub fn starts(&self) -> &[u64] {
         &self.starts
     }
 
-    /// The page that a row lies in, and how many rows lie there.
+    /// Returns the page that contains a row, and its number of rows.
     pub fn at(&self, row: u64) -> (usize, u64) {
         let page = self.starts.partition_point(|&start| start <= row).saturating_sub(1);
         (page, self.starts.get(page + 1).map_or(0, |end| end - self.starts[page]))
     }
 }
 
-/// Rows of a group, in ranges that ascend and do not touch each other.
+/// Rows of a group, in ascending ranges that do not touch.
 #[derive(Debug, Default, PartialEq)]
 pub struct Selected(Vec<Range<u64>>);
 
 impl Selected {
-    /// Adds rows behind the last ones.
+    /// Adds rows after the last ones.
     pub fn push(&mut self, rows: Range<u64>) {
         match self.0.last_mut() {
             _ if rows.is_empty() => {}
@@ -59,7 +60,7 @@ impl Selected {
         self.0.iter().map(|rows| rows.end - rows.start).sum()
     }
 
-    /// The number in the group of the row that so many selected ones come before.
+    /// Returns the number in the group of the row with so many selected ones before it.
     pub fn nth(&self, mut before: u64) -> u64 {
         for rows in &self.0 {
             let count = rows.end - rows.start;
@@ -71,7 +72,7 @@ impl Selected {
         self.0.last().map_or(0, |rows| rows.end)
     }
 
-    /// The other rows of a group, and all but the first so many of these.
+    /// Returns the group's other rows, and all but the first `count` of these.
     pub fn without_first(&self, mut count: u64, rows: u64) -> Selected {
         let (mut others, mut at) = (Selected::default(), 0);
         for range in &self.0 {
@@ -87,8 +88,8 @@ impl Selected {
         others
     }
 
-    /// Rows that are left out at the end cost nothing. There are so many of them that the decoder never takes the
-    /// selection for a dense one, of which it would read the pages between, too.
+    /// Returns the selection for the decoder. Skipped rows at the end cost nothing, so very many are added: the
+    /// decoder then never takes the selection for a dense one, for which it would also read the pages between.
     pub fn selection(&self) -> RowSelection {
         let ranges = self.0.iter().map(|rows| rows.start as usize..rows.end as usize);
         RowSelection::from_consecutive_ranges(ranges, usize::MAX)
@@ -125,14 +126,15 @@ impl PageIndexProvider for GroupIndex {
 }
 
 impl FileMeta {
-    /// `None` where the file has no index of them. `source` is the file that the metadata was read of.
+    /// Returns a column's pages; `None` if the file has no index of them. `source` is the file that the
+    /// metadata was read from.
     pub fn pages(&self, source: &Source, group: usize, column: usize) -> Option<Pages> {
         let Format::Parquet(metadata) = &self.format else { return None };
         let leaf = leaf_of(metadata, column)?;
         let chunk = metadata.metadata().row_groups().get(group)?.columns().get(leaf)?;
         let offsets = offset_index(source, chunk)?;
         let starts = starts(&offsets, chunk, self.group_rows(group))?;
-        // One page is what the row group's statistics tell of.
+        // The row group's statistics describe a single page already.
         if starts.len() <= 2 {
             return None;
         }
@@ -148,8 +150,8 @@ impl FileMeta {
     }
 }
 
-/// Metadata of one row group alone, by which pages of the columns can be read without those before them, and where
-/// those are; `None` where the file has no index for one of them.
+/// Returns metadata of one row group alone, by which pages of the columns can be read without those before
+/// them, and the pages' places; `None` if the file has no index for one of the columns.
 pub fn with_offsets(
     metadata: &ArrowReaderMetadata,
     source: &Source,
@@ -190,7 +192,7 @@ fn read(source: &Source, range: Range<u64>) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// The rows that pages begin with, and the number of rows; `None` where they are not what pages have.
+/// Returns the first row of each page, and the number of rows; `None` if pages cannot have these.
 fn starts(offsets: &OffsetIndexMetaData, chunk: &ColumnChunkMetaData, rows: u64) -> Option<Vec<u64>> {
     let firsts = offsets.page_locations().iter().map(|page| u64::try_from(page.first_row_index).ok());
     let mut starts = firsts.collect::<Option<Vec<u64>>>()?;
@@ -199,8 +201,8 @@ fn starts(offsets: &OffsetIndexMetaData, chunk: &ColumnChunkMetaData, rows: u64)
     (ascend && are_adjacent(offsets, chunk)).then_some(starts)
 }
 
-/// Whether each page ends where the next one begins, and the last one where the chunk does. Sizes without headers, or
-/// places that are none, are known of some writers.
+/// Returns whether each page ends where the next one begins, and the last one where the chunk does. Some
+/// writers state sizes without headers, or invalid offsets.
 fn are_adjacent(offsets: &OffsetIndexMetaData, chunk: &ColumnChunkMetaData) -> bool {
     let begin = chunk.dictionary_page_offset().unwrap_or(chunk.data_page_offset());
     let pages = offsets.page_locations();

@@ -27,8 +27,8 @@ const PAGE: u64 = 100;
 struct Written(PathBuf);
 
 impl Written {
-    /// Two row groups of `ROWS` rows: ascending numbers, NULL in the third page, and texts of a dictionary in
-    /// pages of another size.
+    /// Two row groups of `ROWS` rows: ascending numbers with NULL in the third page, and texts of a dictionary
+    /// in pages of another size.
     fn new(name: &str) -> Written {
         let path = std::env::temp_dir().join(format!("pg_strata_pages_{name}_{}", std::process::id()));
         let numbers = (0..2 * ROWS as i32).map(|row| (row as u64 % ROWS / PAGE != 2).then_some(row));
@@ -152,7 +152,7 @@ fn selected_rows_are_read() {
     }
 }
 
-/// Numbers of the rows that are read, as `read` checks them, whatever the index says.
+/// Returns the numbers of the rows that are read, checked as `read` does, whatever the index states.
 fn read_sorted(written: &Written, rows: Selected) -> Vec<u64> {
     let (source, meta) = written.open();
     let mut found = read(&mut Scanner::new(source, meta, vec![0, 2], 64).unwrap(), 0, Some(rows), 1);
@@ -192,10 +192,10 @@ fn an_index_that_leads_wrong() {
     type Change = fn(&mut [PageLocation]);
     let changes: [(Change, bool); 5] = [
         (|_| {}, true),
-        // Sizes without headers, and a place that is none.
+        // Sizes without headers, and an invalid offset.
         (|pages| pages.iter_mut().for_each(|page| page.compressed_page_size -= 20), false),
         (|pages| pages[3].offset = -1, false),
-        // Pages of other rows, which shows when they are read; and one that begins where none does.
+        // Pages of other rows, which shows when they are read; and an offset at which no page begins.
         (|pages| pages[4].first_row_index += 50, true),
         (
             |pages| {
@@ -256,7 +256,7 @@ fn rows_that_were_not_read() {
     assert_eq!(selected(&[(0, 10)]).without_first(10, 10), Selected::default());
 }
 
-/// A bit of a page that has a checksum: the error says where.
+/// A damaged bit of a page that has a checksum: the error says where.
 #[test]
 fn damaged_pages() {
     let fields = [
@@ -299,7 +299,7 @@ fn damaged_pages() {
     }
 }
 
-/// Whatever the index's bytes are, there is no panic, and no page is anywhere but in the group.
+/// Whatever the index's bytes are, there is no panic, and no page is outside the group.
 #[test]
 fn damage() {
     let written = Written::new("damage");

@@ -1,4 +1,4 @@
-//! What a file's path says of its rows: `f_@{year}_${mode}.arrow`, or directories named `year=1993`.
+//! Values for a file's rows that its path has: `f_@{year}_${mode}.arrow`, or directories named `year=1993`.
 
 use std::collections::HashSet;
 
@@ -6,7 +6,7 @@ use std::collections::HashSet;
 #[derive(Clone, Debug, PartialEq)]
 enum Piece {
     Literal(String),
-    /// `@{key}`: digits, a minus sign before them or not.
+    /// `@{key}`: digits, with or without a minus sign before them.
     Number(String),
     /// `${key}`: one character or more, none of them a slash.
     Text(String),
@@ -16,11 +16,11 @@ enum Piece {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pattern(Vec<Piece>);
 
-/// The keys of one path, each once, and the text that it stands for there; `None`: NULL.
+/// The keys of one path, each once, and the text of each there; `None` is NULL.
 pub type Keys = Vec<(String, Option<String>)>;
 
 impl Pattern {
-    /// Errors are sentences for the user.
+    /// Parses a pattern. Errors are sentences for the user.
     pub fn parse(text: &str) -> Result<Pattern, String> {
         let mut pieces: Vec<Piece> = Vec::new();
         let mut literal = String::new();
@@ -56,13 +56,13 @@ impl Pattern {
         }
     }
 
-    /// The keys, and whether each is a number.
+    /// Returns the keys, and whether each is a number.
     pub fn keys(&self) -> impl Iterator<Item = (&str, bool)> {
         self.0.iter().filter_map(|piece| Some((piece.key()?, matches!(piece, Piece::Number(_)))))
     }
 
-    /// What the keys stand for in a path below the directory; `None` where it does not match. A pattern
-    /// without a slash is about the last part of the path alone.
+    /// Returns the texts of the keys in a path below the directory; `None` if it does not match. A pattern
+    /// without a slash is compared with the last part of the path alone.
     pub fn matches(&self, path: &str) -> Option<Keys> {
         let has_slash = |piece: &Piece| matches!(piece, Piece::Literal(text) if text.contains('/'));
         let path = match self.0.iter().any(has_slash) {
@@ -82,7 +82,7 @@ impl Piece {
         }
     }
 
-    /// How many bytes at the beginning of `text` the piece can stand for, from the longest.
+    /// Returns the lengths of beginnings of `text` that the piece matches, the longest first.
     fn lengths(&self, text: &str) -> Vec<usize> {
         match self {
             Piece::Literal(literal) => {
@@ -106,8 +106,8 @@ impl Piece {
     }
 }
 
-/// `failed`: how many pieces were found not to match how many bytes at the end, which are not tried again, or the time
-/// would grow as a power of the pieces.
+/// Matches the pieces by backtracking. `failed` has pairs of a number of pieces and a number of remaining bytes
+/// that do not match and are not tried again; without it the time would grow as a power of the pieces.
 fn matches(pieces: &[Piece], text: &str, keys: &mut Keys, failed: &mut HashSet<(usize, usize)>) -> bool {
     let Some((piece, rest)) = pieces.split_first() else { return text.is_empty() };
     let place = (pieces.len(), text.len());
@@ -134,8 +134,8 @@ fn matches(pieces: &[Piece], text: &str, keys: &mut Keys, failed: &mut HashSet<(
 /// What Hive writes for NULL.
 const HIVE_NULL: &str = "__HIVE_DEFAULT_PARTITION__";
 
-/// Adds the keys that the directories of a path tell, `year=1993/mode=AIR/part-0.parquet`, unless they are known.
-/// DuckDB takes `null`, in whatever case, for NULL too.
+/// Adds the keys in the names of the directories, `year=1993/mode=AIR/part-0.parquet`, unless they are known.
+/// As in DuckDB, `null` in any case is NULL too.
 pub fn add_hive_keys(path: &str, keys: &mut Keys) {
     let directories = path.rsplit_once('/').map_or("", |(directories, _)| directories);
     for (key, text) in directories.split('/').filter_map(|part| part.split_once('=')) {
@@ -147,7 +147,7 @@ pub fn add_hive_keys(path: &str, keys: &mut Keys) {
     }
 }
 
-/// Hive escapes what a path cannot hold as % and two digits. What is not such an escape stays as it is.
+/// Decodes Hive's escapes of what a path cannot hold: % and two digits. Anything else stays as it is.
 fn percent_decoded(text: &str) -> String {
     let bytes = text.as_bytes();
     let mut decoded = Vec::with_capacity(bytes.len());
@@ -235,7 +235,7 @@ mod tests {
             keys("a=null/b=Null/c=/d=nul/x", Keys::new()).iter().filter(|(_, value)| value.is_none()).count(),
             2
         );
-        // Each once: the first directory's, and none that the pattern has.
+        // Each key occurs once: with the first directory's value, unless the pattern has it.
         let known = pair("p", Some("1"));
         assert_eq!(keys("p=2/q=3/q=4/x", vec![known.clone()]), [known, pair("q", Some("3"))]);
         assert_eq!(percent_decoded("100%é%zz%41"), "100%é%zzA");

@@ -1,8 +1,9 @@
 //! Parquet's INTERVAL and INT96, which no type of Arrow holds exactly.
 //!
-//! An interval has months, days and milliseconds without sign, a timestamp of INT96 years before 1677 and after
-//! 2262. Columns of both are read as the 12 bytes that their values are: with a schema that says so, for which
-//! the file's bytes are the same in all encodings. What the bytes mean, the schema that the file declares tells.
+//! An interval has months, days and milliseconds without sign; a timestamp of INT96 may be before 1677 and
+//! after 2262. Columns of both are read as the 12 bytes of their values, by a schema that says so and for which
+//! the file's bytes are the same in all encodings. The schema that the file declares gives the meaning of the
+//! bytes.
 
 use std::sync::Arc;
 
@@ -10,10 +11,10 @@ use parquet::basic::{ConvertedType, LogicalType, Type as PhysicalType};
 use parquet::errors::Result;
 use parquet::schema::types::{BasicTypeInfo, SchemaDescPtr, SchemaDescriptor, Type, TypePtr};
 
-/// The bytes of a value.
+/// Bytes of a value.
 pub const WIDTH: i32 = 12;
 
-/// The schema to read a file with.
+/// Returns the schema to read a file with.
 pub fn schema(declared: &SchemaDescriptor) -> Result<SchemaDescPtr> {
     Ok(Arc::new(SchemaDescriptor::new(as_bytes(&declared.root_schema_ptr())?)))
 }

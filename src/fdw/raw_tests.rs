@@ -15,7 +15,7 @@ use super::super::meta::FileMeta;
 use super::super::read::Scanner;
 use super::super::source::Source;
 
-/// A timestamp of 9999-12-31, the last one that nanoseconds since 1970 hold, and one of year 1.
+/// Timestamps of 9999-12-31, of the last day that nanoseconds since 1970 hold, and of year 1.
 const DAYS: [u32; 3] = [5_373_484, 2_547_339, 1_721_426];
 
 struct Written(PathBuf);
@@ -26,7 +26,7 @@ impl Drop for Written {
     }
 }
 
-/// A row group with three values of each column, the second of the last two NULL.
+/// A row group with three values of each column; the second value of the last two columns is NULL.
 fn written(name: &str) -> Written {
     let path = std::env::temp_dir().join(format!("pg_strata_raw_{name}_{}", std::process::id()));
     let schema = "message m { required int96 t; optional int96 u;

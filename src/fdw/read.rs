@@ -1,4 +1,4 @@
-//! The rows of one row group or record batch, some columns of them, batch by batch.
+//! Reads the rows of one row group or record batch in some columns, batch by batch.
 
 use std::sync::Arc;
 
@@ -20,23 +20,23 @@ use crate::memory::room_for;
 pub struct Scanner {
     meta: Arc<FileMeta>,
     source: Source,
-    /// Ascending, each once.
+    /// Ascending, without duplicates.
     columns: Vec<usize>,
     batch_rows: usize,
-    /// Of the open group: fewer, where rows are large.
+    /// Rows of a batch of the open group: fewer if rows are large.
     rows_at_once: usize,
     decoder: Option<FileDecoder>,
     slices: Option<Slices>,
     open: Open,
-    /// Of memory that a batch of the open group takes, about.
+    /// About how many bytes of memory a batch of the open group takes.
     batch_bytes: usize,
-    /// The open group, its rows that were read, and those that are still to come.
+    /// The open group, its rows that were read, and those still to come.
     group: usize,
     done: u64,
     left: u64,
-    /// Not all of its rows.
+    /// Present if not all rows are read.
     selected: Option<Arc<Selected>>,
-    /// They are found by the page index.
+    /// The selected rows are found by the page index.
     is_indexed: bool,
 }
 
@@ -44,12 +44,12 @@ enum Open {
     Nothing,
     Parquet(Box<ParquetRecordBatchReader>),
     Ipc(RecordBatch, usize),
-    /// Of a record batch that is read in slices: the rows that were read.
+    /// A record batch that is read in slices, with the number of rows read.
     Slices(usize),
 }
 
 impl Scanner {
-    /// `source` is the file that the metadata was read of.
+    /// Makes a scanner. `source` is the file that the metadata was read from.
     pub fn new(
         source: Source,
         meta: Arc<FileMeta>,
@@ -90,17 +90,17 @@ impl Scanner {
         &self.meta
     }
 
-    /// The Bloom filter of a column, counted among those that are read, in a group.
+    /// Returns the Bloom filter in a group of a column, which is numbered among those read.
     pub fn bloom_filter(&self, group: usize, column: usize) -> Option<BloomFilter<'_>> {
         self.meta.bloom_filter(&self.source, group, *self.columns.get(column)?)
     }
 
-    /// The pages of a column, counted among those that are read, in a group.
+    /// Returns the pages in a group of a column, which is numbered among those read.
     pub fn pages(&self, group: usize, column: usize) -> Option<Pages> {
         self.meta.pages(&self.source, group, *self.columns.get(column)?)
     }
 
-    /// Opens a group, to read all of its rows or those that are selected, if the file lets them be found.
+    /// Opens a group to read all of its rows, or the selected ones if the file's index leads to them.
     pub fn open_group(&mut self, group: usize, selected: Option<Selected>) -> Result<()> {
         let opened = self.open(group, selected);
         self.source.checked(opened)
@@ -121,9 +121,9 @@ impl Scanner {
         }
     }
 
-    /// `bytes`: of a row, on average.
+    /// Sets the rows of a batch. `bytes` is the average size of a row.
     fn limit_rows(&mut self, bytes: u64) {
-        /// Values are made of so many bytes without a look at who wants to cancel.
+        /// About so many bytes of values are made between checks for a cancel.
         const AT_ONCE: u64 = 32 << 20;
         let most = AT_ONCE.checked_div(bytes).unwrap_or(u64::MAX).max(1);
         self.rows_at_once = self.batch_rows.min(usize::try_from(most).unwrap_or(usize::MAX));
@@ -147,8 +147,8 @@ impl Scanner {
         true
     }
 
-    /// Begins again without the page index, which has led wrong: with all rows that were not read yet, as those that
-    /// it selects may be others, too.
+    /// Starts again without the page index, which was wrong: with all rows that were not read yet, as those
+    /// that it selected may be others, too.
     fn restart(&mut self) -> Result<()> {
         let rows = self.meta.group_rows(self.group);
         let read = self.selected.take().unwrap_or_default();
@@ -164,7 +164,7 @@ impl Scanner {
         Ok(())
     }
 
-    /// Of a whole row group.
+    /// Makes a reader of a whole row group.
     fn reader(&self, metadata: &ArrowReaderMetadata, columns: &[usize]) -> Result<ParquetRecordBatchReader> {
         guarded(self.source.path(), || {
             checked::reader(&self.source, metadata, self.group, columns, self.rows_at_once, None, None)
@@ -173,7 +173,7 @@ impl Scanner {
 
     fn start(&mut self, group: usize) -> Result<()> {
         self.open = match &self.meta.format {
-            // Without columns there is nothing to read: the rows are only counted.
+            // Without columns the rows are only counted.
             _ if self.columns.is_empty() => Open::Nothing,
             Format::Parquet(metadata) => Open::Parquet(Box::new(self.reader(metadata, &self.columns)?)),
             Format::Ipc(_) if self.slices.is_some() => Open::Slices(0),
@@ -190,8 +190,8 @@ impl Scanner {
         Ok(())
     }
 
-    /// The next rows of the open group, their columns in the order of the file; `None` at its end. Rows
-    /// without columns come as their number alone.
+    /// Returns the next rows of the open group, with columns in the order of the file; `None` at its end.
+    /// Without columns there is only their number.
     pub fn next_batch(&mut self) -> Result<Option<Rows>> {
         let found = self.batch();
         let batch = match self.source.checked(found) {
@@ -204,12 +204,12 @@ impl Scanner {
         batch.map_err(|error| self.located(error))
     }
 
-    /// Checks that what was known or read of the file is still so.
+    /// Checks that the file is still the one that was read.
     pub fn check(&self) -> Result<()> {
         self.source.check()
     }
 
-    /// Says in which group the damage is, and in which column.
+    /// Adds the group and the column of the damage to an error.
     fn located(&self, error: ReadError) -> ReadError {
         let column = match error.problem {
             Problem::Damaged(_) => self.damaged_column(),
@@ -218,7 +218,7 @@ impl Scanner {
         error.at(self.group, column)
     }
 
-    /// The first column that cannot be read alone.
+    /// Returns the first column that cannot be read alone.
     fn damaged_column(&self) -> Option<&str> {
         let Format::Parquet(metadata) = &self.meta.format else { return None };
         let is_damaged = |column: &&usize| match self.reader(metadata, &[**column]) {
@@ -231,7 +231,7 @@ impl Scanner {
         metadata.schema().fields().get(*column).map(|field| field.name().as_str())
     }
 
-    /// Looks whether there is memory for a batch: the decoder and Arrow know no failure.
+    /// Checks that there is memory for a batch: the decoder and Arrow cannot report a lack of it.
     fn check_room(&self) -> Result<()> {
         room_for(self.batch_bytes)
             .map_err(|missing| ReadError::new(self.source.path(), Problem::OutOfMemory(missing.0)))
@@ -284,24 +284,24 @@ impl Scanner {
     }
 }
 
-/// Bytes that a value takes of a column's dictionary, on average, at most.
+/// Returns an upper bound for the average bytes that a value takes of a column's dictionary.
 fn dictionary_bytes(column: &ArrayRef) -> u64 {
     let Some(column) = column.as_any_dictionary_opt() else { return 0 };
     let values = column.values();
     values.get_buffer_memory_size() as u64 / values.len().max(1) as u64
 }
 
-/// Some rows: their number, and the columns asked for if there are any.
+/// Some rows: their number, and the requested columns if there are any.
 pub struct Rows {
     pub count: usize,
     pub batch: Option<RecordBatch>,
-    /// Rows that were read of the group before.
+    /// Rows of the group that were read before.
     before: u64,
     selected: Option<Arc<Selected>>,
 }
 
 impl Rows {
-    /// How many rows of the group come before a row of the batch.
+    /// Returns the number of rows of the group before a row of the batch.
     pub fn before(&self, row: usize) -> u64 {
         let before = self.before + row as u64;
         self.selected.as_ref().map_or(before, |selected| selected.nth(before))

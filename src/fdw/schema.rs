@@ -1,4 +1,4 @@
-//! A file's columns as SQL declares them, and its metadata.
+//! Describes a file's columns as SQL declares them, and its metadata.
 
 use arrow::datatypes::{DataType, Field, IntervalUnit};
 use parquet::basic::{ConvertedType, LogicalType};
@@ -9,7 +9,7 @@ use super::values::is_writable;
 use crate::encode::COLUMNS_KEY;
 
 impl FileMeta {
-    /// Keys and values of the file's metadata.
+    /// Returns keys and values of the file's metadata.
     pub fn key_values(&self) -> Vec<(&str, &str)> {
         match &self.format {
             Format::Parquet(metadata) => {
@@ -30,7 +30,7 @@ impl FileMeta {
         self.key_values().into_iter().find(|(known, _)| *known == key).map(|(_, value)| value)
     }
 
-    /// The value of a key of the file's, or, as `field.key`, of one of its columns.
+    /// Returns the value of a key of the file's metadata or, as `field.key`, of one of its columns.
     pub fn metadata(&self, key: &str) -> Option<&str> {
         let of_field = |(at, _): (usize, &str)| {
             let (_, field) = self.schema().fields().find(&key[..at])?;
@@ -39,7 +39,7 @@ impl FileMeta {
         self.value_of(key).or_else(|| key.match_indices('.').find_map(of_field))
     }
 
-    /// The PostgreSQL types that an export wrote down, by column.
+    /// Returns the PostgreSQL types that an export recorded, by column.
     pub fn declared_types(&self) -> Vec<(String, String)> {
         let columns = self.value_of(COLUMNS_KEY).and_then(|text| serde_json::from_str(text).ok());
         let columns: Vec<serde_json::Value> = columns.unwrap_or_default();
@@ -47,13 +47,13 @@ impl FileMeta {
         columns.iter().filter_map(|column| Some((text(column, "name")?, text(column, "pg_type")?))).collect()
     }
 
-    /// The type that suits a column; `None` where PostgreSQL has none without a name.
+    /// Returns the type that suits a column; `None` if PostgreSQL has none without a name.
     pub fn sql_type(&self, column: usize) -> Option<String> {
         sql_type(self.schema().fields().get(column)?, self.annotated(column))
     }
 
-    /// The type that Parquet's annotation tells of a column's values, or of its lists' items, and Arrow's type
-    /// does not.
+    /// Returns the type in Parquet's annotation of a column's values, or of its lists' items, if Arrow's type
+    /// does not have it.
     fn annotated(&self, column: usize) -> Option<&'static str> {
         let Format::Parquet(metadata) = &self.format else { return None };
         let mut field = metadata.parquet_schema().root_schema().get_fields().get(column)?;
@@ -71,7 +71,7 @@ impl FileMeta {
     }
 }
 
-/// Lists in lists, and how deep.
+/// Returns how many lists are nested.
 pub fn list_depth(data_type: &DataType) -> usize {
     match data_type {
         DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
@@ -82,7 +82,7 @@ pub fn list_depth(data_type: &DataType) -> usize {
     }
 }
 
-/// Structs or maps, or lists of them.
+/// Returns whether a type is a struct or map, or a list of them.
 fn is_document(data_type: &DataType) -> bool {
     match data_type {
         DataType::Struct(_) | DataType::Map(..) => true,

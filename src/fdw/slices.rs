@@ -1,7 +1,7 @@
-//! Record batches of plain fixed-width columns, read some rows at a time.
+//! Reads record batches of plain fixed-width columns some rows at a time.
 //!
-//! The buffers of such columns lie in the file as they do in memory, so that any rows of them can be read alone:
-//! into memory that stays in the processor's caches, where a whole record batch would not.
+//! The buffers of such columns lie in the file as they do in memory, so any rows of them can be read alone,
+//! into memory that stays in the processor's caches, unlike a whole record batch.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use super::error::{ReadError, Result, guarded};
 use super::ipc::IpcMeta;
 use super::source::Source;
 
-/// The columns of a file that are read so.
+/// The columns of a file that are read in slices.
 pub struct Slices {
     schema: SchemaRef,
     columns: Vec<usize>,
@@ -24,7 +24,7 @@ pub struct Slices {
 const BITS: usize = 8;
 
 impl Slices {
-    /// `None` where a column is not of that kind, or a record batch is compressed.
+    /// Returns `None` if a column is not plain, or a record batch is compressed.
     pub fn new(meta: &IpcMeta, columns: &[usize]) -> Option<Slices> {
         let schema = Arc::new(meta.schema.project(columns).ok()?);
         let is_plain = |data_type: &DataType| data_type.primitive_width().is_some();
@@ -33,7 +33,7 @@ impl Slices {
         usable.then(|| Slices { schema, columns: columns.to_vec() })
     }
 
-    /// Some rows of a record batch; `rows` begins at a multiple of eight.
+    /// Reads some rows of a record batch; `rows` begins at a multiple of eight.
     pub fn read(
         &self,
         source: &Source,
@@ -62,7 +62,7 @@ impl Slices {
     }
 }
 
-/// Bytes of a buffer that lies at `whole` in the file.
+/// Reads a part of a buffer that lies at `whole` in the file.
 fn part(source: &Source, whole: &Range<u64>, within: Range<usize>) -> Result<MutableBuffer> {
     let (start, end) = (whole.start + within.start as u64, whole.start + within.end as u64);
     if end > whole.end {

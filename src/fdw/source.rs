@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use super::error::{Problem, ReadError, Result};
 use crate::memory;
 
-/// Which file a path led to. A file that was replaced, or written to, has another identity: whoever writes may set the
-/// time of modification back, but not that of the inode's change.
+/// The identity of a file. A file that was replaced or written to has another one: a writer may reset the time
+/// of modification, but not that of the inode's change.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct FileId {
     pub path: String,
@@ -37,7 +37,7 @@ pub struct Source {
     /// Links to the file when it was opened.
     links: u64,
     read: Arc<AtomicU64>,
-    /// The system's error where a read has failed, 0 otherwise: the decoders hand on no more than its message.
+    /// The system's error after a read has failed, 0 before: the decoders hand on only its message.
     failed: Arc<AtomicI32>,
     /// Called between steps: a place to give up, by a panic.
     look: fn(),
@@ -45,7 +45,7 @@ pub struct Source {
 
 impl Source {
     pub fn open(path: &str) -> Result<Source> {
-        // Looked at before it is opened: opening a pipe would wait for its other end.
+        // The check precedes the open: opening a pipe would wait for its other end.
         let found = fs::metadata(path).map_err(|cause| io_error(path, "open file", cause))?;
         if !found.is_file() {
             return Err(ReadError::new(path, Problem::NotAFile));
@@ -71,7 +71,7 @@ impl Source {
         self.look
     }
 
-    /// Opens the file that `id` was taken of, and no other.
+    /// Opens the file of this identity, and no other.
     pub fn reopen(id: &FileId) -> Result<Source> {
         let source = Source::open(&id.path)?;
         match *source.id == *id {
@@ -80,11 +80,11 @@ impl Source {
         }
     }
 
-    /// Checks that the file is as it was when it was opened. What was read before is of that file then.
+    /// Checks that the file has not changed since it was opened, so that all reads are of the same contents.
     pub fn check(&self) -> Result<()> {
         let status = self.file.metadata().map_err(|cause| io_error(self.path(), "examine file", cause))?;
         let mut now = FileId::new(self.path(), &status);
-        // That a name of it has gone, or was given to another file, is a change of the inode alone.
+        // Removing or replacing one of its names changes the inode alone.
         if status.nlink() < self.links {
             now.changed = self.id.changed;
         }
@@ -94,8 +94,8 @@ impl Source {
         }
     }
 
-    /// Returns what was read of the file, if the file has not changed meanwhile and could be read. If not, that is
-    /// what is wrong.
+    /// Returns what was read of the file, if it was read without a failure and has not changed meanwhile.
+    /// Otherwise that is the error.
     pub fn checked<T>(&self, found: Result<T>) -> Result<T> {
         self.check()?;
         match self.failed.load(Ordering::Relaxed) {
@@ -122,12 +122,12 @@ impl Source {
         &self.id.path
     }
 
-    /// Bytes read through this source so far.
+    /// Returns the bytes read through this source so far.
     pub fn bytes_read(&self) -> u64 {
         self.read.load(Ordering::Relaxed)
     }
 
-    /// Whether `len` bytes at `offset` lie in the file.
+    /// Returns whether `len` bytes at `offset` lie in the file.
     pub fn holds(&self, offset: u64, len: u64) -> bool {
         offset.checked_add(len).is_some_and(|end| end <= self.id.size)
     }
@@ -159,8 +159,8 @@ impl Source {
     }
 }
 
-/// Zeros that take memory only where they are written to, as far as the system goes along; no abort when
-/// there is none.
+/// Returns zeros that take memory only when they are written to, if the system allows; a lack of memory is an
+/// error.
 pub fn zeroed(path: &str, len: usize) -> Result<Vec<u8>> {
     memory::zeroed(len).map_err(|_| ReadError::new(path, Problem::OutOfMemory(len)))
 }
@@ -181,18 +181,18 @@ impl FileId {
         }
     }
 
-    /// Whether the file was last changed so long before `now` that any later change has another time, whatever the
-    /// file system's times are rounded to.
+    /// Returns whether the file was last changed so long before `now` that any later change has another time,
+    /// whatever the resolution of the file system's times.
     pub fn is_old(&self, now: Time) -> bool {
         const COARSEST: i64 = 2;
         self.changed.0.saturating_add(COARSEST) < now.0
     }
 }
 
-/// An open file's status, once the clock of file systems has gone on since it was changed: what is written in the same
-/// tick would not change the time again.
+/// Returns an open file's status, once the clock of file systems has advanced since it was changed: another
+/// write in the same tick would not change the time.
 fn settled(path: &str, file: &File) -> Result<fs::Metadata> {
-    /// No tick is longer. Another machine's clock, which may be ahead, is not waited for.
+    /// No tick is longer. The clock of another machine may be ahead, and is not waited for.
     const TICKS: usize = 20;
     let status = || file.metadata().map_err(|cause| io_error(path, "examine file", cause));
     let mut found = status()?;
@@ -206,7 +206,7 @@ fn settled(path: &str, file: &File) -> Result<fs::Metadata> {
     Ok(found)
 }
 
-/// The clock that file systems go by.
+/// Returns the time by the clock of file systems.
 pub fn coarse_now() -> Time {
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: writes to `now` alone.

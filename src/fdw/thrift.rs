@@ -1,13 +1,14 @@
-//! Thrift's compact protocol (thrift-compact-protocol.md), read without trust in what it claims, and written.
+//! Thrift's compact protocol (thrift-compact-protocol.md): a reader that does not trust its input, and a
+//! writer.
 
 use crate::encode::bits::{put_varint, put_zigzag};
 
-/// Structs in structs. Each takes some kilobytes of stack, of which a backend has two megabytes.
+/// The deepest nesting of structs. Each takes some kilobytes of stack, of which a backend has two megabytes.
 pub const DEEPEST: usize = 64;
 
 pub const MALFORMED: &str = "its metadata is not in Thrift's compact protocol";
 
-/// The decoder does not skip their bytes and would take them for what comes next, such as a list without an end.
+/// The decoder does not skip their bytes and would take them for the next field, such as a list without an end.
 const BOOLEANS: &str = "unsupported: its metadata has booleans in a list or map of an unknown meaning";
 
 pub type Checked<T> = Result<T, &'static str>;
@@ -60,7 +61,7 @@ impl<'a> Reader<'a> {
         Ok((value >> 1) as i64 ^ -((value & 1) as i64))
     }
 
-    /// A struct's fields, by number and type; `visit` reads the value.
+    /// Visits a struct's fields by number and type; `visit` reads the value.
     pub fn fields(
         &mut self,
         depth: usize,
@@ -83,7 +84,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A struct's fields with the bytes of their values; a boolean has none, its type tells it.
+    /// Visits a struct's fields with the bytes of their values; a boolean has none, since its type is the
+    /// value.
     pub fn values(&mut self, visit: &mut dyn FnMut(i64, u8, &'a [u8]) -> Checked<()>) -> Checked<()> {
         self.fields(DEEPEST, &mut |reader, field, kind| {
             let before = reader.rest;
@@ -92,7 +94,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// A list's items, which are structs; `visit` reads each.
+    /// Visits a list's items, which are structs; `visit` reads each.
     pub fn structs(&mut self, visit: &mut dyn FnMut(&mut Self) -> Checked<()>) -> Checked<()> {
         let (kind, size) = self.list()?;
         for _ in 0..size {
@@ -104,7 +106,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// The bytes of a list's items, which are structs.
+    /// Visits the bytes of a list's items, which are structs.
     pub fn struct_values(&mut self, visit: &mut dyn FnMut(&'a [u8]) -> Checked<()>) -> Checked<()> {
         self.structs(&mut |reader| {
             let before = reader.rest;
@@ -113,7 +115,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// The type of a list's items, and how many there are.
+    /// Reads the type and number of a list's items.
     pub fn list(&mut self) -> Checked<(u8, u64)> {
         let header = self.byte()?;
         let size = match header >> 4 {
@@ -154,7 +156,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A list's items if they are booleans, which take a byte each; whether they are.
+    /// Skips a list's items if they are booleans, which take a byte each; returns whether they are.
     pub fn skip_booleans(&mut self) -> Checked<bool> {
         let mut list = Reader { rest: self.rest };
         let (TRUE | FALSE, size) = list.list()? else { return Ok(false) };
@@ -163,7 +165,7 @@ impl<'a> Reader<'a> {
         Ok(true)
     }
 
-    /// As `skip`, but lists in lists count as depth.
+    /// Skips an item as `skip` does, but nested lists count as depth.
     fn skip_item(&mut self, kind: u8, depth: usize) -> Checked<()> {
         match kind {
             TRUE | FALSE => Err(BOOLEANS),

@@ -1,7 +1,7 @@
-//! Which statistics are believed: those that contradict neither themselves nor the schema, of writers that are not
-//! known for false ones.
+//! Decides which statistics are believed: those that contradict neither themselves nor the schema, by writers
+//! that are not known for false ones.
 //!
-//! Statistics only serve to leave out rows, so that a false doubt costs time and a false belief costs rows.
+//! Statistics only serve to skip rows, so a false doubt costs time and a false belief costs rows.
 
 use arrow::array::{ArrayRef, BooleanArray};
 use arrow::compute::kernels::cmp;
@@ -22,7 +22,7 @@ pub struct Doubts {
 }
 
 impl Doubts {
-    /// By what the file says of its writer: "application version 1.2.3 (build ...)".
+    /// Returns the doubts about a writer, named as "application version 1.2.3 (build ...)".
     pub fn about(created_by: Option<&str>, column: &ColumnDescriptor) -> Doubts {
         let (application, version) = writer_of(created_by.unwrap_or(""));
         let physical = column.physical_type();
@@ -30,28 +30,30 @@ impl Doubts {
         let is_unsigned = column.sort_order() != SortOrder::SIGNED && physical != PhysicalType::BOOLEAN;
         let mut doubts = Doubts { bounds: physical == PhysicalType::INT96, ..Doubts::default() };
         match application {
-            // PARQUET-251: bounds of another buffer. PARQUET-686: of all types in the order of signed bytes.
+            // PARQUET-251: bounds of another buffer. PARQUET-686: bounds of all types in the order of signed
+            // bytes.
             "parquet-mr" => {
                 doubts.bounds |= version < [1, 8, 0] && is_bytes || version < [1, 10, 0] && is_unsigned
             }
-            // PARQUET-686, too; ARROW-12513: a dictionary's NULLs were not counted.
+            // PARQUET-686 too; ARROW-12513: a dictionary's NULLs were not counted.
             "parquet-cpp" => {
                 doubts.bounds |= version < [1, 3, 0] && is_unsigned;
                 doubts.no_nulls = true;
             }
             "parquet-cpp-arrow" => doubts.no_nulls = version < [6, 0, 0],
-            // Texts in the order of a language, UUIDs in that of .NET's bytes, NULLs below zero.
+            // Texts in the order of a language, UUIDs in that of .NET's bytes, negative numbers of NULLs.
             "Parquet.Net" => doubts = Doubts { bounds: true, no_nulls: true, all_nulls: true },
-            // NULLs times the number of pages.
+            // Numbers of NULLs multiplied by the number of pages.
             "Polars" => doubts.all_nulls = true,
-            // Bounds of decimals that were not multiplied.
+            // Bounds of decimals without their scale.
             "hyparquet" => doubts.bounds |= is_decimal(column),
             _ => {}
         }
         doubts
     }
 
-    /// How many of `rows` are NULL, from what is stated of them; `is_bounded`: beside a least or greatest value.
+    /// Returns how many of `rows` are NULL, from the stated number; `is_bounded` if a least or greatest value
+    /// is stated too.
     pub fn nulls(self, stated: Option<u64>, rows: u64, is_bounded: bool) -> Option<u64> {
         stated.filter(|&nulls| {
             let all = nulls == rows && (is_bounded || self.all_nulls);
@@ -65,14 +67,14 @@ fn is_decimal(column: &ColumnDescriptor) -> bool {
         || matches!(column.logical_type_ref(), Some(LogicalType::Decimal { .. }))
 }
 
-/// Application and version. What is no version is the oldest one.
+/// Returns application and version. What is not a version counts as the oldest one.
 pub fn writer_of(created_by: &str) -> (&str, [u32; 3]) {
     let (application, rest) = created_by.split_once(" version ").unwrap_or((created_by, ""));
     let mut numbers = rest.split(|c: char| !c.is_ascii_digit()).map(|digits| digits.parse().unwrap_or(0));
     (application.trim(), std::array::from_fn(|_| numbers.next().unwrap_or(0)))
 }
 
-/// Least and greatest values, unknown where the least is the greater one.
+/// Returns least and greatest values; both are unknown where the least is greater.
 pub fn in_order(mins: ArrayRef, maxes: ArrayRef) -> (ArrayRef, ArrayRef) {
     let Ok(reversed) = cmp::gt(&mins, &maxes) else { return (mins, maxes) };
     let reversed: BooleanArray = reversed.iter().map(|reversed| Some(reversed == Some(true))).collect();
@@ -82,7 +84,7 @@ pub fn in_order(mins: ArrayRef, maxes: ArrayRef) -> (ArrayRef, ArrayRef) {
     }
 }
 
-/// Whether what a column index says of NULLs can be true of pages of so many rows.
+/// Returns whether the numbers of NULLs in a column index are possible for pages of so many rows.
 pub fn is_consistent(index: &ColumnIndexMetaData, rows: &[u64], is_required: bool) -> bool {
     rows.iter().enumerate().all(|(page, &rows)| {
         let is_null = index.is_null_page(page);
@@ -118,7 +120,7 @@ mod tests {
         )
     }
 
-    /// Bounds, no NULLs, all NULLs: whether they are believed.
+    /// Whether bounds, no NULLs and all NULLs are believed.
     fn believed(created_by: &str, column: &ColumnDescriptor) -> [bool; 3] {
         let doubts = Doubts::about(Some(created_by), column);
         [!doubts.bounds, doubts.nulls(Some(0), 9, true).is_some(), doubts.nulls(Some(9), 9, false).is_some()]
@@ -186,7 +188,7 @@ mod tests {
         assert!(in_order(texts("a"), texts("\u{10ffff}")).1.is_valid(0));
     }
 
-    /// Of pages of ten rows: whether each is all NULL, and how many NULLs are counted.
+    /// An index of pages of ten rows: whether each is all NULL, and how many NULLs are counted.
     fn index(pages: &[(bool, i64)]) -> ColumnIndexMetaData {
         let mut builder = ColumnIndexBuilder::new(PhysicalType::INT32);
         for &(is_null, nulls) in pages {

@@ -1,6 +1,6 @@
-//! What is packed in pages and buffers, unpacked in bounded steps to exactly as many bytes as are stated.
+//! Unpacks pages and buffers in bounded steps, to exactly as many bytes as are stated.
 //!
-//! A kilobyte may unpack to gigabytes: memory is taken as bytes come, and one byte too many is damage.
+//! A kilobyte may unpack to gigabytes: memory is allocated as bytes come, and one byte too many is damage.
 
 use std::io::{self, Cursor, Read};
 
@@ -11,7 +11,7 @@ use parquet::basic::Compression;
 use super::blocks;
 use super::source::STEP;
 
-/// So much is unpacked at once by codecs that do not stop in between.
+/// The most that is unpacked at once by codecs that do not stop in between.
 const WHOLE: usize = 16 << 20;
 
 pub struct Unpacker {
@@ -31,7 +31,7 @@ impl Unpacker {
         self.codec != Compression::UNCOMPRESSED
     }
 
-    /// Adds `size` bytes to those of `out`, which has room for them.
+    /// Appends `size` bytes to `out`, which has room for them.
     pub fn unpack(&mut self, packed: &[u8], out: &mut Vec<u8>, size: usize) -> Unpacked {
         let (start, end) = (out.len(), out.len().saturating_add(size));
         match self.codec {
@@ -51,7 +51,7 @@ impl Unpacker {
         if out.len() == end { Ok(()) } else { Err(other_size()) }
     }
 
-    /// As LZ4_FRAME of Arrow has it.
+    /// Unpacks Arrow's LZ4_FRAME.
     pub fn lz4_frame(&self, packed: &[u8], out: &mut Vec<u8>, size: usize) -> Unpacked {
         let end = out.len().saturating_add(size);
         self.stream(FrameDecoder::new(packed), out, end)
@@ -67,7 +67,7 @@ impl Unpacker {
             })?;
             (self.look)();
         }
-        // The end of the stream is checked, too.
+        // Reading on checks the end of the stream, too.
         match from.read(&mut [0]).map_err(said)? {
             0 => Ok(()),
             _ => Err(other_size()),
@@ -90,7 +90,7 @@ impl Unpacker {
         zstd.decompress_to_buffer(packed, &mut cursor).map(drop).map_err(said)
     }
 
-    /// One block.
+    /// Unpacks one block.
     fn lz4(&self, packed: &[u8], out: &mut Vec<u8>, end: usize) -> Unpacked {
         let start = out.len();
         if end - start > WHOLE {
@@ -102,7 +102,7 @@ impl Unpacker {
         Ok(())
     }
 
-    /// What LZ4 without a word stands for: blocks as Hadoop frames them, or by old writers a frame, or one block.
+    /// Unpacks Parquet's deprecated LZ4: blocks as Hadoop frames them or, by old writers, a frame or one block.
     fn old_lz4(&self, packed: &[u8], out: &mut Vec<u8>, end: usize) -> Unpacked {
         let start = out.len();
         self.hadoop(packed, out, end).or_else(|_| {
@@ -132,7 +132,7 @@ impl Unpacker {
     }
 }
 
-/// Of Zstandard's windows: any. They take memory as it is written to.
+/// Zstandard's window of any size is accepted. It takes memory only as it is written to.
 const MOST_WINDOW: u32 = 31;
 
 fn said(cause: impl std::fmt::Display) -> String {

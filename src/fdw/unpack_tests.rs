@@ -1,4 +1,4 @@
-//! What the codecs' own crates pack.
+//! Data that the codecs' own crates pack.
 
 use std::io::Write;
 
@@ -56,7 +56,8 @@ fn framed(bytes: &[u8]) -> Vec<u8> {
     frame.finish().unwrap()
 }
 
-/// Bytes by a rule, of every kind that codecs tell apart: random ones, runs, texts, and far and near repetitions.
+/// Bytes made by a rule, of every kind that codecs treat differently: random ones, runs, texts, and near and
+/// far repetitions.
 fn samples() -> Vec<Vec<u8>> {
     let mut state = 1_u64;
     let mut random = move || {
@@ -104,7 +105,7 @@ fn large_blocks_come_back() {
             let mut out = b"before".to_vec();
             block(&packed, &mut out, 6 + bytes.len(), || ()).unwrap();
             assert!(out[6..] == bytes, "{codec} {}", bytes.len());
-            // Other sizes are refused, and so is what is cut or changed, or it is as long as it is stated to be.
+            // Other sizes are refused, and so is data that is cut or changed, unless it has the stated length.
             let mut out = Vec::new();
             assert!(block(&packed, &mut out, bytes.len() - 1, || ()).is_err());
             for at in (0..packed.len()).step_by(1 + packed.len() / 100) {
@@ -119,7 +120,7 @@ fn large_blocks_come_back() {
     }
 }
 
-/// Streams longer than what is stated of them end there, and take no memory.
+/// Streams longer than stated end there, and take no memory.
 #[test]
 fn more_or_fewer_bytes_than_are_stated() {
     let bytes = vec![0; 20 << 20];
@@ -137,7 +138,7 @@ fn more_or_fewer_bytes_than_are_stated() {
     assert!(out.capacity() <= 200);
 }
 
-/// Whoever looks is asked at least once for each few megabytes.
+/// There is at least one check for a cancel for each few megabytes.
 #[test]
 fn steps_are_bounded() {
     use std::cell::Cell;

@@ -1,7 +1,7 @@
-//! The pages of a column chunk, one after another or where the page index says: read, checked and unpacked.
+//! The pages of a column chunk, in sequence or by the page index: read, checked and unpacked.
 //!
-//! A page may take two gigabytes. Each step that is made with its bytes is bounded, so that a query can be cancelled
-//! between them; and no more is unpacked than the page's header says.
+//! A page may have two gigabytes. Each step over its bytes is bounded, so that a query can be cancelled between
+//! steps; and no more is unpacked than the page's header states.
 
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
@@ -18,24 +18,24 @@ use super::source::{STEP, Source};
 use super::unpack::Unpacker;
 use crate::memory::reserve_exact;
 
-/// The pages of the index by their places, with the number of values that they have, where it tells that.
+/// The offsets of the index's pages, with their number of values if the index has it.
 pub type Places = HashMap<u64, Option<u64>>;
 
 pub struct Walk {
     source: Source,
     unpacker: Unpacker,
     fault: Option<Fault>,
-    /// Where the next page begins, and where the chunk ends.
+    /// The beginning of the next page, and the end of the chunk.
     at: u64,
     end: u64,
-    /// Values that are still to come.
+    /// Values still to come.
     values: i64,
     /// The header at `at`.
     peeked: Option<PageHeader>,
     index: Option<Index>,
 }
 
-/// Where the page index says that pages are. It may lead wrong.
+/// The pages' places in the page index, which may be wrong.
 struct Index {
     dictionary: Option<Range<u64>>,
     pages: VecDeque<PageLocation>,
@@ -46,7 +46,7 @@ struct Index {
 impl Walk {
     pub fn new(source: &Source, chunk: &ColumnChunkMetaData, fault: Option<Fault>) -> Walk {
         let (at, length) = chunk.byte_range();
-        // The chunk is longer than it says.
+        // The chunk is longer than it states.
         let end = if fault == Some(Fault::ShortChunks) { u64::MAX } else { at.saturating_add(length) };
         Walk {
             source: source.clone(),
@@ -60,7 +60,7 @@ impl Walk {
         }
     }
 
-    /// Goes by the index. What lies before the first page is the dictionary.
+    /// Follows the index. The dictionary precedes the first page.
     pub fn with_index(mut self, pages: Vec<PageLocation>, places: &Places, rows: u64) -> Walk {
         let first = pages.first().and_then(|page| u64::try_from(page.offset).ok());
         let dictionary = first.filter(|&first| first > self.at).map(|first| self.at..first);
@@ -68,7 +68,7 @@ impl Walk {
         self
     }
 
-    /// What is known of the next page.
+    /// Returns what is known of the next page.
     pub fn peek(&mut self) -> Result<Option<PageMetadata>> {
         match &self.index {
             Some(index) => Ok(index.peek()),
@@ -100,7 +100,7 @@ impl Walk {
         }
     }
 
-    /// The header of the next page that holds values.
+    /// Reads the header of the next page that holds values.
     fn header(&mut self) -> Result<Option<&PageHeader>> {
         while self.peeked.is_none() {
             let is_done = match self.fault {
@@ -124,7 +124,7 @@ impl Walk {
         Ok(self.peeked.as_ref())
     }
 
-    /// The next page's header, and where its bytes are.
+    /// Returns the next page's header, and the offset of its bytes.
     fn take(&mut self) -> Result<Option<(PageHeader, u64)>> {
         self.header()?;
         let Some(header) = self.peeked.take() else { return Ok(None) };
@@ -134,7 +134,7 @@ impl Walk {
         Ok(Some((header, body)))
     }
 
-    /// A page that the index tells of: `values`, where it tells how many.
+    /// Reads a page of the index; `values` is their number if the index has it.
     fn read_at(&mut self, place: Range<u64>, values: Option<Option<u64>>) -> Result<Page> {
         let length = place.end.saturating_sub(place.start) as usize;
         let bytes = Bytes::from(self.source.read_at(place.start, length)?);
@@ -168,7 +168,7 @@ impl Walk {
 
     fn unpacked(&mut self, header: &PageHeader, body: Bytes) -> Result<Bytes> {
         let (levels, is_packed) = header.packing().map_err(|why| self.damaged(why))?;
-        // Old writers say that they did not pack what they did.
+        // Old writers stated that they did not pack pages that they did.
         let is_packed = is_packed || self.fault == Some(Fault::CompressedPages);
         if !self.unpacker.packs() || !is_packed {
             return Ok(body);
@@ -203,7 +203,7 @@ impl Index {
         Some(PageMetadata { num_rows, num_levels: None, is_dict: false })
     }
 
-    /// Where the next page is, and what is known of the values of a data page.
+    /// Returns the place of the next page, and what is known of a data page's number of values.
     fn take(&mut self) -> Option<(Range<u64>, Option<Option<u64>>)> {
         if let Some(dictionary) = self.dictionary.take() {
             return Some((dictionary, None));

@@ -1,5 +1,5 @@
-//! Parquet's INTERVAL and INT96, which are read as their bytes (see `raw`), as the texts of their values, wherever in
-//! an array they lie.
+//! Converts Parquet's INTERVAL and INT96, which are read as their bytes (see `raw`), to the texts of their
+//! values, at any depth of an array.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use super::written::{interval, timestamp};
 use super::{Misfit, UNEXPECTED};
 use crate::fdw::raw;
 
-/// The array, with texts in place of bytes that the file declares to be times or intervals.
+/// Returns the array with texts in place of bytes that the file declares to be times or intervals.
 pub fn with_texts(array: &ArrayRef, declared: &DataType) -> Result<ArrayRef, Misfit> {
     use DataType as D;
     if array.data_type() == declared {
@@ -61,7 +61,7 @@ fn texts(array: &ArrayRef, text: fn([u32; 3]) -> String) -> Result<ArrayRef, Mis
     Ok(Arc::new(LargeStringArray::from_iter(values.map(|value| value.map(|bytes| text(parts(bytes)))))))
 }
 
-/// Nanoseconds of a day, and the Julian day.
+/// Formats nanoseconds of a day and the Julian day.
 fn int96_text([low, high, day]: [u32; 3]) -> String {
     const JULIAN_1970: i64 = 2_440_588;
     const DAY: i128 = 86_400_000_000_000;
@@ -69,7 +69,7 @@ fn int96_text([low, high, day]: [u32; 3]) -> String {
     timestamp(i128::from(i64::from(day as i32) - JULIAN_1970) * DAY + i128::from(nanos), "")
 }
 
-/// Months, days and milliseconds.
+/// Formats months, days and milliseconds.
 fn interval_text([months, days, millis]: [u32; 3]) -> String {
     interval(months.into(), days.into(), i128::from(millis) * 1_000_000)
 }

@@ -1,4 +1,4 @@
-//! Values that are the word, or lie in the array as PostgreSQL wants them.
+//! Converts values that are the word itself, or lie in the array as PostgreSQL stores them.
 
 use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray};
 use arrow::datatypes::*;
@@ -12,7 +12,7 @@ pub fn bools(array: &ArrayRef, out: &mut Words) -> Result<(), Misfit> {
     Ok(())
 }
 
-/// An integer type of PostgreSQL, as its Datum has it: signed ones extended by their sign.
+/// An integer type of PostgreSQL as its Datum holds it: signed ones are sign-extended.
 pub trait Integer: TryFrom<i128> {
     fn word(self) -> u64;
 }
@@ -62,7 +62,7 @@ where
     try_map::<A>(array, out, |value| P::try_from(value.into()).map(P::word).map_err(|_| Reason::OutOfRange))
 }
 
-/// One word from each value; what lies under a NULL is not looked at.
+/// Makes one word of each value; NULLs are skipped.
 pub fn try_map<A: ArrowPrimitiveType>(
     array: &ArrayRef,
     out: &mut Words,
@@ -86,7 +86,7 @@ pub fn try_map<A: ArrowPrimitiveType>(
     Ok(())
 }
 
-/// A narrower float takes only what it holds exactly, of integers too.
+/// Makes floats. A narrower float takes only values, integers included, that it holds exactly.
 pub fn floats(array: &ArrayRef, out: &mut Words, single: bool) -> Result<(), Misfit> {
     let word = |value: f64| match single {
         false => Ok(value.to_bits()),
@@ -128,7 +128,7 @@ fn single_word(value: f32) -> u64 {
     (value.to_bits() as i32).word()
 }
 
-/// 16 bytes, where they are.
+/// Makes uuids, which lie in the array as 16 bytes.
 pub fn uuids(array: &ArrayRef, out: &mut Words) -> Result<(), Misfit> {
     let Some(values) = array.as_fixed_size_binary_opt() else { return unexpected() };
     out.words.extend((0..values.len()).map(|row| match out.nulls[row] {

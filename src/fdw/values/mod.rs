@@ -1,8 +1,9 @@
-//! Arrow arrays as PostgreSQL's values, column by column: one word (a Datum) and one flag a row.
+//! Converts Arrow arrays to PostgreSQL's values, column by column: one word (a Datum) and one NULL flag for
+//! each row.
 //!
-//! What a word refers to lies in the column's own arena or in the array, so that a value costs no allocation;
-//! both live until the column is filled again. Every value is the file's exactly or an error: nothing is
-//! rounded, cut or wrapped.
+//! A word refers to the column's own arena or to the array, so that a value costs no allocation; both live
+//! until the column is filled again. Every value is exactly the file's, or an error: nothing is rounded, cut or
+//! wrapped.
 
 use std::sync::Arc;
 
@@ -29,7 +30,7 @@ pub use text::{HAS_NUL, TOO_LARGE};
 pub use time::{DAY_MICROS, EPOCH_DAYS, EPOCH_MICROS};
 pub use written::{NULL_KEY, is_writable, written};
 
-/// The PostgreSQL type of a column, as far as values of it are made here.
+/// The PostgreSQL type of a column, as far as this module makes values of it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Target {
     Bool,
@@ -41,13 +42,13 @@ pub enum Target {
     Float8,
     Numeric(Option<NumericLimit>),
     Date,
-    /// With how many digits of a second.
+    /// With its fractional digits of a second.
     Time(u8),
     Timestamp(u8),
     TimestampTz(u8),
     Interval,
     Uuid,
-    /// text, json; varchar with its most characters.
+    /// text or json; varchar with its maximal number of characters.
     Text(Option<usize>),
     /// char(n), padded.
     Bpchar(Option<usize>),
@@ -58,7 +59,7 @@ pub enum Target {
 #[derive(Default)]
 pub struct Words {
     pub words: Vec<u64>,
-    /// True where there is no value; the word is 0 there.
+    /// True if there is no value; the word is 0 then.
     pub nulls: Vec<bool>,
     /// What words point to, 8-byte aligned.
     arena: Vec<u64>,
@@ -67,7 +68,7 @@ pub struct Words {
 }
 
 impl Words {
-    /// Forgets the last batch, and takes over which of `rows` rows are NULL.
+    /// Forgets the last batch, and notes which rows are NULL.
     fn begin(&mut self, array: &dyn Array) {
         self.words.clear();
         self.nulls.clear();
@@ -78,7 +79,7 @@ impl Words {
         }
     }
 
-    /// Room for values of `bytes` bytes in all, aligned.
+    /// Allocates an aligned arena of `bytes` bytes.
     fn arena(&mut self, bytes: usize) -> Result<*mut u8, Misfit> {
         let more = bytes.div_ceil(8).saturating_sub(self.arena.len());
         reserve(&mut self.arena, more)
@@ -87,14 +88,14 @@ impl Words {
         Ok(self.arena.as_mut_ptr().cast())
     }
 
-    /// As `begin`, for whoever makes the words elsewhere.
+    /// Begins as `begin` does, for a caller that makes the words elsewhere.
     pub fn begin_with(&mut self, array: &dyn Array) {
         self.begin(array);
         self.words.resize(array.len(), 0);
     }
 }
 
-/// Whether arrays of a type become values of the target, and why not.
+/// Returns whether arrays of a type can be converted to the target.
 pub fn fits(data_type: &DataType, target: &Target) -> bool {
     use DataType as D;
     match data_type {
@@ -124,12 +125,12 @@ pub fn fits(data_type: &DataType, target: &Target) -> bool {
     }
 }
 
-/// An empty name of a zone is none (Schema.fbs, Timestamp).
+/// Returns whether a zone is named: an empty name is none (Schema.fbs, Timestamp).
 pub fn has_zone(zone: &Option<Arc<str>>) -> bool {
     zone.as_ref().is_some_and(|name| !name.is_empty())
 }
 
-/// The values of an array that `fits` the target.
+/// Converts the values of an array that `fits` the target.
 pub fn convert(array: &ArrayRef, target: &Target, out: &mut Words) -> Result<(), Misfit> {
     let spread;
     let array = match array.data_type() {
@@ -164,7 +165,7 @@ pub fn convert(array: &ArrayRef, target: &Target, out: &mut Words) -> Result<(),
     }
 }
 
-/// The values that a dictionary's keys stand for.
+/// Replaces a dictionary's keys by their values.
 pub fn without_dictionary(array: &ArrayRef) -> Result<ArrayRef, Misfit> {
     use arrow::array::AsArray;
     let Some(dictionary) = array.as_any_dictionary_opt() else { return Ok(array.clone()) };
@@ -175,7 +176,7 @@ pub fn without_dictionary(array: &ArrayRef) -> Result<ArrayRef, Misfit> {
 pub const NO_ENTRY: &str = "a key is not in its dictionary";
 pub const NO_MEMORY: &str = "there is no memory for the values";
 
-/// A unit of time in the parts of a second: how many microseconds one is, or how many make one.
+/// Returns a unit of time in microseconds: how many one unit is, or how many units make one.
 fn micros(unit: TimeUnit) -> (i64, i64) {
     match unit {
         TimeUnit::Second => (1_000_000, 1),

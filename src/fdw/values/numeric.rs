@@ -1,4 +1,4 @@
-//! Decimals and integers as numeric, in the form that the heap has (numeric.c, NumericShort and NumericLong),
+//! Converts decimals and integers to numeric, in the heap's form (numeric.c, NumericShort and NumericLong)
 //! behind a varlena header of four bytes.
 
 use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray};
@@ -24,8 +24,8 @@ const SHORT_DSCALE_MAX: u16 = 63;
 const SHORT_WEIGHTS: std::ops::RangeInclusive<i32> = -64..=63;
 const NBASE: u128 = 10_000;
 
-/// Bytes of any 128-bit value: headers, and eleven groups of four digits (39 digits on a group's boundary
-/// or off it), rounded up.
+/// The most bytes of a 128-bit value: headers, and eleven groups of four digits (39 digits, aligned to a group
+/// or not), rounded up.
 const STRIDE: usize = 32;
 
 /// Returns an array's numbers as they are; `None` for an array of another type, and an error for the first value
@@ -98,7 +98,7 @@ where
 struct Rules {
     /// Digits shown after the point.
     dscale: u16,
-    /// What the magnitude is multiplied by to end at a group of four digits.
+    /// The factor by which the magnitude ends at a group of four digits.
     pad: u128,
     /// Groups after the point.
     fraction: i32,
@@ -108,7 +108,7 @@ struct Rules {
     most: u128,
     /// Magnitudes up to this one take three groups at most, behind a short header.
     small: u128,
-    /// A short header but for sign and weight.
+    /// A short header without sign and weight.
     header: u16,
 }
 
@@ -143,7 +143,7 @@ impl Rules {
         rules
     }
 
-    /// The form of most values, without loops: a magnitude that is at most `small`.
+    /// Writes most values, those with a magnitude of at most `small`, without loops.
     #[inline]
     fn write_small(&self, negative: bool, magnitude: u64, image: &mut [u8; STRIDE]) {
         const BASE: u64 = NBASE as u64;
@@ -191,7 +191,7 @@ impl Rules {
                 }
             }
             _ => {
-                // The lowest group takes the padding alone, so that nothing overflows.
+                // Only the lowest group takes the padding, so that nothing overflows.
                 let split = NBASE / self.pad;
                 let mut rest = magnitude / split;
                 groups[0] = (magnitude % split * self.pad) as u16;
@@ -259,7 +259,7 @@ fn wide(array: &ArrayRef, scale: i8, limit: Option<NumericLimit>, out: &mut Word
     Ok(())
 }
 
-/// An integer's decimal digits, times `10^-scale`, if the limit allows it.
+/// Writes an integer's decimal digits, times `10^-scale`, if the limit allows it.
 fn write_digits(text: &str, scale: i32, limit: Option<NumericLimit>, image: &mut [u8]) -> Result<(), Reason> {
     let digits = text.strip_prefix('-').unwrap_or(text);
     let mut dscale = scale.max(0);
@@ -278,7 +278,7 @@ fn write_digits(text: &str, scale: i32, limit: Option<NumericLimit>, image: &mut
     Ok(())
 }
 
-/// The same, `dscale` digits shown after the point; returns its size.
+/// Writes the same with `dscale` digits shown after the point; returns its size.
 fn write_shown(text: &str, scale: i32, dscale: u16, image: &mut [u8]) -> usize {
     let (negative, digits) = match text.strip_prefix('-') {
         Some(digits) => (true, digits),

@@ -19,9 +19,9 @@ fn words(array: ArrayRef, target: Target) -> Vec<Option<i64>> {
     out.words.iter().zip(&out.nulls).map(|(&word, &null)| (!null).then_some(word as i64)).collect()
 }
 
-/// The payload of the varlena that a word points to.
+/// Returns the payload of the varlena that a word points to.
 fn payload(word: u64) -> &'static [u8] {
-    // SAFETY: a value just converted, used before its column goes.
+    // SAFETY: the value was just converted, and its column still exists.
     unsafe {
         let at = word as *const u8;
         let size = at.cast::<u32>().read() >> 2;
@@ -57,7 +57,7 @@ fn dates_and_times_are_moved_and_checked() {
     assert_eq!(words(nanos, Target::Timestamp(6)), [Some(1)]);
     let odd: ArrayRef = Arc::new(TimestampNanosecondArray::from(vec![1]));
     assert!(converted(odd, Target::Timestamp(6)).is_err());
-    // 294276-12-31, whose microseconds since 1970 are too many.
+    // 294276-12-31, whose microseconds since 1970 do not fit.
     let last: ArrayRef = Arc::new(TimestampSecondArray::from(vec![9_224_318_015_999]));
     assert_eq!(words(last, Target::Timestamp(6)), [Some(9_223_371_331_199_000_000)]);
     let past: ArrayRef = Arc::new(TimestampSecondArray::from(vec![9_224_318_016_000]));
@@ -75,7 +75,7 @@ fn dates_and_times_are_moved_and_checked() {
     assert!(converted(late, Target::Time(6)).is_err());
 }
 
-/// A column of 12 bytes, as of INT96 and INTERVAL.
+/// A column of 12 bytes, like INT96 and INTERVAL.
 fn raw(values: &[[u32; 3]]) -> ArrayRef {
     let bytes = values.iter().map(|parts| parts.map(u32::to_le_bytes).concat());
     Arc::new(FixedSizeBinaryArray::try_from_iter(bytes).unwrap())
@@ -126,7 +126,7 @@ const TIMESTAMP_END: i64 = 9_223_371_331_200_000_000;
 fn intervals_keep_every_part() {
     let of = |array: ArrayRef| {
         raw_values(array, Target::Interval).map(|out| {
-            // SAFETY: an interval just converted, whose column is still there.
+            // SAFETY: the interval was just converted, and its column still exists.
             let parts = unsafe { std::slice::from_raw_parts(out.words[0] as *const u32, 4) };
             (i64::from(parts[0]) | i64::from(parts[1] as i32) << 32, parts[2] as i32, parts[3] as i32)
         })
@@ -157,7 +157,7 @@ fn a_zone_has_a_name() {
     }
 }
 
-/// The value as the wire module reads it, which has its own tests: unscaled at `scale`, and its image.
+/// Reads the value by the wire module, which has its own tests: unscaled at `scale`, and its image.
 fn numeric(word: u64, scale: u8) -> i128 {
     let Numeric::Finite(number) = HeapNumeric::read(payload(word)).unwrap() else { panic!("not finite") };
     assert_eq!(number.dscale(), u16::from(scale));
@@ -179,7 +179,7 @@ fn decimals_of_every_length_and_scale() {
         for (&value, &word) in values.iter().zip(&out.words) {
             let image = payload(word);
             assert_eq!(numeric(word, scale), value, "{value} at scale {scale}: {image:?}");
-            // No group of zeros at either end, as PostgreSQL has it.
+            // PostgreSQL stores no group of zeros at either end.
             let digits = &image[if image[1] & 0x80 != 0 { 2 } else { 4 }..];
             assert!(digits.is_empty() || digits[..2] != [0, 0] && digits[digits.len() - 2..] != [0, 0]);
         }

@@ -1,4 +1,4 @@
-//! Texts and bytes: a varlena header before each, as PostgreSQL holds them in memory.
+//! Converts texts and bytes, with a varlena header before each as in PostgreSQL's memory.
 
 use std::borrow::Cow;
 
@@ -8,13 +8,13 @@ use arrow::datatypes::DataType;
 use super::{Misfit, Words, unexpected};
 use crate::types::Reason;
 
-/// A varlena's header of four bytes; longer values than a header can tell do not exist.
+/// A varlena's header of four bytes; values longer than a header can state are an error.
 const HEADER: usize = 4;
 pub const LONGEST: usize = (1 << 30) - 1 - HEADER;
 pub const TOO_LARGE: &str = "a value of PostgreSQL is smaller than 1 GB";
 pub const HAS_NUL: &str = "text of PostgreSQL cannot have a NUL character";
 
-/// Calls with the array's values as bytes, whatever kind of text or bytes it is.
+/// Calls `work` with the array's values as bytes, for any kind of text or bytes.
 fn with_bytes<R>(array: &ArrayRef, work: impl FnOnce(&dyn Fn(usize) -> *const [u8]) -> R) -> Option<R> {
     Some(match array.data_type() {
         DataType::Utf8 => {
@@ -53,7 +53,8 @@ pub fn bytes(array: &ArrayRef, out: &mut Words) -> Result<(), Misfit> {
     append(array, out, |bytes| Ok(Cow::Borrowed(bytes)))
 }
 
-/// `most` characters at most; with `padded`, blanks at the end up to as many, and none but blanks beyond.
+/// Converts texts of at most `most` characters; with `padded`, blanks are added up to that number, and only
+/// blanks are removed beyond it.
 pub fn texts(array: &ArrayRef, most: Option<usize>, padded: bool, out: &mut Words) -> Result<(), Misfit> {
     let known = matches!(array.data_type(), DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
     append(array, out, move |bytes| {
@@ -90,7 +91,7 @@ fn limited(bytes: &[u8], most: usize, padded: bool) -> Result<Cow<'_, [u8]>, Rea
     }
 }
 
-/// Two passes: where each value goes, then the values.
+/// Appends values in two passes: first their places, then the values.
 fn append(
     array: &ArrayRef,
     out: &mut Words,
@@ -116,7 +117,7 @@ fn append(
         for (bytes, null) in values.iter().zip(&out.nulls) {
             out.words.push(if *null { 0 } else { at as u64 });
             let size = HEADER + bytes.len();
-            // SAFETY: the arena has room for every value with its header, rounded up, as added above.
+            // SAFETY: the arena has room for every value with its header, rounded up, as summed above.
             unsafe {
                 at.cast::<u32>().write((size as u32) << 2);
                 at.add(HEADER).copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());

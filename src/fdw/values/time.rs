@@ -1,4 +1,4 @@
-//! Dates, times and intervals: PostgreSQL counts days and microseconds from 2000-01-01.
+//! Converts dates, times and intervals: PostgreSQL counts days and microseconds from 2000-01-01.
 
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::*;
@@ -35,7 +35,7 @@ pub fn dates(array: &ArrayRef, out: &mut Words) -> Result<(), Misfit> {
 
 const INEXACT: Reason = Reason::Malformed("the type has fewer digits of a second than the value");
 
-/// Microseconds, if the unit's count is so many exactly and `digits` digits of a second hold it.
+/// Converts to microseconds, if the count is exactly so many and `digits` fractional digits hold it.
 fn exact(count: i64, unit: TimeUnit, digits: u8) -> Result<i64, Reason> {
     let (times, by) = micros(unit);
     if count % by != 0 {
@@ -67,7 +67,7 @@ pub fn times(array: &ArrayRef, digits: u8, out: &mut Words) -> Result<(), Misfit
 }
 
 pub fn timestamps(array: &ArrayRef, digits: u8, out: &mut Words) -> Result<(), Misfit> {
-    // Microseconds since 1970 end before those since 2000 do.
+    // The range of microseconds since 1970 ends before that of those since 2000.
     let word = |count: i64, unit| match micros(unit) {
         (times, 1) => {
             stamp(exact(count.checked_sub(EPOCH_MICROS / times).ok_or(Reason::OutOfRange)?, unit, digits)?)
@@ -76,7 +76,7 @@ pub fn timestamps(array: &ArrayRef, digits: u8, out: &mut Words) -> Result<(), M
     };
     let unit = match array.data_type() {
         DataType::Timestamp(unit, _) => unit,
-        // Of a Parquet column of INT96.
+        // A Parquet column of INT96.
         DataType::FixedSizeBinary(raw::WIDTH) => {
             return raw_values(array, out, |value| stamp(int96(value, digits)?));
         }
@@ -90,12 +90,12 @@ pub fn timestamps(array: &ArrayRef, digits: u8, out: &mut Words) -> Result<(), M
     }
 }
 
-/// A count of microseconds since 2000.
+/// Checks a count of microseconds since 2000.
 fn stamp(micros: i64) -> Result<u64, Reason> {
     TIMESTAMPS.contains(&micros).then_some(micros as u64).ok_or(Reason::OutOfRange)
 }
 
-/// Words from values of 12 bytes.
+/// Makes words from values of 12 bytes.
 fn raw_values(
     array: &ArrayRef,
     out: &mut Words,
@@ -120,7 +120,7 @@ fn raw_value(array: &ArrayRef, row: usize) -> Result<[u32; 3], Reason> {
 /// The Julian day of 2000-01-01.
 const JULIAN_EPOCH: i64 = 2_451_545;
 
-/// Microseconds since 2000 of a value of INT96: nanoseconds of a day, and the Julian day.
+/// Returns the microseconds since 2000 of an INT96 value: nanoseconds of a day, and the Julian day.
 fn int96([low, high, day]: [u32; 3], digits: u8) -> Result<i64, Reason> {
     let nanos = (i64::from(high as i32) << 32) | i64::from(low);
     let of_day = exact(nanos, TimeUnit::Nanosecond, digits)?;
@@ -128,7 +128,7 @@ fn int96([low, high, day]: [u32; 3], digits: u8) -> Result<i64, Reason> {
     days.checked_mul(DAY_MICROS).and_then(|micros| micros.checked_add(of_day)).ok_or(Reason::OutOfRange)
 }
 
-/// datatype/timestamp.h, Interval.
+/// Interval of datatype/timestamp.h.
 #[repr(C)]
 struct Interval {
     time: i64,
@@ -174,7 +174,7 @@ fn interval(array: &ArrayRef, row: usize) -> Result<Interval, Reason> {
             let time = exact(value.nanoseconds, TimeUnit::Nanosecond, 6)?;
             Ok(Interval { time, day: value.days, month: value.months })
         }
-        // Of a Parquet column of INTERVAL: months, days and milliseconds without sign.
+        // A Parquet column of INTERVAL: months, days and milliseconds without sign.
         DataType::FixedSizeBinary(raw::WIDTH) => {
             let [month, day, millis] = raw_value(array, row)?;
             let signed = |part: u32| i32::try_from(part).map_err(|_| Reason::OutOfRange);

@@ -1,8 +1,8 @@
-//! Any array as text: scalars as PostgreSQL writes them, nested values as JSON.
+//! Converts any array to text: scalars as PostgreSQL writes them, nested values as JSON.
 //!
-//! In JSON, numbers are numbers with all their digits, what JSON has no number for (NaN, infinity) and all
-//! other scalars are strings, and a map is an object whose keys are its keys' texts. Times are ISO 8601's, of
-//! UTC where they have a time zone; bytes are hexadecimal. No value need be in the range of PostgreSQL's types.
+//! In JSON, numbers keep all their digits. Values for which JSON has no number (NaN, infinity) and all other
+//! scalars are strings, and a map is an object with its keys' texts as keys. Times are in ISO 8601's form, in
+//! UTC if they have a time zone; bytes are hexadecimal. Values may be outside the range of PostgreSQL's types.
 
 use std::fmt::{Display, LowerExp, Write};
 use std::sync::Arc;
@@ -17,7 +17,8 @@ use super::{Misfit, NO_MEMORY, UNEXPECTED, without_dictionary};
 use crate::memory::reserve;
 use crate::types::Reason;
 
-/// Whether arrays of a type have a text. Of fields with one name JSON's readers keep one.
+/// Returns whether arrays of a type have a text. Structs with fields of the same name have none, as readers of
+/// JSON keep one of them.
 pub fn is_writable(data_type: &DataType) -> bool {
     use DataType as D;
     match data_type {
@@ -34,7 +35,8 @@ pub fn is_writable(data_type: &DataType) -> bool {
     }
 }
 
-/// The texts of an array's values, or, for `json`, JSON of all of them. `declared` is the type that the file gives them.
+/// Returns the texts of an array's values or, for `json`, the JSON of each. `declared` is the type that the
+/// file gives them.
 pub fn written(array: &ArrayRef, declared: &DataType, json: bool) -> Result<ArrayRef, Misfit> {
     let array = with_texts(&without_dictionary(array)?, declared)?;
     let nulls = array.logical_nulls();
@@ -149,7 +151,7 @@ fn is_uuid(field: &Field) -> bool {
     field.extension_type_name() == Some("arrow.uuid")
 }
 
-/// The text of a scalar, and whether that is JSON as it is; `None` for what is no scalar.
+/// Returns the text of a scalar, and whether that is JSON as it is; `None` for a nested value.
 fn leaf(array: &ArrayRef, row: usize, uuid: bool) -> Option<Result<(String, bool), Reason>> {
     use DataType as D;
     let text = |text: String| Some(Ok((text, false)));
@@ -192,7 +194,7 @@ fn leaf(array: &ArrayRef, row: usize, uuid: bool) -> Option<Result<(String, bool
     }
 }
 
-/// The shortest that stands for the value alone. JSON has no NaN and no infinity.
+/// Returns the shortest text that stands for the value alone. JSON has no NaN and no infinity.
 fn float<F: Display + LowerExp + Copy + Into<f64>>(value: F) -> (String, bool) {
     const PLAIN: std::ops::Range<f64> = 1e-5..1e15;
     let wide: f64 = value.into();
@@ -207,7 +209,7 @@ fn float<F: Display + LowerExp + Copy + Into<f64>>(value: F) -> (String, bool) {
     }
 }
 
-/// A number of 10^-scale as decimal digits.
+/// Formats a multiple of 10^-scale with decimal digits.
 fn decimal(unscaled: String, scale: i8) -> String {
     let (sign, digits) = match unscaled.strip_prefix('-') {
         Some(digits) => ("-", digits),
@@ -232,7 +234,7 @@ fn hexadecimal(bytes: &[u8]) -> String {
 
 fn uuid_text(bytes: &[u8]) -> String {
     let mut text = hexadecimal(bytes).split_off(2);
-    // Of 16 bytes, as the type says.
+    // The type is 16 bytes long.
     for at in [20, 16, 12, 8] {
         text.insert(at, '-');
     }
@@ -274,7 +276,7 @@ fn temporal(array: &ArrayRef, row: usize) -> Result<String, Reason> {
     }
 }
 
-/// The nanoseconds of a number of units of time; `None` for other types.
+/// Returns the nanoseconds of a time value; `None` for other types.
 fn nanos(array: &ArrayRef, row: usize) -> Option<i128> {
     use DataType as D;
     let data = array.to_data();
@@ -299,9 +301,10 @@ pub fn timestamp(nanos: i128, zone: &str) -> String {
     date(nanos.div_euclid(DAY) as i64, &time)
 }
 
-/// Days since 1970-01-01 in the Gregorian calendar; `time` comes before BC.
+/// Formats days since 1970-01-01 in the Gregorian calendar; `time` precedes BC.
 fn date(days: i64, time: &str) -> String {
-    // Of eras of 400 years from 0000-03-01, each 146,097 days; leap days are the last of their years then.
+    // Years begin on 1 March, in eras of 400 years or 146,097 days from 0000-03-01, so that leap days are the
+    // last of their years.
     let days = days + 719_468;
     let (era, day) = (days.div_euclid(146_097), days.rem_euclid(146_097));
     let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
@@ -327,7 +330,7 @@ fn fraction(nanos: i128) -> String {
     digits.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
-/// ISO 8601's form with designators.
+/// Formats ISO 8601's form with designators.
 pub fn interval(months: i64, days: i64, nanos: i128) -> String {
     let sign = if nanos < 0 { "-" } else { "" };
     format!("P{months}M{days}DT{sign}{}{}S", nanos.unsigned_abs() / SECOND.unsigned_abs(), fraction(nanos))
