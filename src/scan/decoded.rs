@@ -3,14 +3,14 @@
 
 use std::ops::Range;
 
-use super::program::Way;
+use super::program::Form;
 use crate::pg::error::{Result, internal};
 use crate::slot::output::Output;
 use crate::types::{Cell, Lane, Physical, Repr};
 
 pub struct Decoded<'a> {
     pub(super) output: &'a Output<'a>,
-    pub(super) ways: &'a [Way],
+    pub(super) forms: &'a [Form],
     pub(super) patches: &'a Patches,
     pub(super) repr: Repr,
 }
@@ -18,7 +18,7 @@ pub struct Decoded<'a> {
 impl Decoded<'_> {
     /// Returns how the bytes of a column's cells represent its values, when it comes as cells.
     pub fn cells_repr(&self, column: usize, range: Range<usize>) -> Option<Repr> {
-        let as_cells = self.ways[column] == Way::Cells || !self.patches.of(column, range).is_empty();
+        let as_cells = self.forms[column] == Form::Cells || !self.patches.of(column, range).is_empty();
         as_cells.then_some(self.repr)
     }
 

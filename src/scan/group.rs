@@ -8,51 +8,22 @@
 use std::cell::Cell as Flag;
 use std::ops::Range;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use super::device::{Flight, Landed};
-use super::program::{self, Way};
+use super::flight::{Completion, Flight};
+use super::kept_group::{COLUMN_BYTES, KeptGroup};
+use super::pool_client::PoolClient;
 use super::{Reader, Rows, Sink};
 use crate::memory::reserve;
 use crate::pg::check_for_interrupts;
 use crate::pg::error::{Result, internal};
 use crate::pg::wait_event::{Event, during};
-use crate::plan::{Job, Stored};
-use crate::slot::encode::{Answer, DESCRIBE, MORE, Order, Request, Wish, encoding, write_request};
+use crate::slot::encode::{Answer, DESCRIBE, MORE, Request, write_request};
 use crate::slot::input::Input;
-use crate::slot::layout::Op;
-use crate::slot::output::Output;
 use crate::slot::pool::Slot;
-use crate::types::Kind;
 
-/// How long a process waits for a free slot before it reads the range again; others free theirs soon.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// Row groups read again in succession after which a process stops encoding on the device.
 const STRIKES: u32 = 3;
-/// A row group is closed once a column has this size, wherever it is encoded.
-pub const COLUMN_BYTES: u64 = 960 << 20;
-
-/// How row groups of a process are encoded.
-pub struct Encoder {
-    wishes: Vec<Wish>,
-    codec: u32,
-    /// The most rows of a row group.
-    rows: u64,
-    bytes: u64,
-    strikes: u32,
-    bodies: Vec<u8>,
-}
-
-/// The row group whose columns the device is keeping.
-pub struct Kept {
-    pub slots: u32,
-    rows: u64,
-    nulls: Vec<u64>,
-    bytes: Vec<u64>,
-    spoilt: Rc<Flag<bool>>,
-    why: Option<&'static str>,
-    waiting: Option<Instant>,
-}
 
 /// An encoded row group.
 pub struct Encoded<'a> {
@@ -60,89 +31,6 @@ pub struct Encoded<'a> {
     pub answer: &'a Answer,
     /// The bodies of all pages and dictionaries, one after the other, as long as the answer says.
     pub bodies: &'a [u8],
-}
-
-impl Encoder {
-    /// Returns `None` when no row group of the job can be encoded on a device.
-    pub fn of(job: &Job, ways: &[Way]) -> Option<Encoder> {
-        let plan = job.encode.as_ref()?;
-        let flat = ways.iter().all(|way| *way == Way::Lane) && plan.choices.len() == ways.len();
-        let wish = |(number, choice): (usize, &crate::plan::Choice)| {
-            let column = &job.columns[number];
-            let (op, _) = program::operation(&column.field.kind, &job.shapes);
-            let op = if matches!(column.stored, Stored::Name | Stored::Char) { Op::Bytes } else { op };
-            let order = order(&column.field.kind);
-            Wish {
-                op,
-                order,
-                nullable: column.field.nullable,
-                dictionary: choice.dictionary,
-                encoding: encoding::of(op, order, choice.encoding),
-            }
-        };
-        flat.then(|| Encoder {
-            wishes: plan.choices.iter().enumerate().map(wish).collect(),
-            codec: plan.codec,
-            rows: plan.rows.min(u32::MAX.into()),
-            bytes: plan.bytes,
-            strikes: 0,
-            bodies: Vec::new(),
-        })
-    }
-}
-
-fn order(kind: &Kind) -> Order {
-    match kind {
-        Kind::Float4 | Kind::Float8 => Order::Floating,
-        Kind::Bool | Kind::Oid | Kind::Uuid | Kind::Text | Kind::Json | Kind::Bytea => Order::Unsigned,
-        // Arrays and composites become text here.
-        Kind::List { .. } | Kind::Struct { .. } => Order::Unsigned,
-        _ => Order::Signed,
-    }
-}
-
-impl Kept {
-    fn new(columns: usize) -> Kept {
-        Kept {
-            slots: 0,
-            rows: 0,
-            nulls: vec![0; columns],
-            bytes: vec![0; columns],
-            spoilt: Rc::default(),
-            why: None,
-            waiting: None,
-        }
-    }
-
-    /// Marks the range to be read again.
-    fn spoil(&mut self, why: &'static str) {
-        self.spoilt.set(true);
-        self.why.get_or_insert(why);
-    }
-
-    /// Counts what a slot has become, as the encoder counts lanes.
-    fn add(&mut self, output: &Output, input: &Input) {
-        let rows = output.rows() as u64;
-        self.rows += rows;
-        for (number, (column, op)) in output.columns().iter().zip(input.ops()).enumerate() {
-            let values = rows - u64::from(column.nulls);
-            self.nulls[number] += u64::from(column.nulls);
-            self.bytes[number] += match op.width() {
-                None => u64::from(column.bytes) + 4 * values,
-                Some(0) => values.div_ceil(8),
-                Some(width) => width as u64 * values,
-            };
-        }
-    }
-
-    /// Returns false once the process has waited too long for a slot.
-    pub fn may_wait(&mut self) -> bool {
-        self.waiting.get_or_insert_with(Instant::now).elapsed() < PATIENCE && !self.spoilt.get()
-    }
-
-    pub fn has_waited(&mut self) {
-        self.waiting = None;
-    }
 }
 
 /// A sink for a group that the device encodes: no rows must reach it.
@@ -175,10 +63,10 @@ impl Reader<'_> {
     /// that fails.
     pub(super) fn read_group(&mut self, range: Range<u64>, sink: &mut dyn Sink) -> Result<bool> {
         let columns = self.job.columns.len();
-        let Some(device) = self.device.as_mut().filter(|device| device.encodes()) else { return Ok(false) };
-        let kept = Kept::new(columns);
+        let Some(client) = self.client.as_mut().filter(|client| client.encodes()) else { return Ok(false) };
+        let kept = KeptGroup::new(columns);
         let mut watch = Watch { sink, spoilt: kept.spoilt.clone() };
-        device.kept = Some(kept);
+        client.kept = Some(kept);
         self.begin_group(range.start);
         let before = self.scanned;
         let read = self.read_blocks(range, &mut watch);
@@ -189,26 +77,26 @@ impl Reader<'_> {
             Err(error) => Err(error),
         };
         self.abandon();
-        let Some(device) = &mut self.device else { return done };
-        let kept = device.kept.take();
+        let Some(client) = &mut self.client else { return done };
+        let kept = client.kept.take();
         if let Ok(false) = done {
             self.scanned = before;
-            device.read_again(kept.and_then(|kept| kept.why));
-        } else if let Some(encoder) = &mut device.encoder {
-            encoder.strikes = 0;
+            client.read_again(kept.and_then(|kept| kept.why));
+        } else if let Some(encoding) = &mut client.encoding {
+            encoding.strikes = 0;
         }
         done
     }
 
     /// Takes back a slot of the group; its columns stay on the device.
-    pub(super) fn take_kept(&mut self, flight: &Flight, landed: Landed) -> Result<()> {
+    pub(super) fn take_kept(&mut self, flight: &Flight, completion: Completion) -> Result<()> {
         let input = Input::new(flight.slot.input()).map_err(internal)?;
-        let output = match landed {
-            Landed::Done => self.check(flight, &input),
-            Landed::Undone => None,
+        let output = match completion {
+            Completion::Done => self.check(flight, &input),
+            Completion::Undone => None,
         };
-        let Some(device) = &mut self.device else { return Ok(()) };
-        let (Some(kept), Some(encoder)) = (&mut device.kept, &device.encoder) else { return Ok(()) };
+        let Some(client) = &mut self.client else { return Ok(()) };
+        let (Some(kept), Some(encoding)) = (&mut client.kept, &client.encoding) else { return Ok(()) };
         match output {
             None => kept.spoil("a slot failed"),
             Some(output) if output.statuses_total() > 0 => {
@@ -216,9 +104,9 @@ impl Reader<'_> {
             }
             Some(output) => {
                 kept.add(&output, &input);
-                let large = kept.bytes.iter().sum::<u64>() >= encoder.bytes
+                let large = kept.bytes.iter().sum::<u64>() >= encoding.bytes
                     || kept.bytes.iter().any(|&bytes| bytes >= COLUMN_BYTES);
-                if kept.rows > encoder.rows || large {
+                if kept.rows > encoding.rows || large {
                     kept.spoil("more than a row group takes");
                 }
             }
@@ -228,8 +116,8 @@ impl Reader<'_> {
 
     /// Lets the device encode what it keeps, and hands the row group to the sink.
     fn encode_group(&mut self, sink: &mut dyn Sink) -> Result<bool> {
-        let Some(device) = &mut self.device else { return Ok(false) };
-        let (Some(kept), Some(encoder)) = (&device.kept, &mut device.encoder) else { return Ok(false) };
+        let Some(client) = &mut self.client else { return Ok(false) };
+        let (Some(kept), Some(encoding)) = (&client.kept, &mut client.encoding) else { return Ok(false) };
         if kept.spoilt.get() {
             return Ok(false);
         }
@@ -237,31 +125,31 @@ impl Reader<'_> {
         if rows == 0 {
             return Ok(true);
         }
-        let mut bodies = std::mem::take(&mut encoder.bodies);
+        let mut bodies = std::mem::take(&mut encoding.bodies);
         bodies.clear();
         let request =
-            Request { step: DESCRIBE, rows: rows as u32, slots, codec: encoder.codec, ..Request::default() };
-        let answer = device.fetch(request, &mut bodies)?;
-        let (Some(answer), Some(encoder)) = (answer, &mut device.encoder) else { return Ok(false) };
+            Request { step: DESCRIBE, rows: rows as u32, slots, codec: encoding.codec, ..Request::default() };
+        let answer = client.fetch(request, &mut bodies)?;
+        let (Some(answer), Some(encoding)) = (answer, &mut client.encoding) else { return Ok(false) };
         let taken = sink.group(Encoded { rows, answer: &answer, bodies: &bodies })?;
-        encoder.bodies = bodies;
-        device.tally.groups += u64::from(taken);
+        encoding.bodies = bodies;
+        client.tally.groups += u64::from(taken);
         Ok(taken)
     }
 }
 
-impl super::device::Device {
+impl PoolClient {
     fn encodes(&self) -> bool {
-        self.is_usable() && self.encoder.is_some()
+        self.is_usable() && self.encoding.is_some()
     }
 
     fn read_again(&mut self, why: Option<&'static str>) {
         self.tally.groups_again += 1;
         self.tally.why_again = Some(why.unwrap_or("rows that went into no slot").to_owned());
-        if let Some(encoder) = &mut self.encoder {
-            encoder.strikes += 1;
-            if encoder.strikes >= STRIKES {
-                self.encoder = None;
+        if let Some(encoding) = &mut self.encoding {
+            encoding.strikes += 1;
+            if encoding.strikes >= STRIKES {
+                self.encoding = None;
             }
         }
     }
@@ -282,8 +170,8 @@ impl super::device::Device {
     /// Asks for the encoded group until all bodies have come; `None` when they do not.
     fn fetch(&mut self, request: Request, bodies: &mut Vec<u8>) -> Result<Option<Answer>> {
         let Some(slot) = self.ask(request)? else { return Ok(None) };
-        let Some(encoder) = &self.encoder else { return Ok(None) };
-        let answer = Answer::read(slot.output(), request.rows, request.codec, &encoder.wishes);
+        let Some(encoding) = &self.encoding else { return Ok(None) };
+        let answer = Answer::read(slot.output(), request.rows, request.codec, &encoding.wishes);
         let answer = match answer.and_then(|answer| self.check_nulls(answer)) {
             Ok(answer) => answer,
             Err(what) => {
@@ -338,16 +226,16 @@ impl super::device::Device {
         if let Some(kept) = &mut self.kept {
             kept.has_waited();
         }
-        let wishes = self.encoder.as_ref().map_or(&[][..], |encoder| &encoder.wishes);
+        let wishes = self.encoding.as_ref().map_or(&[][..], |encoding| &encoding.wishes);
         if !write_request(slot.input_mut(), request, wishes) {
             self.spoil("columns that have no room in a request");
             return Ok(None);
         }
         slot.submit();
         let mut flight = Flight::new(slot, 0);
-        match self.land(&mut flight) {
-            Landed::Done => Ok(Some(flight.slot)),
-            Landed::Undone => {
+        match self.wait_for(&mut flight) {
+            Completion::Done => Ok(Some(flight.slot)),
+            Completion::Undone => {
                 self.spoil("a request failed");
                 Ok(None)
             }

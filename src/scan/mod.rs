@@ -21,19 +21,24 @@ use crate::types::{Cell, Repr};
 use crate::wire::deform::deform;
 use crate::wire::tuple::{Fixup, TupleLayout};
 
+use pool_client::PoolClient;
+
+mod completion;
 mod decoded;
-mod device;
 mod failure;
+mod flight;
 mod group;
+mod kept_group;
 mod layout;
+mod pool_client;
 mod program;
-mod returned;
 mod stream;
 mod tally;
 
 pub use decoded::Decoded;
 pub use failure::value_error;
-pub use group::{COLUMN_BYTES, Encoded};
+pub use group::Encoded;
+pub use kept_group::COLUMN_BYTES;
 pub use tally::Tally;
 
 /// Size at which resolved values are handed on: a batch of TOAST pointers can stand for gigabytes.
@@ -106,7 +111,7 @@ pub struct Reader<'j> {
     stream: stream::Stream,
     scanned: Scanned,
     /// Present when the job is to be decoded on a GPU.
-    device: Option<Box<device::Device>>,
+    client: Option<Box<PoolClient>>,
     /// Length of the arena's beginning that later rows need.
     base: usize,
     /// Row of the batch and column of the value that the server is resolving.
@@ -145,7 +150,7 @@ impl<'j> Reader<'j> {
             false => Vec::new(),
         };
         let stream = stream::Stream::new(job);
-        let device = device::Device::of(job, &stream);
+        let client = PoolClient::new(job, &stream);
         Reader {
             job,
             leaf: None,
@@ -156,7 +161,7 @@ impl<'j> Reader<'j> {
             convert,
             stream,
             scanned: Scanned::default(),
-            device,
+            client,
             base: 0,
             resolving: None,
         }
@@ -203,8 +208,8 @@ impl<'j> Reader<'j> {
             if self.job.scan == ScanKind::Heap {
                 self.scanned.bytes += BLOCK_SIZE as u64;
             }
-            match self.pages_travel() {
-                true => self.device_block(block, sink)?,
+            match self.sends_pages() {
+                true => self.send_block(block, sink)?,
                 false => self.read_block(block, sink)?,
             }
         }
@@ -217,7 +222,7 @@ impl<'j> Reader<'j> {
 
     /// Returns what was scanned, and what a device did for it.
     pub fn finish(self) -> (Scanned, Tally) {
-        (self.scanned, self.device.map_or_else(Tally::default, |device| device.tally))
+        (self.scanned, self.client.map_or_else(Tally::default, |client| client.tally))
     }
 
     fn open(&mut self, index: usize) -> Result<OpenLeaf> {
@@ -230,8 +235,8 @@ impl<'j> Reader<'j> {
         let oid = self.job.source.leaves[index].oid;
         let scan = HeapScan::open(oid.into())?;
         let attributes = layout::of_table(self.job, &scan.table, &mut self.renderer)?;
-        if let Some(device) = &mut self.device {
-            device.begin_leaf(self.job, &attributes);
+        if let Some(client) = &mut self.client {
+            client.begin_leaf(self.job, &attributes);
         }
         let layout = TupleLayout::new(attributes, self.job.columns.len());
         let virtual_columns = self.open_virtual(&scan.table)?;
@@ -305,8 +310,8 @@ impl<'j> Reader<'j> {
     fn abandon(&mut self) {
         self.pages = 0;
         self.batch.clear();
-        if let Some(device) = &mut self.device {
-            device.abandon();
+        if let Some(client) = &mut self.client {
+            client.abandon();
         }
     }
 
@@ -381,8 +386,8 @@ impl<'j> Reader<'j> {
             }
             ScanKind::CopyBinary => {
                 let place = Place { table, tids: &tids[range.clone()] };
-                match self.rows_travel() {
-                    true => self.device_rows(cells, range, arena, place, ends_batch, sink)?,
+                match self.sends_rows() {
+                    true => self.send_rows(cells, range, arena, place, ends_batch, sink)?,
                     false => self.host_rows(cells, range, arena, place, ends_batch, sink)?,
                 }
             }

@@ -10,7 +10,7 @@ use crate::wire::tuple::{self, Take};
 
 /// How a column returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
+pub enum Form {
     /// Decoded, as the values that the encoder takes.
     Lane,
     /// As the bytes of each value, which this process decodes: nested values, and numerics that become text.
@@ -18,7 +18,7 @@ pub enum Way {
 }
 
 /// Returns how each column returns.
-pub fn ways(job: &Job) -> Vec<Way> {
+pub fn forms(job: &Job) -> Vec<Form> {
     job.columns.iter().map(|column| operation(&column.field.kind, &job.shapes).1).collect()
 }
 
@@ -60,7 +60,7 @@ pub fn copy_binary(job: &Job, send: &[Send]) -> Vec<AttrSpec> {
     send.iter().enumerate().map(spec).collect()
 }
 
-pub fn operation(kind: &Kind, shapes: &Shapes) -> (Op, Way) {
+pub fn operation(kind: &Kind, shapes: &Shapes) -> (Op, Form) {
     let op = match kind {
         Kind::Bool => Op::Bool,
         Kind::Int2 => Op::Int2,
@@ -74,15 +74,15 @@ pub fn operation(kind: &Kind, shapes: &Shapes) -> (Op, Way) {
             Some(Physical::I32) => Op::Decimal32,
             Some(Physical::I64) => Op::Decimal64,
             Some(Physical::Fixed16) => Op::Decimal128,
-            _ => return (Op::Bytes, Way::Cells),
+            _ => return (Op::Bytes, Form::Cells),
         },
         Kind::Text | Kind::Json | Kind::Bytea => Op::Bytes,
         Kind::List { .. } | Kind::Struct { .. } => match kind.physical(shapes) {
             Some(_) => Op::Bytes,
-            None => return (Op::Bytes, Way::Cells),
+            None => return (Op::Bytes, Form::Cells),
         },
     };
-    (op, Way::Lane)
+    (op, Form::Lane)
 }
 
 /// Returns precision and scale of a decimal column.

@@ -6,11 +6,12 @@
 
 use std::collections::VecDeque;
 use std::ops::Range;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::decoded::Patches;
-use super::group::{Encoder, Kept};
-use super::program::{self, Way};
+use super::flight::{Completion, Flight};
+use super::kept_group::{GroupEncoding, KeptGroup};
+use super::program::{self, Form};
 use super::stream::{self, Stream};
 use super::tally::Tally;
 use super::{BATCH_PAGES, Place, Reader, Sink};
@@ -35,7 +36,7 @@ const WAIT: Duration = Duration::from_millis(10);
 /// hangs.
 const SERVICE_TIME: Duration = Duration::from_secs(10);
 
-pub struct Device {
+pub struct PoolClient {
     pool: Option<Pool>,
     kind: u32,
     flags: u32,
@@ -44,16 +45,16 @@ pub struct Device {
     program: Vec<AttrSpec>,
     /// Rows of this program do not fit into a slot.
     unfit: bool,
-    pub ways: Vec<Way>,
+    pub forms: Vec<Form>,
     /// copy_binary: columns whose bytes return unchanged, so that their number can be checked.
     counted: Vec<usize>,
     filling: Option<Filling>,
     under_way: VecDeque<Flight>,
     pub patches: Patches,
     /// Present when row groups are encoded on the device too.
-    pub encoder: Option<Encoder>,
+    pub encoding: Option<GroupEncoding>,
     /// The row group that the device is keeping.
-    pub kept: Option<Kept>,
+    pub kept: Option<KeptGroup>,
     /// Decodes rows that return undone.
     pub redo: Stream,
     pub tally: Tally,
@@ -68,35 +69,9 @@ struct Filling {
     sums: Vec<u64>,
 }
 
-/// A slot under way.
-pub struct Flight {
-    pub slot: Slot,
-    pub rows: usize,
-    /// The rows after which batches end.
-    pub cuts: Vec<usize>,
-    /// copy_binary: the place of each row.
-    pub tids: Vec<Tid>,
-    /// copy_binary: the bytes of each counted column.
-    pub sums: Vec<u64>,
-    since: Instant,
-}
-
-impl Flight {
-    pub fn new(slot: Slot, rows: usize) -> Flight {
-        Flight { slot, rows, cuts: Vec::new(), tids: Vec::new(), sums: Vec::new(), since: Instant::now() }
-    }
-}
-
-/// How a slot returned.
-pub enum Landed {
-    Done,
-    /// This process has to decode its rows.
-    Undone,
-}
-
-impl Device {
+impl PoolClient {
     /// Attaches to the device that the job is to be decoded on, if there is one.
-    pub fn of(job: &Job, stream: &Stream) -> Option<Box<Device>> {
+    pub fn new(job: &Job, stream: &Stream) -> Option<Box<PoolClient>> {
         let plan = job.device.as_ref()?;
         let flags = match job.output {
             Output::Groups { .. } => WANT_COLUMNS,
@@ -107,7 +82,7 @@ impl Device {
             ScanKind::Heap => (HEAP, Vec::new()),
             ScanKind::CopyBinary => (COPY_BINARY, program::copy_binary(job, &stream.send)),
         };
-        let ways = program::ways(job);
+        let forms = program::forms(job);
         let mut tally = Tally::default();
         let pool = match Pool::attach(plan.pid, plan.fd, plan.generation) {
             Ok(pool) => Some(pool),
@@ -117,7 +92,7 @@ impl Device {
                 None
             }
         };
-        Some(Box::new(Device {
+        Some(Box::new(PoolClient {
             pool,
             kind,
             flags,
@@ -125,9 +100,9 @@ impl Device {
             counted: counted(&program, &stream.send),
             program,
             unfit: false,
-            encoder: Encoder::of(job, &ways),
+            encoding: GroupEncoding::of(job, &forms),
             kept: None,
-            ways,
+            forms,
             filling: None,
             under_way: VecDeque::new(),
             patches: Patches::default(),
@@ -161,7 +136,7 @@ impl Device {
         // SAFETY: the region is mapped while the slot is held, and only this process writes to it while it
         // fills the slot; the writer is dropped before the slot is submitted or dropped.
         let region: &'static mut [u8] = unsafe { &mut *region };
-        let columns = self.ways.len();
+        let columns = self.forms.len();
         let flags = if self.kept.is_some() { self.flags | KEEP } else { self.flags };
         let writer = InputWriter::new(region, self.kind, &self.program, columns, pool.output_bytes(), flags);
         let Some(writer) = writer else {
@@ -207,18 +182,18 @@ impl Device {
     }
 
     /// Waits for a slot.
-    pub fn land(&mut self, flight: &mut Flight) -> Landed {
+    pub fn wait_for(&mut self, flight: &mut Flight) -> Completion {
         loop {
             let time = if self.tally.lost { Duration::ZERO } else { WAIT };
             match during(Event::Gpu, || flight.slot.wait(time)) {
-                State::Done => return Landed::Done,
+                State::Done => return Completion::Done,
                 State::Failed => {
                     self.lose_if_dead();
                     self.tally.note(match flight.slot.error() {
                         error if error.is_empty() => "a slot failed".into(),
                         error => error,
                     });
-                    return Landed::Undone;
+                    return Completion::Undone;
                 }
                 _ => self.lose_if_dead(),
             }
@@ -227,7 +202,7 @@ impl Device {
                 self.lose(format!("a slot did not come back within {} seconds", limit.as_secs()));
             }
             if self.tally.lost {
-                return Landed::Undone;
+                return Completion::Undone;
             }
             check_for_interrupts();
         }
@@ -280,24 +255,24 @@ enum Page {
 
 impl Reader<'_> {
     /// Returns whether heap pages go into slots.
-    pub(super) fn pages_travel(&self) -> bool {
-        self.device.as_ref().is_some_and(|device| device.kind == HEAP)
+    pub(super) fn sends_pages(&self) -> bool {
+        self.client.as_ref().is_some_and(|client| client.kind == HEAP)
     }
 
     /// Returns whether rows of the stream go into slots.
-    pub(super) fn rows_travel(&self) -> bool {
-        self.device.as_ref().is_some_and(|device| device.kind == COPY_BINARY) && !self.stream.raw
+    pub(super) fn sends_rows(&self) -> bool {
+        self.client.as_ref().is_some_and(|client| client.kind == COPY_BINARY) && !self.stream.raw
     }
 
     /// Gives the following slots a row group of their own.
     pub(super) fn begin_group(&mut self, first_block: u64) {
-        if let Some(device) = &mut self.device {
-            device.group = u64::from(std::process::id()) << 40 ^ first_block;
+        if let Some(client) = &mut self.client {
+            client.group = u64::from(std::process::id()) << 40 ^ first_block;
         }
     }
 
     /// Reads a block into a slot, or into the batch when no slot is to be had.
-    pub(super) fn device_block(&mut self, block: u32, sink: &mut dyn Sink) -> Result<()> {
+    pub(super) fn send_block(&mut self, block: u32, sink: &mut dyn Sink) -> Result<()> {
         loop {
             // A batch that this process began to decode is ended here.
             if self.batch.rows() > 0 || !self.acquire(sink)? {
@@ -318,7 +293,7 @@ impl Reader<'_> {
     }
 
     fn fill(&mut self, block: u32) -> Page {
-        let filling = self.device.as_mut().and_then(|device| device.filling.as_mut());
+        let filling = self.client.as_mut().and_then(|client| client.filling.as_mut());
         let (Some(filling), Some(leaf)) = (filling, &mut self.leaf) else { return Page::Empty };
         let Some(page) = leaf.pin(block) else { return Page::Empty };
         let Some(room) = filling.writer.page() else { return Page::Refused };
@@ -333,7 +308,7 @@ impl Reader<'_> {
     }
 
     /// Writes rows into slots, or hands them to the sink when no slot is to be had.
-    pub(super) fn device_rows(
+    pub(super) fn send_rows(
         &mut self,
         cells: &[Vec<Cell>],
         range: Range<usize>,
@@ -375,15 +350,15 @@ impl Reader<'_> {
         arena: &[u8],
         place: Place,
     ) -> Result<usize> {
-        let Some(device) = &mut self.device else { return Ok(0) };
-        let Some(filling) = &mut device.filling else { return Ok(0) };
+        let Some(client) = &mut self.client else { return Ok(0) };
+        let Some(filling) = &mut client.filling else { return Ok(0) };
         let before = filling.writer.bytes();
         let source = RowSource { cells, arena, send: &self.stream.send };
         let taken = filling.writer.rows(source, rows.clone());
         let taken = taken.map_err(|failed| stream::failure(failed, place))?;
         self.scanned.bytes += (filling.writer.bytes() - before) as u64;
         filling.tids.extend_from_slice(&place.tids[..taken]);
-        for (sum, column) in filling.sums.iter_mut().zip(&device.counted) {
+        for (sum, column) in filling.sums.iter_mut().zip(&client.counted) {
             let cells = &cells[*column][rows.start..rows.start + taken];
             *sum += cells.iter().map(|cell| cell.len() as u64).sum::<u64>();
         }
@@ -391,7 +366,7 @@ impl Reader<'_> {
     }
 
     fn is_slot_empty(&self) -> bool {
-        let filling = self.device.as_ref().and_then(|device| device.filling.as_ref());
+        let filling = self.client.as_ref().and_then(|client| client.filling.as_ref());
         filling.is_none_or(|filling| filling.writer.rows_len() == 0)
     }
 
@@ -399,42 +374,42 @@ impl Reader<'_> {
     /// none of those is left.
     fn acquire(&mut self, sink: &mut dyn Sink) -> Result<bool> {
         loop {
-            let Some(device) = &mut self.device else { return Ok(false) };
-            if device.filling.is_some() {
+            let Some(client) = &mut self.client else { return Ok(false) };
+            if client.filling.is_some() {
                 return Ok(true);
             }
-            let room = device.is_usable() && device.under_way.len() <= UNDER_WAY;
-            if room && device.claim() {
+            let room = client.is_usable() && client.under_way.len() <= UNDER_WAY;
+            if room && client.claim() {
                 return Ok(true);
             }
-            if !device.under_way.is_empty() {
+            if !client.under_way.is_empty() {
                 self.take_one(sink)?;
                 continue;
             }
-            if device.waits_for_slot() {
+            if client.waits_for_slot() {
                 continue;
             }
-            device.lose_if_dead();
-            device.tally.refused += 1;
+            client.lose_if_dead();
+            client.tally.refused += 1;
             return Ok(false);
         }
     }
 
     pub(super) fn submit(&mut self) {
-        if let Some(device) = &mut self.device {
-            device.submit();
+        if let Some(client) = &mut self.client {
+            client.submit();
         }
     }
 
     pub(super) fn cut(&mut self) {
-        if let Some(device) = &mut self.device {
-            device.cut();
+        if let Some(client) = &mut self.client {
+            client.cut();
         }
     }
 
     /// Takes back every slot under way.
     pub(super) fn take_all(&mut self, sink: &mut dyn Sink) -> Result<()> {
-        while self.device.as_ref().is_some_and(|device| !device.under_way.is_empty()) {
+        while self.client.as_ref().is_some_and(|client| !client.under_way.is_empty()) {
             self.take_one(sink)?;
         }
         Ok(())
@@ -442,10 +417,10 @@ impl Reader<'_> {
 
     /// Takes back the slot that was sent first.
     fn take_one(&mut self, sink: &mut dyn Sink) -> Result<()> {
-        let Some(device) = &mut self.device else { return Ok(()) };
-        let Some(mut flight) = device.under_way.pop_front() else { return Ok(()) };
-        let landed = device.land(&mut flight);
-        device.tally.slots += u64::from(matches!(landed, Landed::Done));
-        self.take(&flight, landed, sink)
+        let Some(client) = &mut self.client else { return Ok(()) };
+        let Some(mut flight) = client.under_way.pop_front() else { return Ok(()) };
+        let completion = client.wait_for(&mut flight);
+        client.tally.slots += u64::from(matches!(completion, Completion::Done));
+        self.take(&flight, completion, sink)
     }
 }

@@ -4,12 +4,12 @@
 use std::ops::Range;
 
 use super::decoded::{Decoded, Patch};
-use super::device::{Flight, Landed};
+use super::flight::{Completion, Flight};
 use super::{Place, RESOLVED_BYTES, Reader, RowValues, Rows, Sink};
 use crate::pg::error::{Result, internal};
 use crate::pg::heap::invalid_line_pointer;
 use crate::plan::ScanKind;
-use crate::scan::program::Way;
+use crate::scan::program::Form;
 use crate::slot::Tid;
 use crate::slot::input::Input;
 use crate::slot::layout::{Code, Op, Status};
@@ -48,18 +48,23 @@ enum Remedy {
 }
 
 impl Reader<'_> {
-    pub(super) fn take(&mut self, flight: &Flight, landed: Landed, sink: &mut dyn Sink) -> Result<()> {
-        if self.device.as_ref().is_some_and(|device| device.kept.is_some()) {
-            return self.take_kept(flight, landed);
+    pub(super) fn take(
+        &mut self,
+        flight: &Flight,
+        completion: Completion,
+        sink: &mut dyn Sink,
+    ) -> Result<()> {
+        if self.client.as_ref().is_some_and(|client| client.kept.is_some()) {
+            return self.take_kept(flight, completion);
         }
         // This process wrote the input, and nobody else may have changed it.
         let input = Input::new(flight.slot.input()).map_err(internal)?;
         if input.rows() != flight.rows {
             return Err(internal("a slot's rows changed under way"));
         }
-        let output = match landed {
-            Landed::Done => self.check(flight, &input),
-            Landed::Undone => None,
+        let output = match completion {
+            Completion::Done => self.check(flight, &input),
+            Completion::Undone => None,
         };
         let statuses = output.as_ref().and_then(Output::statuses);
         let tids = self.tids(flight, &input);
@@ -79,27 +84,27 @@ impl Reader<'_> {
             };
             self.hand_decoded(output, &piece, &tids, sink)?;
         }
-        if let Some(device) = &mut self.device {
-            device.tally.redone += u64::from(redone);
+        if let Some(client) = &mut self.client {
+            client.tally.redone += u64::from(redone);
         }
         Ok(())
     }
 
     /// Returns the slot's output if it matches the input.
     pub(super) fn check<'f>(&mut self, flight: &'f Flight, input: &Input) -> Option<Output<'f>> {
-        let device = self.device.as_mut()?;
+        let client = self.client.as_mut()?;
         let output = match Output::of(input, flight.slot.output()) {
             Ok(output) => output,
             Err(what) => {
-                device.lose(format!("a device returned something else than it was asked for: {what}"));
+                client.lose(format!("a device returned something else than it was asked for: {what}"));
                 return None;
             }
         };
         // A value that was left out has no bytes.
         if output.statuses_total() == 0 {
             let bytes = |column: usize| u64::from(output.columns()[column].bytes);
-            if let Some(column) = device.miscounted(flight, bytes) {
-                device.lose(format!("a device returned another number of bytes for column {column}"));
+            if let Some(column) = client.miscounted(flight, bytes) {
+                client.lose(format!("a device returned another number of bytes for column {column}"));
                 return None;
             }
         }
@@ -108,7 +113,7 @@ impl Reader<'_> {
 
     /// Returns the place of each row, if a message may need it.
     fn tids<'f>(&self, flight: &'f Flight, input: &Input) -> std::borrow::Cow<'f, [Tid]> {
-        let by_cells = self.device.as_ref().is_some_and(|device| device.ways.contains(&Way::Cells));
+        let by_cells = self.client.as_ref().is_some_and(|client| client.forms.contains(&Form::Cells));
         match self.job.scan {
             ScanKind::Heap if by_cells => (0..flight.rows).filter_map(|row| input.tid(row)).collect(),
             _ => flight.tids.as_slice().into(),
@@ -117,8 +122,8 @@ impl Reader<'_> {
 
     /// Completes the values that the device left out; returns false when this process has to decode the piece.
     fn remedy(&mut self, input: &Input, piece: &Piece, marks: &[Status]) -> Result<bool> {
-        if let Some(device) = &mut self.device {
-            device.patches.clear();
+        if let Some(client) = &mut self.client {
+            client.patches.clear();
         }
         match remedy(input, piece, marks) {
             Remedy::None => Ok(true),
@@ -129,7 +134,7 @@ impl Reader<'_> {
 
     /// Lets the server find values of single rows. Returns false when they are too large for that.
     fn patch(&mut self, input: &Input, marks: &[Status]) -> Result<bool> {
-        let Some(device) = &mut self.device else { return Ok(false) };
+        let Some(client) = &mut self.client else { return Ok(false) };
         let Some(leaf) = &self.leaf else { return Ok(false) };
         let batch = &mut self.batch;
         batch.clear();
@@ -155,20 +160,20 @@ impl Reader<'_> {
             let (row, column) = (rows[fixup.row as usize], fixup.column);
             self.resolving = Some((fixup.row as usize, column as usize));
             let value = self.renderer.resolve(column as usize, fixup.pos as usize, &mut batch.arena)?;
-            device.patches.push(Patch { column, row, value });
-            device.tally.patched += 1;
+            client.patches.push(Patch { column, row, value });
+            client.tally.patched += 1;
         }
         self.resolving = None;
-        std::mem::swap(&mut device.patches.arena, &mut batch.arena);
-        device.patches.sort();
+        std::mem::swap(&mut client.patches.arena, &mut batch.arena);
+        client.patches.sort();
         batch.clear();
         Ok(found)
     }
 
     fn hand_decoded(&self, output: &Output, piece: &Piece, tids: &[Tid], sink: &mut dyn Sink) -> Result<()> {
-        let (Some(device), Some(leaf)) = (&self.device, &self.leaf) else { return Ok(()) };
+        let (Some(client), Some(leaf)) = (&self.client, &self.leaf) else { return Ok(()) };
         let repr = if self.job.scan == ScanKind::Heap { Repr::Heap } else { Repr::Wire };
-        let decoded = Decoded { output, ways: &device.ways, patches: &device.patches, repr };
+        let decoded = Decoded { output, forms: &client.forms, patches: &client.patches, repr };
         sink.rows(Rows {
             range: piece.rows.clone(),
             place: Place { table: &self.job.source.leaves[leaf.index].name, tids },
@@ -207,12 +212,12 @@ impl Reader<'_> {
         piece: &Piece,
         sink: &mut dyn Sink,
     ) -> Result<()> {
-        let (Some(device), Some(leaf)) = (&mut self.device, &self.leaf) else { return Ok(()) };
+        let (Some(client), Some(leaf)) = (&mut self.client, &self.leaf) else { return Ok(()) };
         let offsets = input.offsets();
-        device.redo.load(input.data(), &offsets[piece.rows.start..=piece.rows.end]);
+        client.redo.load(input.data(), &offsets[piece.rows.start..=piece.rows.end]);
         let table = &self.job.source.leaves[leaf.index].name;
         let place = Place { table, tids: &flight.tids[piece.rows.clone()] };
-        device.redo.hand_on(place, piece.ends_batch, sink)
+        client.redo.hand_on(place, piece.ends_batch, sink)
     }
 }
 
