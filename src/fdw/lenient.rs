@@ -34,11 +34,11 @@ const SIGNING_KEY: i64 = 9;
 pub struct Footer<'a> {
     fields: Vec<(i64, u8, &'a [u8])>,
     root: &'a [u8],
-    pub columns: Vec<Column>,
+    pub columns: Vec<FooterColumn>,
 }
 
 /// A column of the table, with everything that it consists of.
-pub struct Column {
+pub struct FooterColumn {
     pub name: String,
     elements: Vec<Vec<u8>>,
     /// The Parquet columns of the column.
@@ -71,7 +71,7 @@ impl<'a> Footer<'a> {
         let root = elements.next().ok_or(MALFORMED)?;
         let (mut columns, mut leaves) = (Vec::new(), 0);
         while let Some(first) = elements.next() {
-            let column = Column::parse(first, &mut elements, leaves)?;
+            let column = FooterColumn::parse(first, &mut elements, leaves)?;
             leaves = column.leaves.end;
             columns.push(column);
         }
@@ -130,7 +130,7 @@ impl<'a> Footer<'a> {
     fn schema(&self, is_kept: impl Fn(usize) -> bool) -> Vec<Vec<u8>> {
         const NAME: i64 = 4;
         const NUM_CHILDREN: i64 = 5;
-        let kept: Vec<&Column> =
+        let kept: Vec<&FooterColumn> =
             (0..).zip(&self.columns).filter(|(at, _)| is_kept(*at)).map(|(_, of)| of).collect();
         let mut root = Fields::default();
         root.put(NAME, BINARY, self.root);
@@ -140,16 +140,16 @@ impl<'a> Footer<'a> {
     }
 }
 
-impl Column {
+impl FooterColumn {
     fn parse<'a>(
         first: Element<'a>,
         rest: &mut impl Iterator<Item = Element<'a>>,
         leaf: usize,
-    ) -> Checked<Column> {
+    ) -> Checked<FooterColumn> {
         let mut name = Reader { rest: first.name };
         name.varint()?;
         let name = String::from_utf8_lossy(name.rest).into_owned();
-        let mut column = Column { name, elements: Vec::new(), leaves: leaf..leaf };
+        let mut column = FooterColumn { name, elements: Vec::new(), leaves: leaf..leaf };
         let (mut element, mut to_come) = (first, 0);
         loop {
             to_come += element.children;

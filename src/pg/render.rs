@@ -38,7 +38,7 @@ pub struct Storage {
 /// NAMEDATALEN.
 const NAME_BYTES: i16 = pg_sys::NAMEDATALEN as i16;
 
-struct Column {
+struct ColumnRenderer {
     call: Call,
     storage: Storage,
     function: pg_sys::FmgrInfo,
@@ -46,7 +46,7 @@ struct Column {
 }
 
 pub struct Renderer {
-    columns: Vec<Column>,
+    columns: Vec<ColumnRenderer>,
     /// Reset after each value, so that functions may allocate as they like.
     scratch: pg_sys::MemoryContext,
 }
@@ -66,7 +66,7 @@ impl Renderer {
                 8 << 20,
             )
         };
-        let columns = columns.map(|(call, storage)| Column::new(call, storage)).collect();
+        let columns = columns.map(|(call, storage)| ColumnRenderer::new(call, storage)).collect();
         Renderer { columns, scratch }
     }
 
@@ -130,14 +130,14 @@ impl Storage {
     }
 }
 
-impl Column {
-    fn new(call: Call, storage: Storage) -> Column {
+impl ColumnRenderer {
+    fn new(call: Call, storage: Storage) -> ColumnRenderer {
         let mut function = pg_sys::FmgrInfo::default();
         if let Call::Output { function: oid, .. } | Call::Send { function: oid } = call {
             // SAFETY: the OID is that of a type's output or send function; the current context outlives us.
             unsafe { pg_sys::fmgr_info_cxt(oid, &mut function, pg_sys::CurrentMemoryContext) };
         }
-        Column { call, storage, function, cache: HashMap::new() }
+        ColumnRenderer { call, storage, function, cache: HashMap::new() }
     }
 
     /// Appends the value's bytes to the arena.
