@@ -3,6 +3,7 @@
 //! The crates unpack a block in one go, and faster; this module is for blocks that would take them too long.
 
 use super::source::STEP;
+use crate::interrupts;
 
 type Unpacked = Result<(), String>;
 
@@ -12,13 +13,12 @@ struct Out<'o> {
     start: usize,
     end: usize,
     seen: usize,
-    look: fn(),
 }
 
 /// Appends the bytes up to `end`, for which `out` has room.
-pub fn snappy(packed: &[u8], out: &mut Vec<u8>, end: usize, look: fn()) -> Unpacked {
+pub fn snappy(packed: &[u8], out: &mut Vec<u8>, end: usize) -> Unpacked {
     let mut input = Input(packed);
-    let mut out = Out::new(out, end, look);
+    let mut out = Out::new(out, end);
     if input.varint()? != out.end - out.start {
         return Err(WRONG.to_owned());
     }
@@ -46,12 +46,12 @@ pub fn snappy(packed: &[u8], out: &mut Vec<u8>, end: usize, look: fn()) -> Unpac
 }
 
 /// Appends the bytes up to `end`, for which `out` has room.
-pub fn lz4(packed: &[u8], out: &mut Vec<u8>, end: usize, look: fn()) -> Unpacked {
+pub fn lz4(packed: &[u8], out: &mut Vec<u8>, end: usize) -> Unpacked {
     /// A length of 15 continues in the next bytes; the shortest copy.
     const LONG: usize = 15;
     const SHORTEST: usize = 4;
     let mut input = Input(packed);
-    let mut out = Out::new(out, end, look);
+    let mut out = Out::new(out, end);
     loop {
         let token = input.number(1)?;
         let literal = input.length(token >> 4, LONG)?;
@@ -112,15 +112,15 @@ impl<'a> Input<'a> {
 }
 
 impl Out<'_> {
-    fn new(bytes: &mut Vec<u8>, end: usize, look: fn()) -> Out<'_> {
+    fn new(bytes: &mut Vec<u8>, end: usize) -> Out<'_> {
         let start = bytes.len();
-        Out { bytes, start, end, seen: start, look }
+        Out { bytes, start, end, seen: start }
     }
 
     fn check(&mut self, length: usize) -> Unpacked {
         if self.bytes.len() - self.seen >= STEP {
             self.seen = self.bytes.len();
-            (self.look)();
+            interrupts::check();
         }
         if length > self.end - self.bytes.len() { Err(WRONG.to_owned()) } else { Ok(()) }
     }

@@ -10,6 +10,7 @@ use std::path::Path;
 
 use super::error::{Problem, ReadError, Result};
 use super::pattern::{Keys, Pattern, add_hive_keys};
+use crate::interrupts;
 
 /// The files, as the table's options name them.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,19 +31,19 @@ pub struct DataFile {
 }
 
 impl FileSet {
-    /// The files that there are now, by name; with a pattern, those that match it. `look` is called for each.
-    pub fn list(&self, pattern: Option<&Pattern>, look: fn()) -> Result<Vec<DataFile>> {
+    /// Returns the files that exist now, sorted by name; with a pattern, those that match it.
+    pub fn list(&self, pattern: Option<&Pattern>) -> Result<Vec<DataFile>> {
         let (paths, root) = match self {
             FileSet::Named(paths) => (paths.clone(), ""),
             FileSet::Directory { path, suffix } => {
                 let mut found = Vec::new();
-                walk(Path::new(path), suffix.as_deref().unwrap_or(""), &mut Vec::new(), &mut found, look)?;
+                walk(Path::new(path), suffix.as_deref().unwrap_or(""), &mut Vec::new(), &mut found)?;
                 found.sort();
                 (found, path.as_str())
             }
         };
         let describe = |path: String| {
-            look();
+            interrupts::check();
             let below = path.strip_prefix(root).unwrap_or(&path).trim_start_matches('/');
             let mut keys = match pattern {
                 Some(pattern) => pattern.matches(below)?,
@@ -61,13 +62,7 @@ impl FileSet {
 /// temporary files, the `_SUCCESS` of an export. Subdirectories are entered if they are Hive's, `key=value`.
 /// `above` has device and inode of the directories above this one; a symbolic link back to one of them would
 /// have no end.
-fn walk(
-    directory: &Path,
-    suffix: &str,
-    above: &mut Vec<(u64, u64)>,
-    found: &mut Vec<String>,
-    look: fn(),
-) -> Result<()> {
+fn walk(directory: &Path, suffix: &str, above: &mut Vec<(u64, u64)>, found: &mut Vec<String>) -> Result<()> {
     let shown = directory.to_string_lossy().into_owned();
     let failed = |cause: io::Error| ReadError::new(&shown, Problem::Io("read directory", cause));
     let status = fs::metadata(directory).map_err(failed)?;
@@ -77,7 +72,7 @@ fn walk(
     }
     above.push(this);
     for entry in fs::read_dir(directory).map_err(failed)? {
-        look();
+        interrupts::check();
         let entry = entry.map_err(failed)?;
         let path = entry.path();
         let Ok(name) = entry.file_name().into_string() else {
@@ -97,7 +92,7 @@ fn walk(
             }
         };
         if status.is_dir() && name.contains('=') {
-            walk(&path, suffix, above, found, look)?;
+            walk(&path, suffix, above, found)?;
         } else if status.is_file() && name.ends_with(suffix) {
             found.push(format!("{}/{name}", shown.trim_end_matches('/')));
         }

@@ -18,6 +18,7 @@ use super::error::{LeftOut, ReadError, Result, guarded};
 use super::ipc_schema::IpcSchema;
 use super::message;
 use super::source::{Source, zeroed};
+use crate::interrupts;
 
 pub struct IpcMeta {
     /// The columns that can be read.
@@ -64,7 +65,7 @@ impl IpcMeta {
         let bytes = source.read_at(at, len)?;
         let (mut meta, blocks) = parse_footer(path, &bytes)?;
         for block in blocks {
-            source.look()();
+            interrupts::check();
             let message = read_message(source, &block)?;
             meta.batches.push(guarded(path, || meta.parse_batch(&message, block))?);
         }
@@ -132,7 +133,7 @@ impl IpcMeta {
             let bytes = source.read_at(offset, len)?;
             guarded(source.path(), || {
                 check_dictionary(&bytes, &mut known)?;
-                let (bytes, block) = message::unpacked(bytes, block, |_| true, source.look())?;
+                let (bytes, block) = message::unpacked(bytes, block, |_| true)?;
                 decoder.read_dictionary(&block, &Buffer::from_vec(bytes)).map_err(|cause| cause.to_string())
             })?;
         }
@@ -181,7 +182,7 @@ impl IpcMeta {
         }
         guarded(source.path(), || {
             let is_wanted = |range| wanted.contains(&range);
-            let (bytes, block) = message::unpacked(bytes, &batch.block, is_wanted, source.look())?;
+            let (bytes, block) = message::unpacked(bytes, &batch.block, is_wanted)?;
             let read = decoder.read_record_batch(&block, &Buffer::from_vec(bytes));
             let read = read.map_err(|cause| cause.to_string())?;
             let batch = read.ok_or_else(|| "a block is not a record batch".to_owned())?;

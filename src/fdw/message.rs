@@ -63,7 +63,6 @@ pub fn unpacked(
     bytes: Vec<u8>,
     block: &Block,
     wanted: impl Fn(Range<u64>) -> bool,
-    look: fn(),
 ) -> MessageResult<(Vec<u8>, Block)> {
     let message = parse(&bytes)?;
     let dictionary = message.header_as_dictionary_batch();
@@ -84,7 +83,7 @@ pub fn unpacked(
     let mut out = Vec::new();
     reserve_exact(&mut out, head.len().saturating_add(length)).map_err(|missing| missing.to_string())?;
     out.extend_from_slice(&head);
-    let mut unpacker = Unpacker::new(Compression::ZSTD(ZstdLevel::default()), look);
+    let mut unpacker = Unpacker::new(Compression::ZSTD(ZstdLevel::default()));
     for buffer in packed {
         match codec {
             _ if !buffer.is_packed => out.extend_from_slice(buffer.bytes),
@@ -244,7 +243,7 @@ mod tests {
     fn an_experimental_codec_is_followed_and_nothing_else_changed() {
         for name in ["ZSTD", "lz4"] {
             let bytes = dictionary(Some(name), None);
-            let (unpacked, at) = unpacked(bytes.clone(), &block(&bytes), |_| true, || ()).unwrap();
+            let (unpacked, at) = unpacked(bytes.clone(), &block(&bytes), |_| true).unwrap();
             let body = &unpacked[at.metaDataLength() as usize..];
             assert_eq!((at.offset(), at.bodyLength(), body.len()), (64, 128, 128));
             assert_eq!((&body[..4], &body[64..80]), (&b"four"[..], &b"sixteen bytes..."[..]));
@@ -263,7 +262,7 @@ mod tests {
         }
         for (name, same) in [(None, true), (Some("uncompressed"), true), (Some("gzip"), false)] {
             let bytes = dictionary(name, None);
-            let found = unpacked(bytes.clone(), &block(&bytes), |_| true, || ());
+            let found = unpacked(bytes.clone(), &block(&bytes), |_| true);
             assert_eq!(found.is_ok_and(|(found, _)| found == bytes), same);
         }
     }
@@ -271,7 +270,7 @@ mod tests {
     #[test]
     fn versions() {
         let later = of_version(MetadataVersion::V5, Some("zstd"), None);
-        let found = unpacked(later.clone(), &block(&later), |_| true, || ());
+        let found = unpacked(later.clone(), &block(&later), |_| true);
         assert!(found.is_ok_and(|(found, _)| found == later));
         for version in 0..6 {
             let bytes = of_version(MetadataVersion(version), None, None);

@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::error::{Problem, ReadError, Result};
+use crate::interrupts;
 use crate::memory;
 
 /// The identity of a file. A file that was replaced or written to has another one: a writer may reset the time
@@ -27,7 +28,7 @@ pub struct FileId {
 /// Seconds and nanoseconds.
 type Time = (i64, i64);
 
-/// Bytes that are read, unpacked or checked between two looks.
+/// Bytes that are read, unpacked or checked between two checks for a cancel.
 pub const STEP: usize = 1 << 20;
 
 #[derive(Clone, Debug)]
@@ -39,8 +40,6 @@ pub struct Source {
     read: Arc<AtomicU64>,
     /// The system's error after a read has failed, 0 before: the decoders hand on only its message.
     failed: Arc<AtomicI32>,
-    /// Called between steps: a place to give up, by a panic.
-    look: fn(),
 }
 
 impl Source {
@@ -59,16 +58,7 @@ impl Source {
             links: status.nlink(),
             read: Arc::default(),
             failed: Arc::default(),
-            look: || (),
         })
-    }
-
-    pub fn with_look(self, look: fn()) -> Source {
-        Source { look, ..self }
-    }
-
-    pub fn look(&self) -> fn() {
-        self.look
     }
 
     /// Opens the file of this identity, and no other.
@@ -143,7 +133,7 @@ impl Source {
                     _ => io_error(self.path(), "read file", cause),
                 },
             )?;
-            (self.look)();
+            interrupts::check();
         }
         self.read.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         Ok(())
@@ -228,7 +218,7 @@ impl At {
 
 impl Read for At {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        (self.source.look)();
+        interrupts::check();
         let step = bytes.len().min(STEP);
         let got = self
             .source

@@ -10,6 +10,7 @@ use parquet::basic::Compression;
 
 use super::blocks;
 use super::source::STEP;
+use crate::interrupts;
 
 /// The most that is unpacked at once by codecs that do not stop in between.
 const WHOLE: usize = 16 << 20;
@@ -17,14 +18,13 @@ const WHOLE: usize = 16 << 20;
 pub struct Unpacker {
     codec: Compression,
     zstd: Option<zstd::bulk::Decompressor<'static>>,
-    look: fn(),
 }
 
 type Unpacked = Result<(), String>;
 
 impl Unpacker {
-    pub fn new(codec: Compression, look: fn()) -> Unpacker {
-        Unpacker { codec, zstd: None, look }
+    pub fn new(codec: Compression) -> Unpacker {
+        Unpacker { codec, zstd: None }
     }
 
     pub fn packs(&self) -> bool {
@@ -40,7 +40,7 @@ impl Unpacker {
                 let length = snap::raw::Decoder::new().decompress(packed, &mut out[start..]);
                 out.truncate(start + length.map_err(said)?);
             }
-            Compression::SNAPPY => blocks::snappy(packed, out, end, self.look)?,
+            Compression::SNAPPY => blocks::snappy(packed, out, end)?,
             Compression::LZ4_RAW => self.lz4(packed, out, end)?,
             Compression::LZ4 => self.old_lz4(packed, out, end)?,
             Compression::ZSTD(_) => self.zstd(packed, out, end)?,
@@ -65,7 +65,7 @@ impl Unpacker {
                 io::ErrorKind::UnexpectedEof => other_size(),
                 _ => said(cause),
             })?;
-            (self.look)();
+            interrupts::check();
         }
         // Reading on checks the end of the stream, too.
         match from.read(&mut [0]).map_err(said)? {
@@ -94,7 +94,7 @@ impl Unpacker {
     fn lz4(&self, packed: &[u8], out: &mut Vec<u8>, end: usize) -> Unpacked {
         let start = out.len();
         if end - start > WHOLE {
-            return blocks::lz4(packed, out, end, self.look);
+            return blocks::lz4(packed, out, end);
         }
         out.resize(end, 0);
         let length = lz4_flex::block::decompress_into(packed, &mut out[start..]).map_err(said)?;
@@ -125,7 +125,7 @@ impl Unpacker {
             if out.len() != block_end {
                 return Err(other_size());
             }
-            (self.look)();
+            interrupts::check();
             packed = rest;
         }
         if packed.is_empty() && out.len() == end { Ok(()) } else { Err(other_size()) }

@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use super::*;
+use crate::interrupts::counted;
 use parquet::basic::{BrotliLevel, GzipLevel, ZstdLevel};
 
 const CODECS: [fn() -> Compression; 6] = [
@@ -45,7 +46,7 @@ fn packed(codec: Compression, bytes: &[u8]) -> Vec<u8> {
 fn unpacked(codec: Compression, packed: &[u8], size: usize) -> Result<Vec<u8>, String> {
     let mut out = b"levels".to_vec();
     out.reserve_exact(size);
-    Unpacker::new(codec, || ()).unpack(packed, &mut out, size)?;
+    Unpacker::new(codec).unpack(packed, &mut out, size)?;
     assert_eq!(&out[..6], b"levels");
     Ok(out.split_off(6))
 }
@@ -96,24 +97,24 @@ fn what_was_packed_comes_back() {
 
 #[test]
 fn large_blocks_come_back() {
-    type Step = fn(&[u8], &mut Vec<u8>, usize, fn()) -> Result<(), String>;
+    type Step = fn(&[u8], &mut Vec<u8>, usize) -> Result<(), String>;
     for bytes in samples() {
         for (codec, block) in
             [(Compression::SNAPPY, blocks::snappy as Step), (Compression::LZ4_RAW, blocks::lz4 as Step)]
         {
             let packed = packed(codec, &bytes);
             let mut out = b"before".to_vec();
-            block(&packed, &mut out, 6 + bytes.len(), || ()).unwrap();
+            block(&packed, &mut out, 6 + bytes.len()).unwrap();
             assert!(out[6..] == bytes, "{codec} {}", bytes.len());
             // Other sizes are refused, and so is data that is cut or changed, unless it has the stated length.
             let mut out = Vec::new();
-            assert!(block(&packed, &mut out, bytes.len() - 1, || ()).is_err());
+            assert!(block(&packed, &mut out, bytes.len() - 1).is_err());
             for at in (0..packed.len()).step_by(1 + packed.len() / 100) {
                 let mut out = Vec::new();
-                let _ = block(&packed[..at], &mut out, bytes.len(), || ());
+                let _ = block(&packed[..at], &mut out, bytes.len());
                 let mut changed = packed.clone();
                 changed[at] ^= 1 << (at % 8);
-                let _ = block(&changed, &mut out, bytes.len(), || ());
+                let _ = block(&changed, &mut out, bytes.len());
                 assert!(out.len() <= bytes.len());
             }
         }
@@ -128,29 +129,27 @@ fn more_or_fewer_bytes_than_are_stated() {
         let packed = packed(codec, &bytes);
         for size in [1, 1000, 1 << 20, bytes.len() - 1, bytes.len() + 1] {
             let mut out = Vec::with_capacity(size);
-            let found = Unpacker::new(codec, || ()).unpack(&packed, &mut out, size);
+            let found = Unpacker::new(codec).unpack(&packed, &mut out, size);
             assert!(found.is_err() && out.len() <= size && out.capacity() <= 2 * size, "{codec} {size}");
         }
     }
     let frame = framed(&bytes);
     let mut out = Vec::with_capacity(100);
-    assert!(Unpacker::new(Compression::LZ4, || ()).unpack(&frame, &mut out, 100).is_err());
+    assert!(Unpacker::new(Compression::LZ4).unpack(&frame, &mut out, 100).is_err());
     assert!(out.capacity() <= 200);
 }
 
 /// There is at least one check for a cancel for each few megabytes.
 #[test]
 fn steps_are_bounded() {
-    use std::cell::Cell;
-    thread_local! { static LOOKS: Cell<usize> = const { Cell::new(0) }; }
     let bytes = b"abcdefgh".repeat(5 << 20);
     for codec in CODECS.map(|codec| codec()) {
         let packed = packed(codec, &bytes);
-        LOOKS.set(0);
         let mut out = Vec::with_capacity(bytes.len());
-        let look = || LOOKS.set(LOOKS.get() + 1);
-        Unpacker::new(codec, look).unpack(&packed, &mut out, bytes.len()).unwrap();
-        assert!(LOOKS.get() >= bytes.len() / (4 << 20), "{codec}: {}", LOOKS.get());
+        let (checks, _) = counted::during(|| {
+            Unpacker::new(codec).unpack(&packed, &mut out, bytes.len()).unwrap();
+        });
+        assert!(checks >= bytes.len() / (4 << 20), "{codec}: {checks}");
         assert!(out == bytes);
     }
 }

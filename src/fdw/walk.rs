@@ -16,6 +16,7 @@ use super::old_pages::Fault;
 use super::page_header::{Kind, PageHeader};
 use super::source::{STEP, Source};
 use super::unpack::Unpacker;
+use crate::interrupts;
 use crate::memory::reserve_exact;
 
 /// The offsets of the index's pages, with their number of values if the index has it.
@@ -50,7 +51,7 @@ impl Walk {
         let end = if fault == Some(Fault::ShortChunks) { u64::MAX } else { at.saturating_add(length) };
         Walk {
             source: source.clone(),
-            unpacker: Unpacker::new(chunk.compression(), source.look()),
+            unpacker: Unpacker::new(chunk.compression()),
             fault,
             at,
             end,
@@ -156,7 +157,7 @@ impl Walk {
             let mut checksum = crc32fast::Hasher::new();
             for step in body.chunks(STEP) {
                 checksum.update(step);
-                self.source.look()();
+                interrupts::check();
             }
             if checksum.finalize() != stated {
                 return Err(self.damaged("a page's bytes are not those that its checksum is of"));

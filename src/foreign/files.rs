@@ -7,7 +7,7 @@ use super::error::report;
 use super::options::TableOptions;
 use crate::fdw::{Cache, CacheStats, DataFile, FileId, FileMeta, Source};
 use crate::pg::error::Result;
-use crate::pg::{check_for_interrupts, guc};
+use crate::pg::guc;
 
 thread_local! {
     /// Used on the main thread only.
@@ -16,17 +16,17 @@ thread_local! {
 
 /// Opens a file; a cancel interrupts its reading.
 pub fn open(path: &str) -> Result<Source> {
-    Ok(Source::open(path).map_err(report)?.with_look(check_for_interrupts))
+    Source::open(path).map_err(report)
 }
 
 /// Opens the file that has this id, and no other.
 pub fn reopen(id: &FileId) -> Result<Source> {
-    Ok(Source::reopen(id).map_err(report)?.with_look(check_for_interrupts))
+    Source::reopen(id).map_err(report)
 }
 
 /// Returns the files that exist now.
 pub fn list(options: &TableOptions) -> Result<Vec<DataFile>> {
-    options.files.list(options.pattern.as_ref(), check_for_interrupts).map_err(report)
+    options.files.list(options.pattern.as_ref()).map_err(report)
 }
 
 /// Returns the metadata of an open file, from the cache if it is there.
