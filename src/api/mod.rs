@@ -18,7 +18,7 @@ use pgrx::pg_sys::Oid;
 use pgrx::prelude::*;
 
 use crate::encode::{Codec, CodecError};
-use crate::export::{self, Request, Subject, Wanted};
+use crate::export::{self, DeviceChoice, Request, Subject};
 use crate::memory::room_for;
 use crate::pg::encoding::{from_utf8, to_utf8};
 use crate::pg::error::{Code, Error, error};
@@ -257,11 +257,11 @@ fn scan_kind(text: Option<&str>) -> Result<Option<ScanKind>, Error> {
     }
 }
 
-fn wanted_device(text: Option<&str>) -> Result<Wanted, Error> {
+fn wanted_device(text: Option<&str>) -> Result<DeviceChoice, Error> {
     match text {
-        None | Some("auto") => Ok(Wanted::Auto),
-        Some("cpu") => Ok(Wanted::Cpu),
-        Some("gpu") => Ok(Wanted::Gpu),
+        None | Some("auto") => Ok(DeviceChoice::Auto),
+        Some("cpu") => Ok(DeviceChoice::Cpu),
+        Some("gpu") => Ok(DeviceChoice::Gpu),
         Some(other) => Err(invalid(format!("unknown device \"{other}\""), "Use auto, cpu or gpu.")),
     }
 }

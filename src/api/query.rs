@@ -5,7 +5,7 @@ use pgrx::prelude::*;
 
 use super::arrow::{ALL_STATS, arrow_codec};
 use super::{column_names, export, parquet_codec, positive, required, text};
-use crate::export::{Request, Subject, Wanted};
+use crate::export::{DeviceChoice, Request, Subject};
 use crate::pg::error::Error;
 use crate::plan::Format;
 
@@ -119,7 +119,7 @@ fn of_query(
         group_bytes: 0,
         workers: Some(0),
         scan: None,
-        device: Wanted::Cpu,
+        device: DeviceChoice::Cpu,
         overwrite: overwrite.unwrap_or(false),
         append: false,
     })

@@ -2,9 +2,9 @@
 
 use pgrx::pg_sys::Oid;
 
-use super::leader::{check_context, check_reading, choose_scan, choose_workers, new_job};
 use super::message::Part;
 use super::pass;
+use super::prepare::{check_context, choose_columns, choose_scan, choose_workers};
 use crate::memory::reserve;
 use crate::pg::access::check_file_role;
 use crate::pg::error::{Result, internal};
@@ -12,7 +12,7 @@ use crate::pg::heap::BLOCK_SIZE;
 use crate::pg::memory;
 use crate::pg::progress::Progress;
 use crate::plan::chunks::{Chunks, Density};
-use crate::plan::{Output, ScanKind, columns, relation};
+use crate::plan::{Job, Output, Pass, Reading, ScanKind, columns, relation};
 use crate::publish::{Target, Writer};
 use crate::types::Shapes;
 use crate::wire::copy_binary::{write_header, write_trailer};
@@ -37,22 +37,24 @@ fn dump_checked(table: Oid, path: Option<&str>, workers: Option<usize>, overwrit
         check_file_role()?;
     }
     let relation::Opened { source, attributes, guard: _guard } = relation::open(table)?;
-    check_reading(&source, &attributes, None)?;
+    let chosen = choose_columns(&source, &attributes, None)?;
     let scan = choose_scan(&source, Some(ScanKind::CopyBinary))?;
     let target = path.map(|path| Target::new(path, true, None, overwrite)).transpose()?;
-    let columns = columns::select_for_stream(&attributes);
+    let columns = columns::select_for_stream(&chosen);
     let workers = choose_workers(&source, workers);
     let progress = Progress::start(source.oid.into(), source.blocks() * BLOCK_SIZE as u64);
     let staged = target.map(|target| target.stage(1)).transpose()?;
 
-    let mut job = new_job(source, columns, scan, Shapes::new(0));
-    let density = Density { rows_per_block: 1.0, bytes_per_row: 1.0 };
-    job.chunks = Chunks::new(job.source.blocks(), density, CHUNK_BLOCKS, u64::MAX, workers + 1);
-    job.output = Output::Stream { write: staged.is_some() };
     // Chunks are written in the order in which they finish; a second file takes them in `ctid` order.
     let unordered = staged.as_ref().map(|staged| staged.sibling()).transpose()?;
-    job.files = unordered.iter().map(|file| file.path().to_owned()).collect();
-    let passed = pass::run(&job, workers, 0, &progress)?;
+    let density = Density { rows_per_block: 1.0, bytes_per_row: 1.0 };
+    let chunks = Chunks::new(source.blocks(), density, CHUNK_BLOCKS, u64::MAX, workers + 1);
+    let reading = Reading { source, query: None, columns, scan, device: None };
+    let files = unordered.iter().map(|file| file.path().to_owned()).collect();
+    let job = Job { reading, append: None, chunks, files };
+    let output = Output::Stream { write: staged.is_some() };
+    let pass = Pass { reading: &job.reading, shapes: Shapes::new(0), surveyed: false, output };
+    let passed = pass::run(&job, &pass, workers, 0, &progress)?;
     let report = passed.report.ok_or_else(|| internal("a stream has no shapes to misfit"))?;
     let rows = report.rows;
     let mut bytes = HEADER_AND_TRAILER + report.parts.iter().map(|part| part.bytes).sum::<u64>();

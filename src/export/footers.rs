@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::rc::Rc;
 
+use super::group_builder::encode_error;
 use super::message::{Part, Report};
-use super::sink::encode_error;
 use crate::encode::footer::{CREATED_BY, MAGIC, write_footer};
 use crate::encode::ipc::{self, BatchMeta, file};
 use crate::encode::{self, EncodeError, FileSchema, Magnitudes, RowGroupMeta, RowGroups, exact_shapes};
@@ -13,6 +13,7 @@ use crate::pg::check_for_interrupts;
 use crate::pg::error::{Error, Result, internal};
 use crate::plan::{Format, Job};
 use crate::publish::{Append, Staged, Writer};
+use crate::types::Shapes;
 
 /// One finished file.
 pub struct Finished {
@@ -48,7 +49,7 @@ impl RowGroups for Metas<'_> {
 
 /// Writes a format's header and footer, once all values and with them the final schema are known.
 trait Ends: Sized {
-    fn new(job: &Job, metas: &Metas) -> Result<Self>;
+    fn new(job: &Job, shapes: &Shapes, metas: &Metas) -> Result<Self>;
     /// Writes what precedes the first row group or record batch; returns its length.
     fn begin(&self, writer: &Writer) -> Result<u64>;
     /// Writes what follows the last one, at `end`; returns its length.
@@ -59,15 +60,15 @@ struct Parquet(FileSchema);
 
 impl Ends for Parquet {
     /// Makes the schema, with each numeric column's precision as the row groups' statistics show it.
-    fn new(job: &Job, metas: &Metas) -> Result<Parquet> {
-        let fields = job.fields();
+    fn new(job: &Job, shapes: &Shapes, metas: &Metas) -> Result<Parquet> {
+        let fields = job.reading.fields();
         let mut magnitudes = Magnitudes::default();
         let add = &mut |metadata: &[u8]| {
             magnitudes.add(&RowGroupMeta::decode(metadata)?);
             Ok(())
         };
         metas.each(add).map_err(encode_error)?;
-        let schema = FileSchema::new(&fields, &exact_shapes(&fields, &job.shapes, &magnitudes));
+        let schema = FileSchema::new(&fields, &exact_shapes(&fields, shapes, &magnitudes));
         schema.map(Parquet).map_err(encode_error)
     }
 
@@ -87,15 +88,15 @@ struct Arrow {
 }
 
 impl Ends for Arrow {
-    fn new(job: &Job, metas: &Metas) -> Result<Arrow> {
-        let fields = job.fields();
+    fn new(job: &Job, shapes: &Shapes, metas: &Metas) -> Result<Arrow> {
+        let fields = job.reading.fields();
         let mut digits = BTreeMap::new();
         let add = &mut |metadata: &[u8]| {
             BatchMeta::decode(metadata)?.add_digits(&mut digits);
             Ok(())
         };
         metas.each(add).map_err(encode_error)?;
-        let shapes = ipc::exact_shapes(&fields, &job.shapes, &digits);
+        let shapes = ipc::exact_shapes(&fields, shapes, &digits);
         let schema = FileSchema::new(&fields, &shapes).map_err(encode_error)?.arrow_file();
         Ok(match &job.append {
             Some(append) => Arrow { schema: append.merged(&schema)?, append: Some(append.clone()) },
@@ -166,13 +167,13 @@ impl Write for Tail<'_> {
 
 /// Returns how many bytes at the start of each file are left to the leader. An Arrow file's final header is as
 /// long as the one for the shapes in force.
-pub fn head(job: &Job, format: &Format) -> Result<u64> {
+pub fn head(job: &Job, shapes: &Shapes, format: &Format) -> Result<u64> {
     let appended = job.append.as_ref().and_then(|append| append.end());
     Ok(match (format, appended) {
         (Format::Parquet { .. }, _) => MAGIC.len() as u64,
         (Format::Arrow { .. }, Some(end)) => end,
         (Format::Arrow { .. }, None) => {
-            let schema = FileSchema::new(&job.fields(), &job.shapes).map_err(encode_error)?;
+            let schema = FileSchema::new(&job.reading.fields(), shapes).map_err(encode_error)?;
             file::header(&schema.arrow_file()).len() as u64
         }
     })
@@ -180,17 +181,28 @@ pub fn head(job: &Job, format: &Format) -> Result<u64> {
 
 /// Writes each file's header and footer, with the parts in `ctid` order, and syncs it. Empty files are removed,
 /// except when all are: then one stays.
-pub fn finish(job: &Job, format: &Format, report: Report, staged: &Staged) -> Result<Vec<Finished>> {
+pub fn finish(
+    job: &Job,
+    shapes: &Shapes,
+    format: &Format,
+    report: Report,
+    staged: &Staged,
+) -> Result<Vec<Finished>> {
     match format {
-        Format::Parquet { .. } => finish_files::<Parquet>(job, report, staged),
-        Format::Arrow { .. } => finish_files::<Arrow>(job, report, staged),
+        Format::Parquet { .. } => finish_files::<Parquet>(job, shapes, report, staged),
+        Format::Arrow { .. } => finish_files::<Arrow>(job, shapes, report, staged),
     }
 }
 
-fn finish_files<E: Ends>(job: &Job, mut report: Report, staged: &Staged) -> Result<Vec<Finished>> {
+fn finish_files<E: Ends>(
+    job: &Job,
+    shapes: &Shapes,
+    mut report: Report,
+    staged: &Staged,
+) -> Result<Vec<Finished>> {
     let mut parts = std::mem::take(&mut report.parts);
     parts.sort_by_key(|part| (part.chunk, part.sequence));
-    let ends = E::new(job, &Metas { report: &report, parts: &parts })?;
+    let ends = E::new(job, shapes, &Metas { report: &report, parts: &parts })?;
     let mut by_file: Vec<Vec<Part>> = staged.files.iter().map(|_| Vec::new()).collect();
     for part in parts {
         by_file[part.file].push(part);

@@ -4,8 +4,10 @@ use std::time::{Duration, Instant};
 
 use pgrx::pg_sys::Oid;
 
-use super::device::{self, Wanted, Work};
-use super::leader::{check_context, check_reading, choose_workers, new_job, run_passes};
+use super::passes::{self, Fitted};
+use super::placement::{self, Placement, Product};
+use super::prepare::{check_context, choose_columns, choose_workers};
+use super::request::DeviceChoice;
 use super::sample;
 use crate::pg::error::Result;
 use crate::pg::heap::BLOCK_SIZE;
@@ -13,7 +15,7 @@ use crate::pg::memory;
 use crate::pg::progress::Progress;
 use crate::pg::session::PinnedSettings;
 use crate::plan::chunks::Chunks;
-use crate::plan::{Output, ScanKind, columns, relation};
+use crate::plan::{Job, Output, Reading, ScanKind, columns, relation};
 use crate::types::Shapes;
 
 /// An export's default row groups; a device takes one at a time.
@@ -36,7 +38,7 @@ pub fn measure(
     table: Oid,
     scan: Option<ScanKind>,
     workers: Option<usize>,
-    wanted: Wanted,
+    wanted: DeviceChoice,
 ) -> Result<Measured> {
     memory::checked(|| measure_checked(table, scan, workers, wanted))
 }
@@ -45,26 +47,27 @@ fn measure_checked(
     table: Oid,
     scan: Option<ScanKind>,
     workers: Option<usize>,
-    wanted: Wanted,
+    wanted: DeviceChoice,
 ) -> Result<Measured> {
     check_context()?;
     let relation::Opened { source, attributes, guard: _guard } = relation::open(table)?;
-    check_reading(&source, &attributes, None)?;
-    let (columns, slots) = columns::select(&source.name, &attributes, None)?;
-    let way = device::choose(&source, &columns, scan, wanted, Work::Dropped)?;
+    let (columns, shape_count) = columns::select(&choose_columns(&source, &attributes, None)?);
+    let Placement { scan, device } = placement::choose(&source, &columns, scan, wanted, Product::Dropped)?;
     let _settings = PinnedSettings::pin();
     let workers = choose_workers(&source, workers);
     let progress = Progress::start(source.oid.into(), source.blocks() * BLOCK_SIZE as u64);
-    let mut job = new_job(source, columns, way.scan, Shapes::new(slots));
-    let (density, seen) = sample::take(&job)?;
-    job.device = way.device;
-    job.chunks = Chunks::new(job.source.blocks(), density, ROW_GROUP_ROWS, ROW_GROUP_BYTES, workers + 1);
+    let reading = Reading { source, query: None, columns, scan, device };
+    let (density, seen) = sample::take(&reading, Shapes::new(shape_count))?;
+    let blocks = reading.source.blocks();
+    let chunks = Chunks::new(blocks, density, ROW_GROUP_ROWS, ROW_GROUP_BYTES, workers + 1);
+    let job = Job { reading, append: None, chunks, files: Vec::new() };
     let began = Instant::now();
-    let (report, workers) = run_passes(&mut job, Output::Dropped, seen, workers, None, &progress)?;
+    let Fitted { report, workers, .. } = passes::run(&job, &Output::Dropped, seen, workers, None, &progress)?;
     let elapsed = began.elapsed();
-    let planned = job.device.is_some();
-    device::record_rate(&job.source, job.scan, Work::Dropped, planned, elapsed, workers + 1);
-    let device = device::conclude(&job.source, planned, &report.device);
+    let Reading { source, device, .. } = &job.reading;
+    let planned = device.is_some();
+    placement::record_rate(source, scan, Product::Dropped, planned, elapsed, workers + 1);
+    let device = placement::conclude(source, planned, &report.device);
     let (rows, bytes, slots) = (report.rows, report.scanned.bytes, report.device.slots);
-    Ok(Measured { rows, bytes, slots, scan: job.scan, device, workers, elapsed })
+    Ok(Measured { rows, bytes, slots, scan, device, workers, elapsed })
 }

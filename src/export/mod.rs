@@ -4,23 +4,28 @@
 //! pass begins with the wider shapes; shapes only widen, so this ends. A value that only text can hold also
 //! ends it while its column may still become text: all the data are then surveyed first.
 
-mod choices;
-mod device;
 mod dump;
+mod encode_plan;
 mod encoded;
 mod footers;
+mod group_builder;
 mod leader;
 mod measure;
 mod message;
 mod pass;
+mod passes;
+mod placement;
+mod prepare;
+mod request;
 mod sample;
 mod shared;
 mod sink;
+mod survey;
 mod vcf;
 
-pub use device::Wanted;
 pub use dump::dump;
-pub use leader::{Request, Subject, export};
+pub use leader::export;
 pub use measure::measure;
 pub use pass::worker_body;
+pub use request::{DeviceChoice, Request, Subject};
 pub use vcf::import_vcf;

@@ -11,47 +11,47 @@ use crate::pg::memory;
 use crate::pg::parallel::{self, Workers};
 use crate::pg::progress::Progress;
 use crate::pg::session::Utf8Client;
-use crate::plan::{Job, Output};
+use crate::plan::{Job, Output, Pass};
 use crate::scan::Reader;
 use crate::types::Shapes;
 
 /// The result of a pass.
 pub struct Passed {
-    /// `None` when the data need wider shapes than the job had.
+    /// `None` when the data need wider shapes than the pass had.
     pub report: Option<Report>,
-    /// The shapes that the data were found to need beyond the job's; after a survey, all that they need.
+    /// The shapes that the data were found to need beyond the pass's; after a survey, all that they need.
     pub needs: Shapes,
     /// Workers that started.
     pub workers: usize,
 }
 
-/// Runs the job with up to `workers` workers. Each file's first `head` bytes are left to the leader.
-pub fn run(job: &Job, workers: usize, head: u64, progress: &Progress) -> Result<Passed> {
-    let words = Shared::words(job.shapes.len(), job.files.len().max(1));
+/// Runs the pass with up to `workers` workers. Each file's first `head` bytes are left to the leader.
+pub fn run(job: &Job, pass: &Pass, workers: usize, head: u64, progress: &Progress) -> Result<Passed> {
+    let words = Shared::words(pass.shapes.len(), job.files.len().max(1));
     if workers > 0 {
-        let encoded = serde_json::to_vec(job).map_err(|cause| internal(cause.to_string()))?;
+        let encoded = to_message(job, pass)?;
         let workers = parallel::with_room(workers, &encoded, words);
         if workers > 0 {
-            return run_team(job, Workers::launch(workers, &encoded, words), head, progress);
+            return run_team(job, pass, Workers::launch(workers, &encoded, words), head, progress);
         }
     }
     let memory: Vec<AtomicU64> = (0..words).map(|_| AtomicU64::new(0)).collect();
-    let shared = Shared::new(&memory, job.shapes.len());
+    let shared = Shared::new(&memory, pass.shapes.len());
     reserve_heads(job, shared, head);
-    let report = process(job, shared, 0, Some(progress))?;
-    conclude(job, shared, report, 0)
+    let report = process(job, pass, shared, 0, Some(progress))?;
+    conclude(job, pass, shared, report, 0)
 }
 
-fn run_team(job: &Job, mut team: Workers, head: u64, progress: &Progress) -> Result<Passed> {
-    reserve_heads(job, Shared::new(team.shared(), job.shapes.len()), head);
+fn run_team(job: &Job, pass: &Pass, mut team: Workers, head: u64, progress: &Progress) -> Result<Passed> {
+    reserve_heads(job, Shared::new(team.shared(), pass.shapes.len()), head);
     let started = team.start();
-    let shared = Shared::new(team.shared(), job.shapes.len());
-    let mut report = process(job, shared, 0, Some(progress))?;
+    let shared = Shared::new(team.shared(), pass.shapes.len());
+    let mut report = process(job, pass, shared, 0, Some(progress))?;
     let (messages, words) = team.finish()?;
     for message in messages {
         report.add(Report::from_message(&message)?);
     }
-    conclude(job, Shared::new(&words, job.shapes.len()), report, started)
+    conclude(job, pass, Shared::new(&words, pass.shapes.len()), report, started)
 }
 
 fn reserve_heads(job: &Job, shared: Shared, head: u64) {
@@ -60,7 +60,7 @@ fn reserve_heads(job: &Job, shared: Shared, head: u64) {
     }
 }
 
-fn conclude(job: &Job, shared: Shared, report: Report, workers: usize) -> Result<Passed> {
+fn conclude(job: &Job, pass: &Pass, shared: Shared, report: Report, workers: usize) -> Result<Passed> {
     let needs = shared.needs();
     if shared.stopped() {
         return Ok(Passed { report: None, needs, workers });
@@ -68,10 +68,10 @@ fn conclude(job: &Job, shared: Shared, report: Report, workers: usize) -> Result
     let written: u64 = report.parts.iter().map(|part| part.rows).sum();
     let scanned = report.scanned.rows;
     let complete = report.chunks == job.chunks.len() && report.rows == scanned;
-    if !complete || job.output.is_written() && written != scanned {
+    if !complete || pass.output.is_written() && written != scanned {
         return Err(internal(format!(
             "export of {} is incomplete: {} of {} chunks, {} decoded and {written} written of {scanned} rows",
-            job.source.name,
+            job.reading.source.name,
             report.chunks,
             job.chunks.len(),
             report.rows
@@ -81,13 +81,19 @@ fn conclude(job: &Job, shared: Shared, report: Report, workers: usize) -> Result
 }
 
 /// Claims chunks, reads them and writes what they become, in the leader and in each worker.
-fn process(job: &Job, shared: Shared, number: usize, progress: Option<&Progress>) -> Result<Report> {
-    let _encoding = match job.output {
+fn process(
+    job: &Job,
+    pass: &Pass,
+    shared: Shared,
+    number: usize,
+    progress: Option<&Progress>,
+) -> Result<Report> {
+    let _encoding = match pass.output {
         Output::Stream { .. } => Utf8Client::enter_database_encoding(),
         _ => Utf8Client::enter(),
     };
-    let mut reader = Reader::new(job);
-    let mut sink = ChunkSink::new(job, shared, number)?;
+    let mut reader = Reader::new(pass);
+    let mut sink = ChunkSink::new(job, pass, shared, number)?;
     loop {
         let chunk = shared.claim();
         if chunk >= job.chunks.len() || shared.stopped() {
@@ -114,11 +120,18 @@ fn process(job: &Job, shared: Shared, number: usize, progress: Option<&Progress>
     Ok(report)
 }
 
+fn to_message(job: &Job, pass: &Pass) -> Result<Vec<u8>> {
+    serde_json::to_vec(&(job, &pass.shapes, pass.surveyed, &pass.output))
+        .map_err(|cause| internal(cause.to_string()))
+}
+
 /// Runs a parallel worker; registered when the library is loaded.
-pub fn worker_body(job: &[u8], words: &[AtomicU64], number: usize) -> Result<Vec<u8>> {
+pub fn worker_body(message: &[u8], words: &[AtomicU64], number: usize) -> Result<Vec<u8>> {
     memory::checked(|| {
-        let job: Job = serde_json::from_slice(job).map_err(|cause| internal(cause.to_string()))?;
-        let shared = Shared::new(words, job.shapes.len());
-        process(&job, shared, number, None)?.to_message()
+        let (job, shapes, surveyed, output): (Job, Shapes, bool, Output) =
+            serde_json::from_slice(message).map_err(|cause| internal(cause.to_string()))?;
+        let pass = Pass { reading: &job.reading, shapes, surveyed, output };
+        let shared = Shared::new(words, pass.shapes.len());
+        process(&job, &pass, shared, number, None)?.to_message()
     })
 }

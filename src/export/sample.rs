@@ -4,22 +4,23 @@
 
 use crate::pg::error::{Result, internal};
 use crate::plan::chunks::Density;
-use crate::plan::{Job, Source};
+use crate::plan::{Pass, Reading, Source};
 use crate::scan::{Encoded, Reader, RowValues, Rows, Sink};
 use crate::types::Shapes;
 
-use super::sink::survey;
+use super::survey::survey;
 
 const BLOCKS: u64 = 64;
 /// The sample ends early once its values are this large.
 const BYTES: u64 = 32 << 20;
 
-/// Takes the sample. `job` is a survey's, with the shapes known so far.
-pub fn take(job: &Job) -> Result<(Density, Shapes)> {
-    let mut sample = Sample { job, shapes: job.shapes.clone(), rows: 0, bytes: 0 };
-    let mut reader = Reader::new(job);
+/// Takes the sample, with the shapes known so far.
+pub fn take(reading: &Reading, shapes: Shapes) -> Result<(Density, Shapes)> {
+    let pass = Pass::survey(reading, shapes);
+    let mut sample = Sample { pass: &pass, shapes: pass.shapes.clone(), rows: 0, bytes: 0 };
+    let mut reader = Reader::new(&pass);
     let mut read = 0u64;
-    for block in positions(&job.source) {
+    for block in positions(&reading.source) {
         reader.read(block..block + 1, &mut sample)?;
         read += 1;
         if sample.bytes > BYTES {
@@ -41,7 +42,7 @@ fn positions(source: &Source) -> impl Iterator<Item = u64> {
 }
 
 struct Sample<'j> {
-    job: &'j Job,
+    pass: &'j Pass<'j>,
     shapes: Shapes,
     rows: u64,
     bytes: u64,
@@ -56,7 +57,7 @@ impl Sink for Sample<'_> {
         for column in *cells {
             self.bytes += column[rows.range.clone()].iter().map(|cell| cell.len() as u64).sum::<u64>();
         }
-        survey(self.job, &mut self.shapes, &mut rows)
+        survey(self.pass, &mut self.shapes, &mut rows)
     }
 
     fn stream(&mut self, _bytes: &[u8], _rows: usize) -> Result<()> {

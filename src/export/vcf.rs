@@ -4,7 +4,7 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, BufReader, BufWriter, Write};
 use std::path::Path;
 
-use super::leader::check_context;
+use super::prepare::check_context;
 use crate::encode::ipc::BufferCodec;
 use crate::fdw::At;
 use crate::foreign;

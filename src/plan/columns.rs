@@ -108,15 +108,10 @@ impl Column {
 }
 
 /// Returns the columns to export, in the requested order, and the number of their shapes.
-pub fn select(
-    table: &str,
-    attributes: &[Attribute],
-    names: Option<&[String]>,
-) -> Result<(Vec<Column>, usize)> {
+pub fn select(chosen: &[&Attribute]) -> (Vec<Column>, usize) {
     let mut shape_count = 0;
-    let chosen = choose(table, attributes, names)?;
-    let columns = chosen.into_iter().map(|attribute| Column::new(attribute, &mut shape_count)).collect();
-    Ok((columns, shape_count))
+    let columns = chosen.iter().map(|attribute| Column::new(attribute, &mut shape_count)).collect();
+    (columns, shape_count)
 }
 
 /// Returns all columns of a query's result, and the number of their shapes.
@@ -155,9 +150,9 @@ pub fn check_nesting(columns: &[Column], shapes: &Shapes) -> Result<()> {
     Ok(())
 }
 
-/// Returns all columns, for the COPY BINARY stream.
-pub fn select_for_stream(attributes: &[Attribute]) -> Vec<Column> {
-    attributes.iter().filter(|attribute| !attribute.dropped).map(Column::for_stream).collect()
+/// Returns the columns for the COPY BINARY stream.
+pub fn select_for_stream(chosen: &[&Attribute]) -> Vec<Column> {
+    chosen.iter().map(|attribute| Column::for_stream(attribute)).collect()
 }
 
 /// Returns the chosen attributes; the privilege check uses them too.

@@ -61,8 +61,8 @@ impl Format {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Output {
     /// Row groups or record batches, written to the files at reserved offsets. `rows` and `bytes` are the limits of
-    /// one.
-    Groups { format: Format, compression: String, rows: u64, bytes: u64 },
+    /// one; `encode` says how the device encodes them, if it can.
+    Groups { format: Format, compression: String, rows: u64, bytes: u64, encode: Option<EncodePlan> },
     /// The COPY BINARY stream. If `write` is false, its bytes are only counted.
     Stream { write: bool },
     /// Nothing is written: the values are only read for the shapes that they need.
@@ -107,51 +107,69 @@ pub struct Choice {
     pub encoding: u32,
 }
 
-/// Everything a process needs to take part in an export.
+/// What an export reads, and how.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Job {
+pub struct Reading {
     pub source: Source,
     /// The rows of a query, which only the leader reads.
     #[serde(skip)]
     pub query: Option<Rc<QueryRows>>,
+    pub columns: Vec<Column>,
+    pub scan: ScanKind,
+    /// The device that decodes rows; `None` for the CPU.
+    pub device: Option<DevicePlan>,
+}
+
+impl Reading {
+    pub fn fields(&self) -> Vec<Field> {
+        self.columns.iter().map(|column| column.field.clone()).collect()
+    }
+}
+
+/// What all passes of an export have in common. With a [`Pass`], it is everything a process needs to take part.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Job {
+    pub reading: Reading,
     /// The file to which rows are appended, which only the leader uses.
     #[serde(skip)]
     pub append: Option<Rc<Append>>,
-    pub columns: Vec<Column>,
     pub chunks: Chunks,
-    pub scan: ScanKind,
-    /// The shapes in force for this pass.
-    pub shapes: Shapes,
-    /// Whether the shapes are those of all data. Before that, values of columns that may still become text are not
-    /// errors.
-    pub surveyed: bool,
-    pub output: Output,
-    /// The device that decodes rows; `None` for the CPU.
-    pub device: Option<DevicePlan>,
-    /// How the device encodes row groups too, if it can.
-    pub encode: Option<EncodePlan>,
     /// The temporary files: one that all processes share, or one for each.
     pub files: Vec<PathBuf>,
 }
 
 impl Job {
-    pub fn fields(&self) -> Vec<Field> {
-        self.columns.iter().map(|column| column.field.clone()).collect()
+    /// Returns the file that process `number` writes to; 0 is the leader.
+    pub fn file_of(&self, number: usize) -> usize {
+        number.min(self.files.len().saturating_sub(1))
+    }
+}
+
+/// One pass over the rows: what is done with them, and the shapes that are assumed for it.
+pub struct Pass<'r> {
+    pub reading: &'r Reading,
+    /// The shapes in force.
+    pub shapes: Shapes,
+    /// Whether the shapes are those of all data. Before that, values of columns that may still become text are not
+    /// errors.
+    pub surveyed: bool,
+    pub output: Output,
+}
+
+impl<'r> Pass<'r> {
+    /// A survey that begins with the given shapes.
+    pub fn survey(reading: &'r Reading, shapes: Shapes) -> Pass<'r> {
+        Pass { reading, shapes, surveyed: false, output: Output::Survey }
     }
 
     /// Returns whether a refused value of the column may still be written as text.
     pub fn may_become_text(&self, column: usize) -> bool {
-        !self.surveyed && self.columns[column].field.kind.may_become_text()
+        !self.surveyed && self.reading.columns[column].field.kind.may_become_text()
     }
 
     /// Returns whether text must be converted: it is UTF-8 in files, and in the database's encoding in a COPY BINARY
     /// stream.
     pub fn converts_text(&self) -> bool {
         !matches!(self.output, Output::Stream { .. }) && !crate::pg::encoding::database_is_utf8()
-    }
-
-    /// Returns the file that process `number` writes to; 0 is the leader.
-    pub fn file_of(&self, number: usize) -> usize {
-        number.min(self.files.len().saturating_sub(1))
     }
 }

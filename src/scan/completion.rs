@@ -114,7 +114,7 @@ impl Reader<'_> {
     /// Returns the place of each row, if a message may need it.
     fn tids<'f>(&self, flight: &'f Flight, input: &Input) -> std::borrow::Cow<'f, [Tid]> {
         let by_cells = self.client.as_ref().is_some_and(|client| client.forms.contains(&Form::Cells));
-        match self.job.scan {
+        match self.pass.reading.scan {
             ScanKind::Heap if by_cells => (0..flight.rows).filter_map(|row| input.tid(row)).collect(),
             _ => flight.tids.as_slice().into(),
         }
@@ -172,11 +172,11 @@ impl Reader<'_> {
 
     fn hand_decoded(&self, output: &Output, piece: &Piece, tids: &[Tid], sink: &mut dyn Sink) -> Result<()> {
         let (Some(client), Some(leaf)) = (&self.client, &self.leaf) else { return Ok(()) };
-        let repr = if self.job.scan == ScanKind::Heap { Repr::Heap } else { Repr::Wire };
+        let repr = if self.pass.reading.scan == ScanKind::Heap { Repr::Heap } else { Repr::Wire };
         let decoded = Decoded { output, forms: &client.forms, patches: &client.patches, repr };
         sink.rows(Rows {
             range: piece.rows.clone(),
-            place: Place { table: &self.job.source.leaves[leaf.index].name, tids },
+            place: Place { table: &self.pass.reading.source.leaves[leaf.index].name, tids },
             ends_batch: piece.ends_batch,
             values: RowValues::Decoded(decoded),
         })
@@ -184,7 +184,7 @@ impl Reader<'_> {
 
     /// Decodes the piece in this process.
     fn redo(&mut self, flight: &Flight, input: &Input, piece: &Piece, sink: &mut dyn Sink) -> Result<()> {
-        match self.job.scan {
+        match self.pass.reading.scan {
             ScanKind::Heap => self.redo_pages(input, piece, sink),
             ScanKind::CopyBinary => self.redo_rows(flight, input, piece, sink),
         }
@@ -197,7 +197,7 @@ impl Reader<'_> {
         });
         let failed = pages.find_map(|page| input.append_page(page, &mut self.batch).err());
         if let (Some(tid), Some(leaf)) = (failed, &self.leaf) {
-            return Err(invalid_line_pointer(tid, &self.job.source.leaves[leaf.index].name));
+            return Err(invalid_line_pointer(tid, &self.pass.reading.source.leaves[leaf.index].name));
         }
         if self.batch.rows() != piece.rows.len() {
             return Err(internal("a slot's pages do not hold the rows of a batch"));
@@ -215,7 +215,7 @@ impl Reader<'_> {
         let (Some(client), Some(leaf)) = (&mut self.client, &self.leaf) else { return Ok(()) };
         let offsets = input.offsets();
         client.redo.load(input.data(), &offsets[piece.rows.start..=piece.rows.end]);
-        let table = &self.job.source.leaves[leaf.index].name;
+        let table = &self.pass.reading.source.leaves[leaf.index].name;
         let place = Place { table, tids: &flight.tids[piece.rows.clone()] };
         client.redo.hand_on(place, piece.ends_batch, sink)
     }

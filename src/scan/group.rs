@@ -62,7 +62,7 @@ impl Reader<'_> {
     /// Reads a range of blocks as one row group that a device encodes. Returns false, with nothing done, when
     /// that fails.
     pub(super) fn read_group(&mut self, range: Range<u64>, sink: &mut dyn Sink) -> Result<bool> {
-        let columns = self.job.columns.len();
+        let columns = self.pass.reading.columns.len();
         let Some(client) = self.client.as_mut().filter(|client| client.encodes()) else { return Ok(false) };
         let kept = KeptGroup::new(columns);
         let mut watch = Watch { sink, spoilt: kept.spoilt.clone() };

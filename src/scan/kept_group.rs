@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::program::{self, Form};
-use crate::plan::{Job, Stored};
+use crate::plan::{Pass, Stored};
 use crate::slot::encode::{Order, Wish, encoding};
 use crate::slot::input::Input;
 use crate::slot::layout::Op;
@@ -41,12 +41,12 @@ pub struct KeptGroup {
 
 impl GroupEncoding {
     /// Returns `None` when no row group of the job can be encoded on a device.
-    pub fn of(job: &Job, forms: &[Form]) -> Option<GroupEncoding> {
-        let plan = job.encode.as_ref()?;
+    pub fn of(pass: &Pass, forms: &[Form]) -> Option<GroupEncoding> {
+        let crate::plan::Output::Groups { encode: Some(plan), .. } = &pass.output else { return None };
         let flat = forms.iter().all(|form| *form == Form::Lane) && plan.choices.len() == forms.len();
         let wish = |(number, choice): (usize, &crate::plan::Choice)| {
-            let column = &job.columns[number];
-            let (op, _) = program::operation(&column.field.kind, &job.shapes);
+            let column = &pass.reading.columns[number];
+            let (op, _) = program::operation(&column.field.kind, &pass.shapes);
             let op = if matches!(column.stored, Stored::Name | Stored::Char) { Op::Bytes } else { op };
             let order = order(&column.field.kind);
             Wish {

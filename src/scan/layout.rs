@@ -3,15 +3,15 @@
 use crate::pg::catalog::{Attribute, Table};
 use crate::pg::error::{Code, Result, error};
 use crate::pg::render::Renderer;
-use crate::plan::{Job, Stored};
+use crate::plan::{Pass, Stored};
 use crate::wire::tuple::{Attr, Take};
 
 /// Returns the attributes that must be walked to reach every exported column.
 ///
 /// Columns are matched by name, as inheritance does: a partition may order them differently.
-pub fn of_table(job: &Job, table: &Table, renderer: &mut Renderer) -> Result<Vec<Attr>> {
+pub fn of_table(pass: &Pass, table: &Table, renderer: &mut Renderer) -> Result<Vec<Attr>> {
     let attributes = table.attributes();
-    for column in &job.columns {
+    for column in &pass.reading.columns {
         if !attributes.iter().any(|attribute| !attribute.dropped && attribute.name == column.field.name) {
             return Err(error(
                 Code::ERRCODE_UNDEFINED_COLUMN,
@@ -20,7 +20,7 @@ pub fn of_table(job: &Job, table: &Table, renderer: &mut Renderer) -> Result<Vec
             .set_hint("The table was altered meanwhile; run the export again."));
         }
     }
-    let mut attrs = of_query(job, &attributes);
+    let mut attrs = of_query(pass, &attributes);
     for (attr, attribute) in attrs.iter_mut().zip(&attributes) {
         if let Some(column) = attr.take.column().filter(|_| attribute.has_missing) {
             attr.missing = missing_value(table, attribute, column, renderer)?;
@@ -30,12 +30,12 @@ pub fn of_table(job: &Job, table: &Table, renderer: &mut Renderer) -> Result<Vec
 }
 
 /// Returns the same for a query's rows, which have every attribute.
-pub fn of_query(job: &Job, attributes: &[Attribute]) -> Vec<Attr> {
+pub fn of_query(pass: &Pass, attributes: &[Attribute]) -> Vec<Attr> {
     let attr = |attribute: &Attribute| Attr {
         len: attribute.length,
         align: attribute.align,
-        take: column_of(job, attribute)
-            .map_or(Take::Skip, |column| take(job.columns[column].stored, attribute, column)),
+        take: column_of(pass, attribute)
+            .map_or(Take::Skip, |column| take(pass.reading.columns[column].stored, attribute, column)),
         missing: None,
     };
     let mut attrs: Vec<Attr> = attributes.iter().map(attr).collect();
@@ -46,11 +46,11 @@ pub fn of_query(job: &Job, attributes: &[Attribute]) -> Vec<Attr> {
 
 /// Returns the column of an attribute. A virtual column has no stored value: its attribute is NULL in every
 /// tuple.
-fn column_of(job: &Job, attribute: &Attribute) -> Option<usize> {
+fn column_of(pass: &Pass, attribute: &Attribute) -> Option<usize> {
     if attribute.dropped || attribute.is_virtual {
         return None;
     }
-    job.columns.iter().position(|column| column.field.name == attribute.name)
+    pass.reading.columns.iter().position(|column| column.field.name == attribute.name)
 }
 
 fn take(stored: Stored, attribute: &Attribute, column: usize) -> Take {

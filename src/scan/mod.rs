@@ -15,7 +15,7 @@ use crate::pg::heap::{BLOCK_SIZE, HeapScan, PinnedPage};
 use crate::pg::query::QueryRows;
 use crate::pg::render::{self, Renderer};
 use crate::pg::virtual_columns::VirtualColumns;
-use crate::plan::{Job, Output, ScanKind};
+use crate::plan::{Output, Pass, ScanKind};
 use crate::slot::{Batch, TARGET_BYTES, Tid};
 use crate::types::{Cell, Repr};
 use crate::wire::deform::deform;
@@ -99,7 +99,7 @@ pub trait Sink {
 }
 
 pub struct Reader<'j> {
-    job: &'j Job,
+    pass: &'j Pass<'j>,
     leaf: Option<OpenLeaf>,
     batch: Batch,
     /// Pages since the last batch ended, those in slots included.
@@ -141,18 +141,18 @@ impl OpenLeaf {
 }
 
 impl<'j> Reader<'j> {
-    pub fn new(job: &'j Job) -> Reader<'j> {
-        let columns = &job.columns;
+    pub fn new(pass: &'j Pass<'j>) -> Reader<'j> {
+        let columns = &pass.reading.columns;
         let renderer =
-            Renderer::new(columns.iter().map(|column| (column.call(&job.shapes), column.storage())));
-        let convert = match job.converts_text() {
-            true => (0..columns.len()).filter(|&index| columns[index].is_text(&job.shapes)).collect(),
+            Renderer::new(columns.iter().map(|column| (column.call(&pass.shapes), column.storage())));
+        let convert = match pass.converts_text() {
+            true => (0..columns.len()).filter(|&index| columns[index].is_text(&pass.shapes)).collect(),
             false => Vec::new(),
         };
-        let stream = stream::Stream::new(job);
-        let client = PoolClient::new(job, &stream);
+        let stream = stream::Stream::new(pass);
+        let client = PoolClient::new(pass, &stream);
         Reader {
-            job,
+            pass,
             leaf: None,
             batch: Batch::new(columns.len()),
             pages: 0,
@@ -188,7 +188,10 @@ impl<'j> Reader<'j> {
     /// Returns the place of the value that the server is resolving.
     fn resolved_place(&self) -> Option<String> {
         let ((row, column), leaf) = (self.resolving?, self.leaf.as_ref()?);
-        let (table, name) = (&self.job.source.leaves[leaf.index].name, &self.job.columns[column].field.name);
+        let (table, name) = (
+            &self.pass.reading.source.leaves[leaf.index].name,
+            &self.pass.reading.columns[column].field.name,
+        );
         Some(failure::place_text(Place { table, tids: &self.batch.tids }, row, Some(name)))
     }
 
@@ -199,13 +202,13 @@ impl<'j> Reader<'j> {
                 self.abandon();
                 return Ok(());
             }
-            let Some((index, block)) = self.job.source.locate(block) else { break };
+            let Some((index, block)) = self.pass.reading.source.locate(block) else { break };
             if self.leaf.as_ref().is_none_or(|leaf| leaf.index != index) {
                 self.settle(sink)?;
                 self.leaf = None;
                 self.leaf = Some(self.open(index)?);
             }
-            if self.job.scan == ScanKind::Heap {
+            if self.pass.reading.scan == ScanKind::Heap {
                 self.scanned.bytes += BLOCK_SIZE as u64;
             }
             match self.sends_pages() {
@@ -213,7 +216,7 @@ impl<'j> Reader<'j> {
                 false => self.read_block(block, sink)?,
             }
         }
-        match self.job.output {
+        match self.pass.output {
             // Rows that are dropped anyway need not be waited for at the end of a range.
             Output::Dropped => Ok(()),
             _ => self.settle(sink),
@@ -226,32 +229,32 @@ impl<'j> Reader<'j> {
     }
 
     fn open(&mut self, index: usize) -> Result<OpenLeaf> {
-        if let Some(rows) = &self.job.query {
+        if let Some(rows) = &self.pass.reading.query {
             rows.rewind();
-            let attributes = layout::of_query(self.job, &rows.attributes());
-            let layout = TupleLayout::new(attributes, self.job.columns.len());
+            let attributes = layout::of_query(self.pass, &rows.attributes());
+            let layout = TupleLayout::new(attributes, self.pass.reading.columns.len());
             return Ok(OpenLeaf { index, rows: RowsOf::Query(rows.clone()), layout, virtual_columns: None });
         }
-        let oid = self.job.source.leaves[index].oid;
+        let oid = self.pass.reading.source.leaves[index].oid;
         let scan = HeapScan::open(oid.into())?;
-        let attributes = layout::of_table(self.job, &scan.table, &mut self.renderer)?;
+        let attributes = layout::of_table(self.pass, &scan.table, &mut self.renderer)?;
         if let Some(client) = &mut self.client {
-            client.begin_leaf(self.job, &attributes);
+            client.begin_leaf(self.pass, &attributes);
         }
-        let layout = TupleLayout::new(attributes, self.job.columns.len());
+        let layout = TupleLayout::new(attributes, self.pass.reading.columns.len());
         let virtual_columns = self.open_virtual(&scan.table)?;
         Ok(OpenLeaf { index, rows: RowsOf::Table(scan), layout, virtual_columns })
     }
 
     fn open_virtual(&self, table: &Table) -> Result<Option<VirtualColumns>> {
-        let names: Vec<(usize, &str)> = (self.job.columns.iter().enumerate())
+        let names: Vec<(usize, &str)> = (self.pass.reading.columns.iter().enumerate())
             .filter(|(_, column)| column.is_virtual)
             .map(|(index, column)| (index, column.field.name.as_str()))
             .collect();
         if names.is_empty() {
             return Ok(None);
         }
-        let parent = Table::open(self.job.source.oid.into())?;
+        let parent = Table::open(self.pass.reading.source.oid.into())?;
         Ok(Some(VirtualColumns::new(table, &parent, &names)))
     }
 
@@ -319,7 +322,7 @@ impl<'j> Reader<'j> {
     fn flush(&mut self, ends_batch: bool, sink: &mut dyn Sink) -> Result<()> {
         let rows = self.batch.rows();
         let Some(leaf) = self.leaf.as_mut().filter(|_| rows > 0) else { return Ok(()) };
-        let table = &self.job.source.leaves[leaf.index].name;
+        let table = &self.pass.reading.source.leaves[leaf.index].name;
         let batch = &mut self.batch;
         self.fixups.clear();
         deform(&mut batch.arena, &batch.tuples, &leaf.layout, &mut batch.cells, &mut self.fixups).map_err(
@@ -374,12 +377,12 @@ impl<'j> Reader<'j> {
 
     fn hand_on(&mut self, range: Range<usize>, ends_batch: bool, sink: &mut dyn Sink) -> Result<()> {
         let Some(leaf) = self.leaf.as_ref().filter(|_| !range.is_empty()) else { return Ok(()) };
-        let table = self.job.source.leaves[leaf.index].name.as_str();
+        let table = self.pass.reading.source.leaves[leaf.index].name.as_str();
         // Rows that go to a device take others back to make room, which uses `self.batch`.
         let mut batch = std::mem::take(&mut self.batch);
         self.convert(&mut batch, range.clone(), table)?;
         let Batch { arena, cells, tids, .. } = &mut batch;
-        match self.job.scan {
+        match self.pass.reading.scan {
             ScanKind::Heap => {
                 let values = RowValues::Cells { cells, arena, repr: Repr::Heap };
                 sink.rows(Rows { range, place: Place { table, tids }, ends_batch, values })?;
@@ -427,7 +430,7 @@ impl<'j> Reader<'j> {
                     continue;
                 }
                 *cell = render::to_utf8(*cell, arena).map_err(|failed| {
-                    let name = &self.job.columns[column].field.name;
+                    let name = &self.pass.reading.columns[column].field.name;
                     failed.set_detail(failure::place_text(place, row, Some(name)))
                 })?;
             }

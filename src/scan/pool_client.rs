@@ -19,7 +19,7 @@ use crate::pg::check_for_interrupts;
 use crate::pg::error::Result;
 use crate::pg::guc;
 use crate::pg::wait_event::{Event, during};
-use crate::plan::{Job, Output, ScanKind};
+use crate::plan::{Output, Pass, ScanKind};
 use crate::slot::Tid;
 use crate::slot::fill::{AttrSpec, InputWriter};
 use crate::slot::layout::{COPY_BINARY, HEAP, KEEP, Op, WANT_COLUMNS};
@@ -71,18 +71,18 @@ struct Filling {
 
 impl PoolClient {
     /// Attaches to the device that the job is to be decoded on, if there is one.
-    pub fn new(job: &Job, stream: &Stream) -> Option<Box<PoolClient>> {
-        let plan = job.device.as_ref()?;
-        let flags = match job.output {
+    pub fn new(pass: &Pass, stream: &Stream) -> Option<Box<PoolClient>> {
+        let plan = pass.reading.device.as_ref()?;
+        let flags = match pass.output {
             Output::Groups { .. } => WANT_COLUMNS,
             Output::Dropped => 0,
             Output::Stream { .. } | Output::Survey => return None,
         };
-        let (kind, program) = match job.scan {
+        let (kind, program) = match pass.reading.scan {
             ScanKind::Heap => (HEAP, Vec::new()),
-            ScanKind::CopyBinary => (COPY_BINARY, program::copy_binary(job, &stream.send)),
+            ScanKind::CopyBinary => (COPY_BINARY, program::copy_binary(pass, &stream.send)),
         };
-        let forms = program::forms(job);
+        let forms = program::forms(pass);
         let mut tally = Tally::default();
         let pool = match Pool::attach(plan.pid, plan.fd, plan.generation) {
             Ok(pool) => Some(pool),
@@ -100,20 +100,20 @@ impl PoolClient {
             counted: counted(&program, &stream.send),
             program,
             unfit: false,
-            encoding: GroupEncoding::of(job, &forms),
+            encoding: GroupEncoding::of(pass, &forms),
             kept: None,
             forms,
             filling: None,
             under_way: VecDeque::new(),
             patches: Patches::default(),
-            redo: Stream::new(job),
+            redo: Stream::new(pass),
             tally,
         }))
     }
 
-    pub fn begin_leaf(&mut self, job: &Job, attributes: &[tuple::Attr]) {
+    pub fn begin_leaf(&mut self, pass: &Pass, attributes: &[tuple::Attr]) {
         if self.kind == HEAP {
-            self.program = program::heap(job, attributes);
+            self.program = program::heap(pass, attributes);
             self.unfit = false;
         }
     }

@@ -1,7 +1,7 @@
 //! The device's program: what it does with each attribute of a row (see `slot::layout`), and what is left to
 //! this process when the columns return.
 
-use crate::plan::Job;
+use crate::plan::Pass;
 use crate::slot::fill::AttrSpec;
 use crate::slot::layout::{Attr, NO_COLUMN, Op, STRIP_VERSION};
 use crate::types::{Kind, Physical, Shapes};
@@ -18,22 +18,22 @@ pub enum Form {
 }
 
 /// Returns how each column returns.
-pub fn forms(job: &Job) -> Vec<Form> {
-    job.columns.iter().map(|column| operation(&column.field.kind, &job.shapes).1).collect()
+pub fn forms(pass: &Pass) -> Vec<Form> {
+    pass.reading.columns.iter().map(|column| operation(&column.field.kind, &pass.shapes).1).collect()
 }
 
 /// Returns the program for the tuples of a leaf table.
-pub fn heap(job: &Job, attributes: &[tuple::Attr]) -> Vec<AttrSpec> {
+pub fn heap(pass: &Pass, attributes: &[tuple::Attr]) -> Vec<AttrSpec> {
     let spec = |attribute: &tuple::Attr| {
         let (op, column) = match attribute.take {
             Take::Skip | Take::Server { .. } => (Op::Skip, None),
             Take::Name { column } => (Op::Name, Some(column)),
             Take::Char { column } => (Op::Char, Some(column)),
             Take::Fixed { column } | Take::Varlena { column } => {
-                (operation(&job.columns[column].field.kind, &job.shapes).0, Some(column))
+                (operation(&pass.reading.columns[column].field.kind, &pass.shapes).0, Some(column))
             }
         };
-        let (precision, scale) = column.map_or((0, 0), |column| digits(job, column));
+        let (precision, scale) = column.map_or((0, 0), |column| digits(pass, column));
         let attr = Attr {
             len: attribute.len,
             align: attribute.align,
@@ -49,10 +49,10 @@ pub fn heap(job: &Job, attributes: &[tuple::Attr]) -> Vec<AttrSpec> {
 }
 
 /// Returns the program for rows of the COPY BINARY stream.
-pub fn copy_binary(job: &Job, send: &[Send]) -> Vec<AttrSpec> {
+pub fn copy_binary(pass: &Pass, send: &[Send]) -> Vec<AttrSpec> {
     let spec = |(column, send): (usize, &Send)| {
-        let (op, _) = operation(&job.columns[column].field.kind, &job.shapes);
-        let (precision, scale) = digits(job, column);
+        let (op, _) = operation(&pass.reading.columns[column].field.kind, &pass.shapes);
+        let (precision, scale) = digits(pass, column);
         let strip = if *send == Send::Jsonb { STRIP_VERSION } else { 0 };
         let attr = Attr { op: op as u8, precision, scale, strip, column: column as u32, ..Attr::default() };
         AttrSpec { attr, missing: None }
@@ -86,10 +86,10 @@ pub fn operation(kind: &Kind, shapes: &Shapes) -> (Op, Form) {
 }
 
 /// Returns precision and scale of a decimal column.
-fn digits(job: &Job, column: usize) -> (u8, u8) {
-    match job.columns[column].field.kind {
+fn digits(pass: &Pass, column: usize) -> (u8, u8) {
+    match pass.reading.columns[column].field.kind {
         Kind::Decimal { precision, scale } => (precision, scale),
-        Kind::Numeric { shape_index } => job.shapes.get(shape_index).decimal().unwrap_or((0, 0)),
+        Kind::Numeric { shape_index } => pass.shapes.get(shape_index).decimal().unwrap_or((0, 0)),
         _ => (0, 0),
     }
 }

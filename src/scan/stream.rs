@@ -6,7 +6,7 @@ use super::{KEPT_BYTES, Place, RowValues, Rows, Sink, value_error};
 use crate::interrupts;
 use crate::memory::reserve;
 use crate::pg::error::{Result, internal};
-use crate::plan::{Job, Output, Stored};
+use crate::plan::{Output, Pass, Stored};
 use crate::types::{Cell, Kind, Repr, ValueError};
 use crate::wire::copy_binary::{RowSource, Send, read_rows};
 
@@ -23,11 +23,11 @@ pub struct Stream {
 }
 
 impl Stream {
-    pub fn new(job: &Job) -> Stream {
+    pub fn new(pass: &Pass) -> Stream {
         let send: Vec<Send> =
-            job.columns.iter().map(|column| send_of(&column.field.kind, column.stored)).collect();
+            pass.reading.columns.iter().map(|column| send_of(&column.field.kind, column.stored)).collect();
         Stream {
-            raw: matches!(job.output, Output::Stream { .. }),
+            raw: matches!(pass.output, Output::Stream { .. }),
             strip: send.iter().map(|send| *send == Send::Jsonb).collect(),
             send,
             bytes: Vec::new(),

@@ -12,20 +12,12 @@ use crate::service::{Effort, attach, decisions};
 use crate::slot::pool::Pool;
 use crate::slot::rates::TASKS;
 
-use super::leader::choose_scan;
-
-/// The device that the caller asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wanted {
-    Auto,
-    Cpu,
-    /// Raise an error when no GPU can be used.
-    Gpu,
-}
+use super::prepare::choose_scan;
+use super::request::DeviceChoice;
 
 /// What the rows are encoded to, and with which codec.
 #[derive(Clone, Copy)]
-pub enum Work<'a> {
+pub enum Product<'a> {
     Parquet(&'a str),
     Arrow(&'a str),
     Dropped,
@@ -33,25 +25,25 @@ pub enum Work<'a> {
 
 const CODECS: [&str; 6] = ["none", "snappy", "gzip", "brotli", "lz4", "zstd"];
 
-impl Work<'_> {
+impl Product<'_> {
     /// The index under which rates of such exports are kept.
     fn task(self, scan: ScanKind) -> usize {
         let codec = |text: &str| {
             let text = text.trim().to_ascii_lowercase();
             CODECS.iter().position(|codec| text.starts_with(codec)).unwrap_or(0)
         };
-        let work = match self {
-            Work::Parquet(compression) => codec(compression),
-            Work::Arrow(compression) => CODECS.len() + codec(compression),
-            Work::Dropped => 2 * CODECS.len(),
+        let index = match self {
+            Product::Parquet(compression) => codec(compression),
+            Product::Arrow(compression) => CODECS.len() + codec(compression),
+            Product::Dropped => 2 * CODECS.len(),
         };
         let scan = usize::from(scan == ScanKind::CopyBinary);
-        scan * TASKS / 2 + work
+        scan * TASKS / 2 + index
     }
 }
 
 /// How the rows are read, and the device that decodes them.
-pub struct Way {
+pub struct Placement {
     pub scan: ScanKind,
     pub device: Option<DevicePlan>,
 }
@@ -67,24 +59,24 @@ pub fn choose(
     source: &Source,
     columns: &[Column],
     scan: Option<ScanKind>,
-    wanted: Wanted,
-    work: Work,
-) -> Result<Way> {
+    wanted: DeviceChoice,
+    product: Product,
+) -> Result<Placement> {
     let on_cpu = choose_scan(source, scan)?;
     let note = |what: &str| decisions::note(in_message(format!("table {}: {what}", source.name)));
-    if wanted == Wanted::Cpu {
+    if wanted == DeviceChoice::Cpu {
         note("decoded on the CPU: the caller asked for it");
-        return Ok(Way { scan: on_cpu, device: None });
+        return Ok(Placement { scan: on_cpu, device: None });
     }
-    let tasks = |scan: ScanKind| (work.task(scan), work.task(on_cpu));
+    let tasks = |scan: ScanKind| (product.task(scan), product.task(on_cpu));
     match on_device(source, columns, scan, wanted, tasks) {
-        Ok((way, why)) => {
-            note(&format!("decoded on the GPU, scan {}{why}", way.scan.name()));
-            Ok(way)
+        Ok((placement, why)) => {
+            note(&format!("decoded on the GPU, scan {}{why}", placement.scan.name()));
+            Ok(placement)
         }
-        Err(refusal) if wanted == Wanted::Auto => {
+        Err(refusal) if wanted == DeviceChoice::Auto => {
             note(&format!("decoded on the CPU: {}", refusal.reason));
-            Ok(Way { scan: on_cpu, device: None })
+            Ok(Placement { scan: on_cpu, device: None })
         }
         Err(refusal) => {
             note(&format!("refused, as no GPU can decode it: {}", refusal.reason));
@@ -97,10 +89,10 @@ fn on_device(
     source: &Source,
     columns: &[Column],
     scan: Option<ScanKind>,
-    wanted: Wanted,
+    wanted: DeviceChoice,
     tasks: impl Fn(ScanKind) -> (usize, usize),
-) -> std::result::Result<(Way, String), Refusal> {
-    if wanted == Wanted::Auto {
+) -> std::result::Result<(Placement, String), Refusal> {
+    if wanted == DeviceChoice::Auto {
         let (bytes, least) = (source.blocks() * BLOCK_SIZE as u64, guc::gpu_min_table_size());
         if bytes < least {
             let reason = format!(
@@ -112,18 +104,18 @@ fn on_device(
         }
     }
     let scan = fitting_scan(columns, scan, wanted)?;
-    let effort = if wanted == Wanted::Auto { Effort::Start } else { Effort::Insist };
+    let effort = if wanted == DeviceChoice::Auto { Effort::Start } else { Effort::Insist };
     let (service, pool) = attach(effort).map_err(|unavailable| Refusal {
         code: Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
         reason: unavailable.reason,
         hint: unavailable.hint.to_owned(),
     })?;
     let why = match wanted {
-        Wanted::Auto => faster(&pool, tasks(scan))?,
+        DeviceChoice::Auto => faster(&pool, tasks(scan))?,
         _ => ": the caller asked for it".into(),
     };
     let device = DevicePlan { pid: service.pid, fd: service.fd, generation: service.generation };
-    Ok((Way { scan, device: Some(device) }, why))
+    Ok((Placement { scan, device: Some(device) }, why))
 }
 
 /// Returns the reason to expect the GPU to be faster, or the refusal when the CPU is.
@@ -140,7 +132,7 @@ fn faster(pool: &Pool, (gpu_task, cpu_task): (usize, usize)) -> std::result::Res
 fn fitting_scan(
     columns: &[Column],
     scan: Option<ScanKind>,
-    wanted: Wanted,
+    wanted: DeviceChoice,
 ) -> std::result::Result<ScanKind, Refusal> {
     if columns.is_empty() {
         return Err(Refusal::unfit("it has no columns".into()));
@@ -152,7 +144,7 @@ fn fitting_scan(
     let unfit = columns.iter().find_map(|column| Some((column, column.unfit_for_device(converts)?)));
     match unfit {
         None => Ok(ScanKind::Heap),
-        Some(_) if scan.is_none() && wanted == Wanted::Gpu => Ok(ScanKind::CopyBinary),
+        Some(_) if scan.is_none() && wanted == DeviceChoice::Gpu => Ok(ScanKind::CopyBinary),
         Some((column, why)) => {
             let field = &column.field;
             let reason = format!(
@@ -188,14 +180,14 @@ impl Refusal {
 pub fn record_rate(
     source: &Source,
     scan: ScanKind,
-    work: Work,
+    product: Product,
     planned: bool,
     time: Duration,
     processes: usize,
 ) {
     if let Some(pool) = decisions::pool() {
         let bytes = source.blocks() * BLOCK_SIZE as u64;
-        pool.record_rate(work.task(scan), planned, bytes, time, processes as u32);
+        pool.record_rate(product.task(scan), planned, bytes, time, processes as u32);
     }
 }
 

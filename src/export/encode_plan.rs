@@ -3,12 +3,13 @@
 
 use parquet::basic::Encoding;
 
-use super::leader::{Request, widened};
-use super::sink::{append_cells, parquet_writer, parse_codec};
+use super::group_builder::{append_cells, parquet_writer, parse_codec};
+use super::passes::widened;
+use super::request::Request;
 use crate::encode::{Codec, EncodedGroup, GroupWriter, Options, PAGE_ROWS};
 use crate::gpu::encode::of_device;
 use crate::pg::error::{Result, internal};
-use crate::plan::{Choice, EncodePlan, Format, Job};
+use crate::plan::{Choice, EncodePlan, Format, Pass, Reading};
 use crate::scan::{Encoded, Reader, RowValues, Rows, Sink};
 use crate::slot::encode::{PLAIN_BODIES, encoding};
 use crate::types::{Field, Lane, Reason, Shape, Shapes};
@@ -19,9 +20,9 @@ const MOST_BLOCKS: usize = 4096;
 /// The most attempts to encode the page: each learns of one more shape that it needs.
 const TRIES: usize = 8;
 
-/// Chooses the encodings; `None` when no row group can be encoded on a device. `job` is a survey's. `seen` are
+/// Chooses the encodings; `None` when no row group can be encoded on a device. `seen` are
 /// the shapes known so far, which the page may widen.
-pub fn take(job: &mut Job, seen: &mut Shapes, request: &Request) -> Result<Option<EncodePlan>> {
+pub fn choose(reading: &Reading, seen: &mut Shapes, request: &Request) -> Result<Option<EncodePlan>> {
     // Filling a Bloom filter takes the values, which stay on the device.
     let split = match &request.format {
         Format::Parquet { filters, split } if filters.is_empty() => *split,
@@ -29,17 +30,17 @@ pub fn take(job: &mut Job, seen: &mut Shapes, request: &Request) -> Result<Optio
     };
     let mut choices = None;
     for _ in 0..TRIES {
-        job.shapes = widened(&job.columns, seen);
-        match look(job, &request.compression, split)? {
-            Look::Choices(found) => {
+        let pass = Pass::survey(reading, widened(&reading.columns, seen));
+        match try_page(&pass, &request.compression, split)? {
+            Trial::Choices(found) => {
                 choices = Some(found);
                 break;
             }
-            Look::Misfit(slot, needs) if seen.merge(slot, needs) => {}
-            Look::Misfit(..) | Look::Ended => break,
+            Trial::Misfit(slot, needs) if seen.merge(slot, needs) => {}
+            Trial::Misfit(..) | Trial::Ended => break,
         }
     }
-    let choices = choices.unwrap_or_else(|| vec![DEFAULT; job.columns.len()]);
+    let choices = choices.unwrap_or_else(|| vec![DEFAULT; reading.columns.len()]);
     let codec = Codec::parse(&request.compression).map_or(PLAIN_BODIES, of_device);
     Ok(Some(EncodePlan { codec, rows: request.group_rows, bytes: request.group_bytes, choices }))
 }
@@ -48,7 +49,7 @@ pub fn take(job: &mut Job, seen: &mut Shapes, request: &Request) -> Result<Optio
 const DEFAULT: Choice = Choice { dictionary: true, encoding: encoding::PLAIN };
 
 /// The result of encoding the page.
-enum Look {
+enum Trial {
     Choices(Vec<Choice>),
     /// The shapes do not hold a value.
     Misfit(usize, Shape),
@@ -56,18 +57,18 @@ enum Look {
     Ended,
 }
 
-fn look(job: &Job, compression: &str, split: bool) -> Result<Look> {
-    let fields = job.fields();
+fn try_page(pass: &Pass, compression: &str, split: bool) -> Result<Trial> {
+    let fields = pass.reading.fields();
     let codec = parse_codec(compression)?;
     let writer = |values_only| {
         let options = Options { codec, values_only, split };
-        parquet_writer(&fields, &job.shapes, &options).map(|writer| GroupWriter::Parquet(Box::new(writer)))
+        parquet_writer(&fields, &pass.shapes, &options).map(|writer| GroupWriter::Parquet(Box::new(writer)))
     };
     let writers = [writer(false)?, writer(true)?];
     let lanes = vec![Lane::default(); fields.len()];
-    let mut page = FirstPage { job, lanes, fields: &fields, writers, refused: None };
-    let mut reader = Reader::new(job);
-    for block in (job.source.blocks() / 2..job.source.blocks()).take(MOST_BLOCKS) {
+    let mut page = FirstPage { pass, lanes, fields: &fields, writers, refused: None };
+    let mut reader = Reader::new(pass);
+    for block in (pass.reading.source.blocks() / 2..pass.reading.source.blocks()).take(MOST_BLOCKS) {
         if page.stopped() {
             break;
         }
@@ -77,34 +78,35 @@ fn look(job: &Job, compression: &str, split: bool) -> Result<Look> {
 }
 
 struct FirstPage<'j> {
-    job: &'j Job,
+    pass: &'j Pass<'j>,
     fields: &'j [Field],
     lanes: Vec<Lane>,
     /// One writer with dictionaries, and one without.
     writers: [GroupWriter; 2],
-    refused: Option<Look>,
+    refused: Option<Trial>,
 }
 
 impl FirstPage<'_> {
-    fn finish(mut self) -> Result<Look> {
+    fn finish(mut self) -> Result<Trial> {
         if let Some(refused) = self.refused.take() {
             return Ok(refused);
         }
         if self.writers[0].rows() == 0 {
-            return Ok(Look::Ended);
+            return Ok(Trial::Ended);
         }
         let mut encodings = Vec::new();
         for writer in &mut self.writers {
-            let EncodedGroup::Parquet(group) = writer.finish().map_err(super::sink::encode_error)? else {
+            let EncodedGroup::Parquet(group) = writer.finish().map_err(super::group_builder::encode_error)?
+            else {
                 return Err(internal("a row group of another format"));
             };
             encodings.push(group.first_encodings());
         }
         // A nested column has several leaves, and a device encodes none.
         if encodings[0].len() != self.fields.len() {
-            return Ok(Look::Ended);
+            return Ok(Trial::Ended);
         }
-        Ok(Look::Choices(
+        Ok(Trial::Choices(
             encodings[0].iter().zip(&encodings[1]).map(|(with, without)| choice(*with, *without)).collect(),
         ))
     }
@@ -128,11 +130,11 @@ impl Sink for FirstPage<'_> {
             for writer in &mut self.writers {
                 let (cells, lane) = (&cells[column][range.clone()], &mut self.lanes[column]);
                 let appended =
-                    append_cells(writer, column, field, &self.job.shapes, cells, *repr, arena, lane)?;
+                    append_cells(writer, column, field, &self.pass.shapes, cells, *repr, arena, lane)?;
                 if let Err(failed) = appended {
                     self.refused = Some(match failed.reason {
-                        Reason::Misfit { shape_index, needs } => Look::Misfit(shape_index, needs),
-                        _ => Look::Ended,
+                        Reason::Misfit { shape_index, needs } => Trial::Misfit(shape_index, needs),
+                        _ => Trial::Ended,
                     });
                     return Ok(());
                 }
