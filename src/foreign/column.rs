@@ -18,9 +18,8 @@ use crate::expr;
 use crate::fdw::values::{self, NumericLimit, Target, Words, fits, is_writable};
 use crate::fdw::{Bounds, Misfit};
 use crate::memory;
-use crate::pg::catalog;
 use crate::pg::encoding;
-use crate::pg::error::{Code, Error, error};
+use crate::pg::error::{Code, Error, error, error_class};
 use crate::pg::pg_type;
 use crate::types::Reason;
 
@@ -290,7 +289,7 @@ fn caught(row: &AtomicUsize, work: impl FnOnce() -> Filled) -> Filled {
 /// Returns whether an error is of class 22, data exceptions, or 23, constraints. Others, such as a cancel, are not
 /// about a value.
 fn is_about_data(code: Code) -> bool {
-    matches!(catalog::error_class(code), [b'2', b'2' | b'3'])
+    matches!(error_class(code), [b'2', b'2' | b'3'])
 }
 
 impl Domain {

@@ -342,12 +342,6 @@ pub fn attribute_name(table: Oid, number: i16) -> Option<String> {
     }
 }
 
-/// Returns the first two characters of a SQLSTATE.
-pub fn error_class(code: Code) -> [u8; 2] {
-    let character = |shift: i32| (code as i32 >> shift & 0x3f) as u8 + b'0';
-    [character(0), character(6)]
-}
-
 /// Returns the current snapshot's id as `pg_current_snapshot()` prints it: xmin:xmax:in-progress.
 pub fn snapshot_text() -> String {
     // SAFETY: an SQL-callable function without arguments; it needs an active snapshot, which a query has.

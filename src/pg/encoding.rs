@@ -6,26 +6,11 @@ use std::ffi::CStr;
 use pgrx::pg_sys;
 use pgrx::pg_sys::panic::ErrorReportable;
 
+use super::database_encoding::UTF8;
+pub use super::database_encoding::{database_is_utf8, in_message, takes_utf8};
 use super::error::{Code, Error, Result, error};
 use super::xact::attempt;
 use crate::memory::copy;
-
-const UTF8: i32 = pg_sys::pg_enc::PG_UTF8 as i32;
-
-fn database_encoding() -> i32 {
-    // SAFETY: reads a process-wide setting.
-    unsafe { pg_sys::GetDatabaseEncoding() }
-}
-
-/// Returns whether text of this database is UTF-8 already.
-pub fn database_is_utf8() -> bool {
-    database_encoding() == UTF8
-}
-
-/// Returns whether UTF-8 can be stored without conversion: SQL_ASCII takes any bytes.
-pub fn takes_utf8() -> bool {
-    database_is_utf8() || database_encoding() == pg_sys::pg_enc::PG_SQL_ASCII as i32
-}
 
 /// Converts text of the database to UTF-8. SQL_ASCII does not define its bytes, which must be UTF-8 already.
 pub fn to_utf8(bytes: &[u8]) -> Result<Cow<'_, str>> {
@@ -70,16 +55,6 @@ pub fn try_from_utf8(text: &str) -> Option<Vec<u8>> {
         return Some(text.as_bytes().to_vec());
     }
     attempt(|| from_utf8(text)).ok()
-}
-
-/// Escapes what is not ASCII in an error's message or detail, unless the database is UTF-8. pgrx passes them on
-/// as UTF-8, and another encoding may refuse the bytes, which would then be the error.
-pub fn in_message(text: String) -> String {
-    if text.is_ascii() || takes_utf8() {
-        return text;
-    }
-    let escape = |c: char| if c.is_ascii() { c.to_string() } else { c.escape_unicode().to_string() };
-    text.chars().map(escape).collect()
 }
 
 fn not_utf8() -> Error {

@@ -9,7 +9,7 @@ use pgrx::PgLogLevel;
 pub use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use pgrx::pg_sys::panic::{CaughtError, ErrorReport};
 
-use super::encoding::in_message;
+use super::database_encoding::in_message;
 use crate::interrupts::assert_main_thread;
 use crate::memory::{self, OutOfMemory};
 
@@ -105,6 +105,12 @@ pub fn with_detail(
         Some(hint) => located.set_hint(hint),
         None => located,
     })
+}
+
+/// Returns the first two characters of a SQLSTATE.
+pub fn error_class(code: Code) -> [u8; 2] {
+    let character = |shift: i32| (code as i32 >> shift & 0x3f) as u8 + b'0';
+    [character(0), character(6)]
 }
 
 /// Makes the error for a state that cannot occur.

@@ -5,6 +5,7 @@
 pub mod access;
 pub mod bgworker;
 pub mod catalog;
+mod database_encoding;
 pub mod encoding;
 pub mod error;
 pub mod expr;

@@ -12,8 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
-use super::catalog::error_class;
-use super::error::{Code, Result, error, internal};
+use super::error::{Code, Result, error, error_class, internal};
 use super::xact;
 use crate::memory;
 

@@ -8,8 +8,7 @@ use std::path::PathBuf;
 use pgrx::pg_sys::panic::{CaughtError, ErrorReportable};
 use pgrx::{PgTryBuilder, pg_sys};
 
-use super::catalog::error_class;
-use super::error::{Code, Error};
+use super::error::{Code, Error, error_class};
 use super::memory;
 use crate::memory::reserve;
 
