@@ -14,13 +14,13 @@ use super::{encode_plan, sample};
 use crate::encode::ipc::has_bounds;
 use crate::encode::{FileSchema, has_bloom_filter};
 use crate::pg::access::check_file_role;
-use crate::pg::catalog;
 use crate::pg::error::{Code, Result, error};
 use crate::pg::heap::BLOCK_SIZE;
 use crate::pg::memory;
 use crate::pg::progress::Progress;
 use crate::pg::query::QueryRows;
 use crate::pg::session::PinnedSettings;
+use crate::pg::snapshot;
 use crate::plan::chunks::Chunks;
 use crate::plan::{Column, Format, Job, Output, Reading, ScanKind, Source, columns, relation};
 use crate::publish::{Append, Manifest, ManifestColumn, ManifestFile, Target, names_file};
@@ -221,7 +221,7 @@ fn manifest(job: &Job, format: &Format, files: Vec<Finished>) -> Manifest {
         table: job.reading.source.name.clone(),
         rows: files.iter().map(|file| file.rows).sum(),
         bytes: files.iter().map(|file| file.bytes).sum(),
-        snapshot: catalog::snapshot_text(),
+        snapshot: snapshot::id_text(),
         columns: job.reading.columns.iter().map(column).collect(),
         files: files.iter().map(file).collect(),
         pg_strata: env!("CARGO_PKG_VERSION"),

@@ -1,12 +1,9 @@
 //! Reads a table and its columns from the catalogs.
 
-use std::ffi::CStr;
-
 use pgrx::pg_sys::{self, Oid};
 
 use super::encoding::name_to_utf8;
 use super::error::{Code, Result, error};
-use super::pg_type;
 
 /// A relation, open and locked. Dropping it keeps the lock until the transaction ends, as COPY does.
 pub struct Table {
@@ -339,21 +336,5 @@ pub fn attribute_name(table: Oid, number: i16) -> Option<String> {
     unsafe {
         let name = pg_sys::get_attname(table, number, true);
         (!name.is_null()).then(|| name_to_utf8(name))
-    }
-}
-
-/// Returns the current snapshot's id as `pg_current_snapshot()` prints it: xmin:xmax:in-progress.
-pub fn snapshot_text() -> String {
-    // SAFETY: an SQL-callable function without arguments; it needs an active snapshot, which a query has.
-    unsafe {
-        let datum = pgrx::direct_function_call_as_datum(pg_sys::pg_current_snapshot, &[]);
-        match datum {
-            None => String::new(),
-            Some(datum) => {
-                let text =
-                    pg_sys::OidOutputFunctionCall(pg_type::output_function(pg_sys::PG_SNAPSHOTOID), datum);
-                CStr::from_ptr(text).to_string_lossy().into_owned()
-            }
-        }
     }
 }

@@ -1,13 +1,14 @@
 //! The snapshot on which an export reads. Only the leader's main thread uses it.
 
 use std::collections::HashSet;
-use std::ffi::c_char;
+use std::ffi::{CStr, c_char};
 
 use pgrx::pg_sys;
 use pgrx::pg_sys::Oid;
 
 use super::catalog::Table;
 use super::error::{Code, Error, Result, error};
+use super::pg_type;
 
 /// The active snapshot until this is dropped; an abort pops it by itself. Parallel workers get the active
 /// snapshot.
@@ -125,5 +126,21 @@ fn rows_of<T>(catalog: Oid, index: u32, column: u32, key: Oid, read: impl Fn(*co
         pg_sys::systable_endscan(scan);
         pg_sys::table_close(catalog, pg_sys::AccessShareLock as i32);
         rows
+    }
+}
+
+/// Returns the current snapshot's id as `pg_current_snapshot()` prints it: xmin:xmax:in-progress.
+pub fn id_text() -> String {
+    // SAFETY: an SQL-callable function without arguments; it needs an active snapshot, which a query has.
+    unsafe {
+        let datum = pgrx::direct_function_call_as_datum(pg_sys::pg_current_snapshot, &[]);
+        match datum {
+            None => String::new(),
+            Some(datum) => {
+                let text =
+                    pg_sys::OidOutputFunctionCall(pg_type::output_function(pg_sys::PG_SNAPSHOTOID), datum);
+                CStr::from_ptr(text).to_string_lossy().into_owned()
+            }
+        }
     }
 }

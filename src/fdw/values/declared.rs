@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, LargeStringArray, make_array};
 use arrow::datatypes::{DataType, Field, FieldRef};
 
-use super::written::{interval, timestamp};
+use super::iso8601::{interval, timestamp};
 use super::{Misfit, UNEXPECTED};
 use crate::fdw::raw;
 

@@ -17,6 +17,7 @@ use crate::types::Reason;
 
 mod declared;
 mod fixed;
+mod iso8601;
 mod numeric;
 mod text;
 mod time;
