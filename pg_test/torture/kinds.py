@@ -1,5 +1,6 @@
 """The kinds of fault: each a function that makes one happen to a call, and says how the call ended."""
 
+import contextlib
 import errno
 import os
 import shutil
@@ -99,8 +100,15 @@ def statement_timeout(arena, chance):
     arena.session().execute(f"SET statement_timeout = {allowed}")
     # As with a cancel.
     outcome = finish(arena, call, arena.start(call.text(chance.choice((0, 1, 2)))), before, either=True)
-    arena.session().execute("SET statement_timeout = 0")
+    end_timeout(arena.session())
     return call, outcome
+
+
+def end_timeout(session):
+    """The statement that ends a timeout of some milliseconds may itself run into it."""
+    while True:
+        with contextlib.suppress(psycopg.errors.QueryCanceled):
+            return session.execute("SET statement_timeout = 0")
 
 
 def on_table(call):
@@ -235,7 +243,8 @@ def slow_call(arena, chance):
     eventually(lambda: work.ended or arena.control.fired)
     way = chance.choice(("cancel", "terminate"))
     arena.watcher.execute(f"SELECT pg_{way}_backend(%s)", (work.pid,))
-    outcome = finish(arena, call, work, before, either=way == "terminate")
+    # As above.
+    outcome = finish(arena, call, work, before, either=True)
     arena.control.disarm()
     if way == "terminate":
         arena.wait_until_gone(work.pid)
