@@ -23,8 +23,11 @@ const BROTLI_STEP: usize = 256 << 10;
 
 /// The same window as in parquet's own writer.
 const BROTLI_WINDOW: i32 = 22;
-/// From this quality on, a step is the smallest block that the encoder can search at once.
+/// From this quality on, each step ends its meta-block: the time to build one grows faster than its length, for indexes of
+/// a dictionary from 0.06 s for 16 kB to 0.5 s for 64 kB. Texts come out 0.3 % larger, indexes 1 % smaller.
 const BROTLI_SLOW: u32 = 10;
+const BROTLI_SLOW_STEP: usize = 16 << 10;
+/// The logarithm of the smallest block that the encoder can search at once.
 const BROTLI_SLOW_BLOCK: i32 = 16;
 
 /// The largest window. RFC 8878, 3.1.1.1.2, recommends that decoders support windows of 8 MB, and some readers of
@@ -177,7 +180,7 @@ fn append_brotli(level: u32, head: &[u8], body: &[u8], out: &mut Vec<u8>) -> Res
     let is_slow = level >= BROTLI_SLOW;
     if is_slow {
         params.lgblock = BROTLI_SLOW_BLOCK;
-        size = 1 << BROTLI_SLOW_BLOCK;
+        size = BROTLI_SLOW_STEP;
     }
     let mut encoder = brotli::CompressorWriter::with_params(Growing::new(out), 4096, &params);
     feed(head, body, size, |step, last| {

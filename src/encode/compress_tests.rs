@@ -10,7 +10,7 @@ const ALL: [(Codec, usize); 11] = [
     (Codec::Gzip(1), GZIP_STEP),
     (Codec::Gzip(9), GZIP_STEP),
     (Codec::Brotli(1), BROTLI_STEP),
-    (Codec::Brotli(11), 1 << BROTLI_SLOW_BLOCK),
+    (Codec::Brotli(11), BROTLI_SLOW_STEP),
     (Codec::Zstd(1), 8 << 20),
     (Codec::Zstd(9), 2 << 20),
     (Codec::Zstd(19), ZSTD_BLOCK),
