@@ -101,7 +101,7 @@ def test_export_directories(secret, out, scan):
     secret.execute(f"SET pg_strata.export_directories = '{allowed}'")
     assert export(secret, "t", allowed / "t.parquet", scan=scan).rows == 300
     for path in (other / "t.parquet", lookalike / "t.parquet", out / "t.parquet", allowed / ".." / "other" / "t.parquet",
-                 allowed / "link" / "t.parquet", out / "nowhere" / "t.parquet", "/root/t.parquet"):
+                 allowed / "link" / "t.parquet", out / "nowhere" / "t.parquet", allowed / ".." / "nowhere" / "t.parquet", "/root/t.parquet"):
         with raises("42501"):
             export(secret, "t", path, scan=scan)
     assert entries(other) == entries(lookalike) == [] and entries(allowed) == ["link", "t.parquet"]

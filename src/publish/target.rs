@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use super::SUCCESS;
 use super::manifest::{entries, foreign_entry};
@@ -187,10 +187,13 @@ fn check_settings() -> Result<()> {
 }
 
 /// Returns the error for a directory that cannot be opened. If exports are confined to some directories, it does not
-/// say which others exist.
+/// say which others exist; a path with ".." may lead to any.
 fn unreachable_directory(parent: &Path, cause: &io::Error) -> Error {
+    let climbs = parent.components().any(|part| part == Component::ParentDir);
     match guc::export_directories() {
-        Some(allowed) if !allowed.iter().any(|dir| parent.starts_with(dir)) => outside(parent, &allowed),
+        Some(allowed) if climbs || !allowed.iter().any(|dir| parent.starts_with(dir)) => {
+            outside(parent, &allowed)
+        }
         _ => file_error("access directory", parent, cause),
     }
 }
