@@ -21,7 +21,8 @@ def check_error(error):
     code, diagnostic = error.sqlstate, error.diag
     must(code != "XX000", "internal error:", error)
     must(code is not None or isinstance(error, psycopg.OperationalError), "no SQLSTATE:", repr(error))
-    must(code in WITHOUT_HINT or diagnostic.message_hint or "temporary file" in (diagnostic.message_primary or ""), f"no hint ({code}):", error)
+    own = "temporary file" in (diagnostic.message_primary or "") or "in memory context" in (diagnostic.message_detail or "")
+    must(code in WITHOUT_HINT or diagnostic.message_hint or own, f"no hint ({code}):", error)
 
 
 def check_target(arena, call, before, error, either=False, cut=False):
