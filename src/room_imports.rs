@@ -53,11 +53,7 @@ impl Module {
 }
 
 fn room(path: &[String]) -> &str {
-    match path {
-        [pg, foreign, ..] if pg == "pg" && foreign == "foreign" => "foreign",
-        [first, ..] => first,
-        [] => "",
-    }
+    path.first().map_or("", String::as_str)
 }
 
 fn modules() -> Vec<Module> {

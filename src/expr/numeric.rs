@@ -33,7 +33,7 @@ const DEC_DIGITS: i32 = 4;
 /// A varlena's header.
 const HEADER: usize = 4;
 const SHORT: u16 = 0x8000;
-const SHORT_NEGATIVE: u16 = 0x2000;
+pub const SHORT_NEGATIVE: u16 = 0x2000;
 const SHORT_DSCALE_SHIFT: u16 = 7;
 const SHORT_DSCALE_MAX: u16 = 63;
 const SHORT_WEIGHTS: std::ops::RangeInclusive<i32> = -64..=63;
@@ -95,14 +95,9 @@ impl Numeric {
             Numeric::Infinity => words.push(INFINITY),
             Numeric::MinusInfinity => words.push(MINUS_INFINITY),
             Numeric::Finite(Finite { negative, weight, dscale, digits }) => {
-                if *dscale <= SHORT_DSCALE_MAX && SHORT_WEIGHTS.contains(weight) {
-                    let sign = if *negative { SHORT_NEGATIVE } else { 0 };
-                    // Seven bits of two's complement: the sign bit lies next to the six others.
-                    words.push(SHORT | sign | dscale << SHORT_DSCALE_SHIFT | *weight as u16 & 0x7f);
-                } else {
-                    words.push(if *negative { NEGATIVE } else { 0 } | dscale);
-                    words.push(*weight as i16 as u16);
-                }
+                let (first, second) = header(*negative, *weight, *dscale);
+                words.push(first);
+                words.extend(second);
                 words.extend(digits);
             }
         }
@@ -111,6 +106,17 @@ impl Numeric {
         image.extend(((size as u32) << 2).to_ne_bytes());
         words.iter().for_each(|word| image.extend(word.to_ne_bytes()));
         image
+    }
+}
+
+/// Returns the header of a finite value in the heap's form: one word if it is short, otherwise two.
+pub fn header(negative: bool, weight: i32, dscale: u16) -> (u16, Option<u16>) {
+    if dscale <= SHORT_DSCALE_MAX && SHORT_WEIGHTS.contains(&weight) {
+        let sign = if negative { SHORT_NEGATIVE } else { 0 };
+        // Seven bits of two's complement: the sign bit lies next to the six others.
+        (SHORT | sign | dscale << SHORT_DSCALE_SHIFT | weight as u16 & 0x7f, None)
+    } else {
+        (if negative { NEGATIVE } else { 0 } | dscale, Some(weight as i16 as u16))
     }
 }
 
@@ -134,8 +140,12 @@ impl Finite {
 
     /// Returns `value * 10^-scale`.
     pub fn scaled(value: i256, scale: i32, dscale: u16) -> Finite {
-        let text = value.to_string();
-        let (negative, text) = text.strip_prefix('-').map_or((false, &text[..]), |text| (true, text));
+        Finite::scaled_text(&value.to_string(), scale, dscale)
+    }
+
+    /// Returns the same of a value in decimal digits, with a sign if it is negative.
+    pub fn scaled_text(text: &str, scale: i32, dscale: u16) -> Finite {
+        let (negative, text) = text.strip_prefix('-').map_or((false, text), |text| (true, text));
         // The point lies between two groups of four digits.
         let fraction = -(-scale).div_euclid(DEC_DIGITS);
         let padded = format!("{text}{}", &"000"[..(DEC_DIGITS * fraction - scale) as usize]);

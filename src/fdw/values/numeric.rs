@@ -5,7 +5,7 @@ use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray};
 use arrow::datatypes::*;
 
 use super::{Misfit, Words, unexpected};
-use crate::expr::Decimals;
+use crate::expr::{self, Decimals, Finite, Numeric, SHORT_NEGATIVE};
 use crate::types::Reason;
 
 /// numeric(p,s): below 10^(p-s) and a multiple of 10^-s.
@@ -16,12 +16,6 @@ pub struct NumericLimit {
 }
 
 const HEADER: usize = 4;
-const SHORT: u16 = 0x8000;
-const SHORT_NEGATIVE: u16 = 0x2000;
-const LONG_NEGATIVE: u16 = 0x4000;
-const SHORT_DSCALE_SHIFT: u16 = 7;
-const SHORT_DSCALE_MAX: u16 = 63;
-const SHORT_WEIGHTS: std::ops::RangeInclusive<i32> = -64..=63;
 const NBASE: u128 = 10_000;
 
 /// The most bytes of a 128-bit value: headers, and eleven groups of four digits (39 digits, aligned to a group
@@ -136,9 +130,9 @@ impl Rules {
                 digits => power(digits).map_or(u128::MAX, |bound| bound - 1),
             };
         }
-        if rules.dscale <= SHORT_DSCALE_MAX {
+        if let (header, None) = expr::header(false, 0, rules.dscale) {
             rules.small = (THREE_GROUPS / pad).min(rules.most);
-            rules.header = SHORT | rules.dscale << SHORT_DSCALE_SHIFT;
+            rules.header = header;
         }
         rules
     }
@@ -215,8 +209,8 @@ fn power(exponent: i32) -> Option<u128> {
     }
 }
 
-/// Writes a numeric of the groups, which are least significant first and do not end in 0; returns its size.
-fn write_groups(negative: bool, groups: &[u16], weight: i32, dscale: u16, image: &mut [u8]) -> usize {
+/// Writes a numeric of the groups, which are least significant first and do not end in 0.
+fn write_groups(negative: bool, groups: &[u16], weight: i32, dscale: u16, image: &mut [u8; STRIDE]) {
     let zeros = groups.iter().take_while(|&&group| group == 0).count();
     let groups = &groups[zeros..];
     let (negative, weight) = if groups.is_empty() { (false, 0) } else { (negative, weight) };
@@ -225,17 +219,11 @@ fn write_groups(negative: bool, groups: &[u16], weight: i32, dscale: u16, image:
         image[at..at + 2].copy_from_slice(&word.to_ne_bytes());
         at += 2;
     };
-    if dscale <= SHORT_DSCALE_MAX && SHORT_WEIGHTS.contains(&weight) {
-        let sign = if negative { SHORT_NEGATIVE } else { 0 };
-        // Seven bits of two's complement: the sign bit lies next to the six others.
-        put(SHORT | sign | dscale << SHORT_DSCALE_SHIFT | weight as u16 & 0x7f);
-    } else {
-        put(if negative { LONG_NEGATIVE } else { 0 } | dscale);
-        put(weight as i16 as u16);
-    }
+    let (first, second) = expr::header(negative, weight, dscale);
+    put(first);
+    second.into_iter().for_each(&mut put);
     groups.iter().rev().for_each(|&group| put(group));
     image[..HEADER].copy_from_slice(&((at as u32) << 2).to_ne_bytes());
-    at
 }
 
 /// Headers and twenty groups: 77 digits and three zeros.
@@ -250,17 +238,19 @@ fn wide(array: &ArrayRef, scale: i8, limit: Option<NumericLimit>, out: &mut Word
             continue;
         }
         let text = values.value(row).to_string();
+        let dscale = shown_digits(&text, scale.into(), limit).map_err(|reason| Misfit { row, reason })?;
+        let image = Numeric::Finite(Finite::scaled_text(&text, scale.into(), dscale)).image();
         // SAFETY: the arena has WIDE_STRIDE bytes for each row, and no 256-bit value takes more.
-        let image = unsafe { std::slice::from_raw_parts_mut(at, WIDE_STRIDE) };
-        write_digits(&text, scale.into(), limit, image).map_err(|reason| Misfit { row, reason })?;
+        unsafe { at.copy_from_nonoverlapping(image.as_ptr(), image.len()) };
         out.words.push(at as u64);
         at = at.wrapping_add(WIDE_STRIDE);
     }
     Ok(())
 }
 
-/// Writes an integer's decimal digits, times `10^-scale`, if the limit allows it.
-fn write_digits(text: &str, scale: i32, limit: Option<NumericLimit>, image: &mut [u8]) -> Result<(), Reason> {
+/// Returns how many digits a value shows after the point, if the limit allows it. The value is an integer in decimal
+/// digits, times `10^-scale`.
+fn shown_digits(text: &str, scale: i32, limit: Option<NumericLimit>) -> Result<u16, Reason> {
     let digits = text.strip_prefix('-').unwrap_or(text);
     let mut dscale = scale.max(0);
     if let Some(limit) = limit {
@@ -274,25 +264,5 @@ fn write_digits(text: &str, scale: i32, limit: Option<NumericLimit>, image: &mut
             return Err(Reason::Malformed("the type has fewer digits after the point than the value"));
         }
     }
-    write_shown(text, scale, dscale as u16, image);
-    Ok(())
-}
-
-/// Writes the same with `dscale` digits shown after the point; returns its size.
-fn write_shown(text: &str, scale: i32, dscale: u16, image: &mut [u8]) -> usize {
-    let (negative, digits) = match text.strip_prefix('-') {
-        Some(digits) => (true, digits),
-        None => (false, text),
-    };
-    let fraction = -(-scale).div_euclid(4);
-    let padded = format!("{digits}{}", &"000"[..(4 * fraction - scale) as usize]);
-    let mut groups: Vec<u16> = padded
-        .as_bytes()
-        .rchunks(4)
-        .map(|group| group.iter().fold(0, |value, digit| value * 10 + u16::from(digit - b'0')))
-        .collect();
-    while groups.last() == Some(&0) {
-        groups.pop();
-    }
-    write_groups(negative, &groups, groups.len() as i32 - 1 - fraction, dscale, image)
+    Ok(dscale as u16)
 }
