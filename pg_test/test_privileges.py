@@ -108,6 +108,27 @@ def test_export_directories(secret, out, scan):
     secret.execute("RESET pg_strata.export_directories")
 
 
+def test_outside_of_export_directories_all_errors_are_alike(secret, out, scan):
+    """Neither the code nor the text tells whether a directory is there, or where a link leads."""
+    for directory in ("allowed", "other", "other/there"):
+        (out / directory).mkdir()
+    for link, target in (("link", out / "other"), ("dangling", out / "nowhere"), ("deeper", out / "other" / "nowhere")):
+        (out / "allowed" / link).symlink_to(target)
+    secret.execute(f"SET pg_strata.export_directories = '{out}/allowed'")
+    told = set()
+    for path in ("other", "nowhere", "other/there", "other/nowhere", "allowed/../other", "allowed/../nowhere", "allowed/link", "allowed/link/there",
+                 "allowed/link/nowhere", "allowed/dangling", "allowed/dangling/there", "allowed/deeper"):
+        with raises("42501") as caught:
+            export(secret, "t", f"{out}/{path}/t.parquet", scan=scan)
+        told.add(str(caught.value).replace(f"{out}/{path}/t.parquet", "PATH"))
+    assert len(told) == 1, told
+    # What is missing inside is said to be missing.
+    for path in ("nowhere", "nowhere/../there", "nowhere/deeper"):
+        with raises("58P01"):
+            export(secret, "t", f"{out}/allowed/{path}/t.parquet", scan=scan)
+    secret.execute("RESET pg_strata.export_directories")
+
+
 def test_only_a_superuser_sets_export_directories(secret, out, role, scan):
     secret.execute("LOAD 'pg_strata'")  # until then nobody knows the setting, and a value is thrown away
     secret.execute(f"SET ROLE {role}")
@@ -157,6 +178,14 @@ def test_export_directories_hold_however_a_session_begins(db, guarded, role, out
     finally:
         db.execute(f"ALTER {target} RESET pg_strata.export_directories")
         db.execute("SELECT pg_reload_conf(), pg_sleep(0.3)")
+
+
+def test_a_setting_that_is_not_known_tells_nothing_of_directories(server, guarded, role, out):
+    """Which the session set before the library was loaded."""
+    with psycopg.connect(server.dsn(user=role), autocommit=True, options="-c pg_strata.export_directories=/") as connection:
+        for directory in ("allowed", "nowhere"):
+            with raises("42501"):
+                export(connection, "g", out / directory / "t.parquet")
 
 
 @pytest.mark.parametrize("value", ["','", "' , '", "' '"])

@@ -1,4 +1,4 @@
-//! Imports between rooms go one way, as ARCHITECTURE.md draws it, and the files of a room do not import each other in
+//! Imports between rooms go one way, as `ROOMS` lists them, and the files of a room do not import each other in
 //! circles.
 
 use std::collections::{BTreeMap, BTreeSet};

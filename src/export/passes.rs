@@ -34,7 +34,7 @@ pub fn run(
     let (mut guesses, mut surveyed) = (GUESSES, false);
     loop {
         if guesses == 0 {
-            let survey = Pass { surveyed, ..Pass::survey(reading, seen.clone()) };
+            let survey = Pass::survey(reading, seen.clone());
             seen = merged(&seen, &pass::run(job, &survey, workers, 0, progress)?.needs);
             surveyed = true;
         }

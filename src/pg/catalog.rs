@@ -4,6 +4,7 @@ use pgrx::pg_sys::{self, Oid};
 
 use super::encoding::name_to_utf8;
 use super::error::{Code, Result, error};
+use super::list::oids;
 
 /// A relation, open and locked. Dropping it keeps the lock until the transaction ends, as COPY does.
 pub struct Table {
@@ -173,12 +174,8 @@ impl Table {
         if !self.may_have_children() {
             return vec![self.oid()];
         }
-        // SAFETY: the list is palloc'd by the callee in the current context.
-        unsafe {
-            let list = raw::inheritors(self.oid());
-            let length = if list.is_null() { 0 } else { (*list).length as usize };
-            (0..length).map(|index| (*(*list).elements.add(index)).oid_value).collect()
-        }
+        // SAFETY: the list, of OIDs, is palloc'd by the callee in the current context.
+        unsafe { oids(raw::inheritors(self.oid())) }
     }
 }
 

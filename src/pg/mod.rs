@@ -1,5 +1,5 @@
-//! The only room that names `pg_sys`. Everything here runs on the main thread of a backend or a parallel worker;
-//! nothing here may be called from another thread. pgrx fails when another thread calls a PostgreSQL function; in
+//! Wraps PostgreSQL's C functions. Everything here runs on the main thread of a process of the server; nothing here
+//! may be called from another thread. pgrx fails when another thread calls a PostgreSQL function; in
 //! tests `interrupts::assert_main_thread` fails even where none is called.
 
 pub mod access;

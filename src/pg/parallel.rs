@@ -53,6 +53,7 @@ pub struct Workers {
 /// About what PostgreSQL takes of the context's segment for each worker (PARALLEL_ERROR_QUEUE_SIZE in
 /// parallel.c).
 const WORKER_BYTES: usize = 16 << 10;
+/// About what it takes for the leader's settings and snapshots.
 const STATE_BYTES: usize = 128 << 10;
 /// What a session allocates with its first context and keeps: SESSION_DSA_SIZE in session.c, and that area's
 /// next segment (DSA_DEFAULT_INIT_SEGMENT_SIZE in dsa.h).

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use super::SUCCESS;
 use super::manifest::{entries, foreign_entry};
@@ -70,34 +70,19 @@ impl Target {
                 .set_hint("Give the absolute path of a file on the server."));
         };
         // Symbolic links and ".." are resolved before the path is compared with the allowed ones.
-        let parent = parent.canonicalize().map_err(|cause| unreachable_directory(parent, &cause))?;
+        let resolved = parent.canonicalize();
+        match &resolved {
+            Ok(directory) => check_allowed(given, Some(directory))?,
+            Err(_) => check_allowed(given, existing_ancestor(parent).as_deref())?,
+        }
+        let parent = resolved.map_err(|cause| file_error("access directory", parent, &cause))?;
         let target = Target { path: parent.join(name), overwrite, is_file, extension };
-        target.check_allowed()?;
         target.check_existing()?;
         Ok(target)
     }
 
     pub(super) fn parent(&self) -> &Path {
         self.path.parent().unwrap_or(Path::new("/"))
-    }
-
-    fn check_allowed(&self) -> Result<()> {
-        check_settings()?;
-        let inside =
-            |dir: &String| Path::new(dir).canonicalize().is_ok_and(|dir| self.parent().starts_with(dir));
-        if let Some(allowed) = guc::export_directories()
-            && !allowed.iter().any(inside)
-        {
-            return Err(outside(&self.path, &allowed));
-        }
-        if !is_superuser() && self.parent().starts_with(data_directory()) {
-            return Err(error(
-                Code::ERRCODE_INSUFFICIENT_PRIVILEGE,
-                format!("path \"{}\" is inside the server's data directory", self.path.display()),
-            )
-            .set_hint("Export to another directory; only superusers may write there."));
-        }
-        Ok(())
     }
 
     fn check_existing(&self) -> Result<()> {
@@ -186,16 +171,39 @@ fn check_settings() -> Result<()> {
         .set_hint("Connect again without setting it. With pg_strata in shared_preload_libraries such a connection is refused."))
 }
 
-/// Returns the error for a directory that cannot be opened. If exports are confined to some directories, it does not
-/// say which others exist; a path with ".." may lead to any.
-fn unreachable_directory(parent: &Path, cause: &io::Error) -> Error {
-    let climbs = parent.components().any(|part| part == Component::ParentDir);
-    match guc::export_directories() {
-        Some(allowed) if climbs || !allowed.iter().any(|dir| parent.starts_with(dir)) => {
-            outside(parent, &allowed)
-        }
-        _ => file_error("access directory", parent, cause),
+/// Checks that files may be written below `directory`, to which the directory of the path `given` leads or its first
+/// part that exists; `None` if that is not known. The errors are the same whether or not a directory exists to which
+/// nothing may be written.
+fn check_allowed(given: &Path, directory: Option<&Path>) -> Result<()> {
+    check_settings()?;
+    let is_below = |above: &Path| directory.is_some_and(|directory| directory.starts_with(above));
+    let is_inside = |above: &String| Path::new(above).canonicalize().is_ok_and(|above| is_below(&above));
+    if let Some(allowed) = guc::export_directories()
+        && !allowed.iter().any(is_inside)
+    {
+        return Err(outside(given, &allowed));
     }
+    if !is_superuser() && is_below(&data_directory()) {
+        return Err(error(
+            Code::ERRCODE_INSUFFICIENT_PRIVILEGE,
+            format!("path \"{}\" is inside the server's data directory", given.display()),
+        )
+        .set_hint("Export to another directory; only superusers may write there."));
+    }
+    Ok(())
+}
+
+/// Returns the lowest directory above `path` that exists, resolved; `None` below a symbolic link that cannot be
+/// followed, which may lead anywhere.
+fn existing_ancestor(path: &Path) -> Option<PathBuf> {
+    for directory in path.ancestors() {
+        match directory.canonicalize() {
+            Ok(found) => return Some(found),
+            Err(_) if fs::symlink_metadata(directory).is_ok_and(|found| found.is_symlink()) => return None,
+            Err(_) => {}
+        }
+    }
+    None
 }
 
 fn outside(path: &Path, allowed: &[String]) -> Error {

@@ -112,7 +112,7 @@ impl KeptGroup {
         }
     }
 
-    /// Returns false once the process has waited too long for a slot.
+    /// Returns false once the process has waited too long for a slot, or must read the range again anyway.
     pub fn may_wait(&mut self) -> bool {
         self.waiting.get_or_insert_with(Instant::now).elapsed() < PATIENCE && !self.spoilt.get()
     }
