@@ -7,6 +7,7 @@ use pgrx::pg_sys::{self, Datum, Oid};
 use crate::expr::{Finite, Kind, State};
 use crate::pg::error::{Code, Result, error};
 use crate::pg::list::members;
+use crate::pg::pg_type;
 
 /// An aggregate function that is computed on columns.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -78,12 +79,18 @@ impl Aggregate {
                 (true, []) => Some((aggregate, None)),
                 (false, &[argument]) => {
                     let mut argument: *mut pg_sys::Node = (*argument).expr.cast();
+                    let of = pg_sys::exprType(argument);
                     while (*argument).type_ == pg_sys::NodeTag::T_RelabelType {
                         argument = (*argument.cast::<pg_sys::RelabelType>()).arg.cast();
                     }
-                    let is_column = (*argument).type_ == pg_sys::NodeTag::T_Var;
-                    let number = is_column.then(|| (*argument.cast::<pg_sys::Var>()).varattno)?;
-                    (number > 0).then_some((aggregate, Some(number)))
+                    if (*argument).type_ != pg_sys::NodeTag::T_Var {
+                        return None;
+                    }
+                    let var = &*argument.cast::<pg_sys::Var>();
+                    // A value of int4 and one of oid with the same bits differ as words.
+                    let is_same = pg_type::base_type(var.vartype, -1).0 == pg_type::base_type(of, -1).0;
+                    (var.varattno > 0 && (is_same || aggregate.kind == Kind::Count))
+                        .then_some((aggregate, Some(var.varattno)))
                 }
                 _ => None,
             }

@@ -196,7 +196,7 @@ impl Translator<'_> {
             if !is_same || family == pg_sys::InvalidOid {
                 return None;
             }
-            let test = meaning(operator, family, element.is_some())?;
+            let test = meaning(operator, family)?;
             if !is_sound(left, test, collation) {
                 return None;
             }
@@ -210,7 +210,9 @@ impl Translator<'_> {
                 }
                 None if is_decided_list => None,
                 None => {
-                    if self.purpose == Purpose::Decide && !pg_sys::op_strict(operator) {
+                    // Numerics come in the file's form, which PostgreSQL's functions do not take.
+                    let is_decided = pg_sys::op_strict(operator) && left != pg_sys::NUMERICOID;
+                    if self.purpose == Purpose::Decide && !is_decided {
                         return None;
                     }
                     let bounds = bounds_operators(test, (operator, family), (left, right))?;
@@ -239,8 +241,11 @@ impl Translator<'_> {
     pub(super) unsafe fn operand(&mut self, node: *mut pg_sys::Node, values: Values) -> Option<Operand> {
         // SAFETY: the node is an expression.
         match unsafe { self.scope.input(node) }? {
-            // SAFETY: the expression is of the values' type.
-            Input::Constant(value) => Some(Operand::Constant(unsafe { values.constant(value) })),
+            Input::Constant(value) if !self.scope.parent.is_null() => {
+                // SAFETY: the expression is of the values' type.
+                Some(Operand::Constant(unsafe { values.constant(value) }))
+            }
+            // While planning a constant, too, has no value: reading a long list would be in vain.
             input => {
                 self.inputs.parameters.push((input, values));
                 Some(Operand::Parameter(self.inputs.parameters.len() - 1))
@@ -399,7 +404,7 @@ unsafe fn function(operator: Oid) -> pg_sys::FmgrInfo {
 ///
 /// # Safety
 /// The operator exists.
-unsafe fn meaning(operator: Oid, family: Oid, is_list: bool) -> Option<Test> {
+unsafe fn meaning(operator: Oid, family: Oid) -> Option<Test> {
     // SAFETY: catalog look-ups of an operator that the query uses.
     let strategy = |operator| unsafe { pg_sys::get_op_opfamily_strategy(operator, family) as u32 };
     Some(match strategy(operator) {
@@ -413,7 +418,7 @@ unsafe fn meaning(operator: Oid, family: Oid, is_list: bool) -> Option<Test> {
             let negator = unsafe { pg_sys::get_negator(operator) };
             let is_unequal =
                 negator != pg_sys::InvalidOid && strategy(negator) == pg_sys::BTEqualStrategyNumber;
-            return (is_unequal && !is_list).then_some(Test::NotEqual);
+            return is_unequal.then_some(Test::NotEqual);
         }
     })
 }
