@@ -50,10 +50,16 @@ fn number<T: FromStr>(bytes: &[u8]) -> Result<T, String> {
     text.and_then(|text| text.parse().ok()).ok_or_else(|| OTHER_TYPE.to_owned())
 }
 
+const NOT_UTF8: &str = "a text is not valid UTF-8";
+
 fn append_text(builder: &mut StringBuilder, bytes: &[u8], form: Form) -> Result<(), String> {
     let mut decoded = Vec::new();
     let bytes = match form {
         Form::Value if find(bytes, b'%').is_some() => {
+            // As the crate: the line is UTF-8 before its values are decoded.
+            if !in_text_steps(bytes, |_| ()) {
+                return Err(NOT_UTF8.to_owned());
+            }
             reserve(&mut decoded, bytes.len()).map_err(|missing| missing.to_string())?;
             percent_decoded(bytes, &mut decoded);
             &decoded
@@ -62,7 +68,7 @@ fn append_text(builder: &mut StringBuilder, bytes: &[u8], form: Form) -> Result<
     };
     // A builder's write cannot fail.
     if !in_text_steps(bytes, |step| _ = builder.write_str(step)) {
-        return Err("a text is not valid UTF-8".into());
+        return Err(NOT_UTF8.to_owned());
     }
     builder.append_value("");
     Ok(())

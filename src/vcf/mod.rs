@@ -1,7 +1,7 @@
 //! Converts VCF files (Variant Call Format 4.x, samtools.github.io/hts-specs) to Arrow record batches.
 //!
 //! Pure: no server; one thread. The noodles crate parses header and records, and checks each value against the type
-//! that the header declares.
+//! that the header declares; `long_values` does so with values of kilobytes in lines of megabytes.
 //!
 //! The columns are `chrom`, `pos`, `id`, `ref`, `alt`, `qual`, `filter`, one `info_<ID>` for each INFO of the header,
 //! and the samples with a field for each FORMAT. Integers, floats, flags and strings have their types. A field that

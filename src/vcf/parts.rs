@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use noodles_vcf::Header;
 
+use super::long_values::without_end;
 use crate::interrupts::check;
 
 /// The size of samples that are read at once.
@@ -27,8 +28,7 @@ pub fn split(line: &[u8], samples: usize) -> Option<Vec<Part>> {
     if line.len() <= PART {
         return None;
     }
-    let text = line.strip_suffix(b"\n").unwrap_or(line);
-    let text = text.strip_suffix(b"\r").unwrap_or(text);
+    let text = without_end(line);
     let mut ends = text.iter().enumerate().filter(|(_, byte)| **byte == b'\t').map(|(at, _)| at);
     let start = ends.nth(FIXED - 1)? + 1;
     let (mut parts, mut done, mut count) = (Vec::new(), Part { samples: 0..0, bytes: start..start }, 0);

@@ -152,11 +152,15 @@ impl Table {
         let list = |values: &mut dyn Iterator<Item = &String>| values.cloned().map(Some).collect::<Vec<_>>();
         self.id.append_texts(list(&mut record.ids().as_ref().iter()))?;
         match long.get(Place::Column(REF)) {
-            Some(bytes) => self.reference.append_long(bytes, Form::Alleles)?,
+            Some(bytes) => {
+                self.reference.append_long(bytes, Form::Alleles).map_err(|cause| format!("REF: {cause}"))?
+            }
             None => self.reference.append_text(Some(record.reference_bases()))?,
         }
         match long.get(Place::Column(ALT)) {
-            Some(bytes) => self.alt.append_long(bytes, Form::Alleles)?,
+            Some(bytes) => {
+                self.alt.append_long(bytes, Form::Alleles).map_err(|cause| format!("ALT: {cause}"))?
+            }
             None => self.alt.append_texts(list(&mut record.alternate_bases().as_ref().iter()))?,
         }
         self.qual.append_option(record.quality_score());

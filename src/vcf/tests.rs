@@ -39,8 +39,12 @@ X\t0\t.\tT\t.\t.\t.\t.\tGT\t1\t.
 ";
 
 fn converted(text: &str, samples: Samples, batch_rows: usize) -> Result<Collect, VcfError> {
+    converted_bytes(text.as_bytes(), samples, batch_rows)
+}
+
+fn converted_bytes(text: &[u8], samples: Samples, batch_rows: usize) -> Result<Collect, VcfError> {
     let mut sink = Collect::default();
-    convert(text.as_bytes(), samples, batch_rows, &mut sink)?;
+    convert(text, samples, batch_rows, &mut sink)?;
     Ok(sink)
 }
 
@@ -221,6 +225,36 @@ fn long_values_are_refused_as_the_crate_refuses_them() {
         for read in read_both_ways("A", "C", &info, &sample) {
             let record = read.err().map(|error| error.record);
             assert_eq!(record, Some(Some(1)), "{}", &info[..20.min(info.len())]);
+        }
+    }
+}
+
+/// Bytes that are no UTF-8 but in what they are decoded to, a FORMAT of no keys, and a carriage return that ends the
+/// file.
+#[test]
+fn odd_long_lines_are_read_as_the_crate_reads_them() {
+    let value = "abcdefg".repeat(1000);
+    let with_dot = LONG_FILE
+        .replace("##FORMAT=<ID=T", "##FORMAT=<ID=.,Number=1,Type=String,Description=\"\">\n##FORMAT=<ID=T");
+    for (head, rest, is_read) in [
+        (LONG_FILE, [format!("X={value}").as_bytes(), b"\xc3%A9\tT\ta\tb\n"].concat(), false),
+        (&with_dot, format!("X=a\t.\t.\t{value}\n").into_bytes(), false),
+        (LONG_FILE, format!("X=a\tT\ta\t{value}\r").into_bytes(), true),
+        (LONG_FILE, format!("X=a\tT\ta\t{value}\r\n").into_bytes(), true),
+    ] {
+        let read = |pad: &str| {
+            let text = [format!("{head}1\t1\t.\tA\tC\t.\t.\tPAD={pad};").as_bytes(), &rest].concat();
+            converted_bytes(&text, Samples::Rows, 100)
+        };
+        match [read("p"), read(&"p".repeat(3 << 20))] {
+            [Ok(short), Ok(long)] if is_read => {
+                for field in long.schema.as_ref().unwrap().fields() {
+                    let name = field.name();
+                    assert!(name == "info_PAD" || column(&short, name) == column(&long, name), "{name}");
+                }
+            }
+            [Err(short), Err(long)] if !is_read => assert_eq!(short.record, long.record),
+            _ => panic!("{}", String::from_utf8_lossy(&rest[rest.len() - 20..])),
         }
     }
 }
