@@ -54,7 +54,10 @@ pub fn in_text_steps(bytes: &[u8], mut each: impl FnMut(&str)) -> bool {
     while at < bytes.len() {
         check();
         let end = bytes.len().min(at + STEP_BYTES);
-        let text = bytes[at..end].utf8_chunks().next().map_or("", |chunk| chunk.valid());
+        let text = match std::str::from_utf8(&bytes[at..end]) {
+            Ok(text) => text,
+            Err(fault) => std::str::from_utf8(&bytes[at..at + fault.valid_up_to()]).unwrap_or_default(),
+        };
         let left = end - at - text.len();
         // The step may end inside a character, with which the next one begins.
         if left > 0 && (end == bytes.len() || left >= LONGEST_CHARACTER) {

@@ -137,7 +137,7 @@ impl<'a> BloomFilter<'a> {
             None => None,
         };
         let first = stated.unwrap_or(HEADER_ROOM.min(room) as usize);
-        let mut bytes = self.source.read_at(offset, first).ok()?;
+        let mut bytes = self.source.read_optional(offset, first)?;
         let (header, bits) = footer::bloom_header(&bytes).ok()?;
         let length = header + bits;
         // The place of a value's bits depends on the filter's length.
@@ -148,7 +148,7 @@ impl<'a> BloomFilter<'a> {
             return None;
         }
         if length > bytes.len() {
-            bytes.extend(self.source.read_at(offset + first as u64, length - first).ok()?);
+            bytes.extend(self.source.read_optional(offset + first as u64, length - first)?);
         }
         guarded(self.source.path(), || Sbbf::from_bytes(&bytes[..length])).ok()
     }

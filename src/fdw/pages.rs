@@ -187,7 +187,7 @@ fn offset_index(source: &Source, chunk: &ColumnChunkMetaData) -> Option<OffsetIn
 }
 
 fn read(source: &Source, range: Range<u64>) -> Option<Vec<u8>> {
-    let bytes = source.read_at(range.start, (range.end - range.start) as usize).ok()?;
+    let bytes = source.read_optional(range.start, (range.end - range.start) as usize)?;
     footer::check_lists(&bytes).ok()?;
     Some(bytes)
 }

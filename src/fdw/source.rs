@@ -96,7 +96,9 @@ impl Source {
 
     /// Notes why a read failed.
     fn failed(&self, cause: io::Error) -> io::Error {
-        self.failed.store(cause.raw_os_error().unwrap_or(0), Ordering::Relaxed);
+        if let Some(error) = cause.raw_os_error() {
+            self.failed.store(error, Ordering::Relaxed);
+        }
         cause
     }
 
@@ -137,6 +139,15 @@ impl Source {
         }
         self.read.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Reads what a scan can do without; `None` if that fails, which is no error of the scan then.
+    pub fn read_optional(&self, offset: u64, len: usize) -> Option<Vec<u8>> {
+        let found = self.read_at(offset, len);
+        if found.is_err() {
+            self.failed.store(0, Ordering::Relaxed);
+        }
+        found.ok()
     }
 
     pub fn read_at(&self, offset: u64, len: usize) -> Result<Vec<u8>> {
@@ -220,11 +231,7 @@ impl Read for At {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         interrupts::check();
         let step = bytes.len().min(STEP);
-        let got = self
-            .source
-            .file
-            .read_at(&mut bytes[..step], self.offset)
-            .map_err(|cause| self.source.failed(cause))?;
+        let got = self.source.file.read_at(&mut bytes[..step], self.offset)?;
         self.offset += got as u64;
         self.source.read.fetch_add(got as u64, Ordering::Relaxed);
         Ok(got)
