@@ -27,7 +27,8 @@ pub enum Condition {
     IsNull(usize),
     /// A comparison `column test value`, or `column test ANY (list)`. The value is of the column's type.
     Compare(ColumnRef, Test, Operand),
-    /// The column's bytes begin as a `LIKE` pattern does, or with the value itself; or as any one of a list.
+    /// The column's bytes begin with a value, or any one of a list; or as a `LIKE` pattern does, which excludes groups
+    /// only.
     Begins(ColumnRef, Pattern, Operand),
     /// A condition on one column that PostgreSQL evaluates.
     Opaque {

@@ -159,6 +159,7 @@ impl Finite {
     /// Returns the magnitude times `10^scale`, and whether it is exactly that or more by less than 1; `None`
     /// beyond 128 bits.
     fn times(&self, scale: i32) -> Option<(i128, bool)> {
+        let power = |exponent: i32| format::pow10(exponent.unsigned_abs());
         let (mut magnitude, mut exact) = (0_i128, true);
         for (index, &digit) in self.digits.iter().enumerate() {
             let exponent = DEC_DIGITS * (self.weight - index as i32) + scale;
@@ -184,10 +185,6 @@ impl Finite {
         }
         self.digits.iter().for_each(|digit| out.extend(digit.to_be_bytes()));
     }
-}
-
-fn power(exponent: i32) -> Option<i128> {
-    10_i128.checked_pow(exponent.unsigned_abs())
 }
 
 /// Compares finite values: the first one by its sign, the first digit's weight, and its digits.

@@ -232,7 +232,7 @@ proptest! {
     ) {
         let table = Table::new(&seeds);
         let vectors = table.vectors();
-        let batch = Batch { rows: seeds.len(), columns: &vectors };
+        let batch = Batch { columns: &vectors };
         let context = Context { parameters: &[], opaque: &Nothing };
         for wanted in [true, false] {
             let mut rows = vec![true; seeds.len()];

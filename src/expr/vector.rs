@@ -12,7 +12,6 @@ pub enum Vector<'a> {
 
 /// Some rows. A column that nobody asks for need not be there.
 pub struct Batch<'a> {
-    pub rows: usize,
     pub columns: &'a [Option<Vector<'a>>],
 }
 

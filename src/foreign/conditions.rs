@@ -91,7 +91,7 @@ impl Conditions {
     /// The expressions have their values; the words are Datums of the columns' types.
     pub unsafe fn select(&self, rows: usize, columns: &[Option<Vector>]) -> Vec<bool> {
         let mut found = vec![true; rows];
-        let batch = Batch { rows, columns };
+        let batch = Batch { columns };
         for condition in &self.all[..self.decided] {
             // SAFETY: the caller's words are passed on.
             unsafe { condition.select(true, &batch, self.inputs.context(), &mut found) };

@@ -12,10 +12,13 @@
 //! scan.rs             files -> claims of groups -> batches: one Scan for each scan node and process
 //! claims.rs           who reads which group; parallel.rs the claims in shared memory
 //! open_file.rs        the file that is being read, and what is known of its groups
-//! conditions.rs       the conditions that a scan decides, and those that leave out groups; aggregates.rs states
+//! conditions.rs       the conditions that a scan decides, and those that skip groups; aggregates.rs states
 //! batch.rs            a batch -> the rows that match -> tuples, or aggregates' states
 //! column.rs           a column's Arrow array -> Datums; nested.rs lists and structs
-//! import.rs           files -> the foreign table that suits them
+//! file_column.rs      a column's place in a file; tuple_slot.rs Datums -> tuples
+//! import.rs           files -> the foreign table that suits them; declared.rs its types
+//! files.rs            options -> files; error.rs what is wrong with one, as PostgreSQL reports it
+//! explain.rs, analyze.rs, metadata_info.rs, read_files.rs  what their names say
 //! ```
 //!
 //! A `Scan` lives in a box that the query's memory context drops, so that its file is closed however the query
