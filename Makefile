@@ -3,7 +3,7 @@
 #   make demo                       PostgreSQL 18, real data, one export, read back
 #   make test                       everything, on PostgreSQL 18 and (where installed) 15
 #   make bench ROWS=6000000         against other exporters
-#   make torture FAULTS=10000       random faults, and campaigns of system calls, appends and a failing device
+#   make torture FAULTS=10000       random faults, by JOBS=1 servers, and campaigns of system calls, appends and a failing device
 #   make fuzz SECONDS=60            every fuzzer for so long
 #   make install PG_CONFIG=...      into a PostgreSQL of your own
 #
@@ -52,6 +52,7 @@ bench:
 
 torture:
 	$(PYTHON) -m pg_test.lab venv
+	$(PYTHON) -m pg_test.lab install 18
 	$(VENV) -m pg_test.torture --seed $(SEED) --faults $(FAULTS) --jobs $(JOBS) $(if $(KINDS),--kinds "$(KINDS)")
 
 fuzz:

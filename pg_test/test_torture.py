@@ -6,7 +6,7 @@ import pytest
 
 from .torture import appends, campaign, device, flat
 from .torture.arena import Arena
-from .torture.faults import run
+from .torture.faults import run, run_in_jobs
 from .torture.kinds import KINDS
 
 SEED, SECONDS = 20_000_000, 40
@@ -36,6 +36,17 @@ def test_random_faults(arena):
     numbers = iter(range(1_000_000))
     _, findings = run(arena, seeds, [kind for kind in KINDS if kind not in ("memory", "sigkill")])
     assert not findings, told(findings)
+
+
+def test_faults_by_two_servers(installation):
+    counts, findings, crashes = run_in_jobs("torture-jobs", 2, installation.major, range(SEED, SEED + 4), ["refused"])
+    assert not findings, told(findings)
+    assert sum(counts["refused"].values()) == 4 and crashes == 0
+
+
+def test_a_job_that_fails_is_a_finding():
+    _, findings, _ = run_in_jobs("torture-jobs", 2, 14, range(2), ["refused"])
+    assert len(findings) == 2 and {kind for _, kind, _ in findings} == {"job"}
 
 
 def test_a_session_stays_as_small_as_it_was(arena):

@@ -47,10 +47,15 @@ def run(arena, seeds, wanted, say=print):
 def run_in_jobs(name, jobs, major, seeds, wanted):
     """Divides the seeds among servers that run side by side; `run`'s result, and how often the servers recovered."""
     counts, findings, crashes = collections.defaultdict(collections.Counter), [], 0
+    jobs = min(jobs, len(seeds))
     with concurrent.futures.ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
         works = [pool.submit(run_job, f"{name}-{number}", major, seeds[number::jobs], wanted) for number in range(jobs)]
         for work in concurrent.futures.as_completed(works):
-            more, found, crashed = work.result()
+            try:
+                more, found, crashed = work.result()
+            except Exception as error:  # the others' faults are not lost for it
+                findings.append((None, "job", f"{type(error).__name__}: {error}"))
+                continue
             for kind, outcomes in more.items():
                 counts[kind] += outcomes
             findings += found

@@ -235,7 +235,7 @@ def remove_leftovers(arena):
 
 @kind(5)
 def slow_call(arena, chance):
-    """A cancel, a terminate or a closed socket while a system call takes its time."""
+    """A cancel or a terminate while a system call takes its time."""
     call = pick(arena, chance, lambda call: call.target)
     before = state(call.target)
     arena.control.arm(chance.choice(("pwrite64", "write", "fsync", "sync_file_range", "open64", "renameat2", "rename", "flock")), arena.out, chance.randrange(3), -30)
@@ -243,7 +243,7 @@ def slow_call(arena, chance):
     eventually(lambda: work.ended or arena.control.fired)
     way = chance.choice(("cancel", "terminate"))
     arena.watcher.execute(f"SELECT pg_{way}_backend(%s)", (work.pid,))
-    # As above.
+    # As with a cancel of any call.
     outcome = finish(arena, call, work, before, either=True)
     arena.control.disarm()
     if way == "terminate":
