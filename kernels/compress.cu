@@ -18,13 +18,16 @@
 //                         over the pages, which the host need not know exactly
 //
 //     scratch = 256 + align(4 * (count + 1), 64) + align(4 * bound, 64) + align(8 * (bound + 1), 64)
-//               + 66576 * bound                                                      bytes
+//               + 66592 * bound                                                      bytes
 //
-//     kernel      grid     block   dynamic shared memory   left out when
-//     divide      1        256     0                       never
-//     compress    bound    32      0                       bound == 0
-//     place       1        256     0                       never
-//     join        bound    256     0                       bound == 0
+//     kernel            grid     block   dynamic shared memory   left out
+//     divide            1        256     0                       never
+//     compress_CODEC    bound    32      0                       when bound == 0
+//     measure           count    32      0                       when count == 0, and for snappy
+//     place             1        256     0                       never
+//     join_CODEC        bound    256     0                       when bound == 0
+//
+// CODEC is snappy or lz4.
 //
 // # Result
 //

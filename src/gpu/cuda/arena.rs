@@ -62,8 +62,8 @@ impl Arena {
         Ok(arena)
     }
 
-    #[cfg(any(test, feature = "testing"))]
     /// Makes an allocation for each part, so that a sanitizer sees an access outside it.
+    #[cfg(any(test, feature = "testing"))]
     pub fn scattered(context: &Arc<CudaContext>, need: Need, depth: usize) -> Result<Arena, DriverError> {
         let mut arena = Arena { context: context.clone(), blocks: Vec::new(), parts: Vec::new() };
         for _ in 0..depth {
