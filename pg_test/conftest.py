@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from .lab import places, postgres
+from .lab import build, places, postgres
 from .lab.server import Server
 from .support import create_extension
 
@@ -20,6 +20,7 @@ def installation(request):
     found = postgres.find(request.param)
     if not found:
         pytest.skip(f"PostgreSQL {request.param} is not installed")
+    build.check_for_tests(found)
     return found
 
 

@@ -5,13 +5,12 @@ Fake devices decode on the CPU what a GPU would, through the same slots and the 
 import json
 import os
 import re
-from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
 from . import oracle
-from .lab import places
+from .lab import build, places
 from .lab.server import Server
 from .support import Background, eventually, export
 
@@ -37,9 +36,7 @@ class GpuServer(Server):
         super().__init__(postgres, name, **settings)
 
     def initdb(self):
-        library = Path(self.postgres.ask("--pkglibdir")) / "pg_strata.so"
-        if b"pg_strata.gpu_fake_devices" not in library.read_bytes():
-            raise RuntimeError(f"{library} has no fake devices: python3 -m pg_test.lab install {self.postgres.major} builds it for tests")
+        build.check_for_tests(self.postgres)
         super().initdb()
         with open(self.data / "postgresql.conf", "a") as file:
             file.writelines(f"{name} = '{value}'\n" for name, value in self.service.items())

@@ -10,6 +10,10 @@ from .lab import build, package, places, postgres
 from .lab.server import Server
 
 
+# Of the library that the tests run with, which is not for others.
+PACKAGES = places.TARGET / "packages-of-tests"
+
+
 def test_test_gear_is_not_shipped():
     """Without the feature `testing` no source of fake devices, injected faults and their parameters is compiled."""
     shipped = build.check_without_headers(17)
@@ -66,7 +70,7 @@ def test_the_sql_is_that_of_the_library(installation):
 
 @pytest.mark.skipif(not shutil.which("dpkg-deb"), reason="dpkg-deb is not here")
 def test_a_debian_package(installation):
-    made = package.deb(installation)
+    made = package.deb(installation, PACKAGES)
     listed = subprocess.run(["dpkg-deb", "--contents", made], capture_output=True, text=True, check=True).stdout
     files = {line.split()[5] for line in listed.splitlines() if line.startswith("-")}
     extension = f"./usr/share/postgresql/{installation.major}/extension"
@@ -79,7 +83,7 @@ def test_an_image_of_the_extension(installation):
     """PostgreSQL 18 finds control file, SQL and library by two settings."""
     if installation.major < 18:
         pytest.skip("extension_control_path came with PostgreSQL 18")
-    tree = package.image(installation)
+    tree = package.image(installation, PACKAGES)
     paths = {"extension_control_path": f"{tree}/share:$system", "dynamic_library_path": f"{tree}/lib:$libdir"}
     with Server(installation, "image", **paths) as server, server.connect() as connection:
         connection.execute("CREATE EXTENSION pg_strata; LOAD 'pg_strata'")

@@ -37,6 +37,7 @@ if [ -n "$pg_config" ]; then
     find "$work/pg18" -name '*.a' -delete
     library=$(find "$work/pg18" -name pg_strata.so)
     [ -n "$library" ] || { echo "pack.sh: pg_strata.so is not installed in $tree" >&2; exit 1; }
+    grep -q pg_strata.gpu_fake_devices "$library" || { echo "pack.sh: the library in $tree lacks the feature testing" >&2; exit 1; }
     strip "$library"
     # What pg_test.lab looks for before it would fetch a wheel.
     "$python" - > "$work/pg18/unpacked" <<'PY'

@@ -1,7 +1,7 @@
 """python3 -m pg_test.lab venv [FILE] | install MAJOR... | own | sql | deb | image | check MAJOR | clean
 
-venv needs only the system's Python; the Makefile calls it first. install builds for tests, own and sql what is shipped. sql writes sql/pg_strata--VERSION.sql anew. deb and image make
-packages of the build that own installed.
+venv needs only the system's Python; the Makefile calls it first. install builds for tests; own, sql, deb and image install what
+is shipped. sql writes sql/pg_strata--VERSION.sql anew, deb and image make packages.
 """
 
 import sys
@@ -25,7 +25,9 @@ def main(command, *arguments):
         build.install(found)
         build.SQL.write_text(build.generated_sql(found))
     elif command in ("deb", "image"):
-        print(getattr(package, command)(postgres.chosen()))
+        found = postgres.chosen()
+        build.install(found)
+        print(getattr(package, command)(found))
     elif command == "check":
         build.check_without_headers(*map(int, arguments))
     elif command == "clean":

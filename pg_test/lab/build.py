@@ -15,6 +15,8 @@ PGRX = "0.18.1"
 TOOLS = TARGET / "tools"
 VERSION = re.search(r'^version = "(.*)"', (ROOT / "Cargo.toml").read_text(), re.M).group(1)
 SQL = ROOT / "sql" / f"pg_strata--{VERSION}.sql"
+# In a library with the feature `testing` alone.
+TEST_GEAR = b"pg_strata.gpu_fake_devices"
 LIBRARIES = ("usr/lib/llvm-*/lib", "usr/lib/*", "usr/lib64", "usr/lib")
 # libclang-cpp, which Debian's llvm package leaves behind, is another library.
 LIBCLANG = [f"{folder}/libclang{rest}" for folder in LIBRARIES for rest in (".so", ".so.*", "-[0-9]*.so*")]
@@ -82,11 +84,25 @@ def install(postgres, *features):
     say(f"building pg_strata for {postgres}: about four minutes the first time")
     subprocess.run(["cargo", "build", "--release", "--lib", "--no-default-features", "--features", ",".join([f"pg{postgres.major}", *features])],
                    cwd=ROOT, env=environment(postgres), check=True)
-    replace(Path(postgres.ask("--pkglibdir")) / "pg_strata.so", (TARGET / "release" / "libpg_strata.so").read_bytes(), 0o755)
+    library = (TARGET / "release" / "libpg_strata.so").read_bytes()
+    if (TEST_GEAR in library) != ("testing" in features):
+        fail("the library holds test gear, or lacks it, against the features that it was built with")
+    replace(installed_library(postgres), library, 0o755)
     control = (ROOT / "pg_strata.control").read_text().replace("@CARGO_VERSION@", VERSION)
     replace(extensions / "pg_strata.control", control.encode())
     for script in SQL.parent.glob("*.sql"):
         replace(extensions / script.name, script.read_bytes())
+
+
+def installed_library(postgres):
+    return Path(postgres.ask("--pkglibdir")) / "pg_strata.so"
+
+
+def check_for_tests(postgres):
+    """Fails unless the installed library has the feature `testing`."""
+    library = installed_library(postgres)
+    if not library.exists() or TEST_GEAR not in library.read_bytes():
+        raise RuntimeError(f"{library} is not built for tests: python3 -m pg_test.lab install {postgres.major} does that")
 
 
 def replace(path, content, mode=0o644):

@@ -11,13 +11,13 @@ from .places import ROOT, TARGET, fail
 LICENCES = ("LICENSE", "NOTICE")
 
 
-def deb(postgres):
-    """postgresql-MAJOR-pg-strata_VERSION_ARCH.deb under target/, with Debian's paths."""
+def deb(postgres, packages=TARGET / "packages"):
+    """postgresql-MAJOR-pg-strata_VERSION_ARCH.deb below target/packages, with Debian's paths."""
     if not shutil.which("dpkg-deb"):
         fail("dpkg-deb is not on the PATH: apt install dpkg")
     name = f"postgresql-{postgres.major}-pg-strata"
     architecture = subprocess.run(["dpkg", "--print-architecture"], capture_output=True, text=True, check=True).stdout.strip()
-    tree = TARGET / "packages" / name
+    tree = packages / name
     shutil.rmtree(tree, ignore_errors=True)
     lay_out(postgres, tree / f"usr/lib/postgresql/{postgres.major}/lib", tree / f"usr/share/postgresql/{postgres.major}/extension",
             tree / f"usr/share/doc/{name}")
@@ -33,14 +33,14 @@ Description: Parquet and Arrow from inside PostgreSQL {postgres.major}
  Exports tables and queries to Parquet and Arrow files, in parallel and on one
  snapshot, and reads such files as foreign tables.
 """)
-    package = TARGET / "packages" / f"{name}_{build.VERSION}_{architecture}.deb"
+    package = packages / f"{name}_{build.VERSION}_{architecture}.deb"
     subprocess.run(["dpkg-deb", "--root-owner-group", "-Zgzip", "--build", tree, package], check=True, capture_output=True)
     return package
 
 
-def image(postgres):
+def image(postgres, packages=TARGET / "packages"):
     """target/packages/image/{lib,share/extension,licenses}, for extension_control_path and dynamic_library_path."""
-    tree = TARGET / "packages" / "image"
+    tree = packages / "image"
     shutil.rmtree(tree, ignore_errors=True)
     lay_out(postgres, tree / "lib", tree / "share" / "extension", tree / "licenses")
     return tree
@@ -49,7 +49,7 @@ def image(postgres):
 def lay_out(postgres, library, extension, licences):
     for directory in (library, extension, licences):
         directory.mkdir(parents=True)
-    shutil.copy(Path(postgres.ask("--pkglibdir")) / "pg_strata.so", library)
+    shutil.copy(build.installed_library(postgres), library)
     installed = Path(postgres.ask("--sharedir")) / "extension"
     for file in (installed / "pg_strata.control", *installed.glob("pg_strata--*.sql")):
         shutil.copy(file, extension)
@@ -59,7 +59,6 @@ def lay_out(postgres, library, extension, licences):
 
 def glibc(postgres):
     """The newest version of glibc that the library asks for."""
-    library = Path(postgres.ask("--pkglibdir")) / "pg_strata.so"
-    read = subprocess.run(["readelf", "--version-info", "--wide", library], capture_output=True, text=True, check=True)
+    read = subprocess.run(["readelf", "--version-info", "--wide", build.installed_library(postgres)], capture_output=True, text=True, check=True)
     versions = {tuple(map(int, found.split("."))) for found in re.findall(r"GLIBC_([0-9.]+)", read.stdout)}
     return ".".join(map(str, max(versions)))
