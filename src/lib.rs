@@ -7,6 +7,7 @@ pub mod fdw;
 pub mod gpu;
 pub mod interrupts;
 pub mod memory;
+pub mod query;
 pub mod slot;
 pub mod types;
 pub mod vcf;

@@ -9,13 +9,14 @@ use std::path::Path;
 const SHARED: [&str; 3] = ["interrupts", "memory", "types"];
 
 /// Each room and, beside the shared ones, the rooms that it may import, all of which come before it.
-const ROOMS: [(&str, &[&str]); 17] = [
+const ROOMS: [(&str, &[&str]); 18] = [
     ("wire", &[]),
     ("slot", &["wire"]),
     ("decode", &["slot", "wire"]),
     ("encode", &[]),
     ("gpu", &["decode", "encode", "slot", "wire"]),
     ("expr", &["wire"]),
+    ("query", &["expr", "wire"]),
     ("fdw", &["encode", "expr"]),
     ("vcf", &["encode"]),
     ("fuzzing", &["decode", "encode", "expr", "fdw", "slot", "vcf", "wire"]),

@@ -3,6 +3,7 @@
 
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::*;
+use serde::{Deserialize, Serialize};
 
 use super::numeric::Numeric;
 use super::range::Range;
@@ -142,7 +143,7 @@ impl<'a> Decimals<'a> {
 }
 
 /// A sum of 128-bit integers that does not overflow before 2^63 of them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sum {
     /// The sum of the lower 64 bits, and of the rest.
     low: i128,

@@ -43,5 +43,5 @@ pub use operator::{Pattern, Test};
 pub use prefix::Prefix;
 pub use range::{Place, Range, float_key};
 pub use sum::NumericSum;
-pub use value::{Constant, Scalar, Type};
+pub use value::{Constant, Scalar, Type, without_blanks};
 pub use vector::{Batch, Vector};

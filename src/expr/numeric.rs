@@ -3,12 +3,13 @@
 use std::cmp::Ordering;
 
 use arrow::datatypes::i256;
+use serde::{Deserialize, Serialize};
 
 use super::range::Place;
 use crate::wire::numeric::{self as format, HeapNumeric};
 
 /// A numeric. Those that compare equal may differ in how many digits they show after the point.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Numeric {
     MinusInfinity,
     Finite(Finite),
@@ -18,7 +19,7 @@ pub enum Numeric {
 
 /// A finite value, which is `sum(digits[i] * 10000 ^ (weight - i))`. The first digit and the last are not 0; zero has
 /// no digits.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finite {
     pub negative: bool,
     pub weight: i32,

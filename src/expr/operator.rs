@@ -1,7 +1,9 @@
 //! What values are compared for.
 
+use serde::{Deserialize, Serialize};
+
 /// A comparison of a column's value with another one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Test {
     Less,
     LessEqual,

@@ -1,10 +1,12 @@
 //! Sums of numerics, exact whatever their number and size.
 
+use serde::{Deserialize, Serialize};
+
 use super::decimals::{Decimals, Sum};
 use super::numeric::{Finite, Numeric};
 
 /// The state of sum and avg of numeric (numeric.c, NumericAggState).
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct NumericSum {
     /// Sums of values in a file's form, by scale and display scale.
     sums: Vec<(i32, u16, Sum)>,
@@ -47,6 +49,37 @@ impl NumericSum {
         }
     }
 
+    /// Adds another sum, to which no values in a file's form were added.
+    pub fn merge(&mut self, other: &NumericSum) {
+        if other.max_scale_count > 0 {
+            self.count_scale(other.max_scale, other.max_scale_count);
+        }
+        if other.others_count > 0 {
+            self.others.add(&other.others.total());
+        }
+        self.others_count += other.others_count;
+        self.nans += other.nans;
+        self.infinities += other.infinities;
+        self.minus_infinities += other.minus_infinities;
+    }
+
+    /// Returns the sum of a value, which is that of `count` others, and of the values that were added, and their number
+    /// (numeric_sum in numeric.c).
+    pub fn total_with(&self, value: &Finite, count: u64) -> (Numeric, u64) {
+        let count = count + self.others_count + self.nans + self.infinities + self.minus_infinities;
+        let total = match (self.nans, self.infinities, self.minus_infinities) {
+            (0, 0, 0) => {
+                let mut total = self.others.clone();
+                total.add(value);
+                Numeric::Finite(total.total())
+            }
+            (0, 1.., 0) => Numeric::Infinity,
+            (0, 0, 1..) => Numeric::MinusInfinity,
+            _ => Numeric::NaN,
+        };
+        (total, count)
+    }
+
     fn count_scale(&mut self, dscale: u16, count: u64) {
         match dscale.cmp(&self.max_scale) {
             std::cmp::Ordering::Greater => (self.max_scale, self.max_scale_count) = (dscale, count),
@@ -77,7 +110,7 @@ impl NumericSum {
 
 /// A sum of finite numerics, digit by digit. The sums of digits have signs, and are carried at the end. A digit is
 /// below 10^4, so that 2^49 values can be added.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Digits {
     /// The least significant first, whose weight is `least`.
     digits: Vec<i64>,

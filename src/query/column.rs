@@ -1,0 +1,183 @@
+//! Reads a table's cells into vectors. Cells are in the heap's form.
+
+use super::plan::Column;
+use super::value::Type;
+use super::vector::{Values, Vector};
+use crate::types::Cell;
+use crate::wire::numeric::{HeapNumeric, Numeric, pow10};
+use crate::wire::short_numeric::ShortNumeric;
+
+/// Reads the cells of some rows, and marks those that a vector cannot hold.
+pub fn read(column: Column, cells: &[Cell], arena: &[u8], rows: &[u32], out: &mut Vector, odd: &mut [bool]) {
+    out.nulls.clear();
+    if rows.iter().any(|&row| cells[row as usize].is_null()) {
+        out.nulls.extend(rows.iter().map(|&row| cells[row as usize].is_null()));
+    }
+    let cells = Cells { cells, arena, rows };
+    match column.of {
+        Type::Bool => {
+            let bools = out.bools_mut();
+            cells.fixed(odd, |byte: [u8; 1]| byte[0] != 0, bools);
+        }
+        Type::Int2 => cells.words(odd, |bytes| i16::from_le_bytes(bytes).into(), out),
+        Type::Int4 | Type::Date => cells.words(odd, |bytes| i32::from_le_bytes(bytes).into(), out),
+        Type::Oid => cells.words(odd, |bytes| u32::from_le_bytes(bytes).into(), out),
+        Type::Int8 | Type::Time | Type::Timestamp | Type::TimestampTz => {
+            cells.words(odd, i64::from_le_bytes, out)
+        }
+        Type::Float4 => {
+            let Values::Floats(floats) = &mut out.values else { unreachable!("a column of floats") };
+            floats.clear();
+            cells.fixed(odd, |bytes| f32::from_le_bytes(bytes).into(), floats);
+        }
+        Type::Float8 => {
+            let Values::Floats(floats) = &mut out.values else { unreachable!("a column of floats") };
+            floats.clear();
+            cells.fixed(odd, f64::from_le_bytes, floats);
+        }
+        Type::Numeric => cells.numerics(column.scale, out, odd),
+        Type::Text | Type::Bpchar | Type::Uuid => {
+            let Values::Bytes(bytes) = &mut out.values else { unreachable!("a column of bytes") };
+            bytes.clear();
+            bytes.extend(rows.iter().map(|&row| cells.cells[row as usize]));
+        }
+    }
+}
+
+struct Cells<'a> {
+    cells: &'a [Cell],
+    arena: &'a [u8],
+    rows: &'a [u32],
+}
+
+impl Cells<'_> {
+    fn each(&self) -> impl Iterator<Item = Cell> {
+        self.rows.iter().map(|&row| self.cells[row as usize])
+    }
+
+    /// Reads values of `N` bytes; a NULL gives any.
+    #[inline(always)]
+    fn fixed<T: Default, const N: usize>(
+        &self,
+        odd: &mut [bool],
+        read: impl Fn([u8; N]) -> T,
+        out: &mut Vec<T>,
+    ) {
+        out.extend(self.each().zip(odd).map(|(cell, odd)| {
+            let found = self.arena.get(cell.pos as usize..).and_then(|rest| rest.first_chunk::<N>());
+            match found {
+                Some(bytes) => read(*bytes),
+                // A NULL has no place, and all others lie in the arena.
+                None => {
+                    *odd |= !cell.is_null();
+                    T::default()
+                }
+            }
+        }));
+    }
+
+    #[inline(always)]
+    fn words<const N: usize>(&self, odd: &mut [bool], read: impl Fn([u8; N]) -> i64, out: &mut Vector) {
+        self.fixed(odd, read, out.words_mut());
+        out.scale = 0;
+        out.measure();
+    }
+
+    /// Reads numerics at the declared scale, or at that of the first one. Those that show another scale are odd.
+    fn numerics(&self, declared: Option<u8>, out: &mut Vector, odd: &mut [bool]) {
+        let Some(scale) = declared.or_else(|| self.first_scale()) else {
+            out.words_mut().resize(self.rows.len(), 0);
+            (out.scale, out.bound) = (0, 0);
+            // Either none has a value, or none of those has a scale.
+            self.each().zip(odd).for_each(|(cell, odd)| *odd |= !cell.is_null());
+            return;
+        };
+        out.scale = scale;
+        match scale {
+            0 => self.short::<0, 1>(out, odd),
+            1 => self.short::<1, 1000>(out, odd),
+            2 => self.short::<1, 100>(out, odd),
+            3 => self.short::<1, 10>(out, odd),
+            4 => self.short::<1, 1>(out, odd),
+            5 => self.short::<2, 1000>(out, odd),
+            6 => self.short::<2, 100>(out, odd),
+            7 => self.short::<2, 10>(out, odd),
+            8 => self.short::<2, 1>(out, odd),
+            _ => self.long(0, out, odd),
+        }
+        out.measure();
+    }
+
+    fn first_scale(&self) -> Option<u8> {
+        let scale = |cell: Cell| match HeapNumeric::read(cell.bytes(self.arena)?) {
+            Ok(Numeric::Finite(num)) => u8::try_from(num.dscale()).ok().filter(|scale| *scale <= 38),
+            _ => None,
+        };
+        self.each().find_map(scale)
+    }
+
+    /// Reads values of at most four digits of base 10000, of which `GROUPS` are behind the point at most; what is
+    /// above the scale in the last of them is divided off.
+    fn short<const GROUPS: i32, const DIVISOR: i64>(&self, out: &mut Vector, odd: &mut [bool]) {
+        let scale = out.scale;
+        let mut words = std::mem::take(out.words_mut());
+        words.resize(self.rows.len(), 0);
+        let mut is_wide = None;
+        for (at, word) in words.iter_mut().enumerate() {
+            let cell = self.cells[self.rows[at] as usize];
+            if cell.is_null() {
+                continue;
+            }
+            let short = ShortNumeric::read(self.arena, cell).filter(|short| short.dscale == u16::from(scale));
+            match short.and_then(|short| short.at(GROUPS)).filter(|value| value % DIVISOR == 0) {
+                Some(value) => *word = value / DIVISOR,
+                None => match at_scale(cell.of(self.arena), scale).map(i64::try_from) {
+                    None => odd[at] = true,
+                    Some(Ok(value)) => *word = value,
+                    Some(Err(_)) => {
+                        is_wide = Some(at);
+                        break;
+                    }
+                },
+            }
+        }
+        *out.words_mut() = words;
+        if let Some(from) = is_wide {
+            self.long(from, out, odd);
+        }
+    }
+
+    /// Reads the values from row `from` on; those before it are read.
+    #[cold]
+    fn long(&self, from: usize, out: &mut Vector, odd: &mut [bool]) {
+        let (scale, rows) = (out.scale, self.rows.len());
+        let mut wide: Vec<i128> = match (&out.values, from) {
+            (Values::Words(words), 1..) => words[..from].iter().map(|&word| word.into()).collect(),
+            _ => Vec::new(),
+        };
+        wide.resize(rows, 0);
+        for at in from..rows {
+            if let Some(bytes) = self.cells[self.rows[at] as usize].bytes(self.arena) {
+                match at_scale(bytes, scale) {
+                    Some(value) => wide[at] = value,
+                    None => odd[at] = true,
+                }
+            }
+        }
+        match wide.iter().map(|&value| i64::try_from(value)).collect::<Result<Vec<i64>, _>>() {
+            Ok(words) => *out.words_mut() = words,
+            Err(_) => *out.wide_mut() = wide,
+        }
+    }
+}
+
+/// The greatest magnitude of a numeric in a vector is below it, so that a sum of 2^31 of them has 128 bits.
+fn limit() -> i128 {
+    pow10(28).unwrap_or(i128::MAX)
+}
+
+fn at_scale(bytes: &[u8], scale: u8) -> Option<i128> {
+    let num = HeapNumeric::read(bytes).ok()?.finite().ok()?;
+    let value = num.to_i128_at(scale).filter(|_| num.dscale() == u16::from(scale))?;
+    (value.abs() < limit()).then_some(value)
+}

@@ -1,0 +1,237 @@
+//! Runs a plan over the batches that a process scans.
+
+use std::ops::Range;
+
+use super::Unfit;
+use super::keys::{Layout, text};
+use super::plan::Plan;
+use super::program::{Phase, Program};
+use super::state::{Groups, States};
+use super::table::Table;
+use super::value::{Class, Value};
+use super::vector::{BLOCK, Rows, Vector};
+
+/// Evaluates the expressions of a row that is odd.
+pub trait Odd {
+    type Error: From<Unfit>;
+
+    /// Returns the values of the keys, then of each aggregate's argument and of its filter, where it has them; `None` if
+    /// a filter excludes the row.
+    fn row(&mut self, rows: &Rows, row: usize) -> Result<Option<Vec<Value>>, Self::Error>;
+}
+
+pub struct Executor {
+    pub plan: Plan,
+    program: Program,
+    filters: Vec<Phase>,
+    /// The keys, then each aggregate's argument and filter.
+    results: Phase,
+    pub table: Table,
+    pub states: Vec<States>,
+    /// Rows in the table's groups, whatever the filters have excluded, and rows that PostgreSQL evaluated.
+    pub counted: u64,
+    pub odd_rows: u64,
+    selected: Vec<u32>,
+    odd: Vec<bool>,
+    keys: Vec<u64>,
+    ids: Vec<u32>,
+}
+
+impl Executor {
+    /// Creates an executor whose groups take up to `limit` bytes.
+    pub fn new(plan: Plan, limit: usize) -> Result<Executor, Unfit> {
+        let mut program = Program::new(&plan.columns);
+        let filters = plan.filters.iter().map(|filter| program.phase([filter].into_iter()));
+        let filters = filters.collect::<Result<Vec<Phase>, Unfit>>()?;
+        let of_aggregates = plan.aggregates.iter().flat_map(|of| of.argument.iter().chain(&of.filter));
+        let results = program.phase(plan.keys.iter().chain(of_aggregates))?;
+        let layout = Layout::new(&plan.key_types())?;
+        let mut at = layout.words;
+        let mut states = Vec::new();
+        for aggregate in &plan.aggregates {
+            states.push(States::new(aggregate, &plan.columns, at)?);
+            at += states.last().map_or(0, States::words);
+        }
+        let table = Table::new(layout.clone(), &vec![0; at - layout.words], limit);
+        Ok(Executor {
+            plan,
+            program,
+            filters,
+            results,
+            table,
+            states,
+            counted: 0,
+            odd_rows: 0,
+            selected: Vec::new(),
+            odd: Vec::new(),
+            keys: Vec::new(),
+            ids: Vec::new(),
+        })
+    }
+
+    /// Adds rows of a batch.
+    pub fn add<O: Odd>(&mut self, rows: &Rows, range: Range<usize>, odd: &mut O) -> Result<(), O::Error> {
+        self.counted += range.len() as u64;
+        for start in range.clone().step_by(BLOCK) {
+            let block = start..range.end.min(start + BLOCK);
+            let left = self.add_block(rows, block)?;
+            self.odd_rows += left.len() as u64;
+            for row in left {
+                if let Some(values) = odd.row(rows, row as usize)? {
+                    self.add_row(&values)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds a block's rows; returns those that are odd.
+    fn add_block(&mut self, rows: &Rows, block: Range<usize>) -> Result<Vec<u32>, Unfit> {
+        let mut left = Vec::new();
+        let mut selected = std::mem::take(&mut self.selected);
+        selected.clear();
+        selected.extend(block.start as u32..block.end as u32);
+        for filter in &self.filters {
+            if selected.is_empty() {
+                break;
+            }
+            self.odd.clear();
+            self.odd.resize(selected.len(), false);
+            self.program.run(filter, rows, &selected, &mut self.odd);
+            let found = self.program.vector(filter.results[0]);
+            keep(&mut selected, found, &self.odd, &mut left);
+        }
+        if !selected.is_empty() {
+            self.odd.clear();
+            self.odd.resize(selected.len(), false);
+            self.program.run(&self.results, rows, &selected, &mut self.odd);
+            let mut live: Vec<u32> = (0..selected.len() as u32).collect();
+            if self.odd.contains(&true) {
+                live.retain(|&row| !self.odd[row as usize]);
+                left.extend(selected.iter().zip(&self.odd).filter(|(_, odd)| **odd).map(|(row, _)| row));
+            }
+            self.add_selected(rows, &live)?;
+        }
+        self.selected = selected;
+        Ok(left)
+    }
+
+    /// Adds the rows of the block that are in `live`, by their numbers among the selected ones.
+    fn add_selected(&mut self, rows: &Rows, live: &[u32]) -> Result<(), Unfit> {
+        let words = self.table.layout.words;
+        self.keys.clear();
+        self.keys.resize(live.len() * words, 0);
+        let keys = self.table.layout.keys.clone();
+        for (number, key) in keys.iter().enumerate() {
+            let step = self.results.results[number];
+            let vector = self.program.vector(step);
+            if key.of.class() == Class::Numeric {
+                self.table.rescale(number, vector.scale)?;
+                let factor = super::keys::factor(self.table.scales[number] - vector.scale);
+                if vector.bound.saturating_mul(factor as u128) >= 1 << 126 {
+                    return Err(Unfit("a key of many digits"));
+                }
+            }
+            let from = (vector, self.program.bytes(step, rows.arena));
+            key.write(number, from, self.table.scales[number], live, &mut self.keys, words);
+        }
+        let program = &self.program;
+        let results = &self.results.results;
+        let texts = |row: usize, number: usize| {
+            let step = results[number];
+            text(program.vector(step).cells()[live[row] as usize], program.bytes(step, rows.arena))
+        };
+        let mut placed = std::mem::take(&mut self.ids);
+        self.table.place(&self.keys, live.len(), &texts, &mut placed)?;
+        // By the rows' numbers among the selected ones.
+        let rows_selected = live.last().map_or(0, |last| *last as usize + 1);
+        let ids = match live.len() == rows_selected {
+            true => placed,
+            false => {
+                let mut ids = vec![0; rows_selected];
+                live.iter().zip(&placed).for_each(|(&row, &id)| ids[row as usize] = id);
+                ids
+            }
+        };
+        let mut groups = Groups { rows: &mut self.table.rows, stride: self.table.stride, ids: &ids };
+        let mut next = keys.len();
+        for (aggregate, states) in self.plan.aggregates.iter().zip(&mut self.states) {
+            let mut step = |is_there: bool| {
+                let step = is_there.then(|| results[next]);
+                next += usize::from(is_there);
+                step
+            };
+            let argument = step(aggregate.argument.is_some()).map(|step| program.vector(step));
+            let filter = step(aggregate.filter.is_some()).map(|step| program.vector(step));
+            match included(live, argument, filter) {
+                None => states.add(&mut groups, live, argument)?,
+                Some(included) => states.add(&mut groups, &included, argument)?,
+            }
+        }
+        self.ids = ids;
+        Ok(())
+    }
+
+    /// Adds a row by its values.
+    fn add_row(&mut self, values: &[Value]) -> Result<(), Unfit> {
+        let keys = self.table.layout.keys.clone();
+        let mut words = vec![0; self.table.layout.words];
+        for (number, (key, value)) in keys.iter().zip(values).enumerate() {
+            if let Value::Numeric(crate::expr::Numeric::Finite(finite)) = value {
+                let scale = u8::try_from(finite.dscale).map_err(|_| Unfit("a key of many digits"))?;
+                self.table.rescale(number, scale)?;
+            }
+            key.write_value(number, value, self.table.scales[number], &mut words)?;
+        }
+        let texts = |_: usize, number: usize| match &values[number] {
+            Value::Bytes(bytes) => &bytes[..],
+            _ => &[],
+        };
+        let mut ids = Vec::new();
+        self.table.place(&words, 1, &texts, &mut ids)?;
+        let mut groups = Groups { rows: &mut self.table.rows, stride: self.table.stride, ids: &ids };
+        let mut rest = values[keys.len()..].iter();
+        for (aggregate, states) in self.plan.aggregates.iter().zip(&mut self.states) {
+            let mut next = |is_there: bool| if is_there { rest.next() } else { None };
+            let argument = next(aggregate.argument.is_some());
+            let filter = next(aggregate.filter.is_some());
+            let is_included = filter.is_none_or(|filter| matches!(filter, Value::Word(word) if *word != 0));
+            if is_included && !argument.is_some_and(Value::is_null) {
+                states.add_value(&mut groups, argument.unwrap_or(&Value::Word(0)))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Keeps the rows for which a condition is true; odd rows are left to PostgreSQL.
+fn keep(selected: &mut Vec<u32>, found: &Vector, odd: &[bool], left: &mut Vec<u32>) {
+    let values = found.bools();
+    let has_odd = odd.contains(&true);
+    let mut kept = 0;
+    for row in 0..selected.len() {
+        let number = selected[row];
+        if has_odd && odd[row] {
+            left.push(number);
+            continue;
+        }
+        selected[kept] = number;
+        kept += usize::from(values[row] && !found.is_null(row));
+    }
+    selected.truncate(kept);
+}
+
+/// Returns the rows that an aggregate takes, those with an argument that is not NULL and a filter that is true; `None`
+/// for all.
+fn included(live: &[u32], argument: Option<&Vector>, filter: Option<&Vector>) -> Option<Vec<u32>> {
+    let argument = argument.filter(|argument| !argument.nulls.is_empty());
+    if argument.is_none() && filter.is_none() {
+        return None;
+    }
+    let is_included = |&row: &u32| {
+        let row = row as usize;
+        argument.is_none_or(|argument| !argument.is_null(row))
+            && filter.is_none_or(|filter| filter.bools()[row] && !filter.is_null(row))
+    };
+    Some(live.iter().copied().filter(is_included).collect())
+}

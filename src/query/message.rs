@@ -1,0 +1,113 @@
+//! The groups of a worker on their way to the leader.
+
+use serde::{Deserialize, Serialize};
+
+use super::Unfit;
+use super::executor::Executor;
+use super::state::States;
+
+/// PostgreSQL's queues take messages below 1 GB (MaxAllocSize).
+const MOST: usize = 1 << 29;
+
+#[derive(Serialize, Deserialize)]
+struct Head {
+    groups: usize,
+    texts: usize,
+    scales: Vec<u8>,
+    states: Vec<States>,
+    counted: u64,
+    odd_rows: u64,
+}
+
+impl Executor {
+    /// Returns the groups as bytes.
+    pub fn to_message(&self) -> Result<Vec<u8>, Unfit> {
+        let head = Head {
+            groups: self.table.count,
+            texts: self.table.texts.len(),
+            scales: self.table.scales.clone(),
+            states: self.states.clone(),
+            counted: self.counted,
+            odd_rows: self.odd_rows,
+        };
+        let head = serde_json::to_vec(&head).map_err(|_| Unfit("a state that has no text"))?;
+        let size = 8 + head.len() + self.table.texts.len() + 8 * self.table.rows.len();
+        if size > MOST {
+            return Err(Unfit("more groups than a worker can send"));
+        }
+        let mut message = Vec::with_capacity(size);
+        message.extend((head.len() as u64).to_le_bytes());
+        message.extend(&head);
+        message.extend(&self.table.texts);
+        message.extend(self.table.rows.iter().flat_map(|word| word.to_le_bytes()));
+        Ok(message)
+    }
+
+    /// Adds the groups of another process that runs the same plan. `check` is called now and then.
+    pub fn merge(&mut self, message: &[u8], check: impl Fn()) -> Result<(), Unfit> {
+        const MALFORMED: Unfit = Unfit("a worker's message that cannot be read");
+        let (length, rest) = message.split_first_chunk().ok_or(MALFORMED)?;
+        let (head, rest) = rest.split_at_checked(u64::from_le_bytes(*length) as usize).ok_or(MALFORMED)?;
+        let mut head: Head = serde_json::from_slice(head).map_err(|_| MALFORMED)?;
+        let (texts, rest) = rest.split_at_checked(head.texts).ok_or(MALFORMED)?;
+        let mut rows: Vec<u64> = rest.as_chunks().0.iter().map(|word| u64::from_le_bytes(*word)).collect();
+        if rows.len() != head.groups * self.table.stride || head.states.len() != self.states.len() {
+            return Err(MALFORMED);
+        }
+        self.counted += head.counted;
+        self.odd_rows += head.odd_rows;
+        self.align(&mut head, &mut rows)?;
+        self.insert(&head, &rows, texts, check)
+    }
+
+    /// Brings numerics of both processes to the same scales.
+    fn align(&mut self, head: &mut Head, rows: &mut [u64]) -> Result<(), Unfit> {
+        let stride = self.table.stride;
+        for (states, other) in self.states.iter_mut().zip(&mut head.states) {
+            states.align(other, &mut self.table.rows, rows, stride)?;
+        }
+        let keys = self.table.layout.keys.clone();
+        for (number, key) in keys.iter().enumerate() {
+            let (mine, theirs) = (self.table.scales[number], head.scales[number]);
+            self.table.rescale(number, theirs)?;
+            if mine > theirs {
+                super::table::rescale_key(*key, number, mine - theirs, rows, stride)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn insert(&mut self, head: &Head, rows: &[u64], texts: &[u8], check: impl Fn()) -> Result<(), Unfit> {
+        const AT_ONCE: usize = 4096;
+        let (stride, words) = (self.table.stride, self.table.layout.words);
+        let layout = self.table.layout.clone();
+        let mut ids = Vec::new();
+        let mut keys = Vec::new();
+        for (at, groups) in rows.chunks(AT_ONCE * stride).enumerate() {
+            check();
+            keys.clear();
+            keys.extend(groups.chunks_exact(stride).flat_map(|group| &group[..words]));
+            let text = |row: usize, number: usize| {
+                let key = &groups[row * stride..];
+                let (start, length) = (
+                    key[layout.keys[number].shown] as usize,
+                    super::keys::text_length(key[layout.keys[number].at]),
+                );
+                texts.get(start..start + length).unwrap_or(&[])
+            };
+            self.table.place(&keys, groups.len() / stride, &text, &mut ids)?;
+            for (row, (group, &id)) in groups.chunks_exact(stride).zip(&ids).enumerate() {
+                let start = id as usize * stride;
+                let into = &mut self.table.rows[start..start + stride];
+                self.states.iter().for_each(|states| states.merge(into, group));
+                let from = (at * AT_ONCE + row) as u32;
+                for (states, other) in self.states.iter_mut().zip(&head.states) {
+                    if let Some(sum) = other.others.get(&from) {
+                        states.others.entry(id).or_default().merge(sum);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}

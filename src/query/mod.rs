@@ -1,0 +1,42 @@
+//! SQL on columns: filters, groups and aggregates the rows of a table, batch by batch.
+//!
+//! ```text
+//! plan.rs      what is computed: conditions, keys, aggregates, as data; value.rs types and values
+//! vector.rs    the values of an expression in a block of rows; column.rs reads cells into it
+//! program.rs   expressions compiled into steps over vectors; arithmetic.rs, compare.rs, logic.rs the steps
+//! keys.rs      keys as words that compare; table.rs the hash table of groups
+//! state.rs     the aggregates' states in a group's words; result.rs what a group shows
+//! executor.rs  a plan over the batches of a process; message.rs groups on their way to the leader
+//! ```
+//!
+//! Pure: no server. The results are PostgreSQL's to the last digit. A row whose values the vectors cannot hold, or for
+//! which PostgreSQL would raise an error, is *odd*: PostgreSQL evaluates its expressions, and the values come back here.
+//! A whole query that cannot be computed here ends with `Unfit`, and PostgreSQL's own plan answers it.
+
+mod arithmetic;
+mod column;
+mod compare;
+mod executor;
+mod keys;
+mod logic;
+mod message;
+mod plan;
+mod program;
+mod result;
+mod state;
+mod table;
+mod value;
+mod vector;
+
+#[cfg(test)]
+mod tests;
+
+pub use executor::{Executor, Odd};
+pub use plan::{Aggregate, Arithmetic, Column, Expr, Function, Like, Output, Plan, Test};
+pub use result::{Cursor, Shown};
+pub use value::{Type, Value};
+pub use vector::Rows;
+
+/// Why a query cannot be computed here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unfit(pub &'static str);

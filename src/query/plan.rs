@@ -1,0 +1,147 @@
+//! What is computed, as data. It travels to the workers as JSON.
+
+use serde::{Deserialize, Serialize};
+
+use super::value::{Type, Value};
+pub use crate::expr::Test;
+
+/// A query over one table: `SELECT outputs FROM table WHERE filters GROUP BY keys`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Plan {
+    pub columns: Vec<Column>,
+    /// Conditions in the order in which PostgreSQL evaluates them. A row stays if each is true.
+    pub filters: Vec<Expr>,
+    /// Empty: all rows are one group, which exists without any row.
+    pub keys: Vec<Expr>,
+    pub aggregates: Vec<Aggregate>,
+}
+
+/// A column of the table that the query reads.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Column {
+    pub of: Type,
+    /// The scale of a numeric that is declared with one.
+    pub scale: Option<u8>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Aggregate {
+    pub function: Function,
+    /// `None` for count(*).
+    pub argument: Option<Expr>,
+    /// FILTER (WHERE ...).
+    pub filter: Option<Expr>,
+    pub output: Output,
+}
+
+/// What is kept of the values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Function {
+    Count,
+    /// The sum and the number of integers or numerics.
+    Sum,
+    Least,
+    Greatest,
+}
+
+/// What is shown of the state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Output {
+    /// The number of a count, or the value of an extreme.
+    Value,
+    /// A sum as bigint, or as numeric.
+    Bigint,
+    Numeric,
+    /// The sum divided by the number of values, as numeric.
+    Average,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Expr {
+    Column(usize),
+    Constant(Type, Value),
+    /// The result has the given type, as the arguments have.
+    Arithmetic(Arithmetic, Type, Box<[Expr; 2]>),
+    /// The arguments are of one class.
+    Compare(Test, Box<[Expr; 2]>),
+    /// `argument = ANY (list)`; the list may have had NULLs. With `is_negated`, `argument <> ALL (list)`.
+    In {
+        argument: Box<Expr>,
+        list: Vec<Value>,
+        has_null: bool,
+        is_negated: bool,
+    },
+    Like {
+        argument: Box<Expr>,
+        pattern: Like,
+        is_negated: bool,
+    },
+    And(Vec<Expr>),
+    Or(Vec<Expr>),
+    Not(Box<Expr>),
+    IsNull(Box<Expr>),
+    /// `argument IS [NOT] TRUE | FALSE`.
+    Is {
+        argument: Box<Expr>,
+        value: bool,
+        is_negated: bool,
+    },
+    /// The value of the first condition that is true, or the last value. All values are of the type.
+    Case(Type, Vec<(Expr, Expr)>, Box<Expr>),
+    Coalesce(Type, Vec<Expr>),
+    /// An integer as an integer of another type.
+    ToInteger(Type, Box<Expr>),
+    /// An integer as numeric.
+    ToNumeric(Box<Expr>),
+    /// A date as timestamp.
+    ToTimestamp(Box<Expr>),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Arithmetic {
+    Add,
+    Subtract,
+    Multiply,
+    /// Of integers only.
+    Divide,
+    Modulo,
+}
+
+/// A LIKE pattern: texts between `%`, whose characters may be `_`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Like {
+    /// The bytes between the `%`; `None` stands for `_`.
+    pub parts: Vec<Vec<Option<u8>>>,
+    /// `_` matches a character of UTF-8 instead of a byte.
+    pub is_utf8: bool,
+}
+
+impl Expr {
+    /// Returns the type of the values.
+    pub fn of(&self, columns: &[Column]) -> Type {
+        match self {
+            Expr::Column(index) => columns[*index].of,
+            Expr::Constant(of, _)
+            | Expr::Arithmetic(_, of, _)
+            | Expr::Case(of, ..)
+            | Expr::Coalesce(of, _)
+            | Expr::ToInteger(of, _) => *of,
+            Expr::ToNumeric(_) => Type::Numeric,
+            Expr::ToTimestamp(_) => Type::Timestamp,
+            _ => Type::Bool,
+        }
+    }
+}
+
+impl Plan {
+    /// Returns the types of the keys, then of each aggregate's argument and of its filter, where it has them.
+    pub fn result_types(&self) -> Vec<Type> {
+        let of_aggregates = self.aggregates.iter().flat_map(|of| of.argument.iter().chain(&of.filter));
+        self.keys.iter().chain(of_aggregates).map(|expr| expr.of(&self.columns)).collect()
+    }
+
+    /// Returns the types of the keys.
+    pub fn key_types(&self) -> Vec<Type> {
+        self.keys.iter().map(|key| key.of(&self.columns)).collect()
+    }
+}

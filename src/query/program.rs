@@ -1,0 +1,409 @@
+//! Expressions compiled into steps over vectors. Each step has a vector of its own, which later blocks use again; equal
+//! parts of expressions share a step.
+
+use super::keys::integer;
+use super::plan::{Arithmetic, Column, Expr, Like, Test};
+use super::value::{Class, Type, Value, compared};
+use super::vector::{BLOCK, Rows, Values, Vector};
+use super::{Unfit, arithmetic, column, compare, logic};
+use crate::expr::{Numeric, float_key};
+use crate::types::Cell;
+
+/// Expressions, and the steps that compute them.
+pub struct Program {
+    columns: Vec<Column>,
+    steps: Vec<Step>,
+    /// The texts of the steps, by which equal ones are found.
+    texts: Vec<String>,
+}
+
+struct Step {
+    work: Work,
+    of: Type,
+    out: Vector,
+}
+
+/// What a step does with the results of earlier ones.
+enum Work {
+    Column(usize),
+    /// The vector stays as it is; texts lie in the bytes.
+    Constant(Vec<u8>),
+    Arithmetic(Arithmetic, [usize; 2]),
+    Compare(Test, [usize; 2]),
+    In {
+        argument: usize,
+        list: List,
+        has_null: bool,
+        is_negated: bool,
+    },
+    Like {
+        argument: usize,
+        pattern: Like,
+        is_negated: bool,
+    },
+    /// AND, or OR if true decides.
+    Join(bool, Vec<usize>),
+    Not(usize),
+    IsNull(usize),
+    Is {
+        argument: usize,
+        value: bool,
+        is_negated: bool,
+    },
+    Case {
+        conditions: Vec<usize>,
+        values: Vec<usize>,
+    },
+    Coalesce(Vec<usize>),
+    ToInteger(usize),
+    ToNumeric(usize),
+    ToTimestamp(usize),
+}
+
+/// The values of IN, in order.
+enum List {
+    Words(Vec<i64>),
+    /// By `float_key`.
+    Floats(Vec<i64>),
+    Numerics(Vec<Numeric>),
+    Bytes(Vec<Vec<u8>>),
+}
+
+/// The steps that compute some expressions, in order, and the step of each expression.
+pub struct Phase {
+    steps: Vec<usize>,
+    pub results: Vec<usize>,
+}
+
+impl Program {
+    pub fn new(columns: &[Column]) -> Program {
+        Program { columns: columns.to_vec(), steps: Vec::new(), texts: Vec::new() }
+    }
+
+    /// Adds expressions that are computed together.
+    pub fn phase<'e>(&mut self, exprs: impl Iterator<Item = &'e Expr>) -> Result<Phase, Unfit> {
+        let results = exprs.map(|expr| self.compile(expr)).collect::<Result<Vec<usize>, Unfit>>()?;
+        let mut needed = vec![false; self.steps.len()];
+        results.iter().for_each(|&step| needed[step] = true);
+        // Arguments come before what is made of them.
+        for step in (0..self.steps.len()).rev() {
+            if needed[step] {
+                self.steps[step].work.arguments(&mut |argument| needed[argument] = true);
+            }
+        }
+        let steps = (0..self.steps.len()).filter(|&step| needed[step]).collect();
+        Ok(Phase { steps, results })
+    }
+
+    fn compile(&mut self, expr: &Expr) -> Result<usize, Unfit> {
+        let text = serde_json::to_string(expr).map_err(|_| Unfit("an expression that has no text"))?;
+        if let Some(known) = self.texts.iter().position(|known| *known == text) {
+            return Ok(known);
+        }
+        let of = expr.of(&self.columns);
+        let (work, out) = match expr {
+            Expr::Constant(of, value) => constant(*of, value)?,
+            _ => (self.work(expr)?, Vector::new(of)),
+        };
+        self.steps.push(Step { work, of, out });
+        self.texts.push(text);
+        Ok(self.steps.len() - 1)
+    }
+
+    fn work(&mut self, expr: &Expr) -> Result<Work, Unfit> {
+        Ok(match expr {
+            Expr::Column(index) => Work::Column(*index),
+            Expr::Constant(..) => return Err(Unfit("a constant without a step")),
+            Expr::Arithmetic(op, of, arguments) => {
+                if !matches!(of.class(), Class::Word | Class::Numeric) {
+                    return Err(Unfit("arithmetic on values that are not numbers"));
+                }
+                let [left, right] = &**arguments;
+                Work::Arithmetic(*op, [self.compile(left)?, self.compile(right)?])
+            }
+            Expr::Compare(test, arguments) => {
+                let [left, right] = &**arguments;
+                Work::Compare(*test, [self.compile(left)?, self.compile(right)?])
+            }
+            Expr::In { argument, list, has_null, is_negated } => {
+                let class = argument.of(&self.columns).class();
+                let list = List::new(argument.of(&self.columns), class, list)?;
+                Work::In {
+                    argument: self.compile(argument)?,
+                    list,
+                    has_null: *has_null,
+                    is_negated: *is_negated,
+                }
+            }
+            Expr::Like { argument, pattern, is_negated } => Work::Like {
+                argument: self.compile(argument)?,
+                pattern: pattern.clone(),
+                is_negated: *is_negated,
+            },
+            Expr::And(parts) => Work::Join(false, self.all(parts)?),
+            Expr::Or(parts) => Work::Join(true, self.all(parts)?),
+            Expr::Not(part) => Work::Not(self.compile(part)?),
+            Expr::IsNull(part) => Work::IsNull(self.compile(part)?),
+            Expr::Is { argument, value, is_negated } => {
+                Work::Is { argument: self.compile(argument)?, value: *value, is_negated: *is_negated }
+            }
+            Expr::Case(of, whens, otherwise) => {
+                if of.class() == Class::Bytes {
+                    return Err(Unfit("a choice among texts"));
+                }
+                let conditions = whens.iter().map(|(condition, _)| self.compile(condition));
+                let conditions = conditions.collect::<Result<Vec<_>, _>>()?;
+                let values = whens.iter().map(|(_, value)| value).chain([&**otherwise]);
+                let values = values.map(|value| self.compile(value)).collect::<Result<Vec<_>, _>>()?;
+                Work::Case { conditions, values }
+            }
+            Expr::Coalesce(of, parts) => match of.class() {
+                Class::Bytes => return Err(Unfit("a choice among texts")),
+                _ => Work::Coalesce(self.all(parts)?),
+            },
+            Expr::ToInteger(_, part) => Work::ToInteger(self.compile(part)?),
+            Expr::ToNumeric(part) => Work::ToNumeric(self.compile(part)?),
+            Expr::ToTimestamp(part) => Work::ToTimestamp(self.compile(part)?),
+        })
+    }
+
+    fn all(&mut self, exprs: &[Expr]) -> Result<Vec<usize>, Unfit> {
+        exprs.iter().map(|expr| self.compile(expr)).collect()
+    }
+
+    /// Computes a phase's expressions for some rows, and marks those that PostgreSQL has to evaluate.
+    pub fn run(&mut self, phase: &Phase, rows: &Rows, selected: &[u32], odd: &mut [bool]) {
+        for &number in &phase.steps {
+            let (before, rest) = self.steps.split_at_mut(number);
+            let Step { work, of, out } = &mut rest[0];
+            match work {
+                Work::Column(index) => {
+                    let cells = &rows.cells[*index];
+                    column::read(self.columns[*index], cells, rows.arena, selected, out, odd);
+                }
+                Work::Constant(_) => out.resize(selected.len()),
+                _ => work.run(*of, &Before { steps: before, arena: rows.arena }, out, odd),
+            }
+        }
+    }
+
+    pub fn vector(&self, step: usize) -> &Vector {
+        &self.steps[step].out
+    }
+
+    /// Returns the bytes that the cells of a step's vector point into.
+    pub fn bytes<'a>(&'a self, step: usize, arena: &'a [u8]) -> &'a [u8] {
+        match &self.steps[step].work {
+            Work::Constant(bytes) => bytes,
+            _ => arena,
+        }
+    }
+}
+
+/// Returns a constant's vector, which is of one value.
+fn constant(of: Type, value: &Value) -> Result<(Work, Vector), Unfit> {
+    let mut out = Vector::new(of);
+    let mut bytes = Vec::new();
+    if value.is_null() {
+        out.nulls = vec![true; BLOCK];
+    }
+    match (of.class(), value) {
+        (Class::Bool, Value::Word(word)) => out.bools_mut().resize(BLOCK, *word != 0),
+        (Class::Bool, _) => out.bools_mut().resize(BLOCK, false),
+        (Class::Word, Value::Word(word)) => out.words_mut().resize(BLOCK, *word),
+        (Class::Float, Value::Float(bits)) => out.values = Values::Floats(vec![f64::from_bits(*bits); BLOCK]),
+        (Class::Float, _) => out.values = Values::Floats(vec![0.0; BLOCK]),
+        (Class::Numeric, Value::Numeric(numeric @ Numeric::Finite(finite))) => {
+            let scale = u8::try_from(finite.dscale).ok().filter(|scale| *scale <= 38);
+            let scaled = scale.and_then(|scale| Some((scale, integer(numeric, scale)?)));
+            let (scale, value) = scaled.ok_or(Unfit("a constant of many digits"))?;
+            out.scale = scale;
+            match i64::try_from(value) {
+                Ok(word) => out.words_mut().resize(BLOCK, word),
+                Err(_) if value.unsigned_abs() < arithmetic::WIDE_LIMIT => {
+                    out.wide_mut().resize(BLOCK, value)
+                }
+                Err(_) => return Err(Unfit("a constant of many digits")),
+            }
+        }
+        (Class::Numeric, Value::Numeric(_)) => return Err(Unfit("a constant that is not finite")),
+        (Class::Word | Class::Numeric, _) => out.words_mut().resize(BLOCK, 0),
+        (Class::Bytes, Value::Bytes(text)) => {
+            bytes.clone_from(text);
+            let cell = Cell::new(0, bytes.len());
+            out.values = Values::Bytes(vec![cell; BLOCK]);
+        }
+        (Class::Bytes, _) => out.values = Values::Bytes(vec![Cell::NULL; BLOCK]),
+    }
+    out.measure();
+    Ok((Work::Constant(bytes), out))
+}
+
+impl List {
+    fn new(of: Type, class: Class, values: &[Value]) -> Result<List, Unfit> {
+        const OTHER: Unfit = Unfit("a list of another type");
+        let word = |value: &Value| if let Value::Word(word) = value { Ok(*word) } else { Err(OTHER) };
+        Ok(match class {
+            Class::Word => List::Words(sorted(values.iter().map(word))?),
+            Class::Float => List::Floats(sorted(values.iter().map(|value| match value {
+                Value::Float(bits) => Ok(float_key(f64::from_bits(*bits))),
+                _ => Err(OTHER),
+            }))?),
+            Class::Numeric => List::Numerics(sorted(values.iter().map(|value| match value {
+                Value::Numeric(numeric) => Ok(numeric.clone()),
+                _ => Err(OTHER),
+            }))?),
+            Class::Bytes => List::Bytes(sorted(values.iter().map(|value| match value {
+                Value::Bytes(bytes) => Ok(compared(of, bytes).to_vec()),
+                _ => Err(OTHER),
+            }))?),
+            Class::Bool => return Err(OTHER),
+        })
+    }
+}
+
+fn sorted<T: Ord>(values: impl Iterator<Item = Result<T, Unfit>>) -> Result<Vec<T>, Unfit> {
+    let mut values = values.collect::<Result<Vec<T>, Unfit>>()?;
+    values.sort();
+    Ok(values)
+}
+
+/// The steps before one.
+struct Before<'a> {
+    steps: &'a [Step],
+    arena: &'a [u8],
+}
+
+impl<'a> Before<'a> {
+    fn out(&self, step: usize) -> &'a Vector {
+        &self.steps[step].out
+    }
+
+    fn all(&self, steps: &[usize]) -> Vec<&'a Vector> {
+        steps.iter().map(|&step| self.out(step)).collect()
+    }
+
+    /// Returns the bytes of a step's values that count in comparisons.
+    fn bytes(&self, step: usize) -> impl Iterator<Item = &'a [u8]> {
+        let Step { work, of, out } = &self.steps[step];
+        let arena = match work {
+            Work::Constant(bytes) => bytes,
+            _ => self.arena,
+        };
+        out.cells().iter().map(move |&cell| compared(*of, compare::of_cell(cell, arena)))
+    }
+}
+
+impl Work {
+    fn arguments(&self, each: &mut dyn FnMut(usize)) {
+        match self {
+            Work::Column(_) | Work::Constant(_) => {}
+            Work::Arithmetic(_, arguments) | Work::Compare(_, arguments) => {
+                arguments.iter().copied().for_each(each)
+            }
+            Work::Join(_, arguments) | Work::Coalesce(arguments) => arguments.iter().copied().for_each(each),
+            Work::Case { conditions, values } => conditions.iter().chain(values).copied().for_each(each),
+            Work::In { argument, .. }
+            | Work::Like { argument, .. }
+            | Work::Is { argument, .. }
+            | Work::Not(argument)
+            | Work::IsNull(argument)
+            | Work::ToInteger(argument)
+            | Work::ToNumeric(argument)
+            | Work::ToTimestamp(argument) => each(*argument),
+        }
+    }
+
+    fn run(&self, of: Type, before: &Before, out: &mut Vector, odd: &mut [bool]) {
+        match self {
+            Work::Column(_) | Work::Constant(_) => {}
+            Work::Arithmetic(op, [left, right]) => {
+                let (left, right) = (before.out(*left), before.out(*right));
+                match of.class() {
+                    Class::Numeric => arithmetic::numerics(*op, left, right, out, odd),
+                    _ => arithmetic::integers(*op, of, left, right, out, odd),
+                }
+            }
+            Work::Compare(test, [left, right]) => {
+                let (a, b) = (before.out(*left), before.out(*right));
+                match before.steps[*left].of.class() {
+                    Class::Bool => compare::bools(*test, a, b, out),
+                    Class::Word => compare::words(*test, a, b, out),
+                    Class::Float => compare::floats(*test, a, b, out),
+                    Class::Numeric => compare::numerics(*test, a, b, out, odd),
+                    Class::Bytes => {
+                        out.join_nulls(a, b);
+                        compare::bytes(*test, before.bytes(*left), before.bytes(*right), out.bools_mut());
+                    }
+                }
+            }
+            Work::In { argument, list, has_null, is_negated } => {
+                let from = before.out(*argument);
+                list.find(from, before, *argument, out.bools_mut());
+                out.nulls.clone_from(&from.nulls);
+                let Vector { values: Values::Bools(found), nulls, .. } = out else {
+                    unreachable!("made above")
+                };
+                if *has_null {
+                    nulls.resize(found.len(), false);
+                    nulls.iter_mut().zip(&*found).for_each(|(null, found)| *null |= !found);
+                }
+                found.iter_mut().for_each(|found| *found ^= is_negated);
+            }
+            Work::Like { argument, pattern, is_negated } => {
+                out.nulls.clone_from(&before.out(*argument).nulls);
+                let texts = before.raw_bytes(*argument);
+                out.bools_mut().extend(texts.map(|text| pattern.matches(text) != *is_negated));
+            }
+            Work::Join(decides, parts) => logic::join(*decides, &before.all(parts), out),
+            Work::Not(part) => logic::not(before.out(*part), out),
+            Work::IsNull(part) => logic::is_null(before.out(*part), out),
+            Work::Is { argument, value, is_negated } => {
+                logic::is(before.out(*argument), *value, *is_negated, out)
+            }
+            Work::Case { conditions, values } => {
+                let choices = logic::first_true(&before.all(conditions), odd.len());
+                logic::choose(&before.all(values), &choices, out, odd);
+            }
+            Work::Coalesce(values) => {
+                let values = before.all(values);
+                logic::choose(&values, &logic::first_present(&values, odd.len()), out, odd);
+            }
+            Work::ToInteger(part) => arithmetic::to_integer(of, before.out(*part), out, odd),
+            Work::ToNumeric(part) => arithmetic::to_numeric(before.out(*part), out),
+            Work::ToTimestamp(part) => arithmetic::to_timestamp(before.out(*part), out, odd),
+        }
+    }
+}
+
+impl<'a> Before<'a> {
+    /// Returns the bytes of a step's values, blanks at their end included.
+    fn raw_bytes(&self, step: usize) -> impl Iterator<Item = &'a [u8]> {
+        let arena = match &self.steps[step].work {
+            Work::Constant(bytes) => bytes,
+            _ => self.arena,
+        };
+        self.out(step).cells().iter().map(move |&cell| compare::of_cell(cell, arena))
+    }
+}
+
+impl List {
+    /// Appends for each row whether its value is in the list.
+    fn find(&self, from: &Vector, before: &Before, argument: usize, out: &mut Vec<bool>) {
+        match self {
+            List::Words(list) => out.extend(from.words().iter().map(|word| list.binary_search(word).is_ok())),
+            List::Floats(list) => {
+                out.extend(from.floats().iter().map(|&float| list.binary_search(&float_key(float)).is_ok()));
+            }
+            List::Bytes(list) => {
+                let is_in = |bytes: &[u8]| list.binary_search_by(|value| value[..].cmp(bytes)).is_ok();
+                out.extend(before.bytes(argument).map(is_in));
+            }
+            List::Numerics(list) => {
+                // Those that are no integer at this scale are equal to none.
+                let list: Vec<i128> = list.iter().filter_map(|value| integer(value, from.scale)).collect();
+                out.extend((0..from.len()).map(|row| list.binary_search(&from.wide(row)).is_ok()));
+            }
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! What the groups show.
+
+use super::executor::Executor;
+use super::keys::{INFINITY, INLINE, MINUS_INFINITY, NAN, wide};
+use super::plan::Output;
+use super::state::{Form, Kind};
+use super::value::{Class, Type};
+use crate::expr::{Finite, Numeric};
+use arrow::datatypes::i256;
+
+/// A value of a result. A sum and a count make an average.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Shown {
+    Null,
+    Word(i64),
+    Float(f64),
+    /// An integer times `10^-scale`, which shows `dscale` digits after the point.
+    Scaled {
+        value: i128,
+        scale: u8,
+        dscale: u16,
+    },
+    Numeric(Numeric),
+    /// A sum, and of how many values: the average is their quotient.
+    Average(Numeric, u64),
+    Bytes(Vec<u8>),
+    /// The sum of integers does not fit its type.
+    TooLarge,
+}
+
+/// Walks over the groups of an executor that has all rows.
+#[derive(Default)]
+pub struct Cursor {
+    next: usize,
+}
+
+impl Cursor {
+    /// Returns the values of the next group, keys first; `None` after the last one.
+    pub fn next(&mut self, of: &Executor, out: &mut Vec<Shown>) -> bool {
+        out.clear();
+        if self.next >= of.table.count {
+            return false;
+        }
+        let group = of.table.group(self.next);
+        out.extend((0..of.table.layout.keys.len()).map(|number| of.key(number, group)));
+        out.extend((0..of.states.len()).map(|number| of.aggregate(number, self.next, group)));
+        self.next += 1;
+        true
+    }
+}
+
+impl Executor {
+    fn key(&self, number: usize, group: &[u64]) -> Shown {
+        let key = self.table.layout.keys[number];
+        if group[0] >> number & 1 == 1 {
+            return Shown::Null;
+        }
+        match key.of.class() {
+            Class::Bool | Class::Word => Shown::Word(group[key.at] as i64),
+            Class::Float => Shown::Float(f64::from_bits(group[key.shown])),
+            Class::Numeric => special_or(key.wide(group), self.table.scales[number], group[key.shown] as u16),
+            Class::Bytes => {
+                let mut inline = [0; INLINE];
+                let mut bytes = self.table.text(number, group, &mut inline).to_vec();
+                if key.of == Type::Bpchar {
+                    bytes.resize(group[key.shown + 1] as usize, b' ');
+                }
+                Shown::Bytes(bytes)
+            }
+        }
+    }
+
+    fn aggregate(&self, number: usize, group: usize, words: &[u64]) -> Shown {
+        let (states, output) = (&self.states[number], self.plan.aggregates[number].output);
+        let state = &words[states.at..];
+        match states.kind {
+            Kind::Count => Shown::Word(state[0] as i64),
+            Kind::IntegerSum if state[2] == 0 => Shown::Null,
+            Kind::IntegerSum => {
+                let sum = wide(state[0], state[1]);
+                match output {
+                    Output::Bigint => i64::try_from(sum).map_or(Shown::TooLarge, Shown::Word),
+                    Output::Average => Shown::Average(Numeric::Finite(Finite::integer(sum)), state[2]),
+                    Output::Numeric | Output::Value => Shown::Scaled { value: sum, scale: 0, dscale: 0 },
+                }
+            }
+            Kind::NumericSum => {
+                let (sum, count, dscale) = (wide(state[0], state[1]), state[2], state[3] as u16);
+                let others = states.others.get(&(group as u32));
+                let (total, count) = match others {
+                    None if count == 0 => return Shown::Null,
+                    None => {
+                        if output != Output::Average {
+                            return Shown::Scaled { value: sum, scale: states.scale, dscale };
+                        }
+                        (Numeric::scaled(i256::from_i128(sum), states.scale.into(), dscale), count)
+                    }
+                    Some(others) => {
+                        let sum = Finite::scaled(i256::from_i128(sum), states.scale.into(), dscale);
+                        others.total_with(&sum, count)
+                    }
+                };
+                match output {
+                    Output::Average => Shown::Average(total, count),
+                    _ => Shown::Numeric(total),
+                }
+            }
+            Kind::Extreme { class: Form::Word, .. } if state[1] == 0 => Shown::Null,
+            Kind::Extreme { class: Form::Word, .. } => Shown::Word(state[0] as i64),
+            Kind::Extreme { class: Form::Float, .. } if state[1] == 0 => Shown::Null,
+            Kind::Extreme { class: Form::Float, .. } => Shown::Float(f64::from_bits(state[0])),
+            Kind::Extreme { class: Form::Numeric, .. } if state[2] == 0 => Shown::Null,
+            Kind::Extreme { class: Form::Numeric, .. } => {
+                special_or(wide(state[0], state[1]), states.scale, state[3] as u16)
+            }
+        }
+    }
+}
+
+fn special_or(value: i128, scale: u8, dscale: u16) -> Shown {
+    match value {
+        NAN => Shown::Numeric(Numeric::NaN),
+        INFINITY => Shown::Numeric(Numeric::Infinity),
+        MINUS_INFINITY => Shown::Numeric(Numeric::MinusInfinity),
+        value => Shown::Scaled { value, scale, dscale },
+    }
+}

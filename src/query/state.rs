@@ -1,0 +1,335 @@
+//! The aggregates' states. Each lies in some words of its group:
+//!
+//! ```text
+//! count               the number
+//! sum of integers     128 bits, the number of values
+//! sum of numerics     128 bits at the aggregate's scale, the number of values, the largest scale that one shows
+//! extreme of words    the value, whether there is one
+//! extreme of floats   the bits, whether there is one
+//! extreme of numerics 128 bits at the aggregate's scale, whether there is one, the scale that it shows
+//! ```
+//!
+//! Numerics that are not finite, or of many digits, are summed apart, by group.
+
+use std::collections::HashMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::Unfit;
+use super::keys::{INFINITY, MINUS_INFINITY, NAN, factor, integer, is_special, wide};
+use super::plan::{Aggregate, Column, Function};
+use super::value::{Class, Type, Value};
+use super::vector::{Values, Vector};
+use crate::expr::{Numeric, NumericSum, float_key};
+
+const MANY_DIGITS: Unfit = Unfit("an aggregate of numerics of many digits");
+/// Sums of 128 bits are left to others before their magnitude reaches it.
+const SUM_LIMIT: u128 = 1 << 126;
+
+/// What a state's words are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Kind {
+    Count,
+    IntegerSum,
+    NumericSum,
+    Extreme { class: Form, least: bool },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Form {
+    Word,
+    Float,
+    Numeric,
+}
+
+/// The states of one aggregate in all groups.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct States {
+    pub kind: Kind,
+    /// The first word of the state in a group.
+    pub at: usize,
+    /// The scale of numerics.
+    pub scale: u8,
+    /// Sums of what 128 bits do not hold, by the group's number.
+    pub others: HashMap<u32, NumericSum>,
+    /// No sum's magnitude is above it.
+    bound: u128,
+}
+
+/// The groups' words, and the group of each row of a block.
+pub struct Groups<'a> {
+    pub rows: &'a mut [u64],
+    pub stride: usize,
+    pub ids: &'a [u32],
+}
+
+impl Groups<'_> {
+    #[inline(always)]
+    fn state<const N: usize>(&mut self, row: u32, at: usize) -> &mut [u64; N] {
+        let start = self.ids[row as usize] as usize * self.stride + at;
+        let words = self.rows[start..].first_chunk_mut();
+        words.unwrap_or_else(|| unreachable!("a state lies in its group"))
+    }
+}
+
+impl States {
+    pub fn new(aggregate: &Aggregate, columns: &[Column], at: usize) -> Result<States, Unfit> {
+        let of = aggregate.argument.as_ref().map(|argument| argument.of(columns));
+        let kind = match (aggregate.function, of) {
+            (Function::Count, _) => Kind::Count,
+            (Function::Sum, Some(Type::Numeric)) => Kind::NumericSum,
+            (Function::Sum, Some(of)) if of.range().is_some() => Kind::IntegerSum,
+            (Function::Least | Function::Greatest, Some(of)) => {
+                let class = match of.class() {
+                    Class::Word => Form::Word,
+                    Class::Float => Form::Float,
+                    Class::Numeric => Form::Numeric,
+                    Class::Bool | Class::Bytes => return Err(Unfit("an extreme of texts")),
+                };
+                Kind::Extreme { class, least: aggregate.function == Function::Least }
+            }
+            _ => return Err(Unfit("a sum of other values than integers and numerics")),
+        };
+        Ok(States { kind, at, scale: 0, others: HashMap::new(), bound: 0 })
+    }
+
+    /// Returns how many words a state takes, which begin as zeros.
+    pub fn words(&self) -> usize {
+        match self.kind {
+            Kind::Count => 1,
+            Kind::IntegerSum => 3,
+            Kind::NumericSum => 4,
+            Kind::Extreme { class: Form::Numeric, .. } => 4,
+            Kind::Extreme { .. } => 2,
+        }
+    }
+
+    /// Adds the values of some rows, none of which is NULL. Without an argument there is no vector.
+    pub fn add(&mut self, groups: &mut Groups, rows: &[u32], vector: Option<&Vector>) -> Result<(), Unfit> {
+        let at = self.at;
+        let Some(vector) = vector.filter(|_| self.kind != Kind::Count) else {
+            rows.iter().for_each(|&row| groups.state::<1>(row, at)[0] += 1);
+            return Ok(());
+        };
+        match self.kind {
+            Kind::Count => {}
+            Kind::IntegerSum => {
+                let words = vector.words();
+                for &row in rows {
+                    let state: &mut [u64; 3] = groups.state(row, at);
+                    add_to(state, words[row as usize]);
+                    state[2] += 1;
+                }
+            }
+            Kind::NumericSum => self.add_numerics(groups, rows, vector)?,
+            Kind::Extreme { class: Form::Word, least } => {
+                let words = vector.words();
+                for &row in rows {
+                    let ([value, seen], found) = (groups.state(row, at), words[row as usize]);
+                    if *seen == 0 || (if least { found < *value as i64 } else { found > *value as i64 }) {
+                        (*value, *seen) = (found as u64, 1);
+                    }
+                }
+            }
+            Kind::Extreme { class: Form::Float, least } => {
+                let floats = vector.floats();
+                for &row in rows {
+                    put_float(groups.state(row, at), floats[row as usize], least);
+                }
+            }
+            Kind::Extreme { class: Form::Numeric, least } => {
+                let factor = self.meet(groups, vector.scale, vector.bound)?;
+                for &row in rows {
+                    let value = vector.wide(row as usize) * factor;
+                    put_wide(groups.state(row, at), value, vector.scale, least);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn add_numerics(&mut self, groups: &mut Groups, rows: &[u32], vector: &Vector) -> Result<(), Unfit> {
+        let (at, scale) = (self.at, u64::from(vector.scale));
+        let factor = self.meet(groups, vector.scale, vector.bound.saturating_mul(rows.len() as u128))?;
+        match &vector.values {
+            Values::Words(words) if factor == 1 => {
+                for &row in rows {
+                    let state: &mut [u64; 4] = groups.state(row, at);
+                    add_to(state, words[row as usize]);
+                    state[2] += 1;
+                    state[3] = state[3].max(scale);
+                }
+            }
+            _ => {
+                for &row in rows {
+                    let state: &mut [u64; 4] = groups.state(row, at);
+                    let sum = wide(state[0], state[1]) + vector.wide(row as usize) * factor;
+                    [state[0], state[1]] = [sum as u64, (sum >> 64) as u64];
+                    state[2] += 1;
+                    state[3] = state[3].max(scale);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Brings the states to a common scale with values up to a magnitude; returns the values' factor. A sum grows by the
+    /// magnitude, an extreme does not.
+    fn meet(&mut self, groups: &mut Groups, scale: u8, bound: u128) -> Result<i128, Unfit> {
+        if scale > self.scale {
+            self.rescale(groups.rows, groups.stride, scale)?;
+        }
+        let factor = factor(self.scale - scale);
+        let bound = bound.saturating_mul(factor as u128);
+        self.bound = match self.kind {
+            Kind::NumericSum => self.bound.saturating_add(bound),
+            _ => self.bound.max(bound),
+        };
+        if self.bound >= SUM_LIMIT { Err(MANY_DIGITS) } else { Ok(factor) }
+    }
+
+    /// Brings the states to a scale above theirs.
+    fn rescale(&mut self, rows: &mut [u64], stride: usize, scale: u8) -> Result<(), Unfit> {
+        let factor = factor(scale - self.scale);
+        self.bound = self.bound.saturating_mul(factor as u128);
+        if scale > 38 || self.bound >= SUM_LIMIT {
+            return Err(MANY_DIGITS);
+        }
+        self.scale = scale;
+        if self.bound > 0 {
+            for group in rows.chunks_exact_mut(stride) {
+                let words = &mut group[self.at..self.at + 2];
+                let value = wide(words[0], words[1]);
+                if !is_special(value) {
+                    words.copy_from_slice(&halves(value * factor));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds one value, which is not NULL, to the group of a block's first row.
+    pub fn add_value(&mut self, groups: &mut Groups, value: &Value) -> Result<(), Unfit> {
+        let at = self.at;
+        match (self.kind, value) {
+            (Kind::Count, _) => groups.state::<1>(0, at)[0] += 1,
+            (Kind::IntegerSum, Value::Word(word)) => {
+                let state: &mut [u64; 3] = groups.state(0, at);
+                add_to(state, *word);
+                state[2] += 1;
+            }
+            (Kind::NumericSum, Value::Numeric(value)) => {
+                self.others.entry(groups.ids[0]).or_default().add_one(value);
+            }
+            (Kind::Extreme { class: Form::Word, least }, Value::Word(word)) => {
+                let [known, seen] = groups.state(0, at);
+                if *seen == 0 || (if least { *word < *known as i64 } else { *word > *known as i64 }) {
+                    (*known, *seen) = (*word as u64, 1);
+                }
+            }
+            (Kind::Extreme { class: Form::Float, least }, Value::Float(bits)) => {
+                put_float(groups.state(0, at), f64::from_bits(*bits), least);
+            }
+            (Kind::Extreme { class: Form::Numeric, least }, Value::Numeric(numeric)) => {
+                let (value, dscale) = match numeric {
+                    Numeric::NaN => (NAN, 0),
+                    Numeric::Infinity => (INFINITY, 0),
+                    Numeric::MinusInfinity => (MINUS_INFINITY, 0),
+                    Numeric::Finite(finite) => {
+                        let scale = u8::try_from(finite.dscale).map_err(|_| MANY_DIGITS)?;
+                        let value = integer(numeric, scale.min(38)).ok_or(MANY_DIGITS)?;
+                        let factor = self.meet(groups, scale, value.unsigned_abs())?;
+                        (value * factor, scale)
+                    }
+                };
+                put_wide(groups.state(0, at), value, dscale, least);
+            }
+            _ => return Err(Unfit("a value of another type than its aggregate")),
+        }
+        Ok(())
+    }
+
+    /// Brings states of this process and of another one to one scale, before they are merged.
+    pub fn align(
+        &mut self,
+        other: &mut States,
+        rows: &mut [u64],
+        others: &mut [u64],
+        stride: usize,
+    ) -> Result<(), Unfit> {
+        let scale = self.scale.max(other.scale);
+        if scale > self.scale {
+            self.rescale(rows, stride, scale)?;
+        }
+        if scale > other.scale {
+            other.rescale(others, stride, scale)?;
+        }
+        self.bound = match self.kind {
+            Kind::NumericSum => self.bound.saturating_add(other.bound),
+            _ => self.bound.max(other.bound),
+        };
+        if self.bound >= SUM_LIMIT { Err(MANY_DIGITS) } else { Ok(()) }
+    }
+
+    /// Adds the state of a group of another process, of the same scale.
+    pub fn merge(&self, into: &mut [u64], from: &[u64]) {
+        let (into, from) = (&mut into[self.at..], &from[self.at..]);
+        match self.kind {
+            Kind::Count => into[0] += from[0],
+            Kind::IntegerSum | Kind::NumericSum => {
+                let sum = wide(into[0], into[1]).wrapping_add(wide(from[0], from[1]));
+                into[..2].copy_from_slice(&halves(sum));
+                into[2] += from[2];
+                if self.kind == Kind::NumericSum {
+                    into[3] = into[3].max(from[3]);
+                }
+            }
+            Kind::Extreme { class, least } => {
+                let seen = if class == Form::Numeric { 2 } else { 1 };
+                let is_better = into[seen] == 0 || {
+                    let order = match class {
+                        Form::Word => (from[0] as i64).cmp(&(into[0] as i64)),
+                        Form::Float => {
+                            float_key(f64::from_bits(from[0])).cmp(&float_key(f64::from_bits(into[0])))
+                        }
+                        Form::Numeric => wide(from[0], from[1]).cmp(&wide(into[0], into[1])),
+                    };
+                    if least { order.is_lt() } else { order.is_gt() }
+                };
+                if from[seen] != 0 && is_better {
+                    let words = self.words();
+                    into[..words].copy_from_slice(&from[..words]);
+                }
+            }
+        }
+    }
+}
+
+/// Adds a word to a sum of 128 bits, which 2^63 words cannot overflow.
+#[inline(always)]
+fn add_to(state: &mut [u64], word: i64) {
+    let (low, carry) = state[0].overflowing_add(word as u64);
+    state[0] = low;
+    state[1] = state[1].wrapping_add((word >> 63) as u64).wrapping_add(carry.into());
+}
+
+fn halves(value: i128) -> [u64; 2] {
+    [value as u64, (value >> 64) as u64]
+}
+
+fn put_float([bits, seen]: &mut [u64; 2], found: f64, least: bool) {
+    let order = float_key(found).cmp(&float_key(f64::from_bits(*bits)));
+    // Of equal values the last one stays, as float8larger and float8smaller have it: -0 equals 0.
+    if *seen == 0 || (if least { order.is_le() } else { order.is_ge() }) {
+        (*bits, *seen) = (found.to_bits(), 1);
+    }
+}
+
+fn put_wide([low, high, seen, dscale]: &mut [u64; 4], found: i128, scale: u8, least: bool) {
+    let order = found.cmp(&wide(*low, *high));
+    // Of equal values the last one stays, as numeric_larger and numeric_smaller have it.
+    if *seen == 0 || (if least { order.is_le() } else { order.is_ge() }) {
+        [*low, *high] = halves(found);
+        (*seen, *dscale) = (1, scale.into());
+    }
+}
