@@ -16,6 +16,8 @@ pub mod wire;
 #[cfg(feature = "pg")]
 mod api;
 #[cfg(feature = "pg")]
+mod columnar;
+#[cfg(feature = "pg")]
 mod export;
 #[cfg(feature = "pg")]
 mod foreign;
@@ -54,5 +56,6 @@ pub extern "C-unwind" fn _PG_init() {
     pg::xact::register();
     pg::guc::register();
     pg::bgworker::register(service::run);
-    pg::parallel::set_worker_body(export::worker_body);
+    pg::parallel::set_worker_bodies([export::worker_body, columnar::worker_body]);
+    columnar::register();
 }

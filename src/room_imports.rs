@@ -9,7 +9,7 @@ use std::path::Path;
 const SHARED: [&str; 3] = ["interrupts", "memory", "types"];
 
 /// Each room and, beside the shared ones, the rooms that it may import, all of which come before it.
-const ROOMS: [(&str, &[&str]); 18] = [
+const ROOMS: [(&str, &[&str]); 19] = [
     ("wire", &[]),
     ("slot", &["wire"]),
     ("decode", &["slot", "wire"]),
@@ -26,6 +26,7 @@ const ROOMS: [(&str, &[&str]); 18] = [
     ("publish", &["encode", "fdw", "foreign", "pg"]),
     ("plan", &["pg", "publish"]),
     ("scan", &["pg", "plan", "slot", "wire"]),
+    ("columnar", &["expr", "pg", "plan", "query", "scan"]),
     (
         "export",
         &[

@@ -8,7 +8,7 @@ use super::sink::ChunkSink;
 use crate::pg::error::{Result, internal};
 use crate::pg::heap::BLOCK_SIZE;
 use crate::pg::memory;
-use crate::pg::parallel::{self, Workers};
+use crate::pg::parallel::{self, Body, Workers};
 use crate::pg::progress::Progress;
 use crate::pg::session::Utf8Client;
 use crate::plan::{Job, Output, Pass};
@@ -32,7 +32,13 @@ pub fn run(job: &Job, pass: &Pass, workers: usize, head: u64, progress: &Progres
         let encoded = to_message(job, pass)?;
         let workers = parallel::with_room(workers, &encoded, words);
         if workers > 0 {
-            return run_team(job, pass, Workers::launch(workers, &encoded, words), head, progress);
+            return run_team(
+                job,
+                pass,
+                Workers::launch(Body::Export, workers, &encoded, words),
+                head,
+                progress,
+            );
         }
     }
     let memory: Vec<AtomicU64> = (0..words).map(|_| AtomicU64::new(0)).collect();

@@ -14,6 +14,12 @@ pub fn database_is_utf8() -> bool {
     database_encoding() == UTF8
 }
 
+/// Returns whether every character of this database is one byte.
+pub fn database_is_single_byte() -> bool {
+    // SAFETY: reads a process-wide setting.
+    unsafe { pg_sys::pg_database_encoding_max_length() == 1 }
+}
+
 /// Returns whether UTF-8 can be stored without conversion: SQL_ASCII takes any bytes.
 pub fn takes_utf8() -> bool {
     database_is_utf8() || database_encoding() == pg_sys::pg_enc::PG_SQL_ASCII as i32

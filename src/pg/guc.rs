@@ -23,6 +23,17 @@ pub enum Gpu {
     Off,
 }
 
+/// `pg_strata.columnar_sql`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PostgresGucEnum)]
+pub enum ColumnarSql {
+    #[name = c"off"]
+    Off,
+    #[name = c"auto"]
+    Auto,
+    #[name = c"force"]
+    Force,
+}
+
 /// `pg_strata.gpu_selection_policy`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PostgresGucEnum)]
 pub enum Policy {
@@ -37,6 +48,7 @@ pub enum Policy {
 type Text = GucSetting<Option<CString>>;
 
 static EXPORT_DIRECTORIES: Text = Text::new(Some(c""));
+static COLUMNAR_SQL: GucSetting<ColumnarSql> = GucSetting::<ColumnarSql>::new(ColumnarSql::Off);
 static GPU: GucSetting<Gpu> = GucSetting::<Gpu>::new(Gpu::Auto);
 static POOL_MB: GucSetting<i32> = GucSetting::<i32>::new(1024);
 static SLOT_KB: GucSetting<i32> = GucSetting::<i32>::new(8192);
@@ -64,6 +76,7 @@ pub fn register() {
         register_directories();
         register_choices();
     });
+    register_columnar();
     register_foreign();
     register_service();
     #[cfg(any(test, feature = "testing"))]
@@ -109,6 +122,18 @@ fn register_choices() {
         c"",
         &LOG_DECISIONS,
         GucContext::Suset,
+        GucFlags::default(),
+    );
+}
+
+/// Registers the settings of SQL on columns.
+fn register_columnar() {
+    GucRegistry::define_enum_guc(
+        c"pg_strata.columnar_sql",
+        c"Whether aggregations of tables may be computed on columns: off, auto or force.",
+        c"With auto, the planner chooses by cost; force takes such a plan wherever there is one. The answers are the same.",
+        &COLUMNAR_SQL,
+        GucContext::Userset,
         GucFlags::default(),
     );
 }
@@ -270,6 +295,10 @@ unsafe fn find(name: &CStr) -> *mut pg_sys::config_generic {
         };
         (0..count as usize).map(|index| *records.add(index)).find(same).unwrap_or(std::ptr::null_mut())
     }
+}
+
+pub fn columnar_sql() -> ColumnarSql {
+    COLUMNAR_SQL.get()
 }
 
 pub fn arrow_fdw_pruning() -> bool {

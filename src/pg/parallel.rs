@@ -20,23 +20,37 @@ use crate::memory;
 /// leader.
 pub type WorkerBody = fn(&[u8], &[AtomicU64], usize) -> Result<Vec<u8>>;
 
-static BODY: OnceLock<WorkerBody> = OnceLock::new();
-
-/// Sets the body. Called from `_PG_init`, which a worker runs when it loads the library.
-pub fn set_worker_body(body: WorkerBody) {
-    let _ = BODY.set(body);
+/// What a worker does.
+#[derive(Clone, Copy)]
+pub enum Body {
+    Export,
+    Query,
 }
 
-/// The first two shared words belong to this module; users of `shared` start after them.
+static BODIES: OnceLock<[WorkerBody; 2]> = OnceLock::new();
+
+/// Sets the bodies, in the order of `Body`. Called from `_PG_init`, which a worker runs when it loads the library.
+pub fn set_worker_bodies(bodies: [WorkerBody; 2]) {
+    let _ = BODIES.set(bodies);
+}
+
+/// The first three shared words belong to this module; users of `shared` start after them.
 const JOB_BYTES: usize = 0;
 const WORDS: usize = 1;
-pub const RESERVED_WORDS: usize = 2;
+const BODY: usize = 2;
+pub const RESERVED_WORDS: usize = 3;
 
 const KEY_JOB: u64 = 1;
 const KEY_SHARED: u64 = 2;
 const KEY_QUEUES: u64 = 3;
 /// Size of a worker's queue. A worker sends one message, at its end; a larger queue is only faster.
 const QUEUE_BYTES: usize = 64 << 10;
+
+/// Returns whether this process is a parallel worker.
+pub fn is_worker() -> bool {
+    // SAFETY: reads process-wide state.
+    unsafe { pg_sys::ParallelWorkerNumber >= 0 }
+}
 
 pub fn in_parallel_worker() -> bool {
     // SAFETY: reads process-wide state.
@@ -76,8 +90,13 @@ fn session_has_segment() -> bool {
     unsafe { !raw::CurrentSession.is_null() && !(*raw::CurrentSession).segment.is_null() }
 }
 
-/// Returns how many of the workers there is shared memory for.
+/// Returns how many of the workers there is shared memory for. In a statement that is in parallel mode already, where
+/// no subtransaction can be started, that is not known.
 pub fn with_room(wanted: usize, job: &[u8], words: usize) -> usize {
+    // SAFETY: reads process-wide state.
+    if unsafe { pg_sys::IsInParallelMode() } {
+        return wanted;
+    }
     let session = if session_has_segment() { 0 } else { SESSION_BYTES };
     let fixed = session + STATE_BYTES + job.len() + words * size_of::<AtomicU64>();
     let has_room =
@@ -107,7 +126,7 @@ fn is_lack(code: Code) -> bool {
 impl Workers {
     /// Prepares up to `wanted` workers for the job. Fewer, or none, may start. If an error is raised later, the
     /// transaction's abort stops them and leaves parallel mode.
-    pub fn launch(wanted: usize, job: &[u8], words: usize) -> Workers {
+    pub fn launch(body: Body, wanted: usize, job: &[u8], words: usize) -> Workers {
         let shared_bytes = words * size_of::<AtomicU64>();
         let queue_bytes = wanted * QUEUE_BYTES;
         // SAFETY: the documented call sequence of README.parallel, on the main thread.
@@ -134,6 +153,7 @@ impl Workers {
             }
             (*shared.add(JOB_BYTES)).store(job.len() as u64, Ordering::Release);
             (*shared.add(WORDS)).store(words as u64, Ordering::Release);
+            (*shared.add(BODY)).store(body as u64, Ordering::Release);
             pg_sys::shm_toc_insert(toc, KEY_SHARED, shared.cast());
             let queues_at = pg_sys::shm_toc_allocate(toc, queue_bytes).cast::<u8>();
             pg_sys::shm_toc_insert(toc, KEY_QUEUES, queues_at.cast());
@@ -239,7 +259,8 @@ pub unsafe extern "C-unwind" fn pg_strata_worker_main(
             number + 1,
         )
     };
-    let outcome = match BODY.get() {
+    let body = BODIES.get().and_then(|bodies| bodies.get(shared[BODY].load(Ordering::Acquire) as usize));
+    let outcome = match body {
         Some(body) => body(job, shared, number),
         None => Err(internal("the worker's library is not initialised")),
     };

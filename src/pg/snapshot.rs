@@ -38,6 +38,26 @@ impl Drop for Snapshot {
     }
 }
 
+/// A statement's snapshot, active until this is dropped; an abort pops it by itself.
+pub struct Active(());
+
+impl Active {
+    pub fn push(snapshot: pg_sys::Snapshot) -> Active {
+        // SAFETY: the snapshot is that of the statement that runs, on the main thread.
+        unsafe { pg_sys::PushActiveSnapshot(snapshot) };
+        Active(())
+    }
+}
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            // SAFETY: pushed by `push`; snapshots pushed later are popped already.
+            unsafe { pg_sys::PopActiveSnapshot() }
+        }
+    }
+}
+
 /// Raises an error if another transaction has replaced the table's storage since the snapshot was taken: the
 /// rows are that transaction's, which the snapshot does not see.
 pub fn check_storage(table: &Table) -> Result<()> {

@@ -67,6 +67,8 @@ pub enum Output {
     Stream { write: bool },
     /// Nothing is written: the values are only read for the shapes that they need.
     Survey,
+    /// Nothing is written: cells go to a query.
+    Cells,
     /// Nothing is written: the values are decoded and dropped, to measure all steps before the encoder.
     Dropped,
 }
@@ -168,8 +170,9 @@ impl<'r> Pass<'r> {
     }
 
     /// Returns whether text must be converted: it is UTF-8 in files, and in the database's encoding in a COPY BINARY
-    /// stream.
+    /// stream and in queries.
     pub fn converts_text(&self) -> bool {
-        !matches!(self.output, Output::Stream { .. }) && !crate::pg::encoding::database_is_utf8()
+        !matches!(self.output, Output::Stream { .. } | Output::Cells)
+            && !crate::pg::encoding::database_is_utf8()
     }
 }

@@ -76,7 +76,7 @@ impl PoolClient {
         let flags = match pass.output {
             Output::Groups { .. } => WANT_COLUMNS,
             Output::Dropped => 0,
-            Output::Stream { .. } | Output::Survey => return None,
+            Output::Stream { .. } | Output::Survey | Output::Cells => return None,
         };
         let (kind, program) = match pass.reading.scan {
             ScanKind::Heap => (HEAP, Vec::new()),

@@ -122,7 +122,7 @@ unsafe fn varlena<'a>(datum: Datum) -> &'a [u8] {
 ///
 /// # Safety
 /// The Datum is an array of the element type.
-pub(super) unsafe fn elements(array: Datum, element: Oid) -> Vec<Option<Datum>> {
+pub unsafe fn elements(array: Datum, element: Oid) -> Vec<Option<Datum>> {
     let (mut length, mut by_value, mut align) = (0, false, 0);
     let (mut values, mut nulls, mut count) = (std::ptr::null_mut(), std::ptr::null_mut(), 0);
     // SAFETY: an array of the element type; the results are allocated in the current context.

@@ -17,5 +17,6 @@ mod inputs;
 mod opaque;
 mod translate;
 
+pub use input::elements;
 pub use inputs::Inputs;
-pub use translate::{Purpose, Scope, Translator};
+pub use translate::{Purpose, Scope, Translator, test_of};

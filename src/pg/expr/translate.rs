@@ -423,6 +423,17 @@ unsafe fn meaning(operator: Oid, family: Oid) -> Option<Test> {
     })
 }
 
+/// Returns what an operator means in the order of its left argument's type.
+pub fn test_of(operator: Oid) -> Option<Test> {
+    let (mut left, mut right) = (pg_sys::InvalidOid, pg_sys::InvalidOid);
+    // SAFETY: catalog look-ups of an operator that a query uses.
+    unsafe {
+        pg_sys::op_input_types(operator, &mut left, &mut right);
+        let family = family(left);
+        if family == pg_sys::InvalidOid { None } else { meaning(operator, family) }
+    }
+}
+
 /// Returns the btree operator family by which a type is ordered.
 fn family(of: Oid) -> Oid {
     // SAFETY: a cache look-up of a type that a column has.

@@ -1,0 +1,223 @@
+"""Aggregations on columns: the answers are those of PostgreSQL's own plans, whatever runs them."""
+
+import psycopg
+import pytest
+
+from . import random_sql
+
+NODE = "Custom Scan (ColumnarAggregate)"
+
+
+@pytest.fixture(scope="module")
+def table(server):
+    with server.connect() as connection:
+        connection.execute("""
+            CREATE TABLE columnar_rows AS
+            SELECT g AS id, g % 7 AS k, (g * 0.01)::numeric(12, 2) AS n, date '2020-01-01' + g % 400 AS d, 'x' || g % 13 AS t,
+                   CASE WHEN g % 11 = 0 THEN NULL ELSE g END AS nn, g % 2 = 0 AS f
+            FROM generate_series(1, 30000) g;
+            ANALYZE columnar_rows""")
+    yield "columnar_rows"
+    with server.connect() as connection:
+        connection.execute("DROP TABLE columnar_rows")
+
+
+@pytest.fixture
+def forced(server):
+    with server.connect() as connection:
+        random_sql.prepare(connection, 2)
+        connection.execute("SET pg_strata.columnar_sql = force")
+        yield connection
+
+
+def plan(connection, query, options="COSTS OFF"):
+    return "\n".join(line for line, in connection.execute(f"EXPLAIN ({options}) {query}"))
+
+
+def both(connection, query):
+    """The rows of a query on columns, which are those of PostgreSQL's plan."""
+    found = connection.execute(query).fetchall()
+    connection.execute("SET pg_strata.columnar_sql = off")
+    assert NODE not in plan(connection, query)
+    assert sorted(found, key=repr) == sorted(connection.execute(query).fetchall(), key=repr)
+    connection.execute("SET pg_strata.columnar_sql = force")
+    return found
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_random_aggregations(forced, seed):
+    counts, differing = random_sql.run(forced, 9_000_000 + seed, 60)
+    assert not differing, "\n".join(f"{text}\n  PostgreSQL {plain}\n  columns    {found}" for text, plain, found in differing)
+    assert counts["columns"] > 20
+
+
+def test_off_by_default(server, table):
+    with server.connect() as connection:
+        connection.execute("LOAD 'pg_strata'")
+        assert connection.execute("SHOW pg_strata.columnar_sql").fetchone() == ("off",)
+        assert NODE not in plan(connection, f"SELECT count(*) FROM {table}")
+
+
+def test_a_large_table_is_taken_by_its_cost(server, table):
+    with server.connect() as connection:
+        connection.execute("LOAD 'pg_strata'; SET pg_strata.columnar_sql = auto")
+        assert NODE in plan(connection, f"SELECT k, sum(n) FROM {table} GROUP BY k")
+        connection.execute("CREATE TEMP TABLE ten AS SELECT 1 AS a FROM generate_series(1, 10); ANALYZE ten")
+        connection.execute("SET pg_strata.columnar_sql = off")
+        plain = plan(connection, "SELECT sum(a) FROM ten")
+        assert "Aggregate" in plain and NODE not in plain
+
+
+def test_explain(forced, table):
+    query = f"SELECT k, sum(n) FROM {table} WHERE d < '2020-06-01' AND f GROUP BY k HAVING count(*) > 1"
+    assert plan(forced, query).splitlines() == [
+        NODE,
+        "  Filter: ((count(*)) > 1)",
+        f"  Table: {table}",
+        "  Columnar Filter: f AND (d < '2020-06-01'::date)",
+        "  Group Key: k",
+    ]
+    analyzed = plan(forced, query, "ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF")
+    assert "  Groups: 7\n" in analyzed and "  Scanned: 30000 rows, 0 evaluated one by one\n" in analyzed
+
+
+def test_workers(forced, table):
+    analyzed = plan(forced, f"SELECT count(*) FROM {table}", "ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF")
+    assert "Workers: 2 planned, 2 launched" in analyzed
+
+
+@pytest.mark.parametrize("query", [
+    "SELECT k + 1, count(*) FROM {} GROUP BY k + 1",
+    "SELECT k, count(*) + 1, sum(nn) / 2 FROM {} GROUP BY k HAVING sum(nn) > 100 ORDER BY 2 DESC, 1",
+    "SELECT count(*) FROM {} WHERE id < 0",
+    "SELECT k, count(*) FROM {} WHERE id < 0 GROUP BY k",
+    "SELECT sum(n), min(d), max(id), avg(n) FROM {} WHERE id < 0",
+    "SELECT DISTINCT count(*) FROM {} GROUP BY k",
+    "SELECT a.c + b.c FROM (SELECT count(*) AS c FROM {} WHERE f) a, (SELECT count(*) AS c FROM {} WHERE NOT f) b",
+    "SELECT k, rank() OVER (ORDER BY sum(n) DESC) FROM {} GROUP BY k",
+    "SELECT g, (SELECT count(*) FROM {} WHERE k = g) FROM generate_series(0, 8) g",
+    "SELECT g, c FROM generate_series(0, 3) g, LATERAL (SELECT count(*) AS c FROM {} WHERE k < g) l",
+    "WITH c AS MATERIALIZED (SELECT k, count(*) AS n FROM {} GROUP BY k) SELECT * FROM c a JOIN c b USING (k)",
+    "SELECT k, count(*) FROM {} GROUP BY k UNION ALL SELECT k, sum(id) FROM {} GROUP BY k",
+    "SELECT count(*) FILTER (WHERE d > '2020-03-01'), count(nn) FROM {}",
+    "SELECT CASE k WHEN 1 THEN 'one' ELSE 'other' END, count(*) FROM {} GROUP BY k",
+])
+def test_shapes(forced, table, query):
+    query = query.replace("{}", table)
+    assert NODE in plan(forced, query)
+    both(forced, query)
+
+
+def test_prepared_statements(forced, table):
+    forced.execute(f"PREPARE counted(int, text) AS SELECT t, count(*) FROM {table} WHERE k = $1 AND t LIKE $2 GROUP BY t")
+    wanted = forced.execute(f"SELECT t, count(*) FROM {table} WHERE k = 3 AND t LIKE 'x1%' GROUP BY t").fetchall()
+    for _ in range(8):
+        assert sorted(forced.execute("EXECUTE counted(3, 'x1%')").fetchall()) == sorted(wanted)
+    assert forced.execute("EXECUTE counted(NULL, 'x1%')").fetchall() == []
+    # A pattern that ends with an escape character is PostgreSQL's to judge.
+    with pytest.raises(psycopg.Error, match="LIKE pattern must not end with escape character"):
+        forced.execute("EXECUTE counted(3, 'x1\\')")
+    assert len(forced.execute("EXECUTE counted(0, '%')").fetchall()) == 13
+
+
+def test_cursors_and_functions(forced, table):
+    with forced.transaction():
+        forced.execute(f"DECLARE c SCROLL CURSOR FOR SELECT k, count(*) FROM {table} GROUP BY k ORDER BY k")
+        first = forced.execute("FETCH 3 FROM c").fetchall()
+        forced.execute(f"INSERT INTO {table} SELECT * FROM {table} WHERE id = 1")
+        rest = forced.execute("FETCH ALL FROM c").fetchall()
+        assert [k for k, _ in first + rest] == list(range(7)) and sum(count for _, count in first + rest) == 30000
+        assert forced.execute("FETCH BACKWARD 1 FROM c").fetchone() == rest[-1]
+        # The transaction's own row counts for the next statement.
+        assert forced.execute(f"SELECT count(*) FROM {table}").fetchone() == (30001,)
+        forced.execute(f"DELETE FROM {table} WHERE ctid = (SELECT max(ctid) FROM {table})")
+    forced.execute("""DO $$ DECLARE r record; total bigint := 0; BEGIN
+        FOR r IN SELECT k, sum(id) AS s FROM columnar_rows GROUP BY k LOOP total := total + r.s; END LOOP;
+        IF total <> 450015000 THEN RAISE 'sum is %', total; END IF; END $$""")
+    forced.execute(f"CREATE TEMP TABLE kept AS SELECT k, count(*) AS n FROM {table} GROUP BY k")
+    forced.execute(f"INSERT INTO kept SELECT k, count(*) FROM {table} GROUP BY k")
+    assert forced.execute("SELECT sum(n) FROM kept").fetchone() == (60000,)
+
+
+def test_errors_are_those_of_postgresql(forced, table):
+    with pytest.raises(psycopg.errors.DivisionByZero, match="^division by zero"):
+        forced.execute(f"SELECT sum(1 / (id - 17)) FROM {table}")
+    with pytest.raises(psycopg.errors.NumericValueOutOfRange, match="^integer out of range"):
+        forced.execute(f"SELECT sum(id * id * 1000) FROM {table}")
+    # No row arrives.
+    assert forced.execute(f"SELECT sum(1 / (id - id)) FROM {table} WHERE id < 0").fetchone() == (None,)
+    assert forced.execute(f"SELECT sum(CASE WHEN id = 17 THEN 0 ELSE 1 / (id - 17) END) FROM {table}").fetchone() == (0,)
+
+
+def test_a_view_that_hides_rows_shows_none_of_their_errors(server, forced, table):
+    forced.execute(f"""
+        CREATE TABLE hidden AS SELECT id, 0 AS zero FROM {table};
+        ALTER TABLE hidden ENABLE ROW LEVEL SECURITY;
+        CREATE POLICY none ON hidden USING (id < 0);
+        CREATE ROLE columnar_reader LOGIN; GRANT SELECT ON hidden TO columnar_reader;
+        ALTER ROLE columnar_reader SET session_preload_libraries = 'pg_strata'""")
+    try:
+        with server.connect(user="columnar_reader") as connection:
+            random_sql.prepare(connection, 0, load=False)
+            connection.execute("SET pg_strata.columnar_sql = force")
+            query = "SELECT count(*) FROM hidden WHERE 1 / zero > 0"
+            assert NODE in plan(connection, query)
+            assert connection.execute(query).fetchone() == (0,)
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            with server.connect(user="columnar_reader") as connection:
+                connection.execute("SET pg_strata.columnar_sql = force")
+                connection.execute(f"SELECT count(*) FROM {table}")
+    finally:
+        forced.execute("DROP TABLE hidden; DROP ROLE columnar_reader")
+
+
+def test_groups_beyond_the_memory_of_a_hash_table(forced, table):
+    query = f"SELECT id, count(*) FROM {table} GROUP BY id"
+    forced.execute("SET work_mem = '64kB'; SET hash_mem_multiplier = 1")
+    analyzed = plan(forced, query, "ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF")
+    assert "Spare: the groups need more memory than a hash table may take" in analyzed or "Spare: rows that" in analyzed
+    assert len(both(forced, query)) == 30000
+    # A loop begins PostgreSQL's plan again.
+    looped = f"SELECT g, (SELECT max(c) FROM (SELECT id, count(*) AS c FROM {table} WHERE id % 2 < g GROUP BY id) x) FROM generate_series(1, 3) g"
+    assert both(forced, looped) == [(1, 1), (2, 1), (3, 1)]
+
+
+def test_what_is_not_computed_here(forced, table):
+    forced.execute(f"CREATE TABLE columnar_child () INHERITS ({table}); INSERT INTO columnar_child SELECT * FROM ONLY {table} LIMIT 10")
+    try:
+        for query in (
+            f"SELECT count(*) FROM {table}",  # with children
+            f"SELECT count(*) FROM {table} TABLESAMPLE BERNOULLI (50)",
+            f"SELECT sum(id::float8) FROM ONLY {table}",
+            f"SELECT count(DISTINCT k) FROM ONLY {table}",
+            f"SELECT string_agg(t, ',') FROM ONLY {table}",
+            f"SELECT k, count(*) FROM ONLY {table} GROUP BY GROUPING SETS ((k), ())",
+            f"SELECT count(*) FROM ONLY {table} WHERE random() < 2",
+            f"SELECT count(*) FROM ONLY {table} WHERE ctid > '(0,0)'",
+        ):
+            assert NODE not in plan(forced, query), query
+        assert NODE in plan(forced, f"SELECT count(*) FROM ONLY {table}")
+        assert forced.execute(f"SELECT count(*) FROM {table}").fetchone() == (30010,)
+    finally:
+        forced.execute("DROP TABLE columnar_child")
+
+
+def test_a_column_added_later_and_one_dropped(forced):
+    forced.execute("CREATE TABLE altered AS SELECT g AS a, g AS gone, g AS b FROM generate_series(1, 1000) g")
+    forced.execute("ALTER TABLE altered DROP COLUMN gone; ALTER TABLE altered ADD COLUMN c numeric(8, 3) DEFAULT 1.125, ADD COLUMN e text")
+    forced.execute("INSERT INTO altered VALUES (1001, 1001, 2, 'e')")
+    try:
+        assert both(forced, "SELECT e, sum(b), sum(c), count(a) FROM altered GROUP BY e")
+    finally:
+        forced.execute("DROP TABLE altered")
+
+
+def test_a_cancel_ends_a_run(server, table):
+    with server.connect() as connection:
+        random_sql.prepare(connection, 2)
+        connection.execute("SET pg_strata.columnar_sql = force; SET statement_timeout = 1")
+        with pytest.raises(psycopg.errors.QueryCanceled):
+            for _ in range(2000):
+                connection.execute(f"SELECT t, id, count(*) FROM {table} GROUP BY t, id")
+        connection.execute("SET statement_timeout = 0")
+        assert connection.execute(f"SELECT count(*) FROM {table}").fetchone() == (30000,)

@@ -1,0 +1,261 @@
+//! An aggregation of the planner's that can be computed on columns.
+
+use pgrx::pg_sys::{self, Node, NodeTag, Oid};
+
+use super::translate::Translator;
+use super::types::{compares, type_of};
+use crate::pg::catalog::Table;
+use crate::pg::list::members;
+use crate::query::{Executor, Function, Output, Plan, Test, Type};
+
+/// An aggregation that can be computed on columns.
+pub struct Candidate {
+    pub table: Oid,
+    pub input: *mut pg_sys::RelOptInfo,
+    /// Conditions, in the order in which they are evaluated.
+    pub filters: Vec<*mut Node>,
+    pub keys: Vec<*mut Node>,
+    /// Aggregates of the target and of HAVING, without repetitions.
+    pub aggregates: Vec<*mut pg_sys::Aggref>,
+    pub having: *mut pg_sys::List,
+    /// The bytes of a group's words.
+    pub group_size: usize,
+}
+
+impl Candidate {
+    /// Returns the aggregation, if it can be computed on columns.
+    ///
+    /// # Safety
+    /// The arguments are the planner's.
+    pub unsafe fn new(
+        root: *mut pg_sys::PlannerInfo,
+        input: *mut pg_sys::RelOptInfo,
+        output: *mut pg_sys::RelOptInfo,
+        having: *mut pg_sys::List,
+    ) -> Option<Candidate> {
+        // SAFETY: the relations are the planner's.
+        unsafe {
+            let query = &*(*root).parse;
+            if !query.groupingSets.is_null() || query.hasTargetSRFs || !(*root).rowMarks.is_null() {
+                return None;
+            }
+            let table = table_of(root, input)?;
+            let keys = members::<pg_sys::SortGroupClause>(query.groupClause).into_iter();
+            let keys = keys.map(|clause| pg_sys::get_sortgroupclause_expr(clause, (*root).processed_tlist));
+            let keys: Vec<*mut Node> = keys.collect();
+            let mut candidate = Candidate {
+                table,
+                input,
+                filters: filters(input)?,
+                aggregates: aggregates((*output).reltarget, having, &keys)?,
+                keys,
+                having,
+                group_size: 0,
+            };
+            let plan = candidate.translate((*input).relid)?;
+            let limit = usize::MAX;
+            let executor = Executor::new(plan, limit).ok()?;
+            candidate.group_size = 8 * executor.table.stride;
+            Some(candidate)
+        }
+    }
+
+    /// Translates everything, to see whether it can be.
+    ///
+    /// # Safety
+    /// The expressions are over the relation of the planner's.
+    unsafe fn translate(&self, relation: u32) -> Option<Plan> {
+        let mut columns: Vec<(i16, crate::query::Column)> = Vec::new();
+        let mut column = |var: &pg_sys::Var| {
+            if var.varno as u32 != relation || var.varattno <= 0 || var.varlevelsup != 0 {
+                return None;
+            }
+            let of = type_of(var.vartype)?;
+            let known = columns.iter().position(|(number, _)| *number == var.varattno);
+            Some(known.unwrap_or_else(|| {
+                columns.push((var.varattno, crate::query::Column { of, scale: None }));
+                columns.len() - 1
+            }))
+        };
+        let mut translator = Translator { column: &mut column, has_parameters: true, case: None };
+        // SAFETY: the expressions are the planner's.
+        unsafe {
+            let filters = translate_all(&mut translator, &self.filters)?;
+            if filters.iter().any(|(_, of)| *of != Type::Bool) {
+                return None;
+            }
+            let keys = translate_all(&mut translator, &self.keys)?;
+            let is_equal = |(key, (_, of)): (&*mut Node, &(_, Type))| {
+                compares(*of, Test::Equal, pg_sys::exprCollation(*key))
+            };
+            if !self.keys.iter().zip(&keys).all(is_equal) {
+                return None;
+            }
+            let aggregates =
+                self.aggregates.iter().map(|aggref| translate_aggregate(&mut translator, &**aggref));
+            let aggregates = aggregates.collect::<Option<Vec<_>>>()?;
+            let expr = |(expr, _)| expr;
+            Some(Plan {
+                filters: filters.into_iter().map(expr).collect(),
+                keys: keys.into_iter().map(expr).collect(),
+                aggregates,
+                columns: columns.into_iter().map(|(_, column)| column).collect(),
+            })
+        }
+    }
+}
+
+/// Returns the table that a relation of the planner's is: a heap without children, read once.
+///
+/// # Safety
+/// The arguments are the planner's.
+unsafe fn table_of(root: *mut pg_sys::PlannerInfo, input: *mut pg_sys::RelOptInfo) -> Option<Oid> {
+    // SAFETY: a base relation has an entry in the range table.
+    unsafe {
+        if (*input).reloptkind != pg_sys::RelOptKind::RELOPT_BASEREL || !(*input).lateral_relids.is_null() {
+            return None;
+        }
+        let entry = &**(*root).simple_rte_array.add((*input).relid as usize);
+        let is_table = entry.rtekind == pg_sys::RTEKind::RTE_RELATION
+            && matches!(entry.relkind as u8, b'r' | b'm')
+            && !entry.inh
+            && entry.tablesample.is_null();
+        if !is_table {
+            return None;
+        }
+        let table = Table::find(entry.relid)?;
+        (table.is_heap() && !table.is_other_temporary() && !table.is_absent_on_standby())
+            .then_some(entry.relid)
+    }
+}
+
+/// Returns a relation's conditions in the order in which a scan evaluates them (order_qual_clauses in createplan.c).
+///
+/// # Safety
+/// The relation is the planner's.
+unsafe fn filters(input: *mut pg_sys::RelOptInfo) -> Option<Vec<*mut Node>> {
+    // SAFETY: a relation's conditions are RestrictInfos, whose costs the planner has estimated.
+    unsafe {
+        let mut clauses = members::<pg_sys::RestrictInfo>((*input).baserestrictinfo);
+        if clauses.iter().any(|&clause| (*clause).pseudoconstant) {
+            return None;
+        }
+        let level = |clause: *mut pg_sys::RestrictInfo| {
+            let is_free =
+                (*clause).leakproof && (*clause).eval_cost.per_tuple <= 10.0 * pg_sys::cpu_operator_cost;
+            if is_free { 0 } else { (*clause).security_level }
+        };
+        clauses.sort_by(|&a, &b| {
+            let costs = (*a).eval_cost.per_tuple.total_cmp(&(*b).eval_cost.per_tuple);
+            level(a).cmp(&level(b)).then(costs)
+        });
+        Some(clauses.into_iter().map(|clause| (*clause).clause.cast()).collect())
+    }
+}
+
+/// Returns the aggregates of a target and of HAVING. `None` if there are columns that are no keys: their values would be
+/// those of any row of a group.
+///
+/// # Safety
+/// The target and the lists are the planner's.
+unsafe fn aggregates(
+    target: *mut pg_sys::PathTarget,
+    having: *mut pg_sys::List,
+    keys: &[*mut Node],
+) -> Option<Vec<*mut pg_sys::Aggref>> {
+    const AGGREGATES: u32 =
+        pg_sys::PVC_INCLUDE_AGGREGATES | pg_sys::PVC_RECURSE_WINDOWFUNCS | pg_sys::PVC_RECURSE_PLACEHOLDERS;
+    let mut found: Vec<*mut pg_sys::Aggref> = Vec::new();
+    // SAFETY: the members are expressions.
+    unsafe {
+        let is_key = |node: *mut Node| keys.iter().any(|key| pg_sys::equal(key.cast(), node.cast()));
+        let exprs = members::<Node>((*target).exprs).into_iter().chain(members::<Node>(having));
+        for expr in exprs.filter(|expr| !is_key(*expr)) {
+            for leaf in members::<Node>(pg_sys::pull_var_clause(expr, AGGREGATES as i32)) {
+                match (*leaf).type_ {
+                    NodeTag::T_Aggref => {
+                        if !found.iter().any(|known| pg_sys::equal(known.cast(), leaf.cast())) {
+                            found.push(leaf.cast());
+                        }
+                    }
+                    _ if is_key(leaf) => {}
+                    _ => return None,
+                }
+            }
+        }
+    }
+    Some(found)
+}
+
+type Typed = (crate::query::Expr, Type);
+
+/// # Safety
+/// The nodes are expressions.
+pub unsafe fn translate_all(translator: &mut Translator, nodes: &[*mut Node]) -> Option<Vec<Typed>> {
+    // SAFETY: the caller passes expressions.
+    nodes.iter().map(|&node| unsafe { translator.expr(node) }).collect()
+}
+
+/// Translates an aggregate of one argument or none.
+///
+/// # Safety
+/// The node is the planner's or a plan's.
+unsafe fn translate_aggregate(
+    translator: &mut Translator,
+    aggref: &pg_sys::Aggref,
+) -> Option<crate::query::Aggregate> {
+    // SAFETY: an aggregate's arguments are TargetEntries.
+    unsafe {
+        let (function, output) = function_of(aggref)?;
+        let argument = argument(aggref);
+        let argument = match argument.is_null() {
+            true => None,
+            false => Some(translator.expr(argument)?.0),
+        };
+        let filter = match aggref.aggfilter.is_null() {
+            true => None,
+            false => Some(translator.expr(aggref.aggfilter.cast())?.0),
+        };
+        Some(crate::query::Aggregate { function, argument, filter, output })
+    }
+}
+
+/// Returns the argument of an aggregate, NULL for count(*).
+///
+/// # Safety
+/// The node is the planner's or a plan's.
+pub unsafe fn argument(aggref: &pg_sys::Aggref) -> *mut Node {
+    // SAFETY: an aggregate's arguments are TargetEntries.
+    unsafe {
+        let entry = members::<pg_sys::TargetEntry>(aggref.args).first().copied();
+        entry.map_or(std::ptr::null_mut(), |entry| (*entry).expr.cast())
+    }
+}
+
+/// Returns what an aggregate function computes; `None` for those that are not known here.
+pub fn function_of(aggref: &pg_sys::Aggref) -> Option<(Function, Output)> {
+    let is_plain = aggref.aggdistinct.is_null()
+        && aggref.aggorder.is_null()
+        && aggref.aggdirectargs.is_null()
+        && aggref.aggkind as u8 == b'n'
+        && !aggref.aggvariadic
+        && aggref.agglevelsup == 0
+        && aggref.aggsplit == pg_sys::AggSplit::AGGSPLIT_SIMPLE;
+    if !is_plain {
+        return None;
+    }
+    use Function::*;
+    Some(match aggref.aggfnoid.to_u32() {
+        // count(*), count("any")
+        2803 | 2147 => (Count, Output::Value),
+        // sum(int4), sum(int2); sum(int8), sum(numeric)
+        2108 | 2109 => (Sum, Output::Bigint),
+        2107 | 2114 => (Sum, Output::Numeric),
+        // avg of int8, int4, int2, numeric
+        2100..=2103 => (Sum, Output::Average),
+        // int8, int4, int2, oid, float4, float8, date, time, timestamp, timestamptz, numeric
+        2115..=2120 | 2122 | 2123 | 2126 | 2127 | 2130 => (Greatest, Output::Value),
+        2131..=2136 | 2138 | 2139 | 2142 | 2143 | 2146 => (Least, Output::Value),
+        _ => return None,
+    })
+}

@@ -1,0 +1,119 @@
+//! Values as Datums, and Datums as values.
+
+use pgrx::pg_sys::{self, Datum, Oid};
+
+use crate::expr::{Finite, Numeric};
+use crate::pg::error::{Code, Result, error};
+use crate::query::{Shown, Type, Value};
+use arrow::datatypes::i256;
+
+/// Returns a Datum of a type as a value; `None` is NULL.
+///
+/// # Safety
+/// The Datum is of the type, or of a domain over it.
+pub unsafe fn value(of: Type, datum: Option<Datum>) -> Value {
+    let Some(datum) = datum else { return Value::Null };
+    let word = datum.value();
+    // SAFETY: the caller passes a Datum of the type.
+    unsafe {
+        match of {
+            Type::Bool => Value::Word((word as u8 != 0).into()),
+            Type::Int2 => Value::Word((word as i16).into()),
+            Type::Int4 | Type::Date => Value::Word((word as i32).into()),
+            Type::Oid => Value::Word((word as u32).into()),
+            Type::Int8 | Type::Time | Type::Timestamp | Type::TimestampTz => Value::Word(word as i64),
+            Type::Float4 => Value::Float(f64::from(f32::from_bits(word as u32)).to_bits()),
+            Type::Float8 => Value::Float(word as u64),
+            Type::Numeric => Value::Numeric(Numeric::read(&varlena(datum)).unwrap_or(Numeric::NaN)),
+            Type::Text | Type::Bpchar => Value::Bytes(varlena(datum)),
+            Type::Uuid => Value::Bytes(std::slice::from_raw_parts(datum.cast_mut_ptr::<u8>(), 16).to_vec()),
+        }
+    }
+}
+
+/// Returns a varlena's bytes.
+///
+/// # Safety
+/// The Datum is a varlena.
+unsafe fn varlena(datum: Datum) -> Vec<u8> {
+    // SAFETY: the caller passes a varlena; the result is neither compressed nor stored elsewhere.
+    unsafe {
+        let plain = pg_sys::detoast_attr(datum.cast_mut_ptr());
+        std::slice::from_raw_parts(pgrx::vardata_any(plain).cast(), pgrx::varsize_any_exhdr(plain)).to_vec()
+    }
+}
+
+/// Returns the Datum of a cell's bytes in the heap's form, which points into the current context.
+pub fn of_cell(of: Type, bytes: &[u8]) -> Datum {
+    let mut word = [0; 8];
+    match of {
+        Type::Numeric | Type::Text | Type::Bpchar => return of_varlena(bytes),
+        Type::Uuid => return of_copy(bytes),
+        _ => {
+            let length = bytes.len().min(8);
+            word[..length].copy_from_slice(&bytes[..length]);
+        }
+    }
+    let word = u64::from_le_bytes(word);
+    Datum::from(match of {
+        // Datums of integers have their sign extended (postgres.h).
+        Type::Int2 => word as i16 as i64 as usize,
+        Type::Int4 | Type::Date => word as i32 as i64 as usize,
+        _ => word as usize,
+    })
+}
+
+fn of_copy(bytes: &[u8]) -> Datum {
+    // SAFETY: as many bytes as are allocated.
+    unsafe {
+        let copy = pg_sys::palloc(bytes.len().max(1)).cast::<u8>();
+        copy.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
+        Datum::from(copy)
+    }
+}
+
+/// Makes a varlena of its bytes.
+fn of_varlena(bytes: &[u8]) -> Datum {
+    const HEADER: usize = 4;
+    // SAFETY: as many bytes as are allocated; `palloc` aligns them.
+    unsafe {
+        let size = HEADER + bytes.len();
+        let copy = pg_sys::palloc(size).cast::<u8>();
+        copy.add(HEADER).copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
+        pgrx::set_varsize_4b(copy.cast(), size as i32);
+        Datum::from(copy)
+    }
+}
+
+/// Returns what a group shows as a Datum of a type, in the current context; `None` for NULL.
+pub fn of_shown(shown: &Shown, oid: Oid) -> Result<Option<Datum>> {
+    Ok(Some(match shown {
+        Shown::Null => return Ok(None),
+        Shown::Word(word) => Datum::from(*word as usize),
+        Shown::Float(float) if oid == pg_sys::FLOAT4OID => Datum::from((*float as f32).to_bits() as usize),
+        Shown::Float(float) => Datum::from(float.to_bits() as usize),
+        Shown::Scaled { value, scale, dscale } => scaled(*value, *scale, *dscale),
+        Shown::Numeric(numeric) => numeric_datum(numeric),
+        Shown::Average(sum, count) => {
+            let count = numeric_datum(&Numeric::Finite(Finite::integer((*count).into())));
+            let arguments = [Some(numeric_datum(sum)), Some(count)];
+            // SAFETY: two numerics, as the function takes them.
+            return Ok(unsafe { pgrx::direct_function_call_as_datum(pg_sys::numeric_div, &arguments) });
+        }
+        Shown::Bytes(bytes) if oid == pg_sys::UUIDOID => of_copy(bytes),
+        Shown::Bytes(bytes) => of_varlena(bytes),
+        Shown::TooLarge => {
+            return Err(error(Code::ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE, "bigint out of range")
+                .set_hint("Sum the column as numeric."));
+        }
+    }))
+}
+
+fn numeric_datum(numeric: &Numeric) -> Datum {
+    let image = numeric.image();
+    of_varlena(&image[4..])
+}
+
+fn scaled(value: i128, scale: u8, dscale: u16) -> Datum {
+    numeric_datum(&Numeric::scaled(i256::from_i128(value), scale.into(), dscale))
+}

@@ -1,0 +1,71 @@
+//! EXPLAIN of an aggregation on columns.
+
+use std::ffi::{CStr, CString};
+
+use pgrx::pg_guard;
+use pgrx::pg_sys;
+
+use super::node::State;
+use super::shape::Shape;
+use crate::pg::encoding::{from_utf8, name_to_utf8};
+use crate::pg::list::members;
+
+/// # Safety
+/// EXPLAIN calls it between `begin` and `end`.
+#[pg_guard]
+pub unsafe extern "C-unwind" fn explain(
+    node: *mut pg_sys::CustomScanState,
+    ancestors: *mut pg_sys::List,
+    state: *mut pg_sys::ExplainState,
+) {
+    // SAFETY: the node's plan is a CustomScan of ours.
+    unsafe {
+        let plan = (*node).ss.ps.plan.cast::<pg_sys::CustomScan>();
+        let Some(shape) = Shape::from_list((*plan).custom_private) else { return };
+        let table = pg_sys::get_rel_name(shape.table);
+        if !table.is_null() {
+            property("Table", &name_to_utf8(table), state);
+        }
+        let exprs = members::<pg_sys::Expr>((*plan).custom_exprs);
+        let context = pg_sys::set_deparse_context_plan((*state).deparse_cxt, plan.cast(), ancestors);
+        let texts = |exprs: &[*mut pg_sys::Expr], separator: &str| {
+            let text = |expr: &*mut pg_sys::Expr| {
+                name_to_utf8(pg_sys::deparse_expression(expr.cast(), context, (*state).verbose, false))
+            };
+            exprs.iter().map(text).collect::<Vec<_>>().join(separator)
+        };
+        let (filters, rest) = exprs.split_at(shape.filters.min(exprs.len()));
+        if !filters.is_empty() {
+            property("Columnar Filter", &texts(filters, " AND "), state);
+        }
+        let keys = &rest[..shape.keys.min(rest.len())];
+        if !keys.is_empty() {
+            property("Group Key", &texts(keys, ", "), state);
+        }
+        if !(*state).analyze {
+            return;
+        }
+        match &super::node::of(node).state {
+            State::Groups(ran, _) => {
+                property("Groups", &ran.executor.table.count.to_string(), state);
+                let scanned =
+                    format!("{} rows, {} evaluated one by one", ran.executor.counted, ran.executor.odd_rows);
+                property("Scanned", &scanned, state);
+                property("Workers", &format!("{} planned, {} launched", ran.planned, ran.launched), state);
+            }
+            State::Spare(reason, _) => property("Spare", reason, state),
+            State::Begun => {}
+        }
+    }
+}
+
+/// # Safety
+/// EXPLAIN is running with the state.
+unsafe fn property(name: &str, text: &str, state: *mut pg_sys::ExplainState) {
+    let name = CString::new(name).unwrap_or_default();
+    let mut text = from_utf8(text);
+    text.push(0);
+    let text = CStr::from_bytes_until_nul(&text).unwrap_or_default();
+    // SAFETY: two C strings, which EXPLAIN copies.
+    unsafe { pg_sys::ExplainPropertyText(name.as_ptr(), text.as_ptr(), state) }
+}

@@ -1,0 +1,37 @@
+//! SQL on columns: the planner's and the executor's callbacks, and the run over a table by the leader and its workers.
+//!
+//! ```text
+//! paths.rs      offers a path for the aggregation of a table; candidate.rs what can be computed here
+//! plan.rs       the plan of such a path; shape.rs its private list
+//! translate.rs  PostgreSQL's expressions -> query::Expr; nodes.rs walks over expressions; types.rs types
+//! scan.rs       the plan's execution: the callbacks of its CustomScanState; node.rs its state; explain.rs EXPLAIN
+//! run.rs        leader and workers: scan -> query::Executor -> groups; odd.rs rows that PostgreSQL evaluates
+//! datum.rs      values and Datums
+//! ```
+//!
+//! A plan carries PostgreSQL's own path for the same result, which is used if the query cannot be computed here: no
+//! answer depends on what vectors can hold.
+//!
+//! Runs on the main thread of backends and parallel workers.
+
+mod candidate;
+mod datum;
+mod explain;
+mod node;
+mod nodes;
+mod odd;
+mod paths;
+mod plan;
+mod run;
+mod scan;
+mod shape;
+mod translate;
+mod types;
+
+pub use run::worker_body;
+
+/// Registers the callbacks. Called from `_PG_init`.
+pub fn register() {
+    scan::register();
+    paths::register();
+}

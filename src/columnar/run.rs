@@ -1,0 +1,331 @@
+//! Runs an aggregation over a table: the leader and its workers claim chunks of blocks, each has its own groups, and the
+//! leader merges them.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use pgrx::pg_sys::{self, Node, NodeTag};
+use serde::{Deserialize, Serialize};
+
+use super::candidate::{function_of, translate_all};
+use super::nodes::{list, replace_leaves};
+use super::odd::{Failure, OddRows};
+use super::shape::Shape;
+use super::translate::Translator;
+use super::types::{declared_scale, type_of};
+use crate::pg::catalog::{Attribute, Table};
+use crate::pg::check_for_interrupts;
+use crate::pg::error::{Result, internal};
+use crate::pg::list::members;
+use crate::pg::memory;
+use crate::pg::parallel::{self, Body, RESERVED_WORDS, Workers};
+use crate::pg::snapshot::Active;
+use crate::plan::relation::LeafRelation;
+use crate::plan::{Output, Pass, Reading, ScanKind, Source, columns};
+use crate::query::{self, Executor, Plan, Unfit};
+use crate::scan::{Encoded, Reader, RowValues, Rows, Sink};
+use crate::types::Shapes;
+
+const NEXT: usize = RESERVED_WORDS;
+const STOP: usize = RESERVED_WORDS + 1;
+const WORDS: usize = RESERVED_WORDS + 2;
+
+/// What every process needs.
+#[derive(Serialize, Deserialize)]
+struct Job {
+    reading: Reading,
+    plan: Plan,
+    /// The node's expressions over the columns, as nodeToString writes them, for rows that PostgreSQL evaluates.
+    expressions: String,
+    /// Blocks that are claimed together.
+    chunk: u64,
+    /// Bytes that the groups of a process may take.
+    limit: usize,
+}
+
+/// An aggregation whose parameters are known.
+pub struct Query {
+    job: Job,
+    workers: usize,
+}
+
+/// The groups of all processes.
+pub struct Ran {
+    pub executor: Executor,
+    pub planned: usize,
+    pub launched: usize,
+}
+
+type Fit<T> = std::result::Result<T, Unfit>;
+
+impl Query {
+    /// Reads a node's expressions, with the values that its parameters have now.
+    ///
+    /// # Safety
+    /// The node is one of ours, and the executor runs it.
+    pub unsafe fn new(node: *mut pg_sys::CustomScanState, shape: Shape) -> Result<Fit<Query>> {
+        // SAFETY: the node's plan is a CustomScan of ours.
+        unsafe {
+            let plan = (*node).ss.ps.plan.cast::<pg_sys::CustomScan>();
+            let tuple = members::<pg_sys::TargetEntry>((*plan).custom_scan_tlist);
+            let tuple: Vec<*mut Node> = tuple.into_iter().map(|entry| (*entry).expr.cast()).collect();
+            let mut numbers: Vec<i16> = Vec::new();
+            let mut own: Vec<*mut Node> = members::<Node>((*plan).custom_exprs)
+                .into_iter()
+                .map(|expr| pg_sys::copyObjectImpl(expr.cast()).cast())
+                .collect();
+            // The planner has replaced parts of the expressions that are keys, too, by Vars of the tuple.
+            for place in &mut own {
+                replace_leaves(place, &mut |leaf| match (*leaf).type_ {
+                    NodeTag::T_Var => {
+                        let member = tuple[(*leaf.cast::<pg_sys::Var>()).varattno as usize - 1];
+                        pg_sys::copyObjectImpl(member.cast()).cast()
+                    }
+                    _ => leaf,
+                });
+                replace_leaves(place, &mut |leaf| match (*leaf).type_ {
+                    NodeTag::T_Var => own_column(leaf.cast(), &mut numbers),
+                    _ => known(leaf.cast(), node),
+                });
+            }
+            let table = Table::open(shape.table)?;
+            let attributes = table.attributes();
+            let chosen: Option<Vec<&Attribute>> =
+                numbers.iter().map(|number| attributes.iter().find(|of| of.number == *number)).collect();
+            let chosen = chosen.ok_or_else(|| internal("a column of an aggregation is gone"))?;
+            let aggrefs = tuple.iter().filter(|node| (***node).type_ == NodeTag::T_Aggref);
+            let aggrefs: Vec<*mut pg_sys::Aggref> = aggrefs.map(|node| node.cast()).collect();
+            let Some(plan) = translate(&own, shape, &aggrefs, &chosen) else {
+                return Ok(Err(Unfit("a parameter's value")));
+            };
+            let expressions = pg_sys::nodeToString(list(own).cast());
+            let expressions = std::ffi::CStr::from_ptr(expressions).to_string_lossy().into_owned();
+            Ok(Ok(Query::over(&table, &chosen, plan, expressions)))
+        }
+    }
+
+    fn over(table: &Table, chosen: &[&Attribute], plan: Plan, expressions: String) -> Query {
+        let blocks = table.blocks();
+        let leaf = LeafRelation { oid: table.oid().to_u32(), name: table.qualified_name(), first: 0, blocks };
+        let source = Source {
+            oid: leaf.oid,
+            name: leaf.name.clone(),
+            leaves: vec![leaf],
+            is_temporary: table.is_temporary(),
+            is_heap: true,
+            workers_option: table.parallel_workers_option(),
+        };
+        let workers = match source.is_temporary || parallel::is_worker() {
+            true => 0,
+            false => parallel::workers_for(blocks.into(), source.workers_option),
+        };
+        // So many that all processes end at about the same time.
+        let chunk = (u64::from(blocks) / (16 * (workers as u64 + 1))).clamp(32, 1024);
+        let reading = Reading {
+            source,
+            query: None,
+            columns: columns::select(chosen).0,
+            scan: ScanKind::Heap,
+            device: None,
+        };
+        // SAFETY: reads process-wide settings.
+        let limit = unsafe { pg_sys::get_hash_memory_limit() };
+        Query { job: Job { reading, plan, expressions, chunk, limit }, workers }
+    }
+}
+
+/// Returns a parameter's value now as a constant.
+///
+/// # Safety
+/// The executor runs the node.
+unsafe fn known(parameter: *mut pg_sys::Param, node: *mut pg_sys::CustomScanState) -> *mut Node {
+    // SAFETY: the parameter is one of the node's plan; its value stays as it is while the node
+    // computes its groups.
+    unsafe {
+        let of = (*parameter).paramtype;
+        let state = pg_sys::ExecInitExpr(parameter.cast(), &raw mut (*node).ss.ps);
+        let mut is_null = false;
+        let value = pg_sys::ExecEvalExpr(state, (*node).ss.ps.ps_ExprContext, &mut is_null);
+        let (mut length, mut by_value) = (0, false);
+        pg_sys::get_typlenbyval(of, &mut length, &mut by_value);
+        let (typmod, collation) = ((*parameter).paramtypmod, (*parameter).paramcollid);
+        pg_sys::makeConst(of, typmod, collation, length.into(), value, is_null, by_value).cast()
+    }
+}
+
+/// Makes a Var of the table one of the columns that are read, whose numbers are noted.
+///
+/// # Safety
+/// The Var is a copy of our own.
+unsafe fn own_column(var: *mut pg_sys::Var, numbers: &mut Vec<i16>) -> *mut Node {
+    // SAFETY: the caller passes a Var that it owns.
+    unsafe {
+        let number = (*var).varattno;
+        let index = numbers.iter().position(|known| *known == number).unwrap_or_else(|| {
+            numbers.push(number);
+            numbers.len() - 1
+        });
+        (*var).varno = 1;
+        (*var).varattno = index as i16 + 1;
+        var.cast()
+    }
+}
+
+/// Translates the expressions, in which no parameters are left.
+///
+/// # Safety
+/// The expressions are those of a plan of ours, over columns.
+unsafe fn translate(
+    own: &[*mut Node],
+    shape: Shape,
+    aggrefs: &[*mut pg_sys::Aggref],
+    chosen: &[&Attribute],
+) -> Option<Plan> {
+    let column = |attribute: &&Attribute| {
+        let scale = declared_scale(attribute.type_oid, attribute.typmod);
+        Some(query::Column { of: type_of(attribute.type_oid)?, scale })
+    };
+    let columns = chosen.iter().map(column).collect::<Option<Vec<_>>>()?;
+    let mut number = |var: &pg_sys::Var| Some(var.varattno as usize - 1);
+    let mut translator = Translator { column: &mut number, has_parameters: false, case: None };
+    // SAFETY: the caller passes expressions; the aggregates are the plan's.
+    unsafe {
+        let exprs = translate_all(&mut translator, own)?.into_iter().map(|(expr, _)| expr);
+        let mut exprs = exprs.collect::<Vec<_>>().into_iter();
+        let filters = exprs.by_ref().take(shape.filters).collect();
+        let keys = exprs.by_ref().take(shape.keys).collect();
+        let aggregates = aggrefs.iter().map(|&aggref| {
+            let (function, output) = function_of(&*aggref)?;
+            let argument = if (*aggref).args.is_null() { None } else { Some(exprs.next()?) };
+            let filter = if (*aggref).aggfilter.is_null() { None } else { Some(exprs.next()?) };
+            Some(query::Aggregate { function, argument, filter, output })
+        });
+        let aggregates = aggregates.collect::<Option<Vec<_>>>()?;
+        Some(Plan { columns, filters, keys, aggregates })
+    }
+}
+
+/// Scans the table under a snapshot; the result is that of all processes.
+pub fn run(query: Query, snapshot: pg_sys::Snapshot) -> Result<Fit<Ran>> {
+    let _active = Active::push(snapshot);
+    memory::checked(|| {
+        let Query { job, workers } = query;
+        let message = serde_json::to_vec(&job).map_err(|cause| internal(cause.to_string()))?;
+        let planned = parallel::with_room(workers, &message, WORDS);
+        if planned == 0 {
+            let words: Vec<AtomicU64> = (0..WORDS).map(|_| AtomicU64::new(0)).collect();
+            let done = process(&job, &words)?;
+            return Ok(done.map(|executor| Ran { executor, planned: workers, launched: 0 }));
+        }
+        let mut team = Workers::launch(Body::Query, planned, &message, WORDS);
+        let launched = team.start();
+        let done = process(&job, team.shared())?;
+        let (messages, _) = team.finish()?;
+        Ok(done.and_then(|mut executor| {
+            for message in &messages {
+                match message.split_first() {
+                    Some((&FIT, groups)) => executor.merge(groups, check_for_interrupts)?,
+                    _ => return Err(Unfit("rows that a worker cannot compute")),
+                }
+            }
+            Ok(Ran { executor, planned: workers, launched })
+        }))
+    })
+}
+
+/// The first byte of a worker's message that has groups.
+const FIT: u8 = 1;
+
+/// Runs a parallel worker; registered when the library is loaded.
+pub fn worker_body(message: &[u8], words: &[AtomicU64], _number: usize) -> Result<Vec<u8>> {
+    memory::checked(|| {
+        let job: Job = serde_json::from_slice(message).map_err(|cause| internal(cause.to_string()))?;
+        let groups = process(&job, words)?.and_then(|executor| executor.to_message());
+        Ok(match groups {
+            Ok(groups) => [&[FIT], &groups[..]].concat(),
+            Err(_) => vec![0],
+        })
+    })
+}
+
+/// Claims chunks and adds their rows, in the leader and in each worker.
+fn process(job: &Job, words: &[AtomicU64]) -> Result<Fit<Executor>> {
+    let executor = match Executor::new(job.plan.clone(), job.limit) {
+        Ok(executor) => executor,
+        Err(unfit) => return Ok(Err(unfit)),
+    };
+    let pass = Pass {
+        reading: &job.reading,
+        shapes: Shapes::new(job.reading.columns.len()),
+        surveyed: true,
+        output: Output::Cells,
+    };
+    let mut reader = Reader::new(&pass);
+    let odd = OddRows::new(&job.expressions, &job.plan)?;
+    let mut sink = QuerySink { executor, odd, unfit: None, words };
+    let blocks = job.reading.source.blocks();
+    loop {
+        let start = words[NEXT].fetch_add(1, Ordering::Relaxed) * job.chunk;
+        if start >= blocks || sink.stopped() {
+            break;
+        }
+        reader.read(start..blocks.min(start + job.chunk), &mut sink)?;
+    }
+    if let Some(unfit) = sink.unfit {
+        return Ok(Err(unfit));
+    }
+    if words[STOP].load(Ordering::Relaxed) != 0 {
+        return Ok(Err(Unfit("rows that another process cannot compute")));
+    }
+    reader.settle(&mut sink)?;
+    if let Some(unfit) = sink.unfit {
+        return Ok(Err(unfit));
+    }
+    let (scanned, _) = reader.finish();
+    if scanned.rows != sink.executor.counted {
+        let found = sink.executor.counted;
+        return Err(internal(format!(
+            "an aggregation saw {found} rows of {} that were scanned",
+            scanned.rows
+        )));
+    }
+    Ok(Ok(sink.executor))
+}
+
+struct QuerySink<'w> {
+    executor: Executor,
+    odd: OddRows,
+    unfit: Option<Unfit>,
+    words: &'w [AtomicU64],
+}
+
+impl Sink for QuerySink<'_> {
+    fn rows(&mut self, rows: Rows) -> Result<()> {
+        let RowValues::Cells { cells, arena, .. } = rows.values else {
+            return Err(internal("an aggregation got rows that are decoded"));
+        };
+        if self.unfit.is_some() {
+            return Ok(());
+        }
+        match self.executor.add(&query::Rows { cells, arena }, rows.range, &mut self.odd) {
+            Ok(()) => Ok(()),
+            Err(Failure::Raised(error)) => Err(error),
+            Err(Failure::Unfit(unfit)) => {
+                self.words[STOP].store(1, Ordering::Relaxed);
+                self.unfit = Some(unfit);
+                Ok(())
+            }
+        }
+    }
+
+    fn stream(&mut self, _bytes: &[u8], _rows: usize) -> Result<()> {
+        Err(internal("an aggregation got a stream"))
+    }
+
+    fn group(&mut self, _group: Encoded) -> Result<bool> {
+        Ok(false)
+    }
+
+    fn stopped(&self) -> bool {
+        self.unfit.is_some() || self.words[STOP].load(Ordering::Relaxed) != 0
+    }
+}
