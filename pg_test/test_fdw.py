@@ -25,9 +25,9 @@ def columns_of(connection, table):
 
 
 def foreign(connection, name, columns, **options):
-    """CREATE FOREIGN TABLE name (columns) SERVER arrow_fdw OPTIONS (...)"""
+    """CREATE FOREIGN TABLE name (columns) SERVER pg_strata OPTIONS (...)"""
     named = ", ".join(f"{option} '{value}'" for option, value in options.items())
-    connection.execute(f"CREATE FOREIGN TABLE {name} ({columns}) SERVER arrow_fdw OPTIONS ({named})")
+    connection.execute(f"CREATE FOREIGN TABLE {name} ({columns}) SERVER pg_strata OPTIONS ({named})")
 
 
 def export_group(connection, kind, table, path, rows, **options):
@@ -271,7 +271,7 @@ def test_an_export_directory(db, out):
 ])
 def test_bad_options(db, options, sqlstate):
     with raises(sqlstate):
-        db.execute(f"CREATE FOREIGN TABLE f (a int) SERVER arrow_fdw {f'OPTIONS ({options})' if options else ''}")
+        db.execute(f"CREATE FOREIGN TABLE f (a int) SERVER pg_strata {f'OPTIONS ({options})' if options else ''}")
 
 
 def test_bad_column_and_server_options(db):
@@ -279,9 +279,9 @@ def test_bad_column_and_server_options(db):
         with pytest.raises(Exception, match="option"):
             foreign(db, "f", columns, file="/a")
     with raises("HV00D"):
-        db.execute("ALTER SERVER arrow_fdw OPTIONS (ADD dir '/tmp')")
+        db.execute("ALTER SERVER pg_strata OPTIONS (ADD dir '/tmp')")
     with raises("HV024"):
-        db.execute("ALTER SERVER arrow_fdw OPTIONS (ADD read_as 'anyone')")
+        db.execute("ALTER SERVER pg_strata OPTIONS (ADD read_as 'anyone')")
 
 
 def test_files_that_cannot_be_read(db, out):
@@ -334,7 +334,7 @@ def test_a_view_reads_as_its_owner(secret, role):
 def test_a_server_reads_as_its_owner(secret, role):
     """Who has SELECT reads; naming files takes the role as before, and so does reading where the owner lacks it."""
     server = f"as_owner_{role}"
-    secret.execute(f"CREATE SERVER {server} FOREIGN DATA WRAPPER arrow_fdw OPTIONS (read_as 'owner'); "
+    secret.execute(f"CREATE SERVER {server} FOREIGN DATA WRAPPER pg_strata OPTIONS (read_as 'owner'); "
                    f"CREATE FOREIGN TABLE g (a int8) SERVER {server} OPTIONS (file '{secret.execute('SELECT file FROM arrow_fdw_metadata_info(%s) LIMIT 1', ('f',)).fetchone()[0]}'); "
                    f"GRANT SELECT ON g TO {role}; GRANT USAGE ON FOREIGN SERVER {server} TO {role}; "
                    f"GRANT CREATE ON SCHEMA {secret.schema} TO {role}; SET ROLE {role}")
@@ -357,12 +357,12 @@ def test_a_server_reads_as_its_owner(secret, role):
 
 
 def test_naming_files_needs_the_role(secret, role):
-    secret.execute(f"GRANT USAGE ON FOREIGN SERVER arrow_fdw TO {role}; GRANT CREATE ON SCHEMA {secret.schema} TO {role}; SET ROLE {role}")
+    secret.execute(f"GRANT USAGE ON FOREIGN SERVER pg_strata TO {role}; GRANT CREATE ON SCHEMA {secret.schema} TO {role}; SET ROLE {role}")
     try:
         with raises("42501"):
             foreign(secret, "mine", "a int8", file="/etc/passwd")
     finally:
-        secret.execute(f"RESET ROLE; REVOKE USAGE ON FOREIGN SERVER arrow_fdw FROM {role}")
+        secret.execute(f"RESET ROLE; REVOKE USAGE ON FOREIGN SERVER pg_strata FROM {role}")
 
 
 # Plans

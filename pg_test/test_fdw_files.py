@@ -17,7 +17,7 @@ from .test_types import make
 
 def import_schema(connection, name, schema=None, **options):
     named = ", ".join(f"{option} '{value}'" for option, value in options.items())
-    connection.execute(f"IMPORT FOREIGN SCHEMA {name} FROM SERVER arrow_fdw INTO {schema or connection.schema} OPTIONS ({named})")
+    connection.execute(f"IMPORT FOREIGN SCHEMA {name} FROM SERVER pg_strata INTO {schema or connection.schema} OPTIONS ({named})")
 
 
 def described(connection, table):
@@ -59,12 +59,12 @@ def test_import_needs_files_and_the_role(db, out, role):
         import_schema(db, "f", dir=out)
     with raises("58P01"):
         import_schema(db, "f", dir=out / "none")
-    db.execute(f"GRANT USAGE ON FOREIGN SERVER arrow_fdw TO {role}; GRANT CREATE ON SCHEMA {db.schema} TO {role}; SET ROLE {role}")
+    db.execute(f"GRANT USAGE ON FOREIGN SERVER pg_strata TO {role}; GRANT CREATE ON SCHEMA {db.schema} TO {role}; SET ROLE {role}")
     try:
         with raises("42501"):
             import_schema(db, "f", dir=out)
     finally:
-        db.execute(f"RESET ROLE; REVOKE USAGE ON FOREIGN SERVER arrow_fdw FROM {role}")
+        db.execute(f"RESET ROLE; REVOKE USAGE ON FOREIGN SERVER pg_strata FROM {role}")
 
 
 # Virtual columns

@@ -436,7 +436,7 @@ def unread(out):
 def test_files_that_are_not_read(db, out):
     """Named as what they are, and not damaged."""
     for name, word in unread(out).items():
-        for query in (f"IMPORT FOREIGN SCHEMA f FROM SERVER arrow_fdw INTO {db.schema} OPTIONS (file '{out}/{name}')",
+        for query in (f"IMPORT FOREIGN SCHEMA f FROM SERVER pg_strata INTO {db.schema} OPTIONS (file '{out}/{name}')",
                       f"SELECT * FROM read_parquet('{out}/{name}') AS t(a int8)"):
             with raises("0A000") as caught:
                 db.execute(query)

@@ -120,7 +120,7 @@ def test_virtual_columns(db, out):
     """Files whose names do not begin so are not opened."""
     for mode in ("AIR", "RAIL", "REG AIR"):
         write(out / f"f_{mode}.parquet", pa.table({"id": [1, 2], "x": [mode, mode]}))
-    db.execute(f"CREATE FOREIGN TABLE f (id int8, x text, mode text OPTIONS (virtual 'mode')) SERVER arrow_fdw OPTIONS (dir '{out}', pattern 'f_${{mode}}.parquet')")
+    db.execute(f"CREATE FOREIGN TABLE f (id int8, x text, mode text OPTIONS (virtual 'mode')) SERVER pg_strata OPTIONS (dir '{out}', pattern 'f_${{mode}}.parquet')")
     db.execute("CREATE TABLE s AS SELECT * FROM f")
     on_and_off(db, "mode LIKE 'R%'")
     assert counted(db, "SELECT * FROM f WHERE mode LIKE 'A%'") == (1, 2)

@@ -51,7 +51,7 @@ def same(connection, query, expected):
 def test_intervals(db, out, dictionary):
     column = pa.array([raw(*parts) for parts in INTERVALS] + [None], pa.binary(12))
     write_intervals(out / "t.parquet", pa.table({"i": range(len(column)), "v": column}), use_dictionary=dictionary, row_group_size=3, write_page_index=True)
-    db.execute(f"IMPORT FOREIGN SCHEMA f FROM SERVER arrow_fdw INTO {db.schema} OPTIONS (file '{out}/t.parquet')")
+    db.execute(f"IMPORT FOREIGN SCHEMA f FROM SERVER pg_strata INTO {db.schema} OPTIONS (file '{out}/t.parquet')")
     assert db.execute("SELECT format_type(atttypid, atttypmod) FROM pg_attribute WHERE attrelid = 'f'::regclass AND attname = 'v'").fetchone() == ("interval",)
     same(db, "SELECT v FROM f ORDER BY i", TEXTS + [None])
     kept = duckdb.sql(f"SELECT v::VARCHAR FROM '{out}/t.parquet' WHERE i < 4 ORDER BY i").fetchall()
@@ -126,7 +126,7 @@ def test_int96(db, out, dictionary):
     column = pa.array(stamps(db) + [None]).cast(pa.timestamp("us"))
     pq.write_table(pa.table({"i": range(len(column)), "v": column}), out / "t.parquet", use_deprecated_int96_timestamps=True, use_dictionary=dictionary, row_group_size=4)
     assert pq.ParquetFile(out / "t.parquet").schema.column(1).physical_type == "INT96"
-    db.execute(f"IMPORT FOREIGN SCHEMA f FROM SERVER arrow_fdw INTO {db.schema} OPTIONS (file '{out}/t.parquet')")
+    db.execute(f"IMPORT FOREIGN SCHEMA f FROM SERVER pg_strata INTO {db.schema} OPTIONS (file '{out}/t.parquet')")
     db.execute("CREATE TABLE t AS SELECT (n - 1)::bigint AS i, v::timestamp AS v FROM unnest(%s::text[]) WITH ORDINALITY u(v, n)", (STAMPS + [None],))
     assert db.execute("SELECT i, v::text FROM f ORDER BY i").fetchall() == db.execute("SELECT i, v::text FROM t ORDER BY i").fetchall()
     found = duckdb.sql(f"SELECT i FROM '{out}/t.parquet' WHERE v >= '2262-04-12'::timestamp ORDER BY i").fetchall()

@@ -79,7 +79,7 @@ def read_calls(pick):
         Call(f"SELECT count(*), sum(id), min(id), max(id), avg(id) FROM {foreign} WHERE id > 2"),
         Call(f"SELECT s, count(*) FROM {foreign} WHERE s < 'text 3' GROUP BY s ORDER BY s"),
         Call(f"SELECT count(*), sum(length(value)) FROM arrow_fdw_metadata_info('{foreign}')"),
-        Call("BEGIN; CREATE SCHEMA imported; IMPORT FOREIGN SCHEMA f FROM SERVER arrow_fdw INTO imported "
+        Call("BEGIN; CREATE SCHEMA imported; IMPORT FOREIGN SCHEMA f FROM SERVER pg_strata INTO imported "
              f"OPTIONS (file '{{files}}/{table}_{codec}.parquet'); SELECT count(*) FROM pg_attribute WHERE attrelid = 'imported.f'::regclass; ROLLBACK"),
     ]
 
@@ -96,11 +96,11 @@ def memory(installation):
                 for codec in READ_CODECS:
                     path = files / f"{table}_{codec}.parquet"
                     db.execute(f"SELECT export_table_parquet('{table}', '{path}', compression => '{codec}')")
-                    db.execute(f"IMPORT FOREIGN SCHEMA {path.stem} FROM SERVER arrow_fdw INTO public OPTIONS (file '{path}')")
+                    db.execute(f"IMPORT FOREIGN SCHEMA {path.stem} FROM SERVER pg_strata INTO public OPTIONS (file '{path}')")
                 for codec in BUFFER_CODECS:
                     path = files / f"{table}_a{codec}.arrow"
                     db.execute(f"SELECT export_table_arrow('{table}', '{path}', compression => '{codec}')")
-                    db.execute(f"IMPORT FOREIGN SCHEMA {path.stem} FROM SERVER arrow_fdw INTO public OPTIONS (file '{path}')")
+                    db.execute(f"IMPORT FOREIGN SCHEMA {path.stem} FROM SERVER pg_strata INTO public OPTIONS (file '{path}')")
             text, _ = make("4.3", 5_000, ["one", "two", "three"])
             (files / "t.vcf").write_text(text)
             (files / "t.vcf.gz").write_bytes(bgzip(text.encode()))

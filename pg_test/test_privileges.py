@@ -201,7 +201,7 @@ def test_explain_of_a_view_tells_nothing_of_hidden_rows(secret, out, role, scan)
     if scan != "heap":
         pytest.skip("nothing is exported by a scan of its own here")
     export(secret, "t", out / "hidden-name.parquet", row_group_rows=100)
-    secret.execute(f"""CREATE FOREIGN TABLE f (id int, owner text, salary numeric) SERVER arrow_fdw OPTIONS (file '{out}/hidden-name.parquet');
+    secret.execute(f"""CREATE FOREIGN TABLE f (id int, owner text, salary numeric) SERVER pg_strata OPTIONS (file '{out}/hidden-name.parquet');
         CREATE VIEW v WITH (security_barrier) AS SELECT * FROM f WHERE owner = 'o1'; GRANT SELECT ON v TO {role}""")
 
     def told():

@@ -114,7 +114,7 @@ def test_as_a_table(db, out):
     text, records = make("4.3", 500, ["a", "b"])
     (out / "in.vcf").write_text(text)
     import_vcf(db, out / "in.vcf", out / "variants.arrow", samples="rows", compression="lz4")
-    db.execute(f"""CREATE SERVER IF NOT EXISTS vcf_files FOREIGN DATA WRAPPER arrow_fdw;
+    db.execute(f"""CREATE SERVER IF NOT EXISTS vcf_files FOREIGN DATA WRAPPER pg_strata;
         CREATE FOREIGN TABLE variants (chrom text, pos bigint, alt text[], "info_NS" int, "info_AF" real[], "info_DB" boolean, sample text, "format_GT" text)
         SERVER vcf_files OPTIONS (file '{out}/variants.arrow')""")
     found = db.execute('SELECT chrom, pos, alt, "info_NS", "info_DB", "format_GT" FROM variants WHERE sample = \'b\' AND pos < 300 ORDER BY pos').fetchall()

@@ -99,7 +99,7 @@ def many_files(directory, files, statements):
         "files: sum of those of a key": "SELECT sum(x) FROM many WHERE k = 7",
         "files: sum, parallel": "SELECT sum(x) FROM many_parallel",
         "files: ANALYZE": "ANALYZE many",
-        "files: IMPORT FOREIGN SCHEMA": f"IMPORT FOREIGN SCHEMA other FROM SERVER arrow_fdw INTO public OPTIONS (dir '{directory}', pattern 'k=@{{k}}/f_@{{n}}_${{a}}.parquet')",
+        "files: IMPORT FOREIGN SCHEMA": f"IMPORT FOREIGN SCHEMA other FROM SERVER pg_strata INTO public OPTIONS (dir '{directory}', pattern 'k=@{{k}}/f_@{{n}}_${{a}}.parquet')",
         "files: metadata": "SELECT count(*) FROM arrow_fdw_metadata_info('many')",
         "files: read_parquet": f"SELECT count(*) FROM read_parquet('{directory}') AS t(x int8)",
     }
@@ -141,9 +141,9 @@ def vcf_files(directory, megabytes, statements):
 
 def make_tables(connection, directory, files):
     for codec in CODECS:
-        connection.execute(f"CREATE FOREIGN TABLE page_{codec} (x text) SERVER arrow_fdw OPTIONS (file '{directory}/page.{codec}.parquet')")
-    connection.execute(f"CREATE FOREIGN TABLE many (x int8, k int OPTIONS (virtual 'k')) SERVER arrow_fdw OPTIONS (dir '{directory}/many')")
-    connection.execute(f"CREATE FOREIGN TABLE many_parallel (x int8) SERVER arrow_fdw OPTIONS (dir '{directory}/many', parallel_workers '2')")
+        connection.execute(f"CREATE FOREIGN TABLE page_{codec} (x text) SERVER pg_strata OPTIONS (file '{directory}/page.{codec}.parquet')")
+    connection.execute(f"CREATE FOREIGN TABLE many (x int8, k int OPTIONS (virtual 'k')) SERVER pg_strata OPTIONS (dir '{directory}/many')")
+    connection.execute(f"CREATE FOREIGN TABLE many_parallel (x int8) SERVER pg_strata OPTIONS (dir '{directory}/many', parallel_workers '2')")
 
 
 def milliseconds(pid):

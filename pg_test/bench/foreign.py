@@ -66,16 +66,16 @@ def table(title, medians):
 def make_files(connection, directory):
     for kind in ("parquet", "arrow"):
         connection.execute(f"SELECT export_table_{kind}('lineorder', '{directory}/lineorder.{kind}')")
-        connection.execute(f"IMPORT FOREIGN SCHEMA f_{kind} FROM SERVER arrow_fdw INTO public OPTIONS (file '{directory}/lineorder.{kind}')")
+        connection.execute(f"IMPORT FOREIGN SCHEMA f_{kind} FROM SERVER pg_strata INTO public OPTIONS (file '{directory}/lineorder.{kind}')")
 
 
 def one_file(connection, directory, query):
     return {
         "heap": in_server(connection, query.format("lineorder")),
-        "arrow_fdw, Parquet": in_server(connection, query.format("f_parquet")),
-        "arrow_fdw, Arrow": in_server(connection, query.format("f_arrow")),
-        "arrow_fdw, Parquet, pushdown off": in_server(connection, query.format("f_parquet"), "off"),
-        "arrow_fdw, Arrow, pushdown off": in_server(connection, query.format("f_arrow"), "off"),
+        "pg_strata, Parquet": in_server(connection, query.format("f_parquet")),
+        "pg_strata, Arrow": in_server(connection, query.format("f_arrow")),
+        "pg_strata, Parquet, pushdown off": in_server(connection, query.format("f_parquet"), "off"),
+        "pg_strata, Arrow, pushdown off": in_server(connection, query.format("f_arrow"), "off"),
         "DuckDB, Parquet": in_duckdb(query, [str(directory / "lineorder.parquet")]),
     }
 
@@ -88,7 +88,7 @@ def many_files(connection, directory):
             connection.execute(f"CREATE TABLE part AS SELECT * FROM lineorder WHERE lo_orderdate / 10000 = {year} AND lo_shipmode = '{mode}'")
             connection.execute(f"SELECT export_table_arrow('part', '{directory}/f_lineorder_{year}_{mode}.arrow')")
             connection.execute("DROP TABLE part")
-    connection.execute(f"""IMPORT FOREIGN SCHEMA f_lineorder FROM SERVER arrow_fdw INTO public
+    connection.execute(f"""IMPORT FOREIGN SCHEMA f_lineorder FROM SERVER pg_strata INTO public
                            OPTIONS (dir '{directory}', pattern 'f_lineorder_@{{year}}_${{shipmode}}.arrow')""")
     def run(condition, setting):
         def query():

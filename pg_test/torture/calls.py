@@ -28,9 +28,9 @@ SOURCES = [
     "SELECT export_table_parquet('large', '{sources}/parts', workers => 2, row_group_rows => 20000)",
     "SELECT export_table_arrow('small', '{sources}/small.arrow', record_batch_rows => 500)",
     "SELECT export_table_arrow('large', '{sources}/large.arrow', record_batch_rows => 20000, compression => 'zstd')",
-    "CREATE FOREIGN TABLE f_small (id int, s text, n numeric) SERVER arrow_fdw OPTIONS (file '{sources}/small.parquet')",
-    "CREATE FOREIGN TABLE f_large (id int, s text, n numeric) SERVER arrow_fdw OPTIONS (files '{sources}/large.parquet,{sources}/large.arrow')",
-    "CREATE FOREIGN TABLE f_parts (id int, s text, n numeric) SERVER arrow_fdw OPTIONS (dir '{sources}/parts', suffix '.parquet', parallel_workers '2')",
+    "CREATE FOREIGN TABLE f_small (id int, s text, n numeric) SERVER pg_strata OPTIONS (file '{sources}/small.parquet')",
+    "CREATE FOREIGN TABLE f_large (id int, s text, n numeric) SERVER pg_strata OPTIONS (files '{sources}/large.parquet,{sources}/large.arrow')",
+    "CREATE FOREIGN TABLE f_parts (id int, s text, n numeric) SERVER pg_strata OPTIONS (dir '{sources}/parts', suffix '.parquet', parallel_workers '2')",
 ]
 VCF = "##fileformat=VCFv4.3\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n" + "".join(f"1\t{i}\t.\tA\tC\t.\tPASS\t.\n" for i in range(1, SMALL + 1))
 COLUMNS = "t(id int, s text, n numeric)"
@@ -87,7 +87,7 @@ READS = {
     "metadata": "SELECT count(*) > 0 FROM arrow_fdw_metadata_info('f_parts')",
     "statistics": "SELECT count(*) FROM arrow_fdw_metadata_stats()",
     "analyze": "ANALYZE f_parts; SELECT reltuples > 0 FROM pg_class WHERE relname = 'f_parts'",
-    "import schema": "DROP FOREIGN TABLE IF EXISTS imported; IMPORT FOREIGN SCHEMA imported FROM SERVER arrow_fdw INTO public OPTIONS (dir '{sources}/parts'); "
+    "import schema": "DROP FOREIGN TABLE IF EXISTS imported; IMPORT FOREIGN SCHEMA imported FROM SERVER pg_strata INTO public OPTIONS (dir '{sources}/parts'); "
                      "SELECT count(*), sum(id) FROM imported",
     "explain": "SELECT count(*) FROM (SELECT 1) s; EXPLAIN (COSTS OFF) SELECT count(*) FROM f_large WHERE id = 5",
     "decode": "SELECT rows FROM decode_table('large', workers => {workers}, device => 'cpu')",

@@ -100,18 +100,18 @@ fn arrow_fdw_metadata_stats() -> TableIterator<
 
 extension_sql!(
     r#"
-CREATE FOREIGN DATA WRAPPER arrow_fdw HANDLER arrow_fdw_handler VALIDATOR arrow_fdw_validator;
-CREATE SERVER arrow_fdw FOREIGN DATA WRAPPER arrow_fdw;
-COMMENT ON FOREIGN DATA WRAPPER arrow_fdw IS 'Parquet and Arrow IPC files as foreign tables';
-COMMENT ON SERVER arrow_fdw IS 'The files that this server can read';
+CREATE FOREIGN DATA WRAPPER pg_strata HANDLER arrow_fdw_handler VALIDATOR arrow_fdw_validator;
+CREATE SERVER pg_strata FOREIGN DATA WRAPPER pg_strata;
+COMMENT ON FOREIGN DATA WRAPPER pg_strata IS 'Parquet and Arrow IPC files as foreign tables';
+COMMENT ON SERVER pg_strata IS 'The files that this server can read';
 COMMENT ON FUNCTION arrow_fdw_metadata_info(regclass) IS 'Keys and values in the metadata of a foreign table''s files';
 COMMENT ON FUNCTION arrow_fdw_metadata_stats() IS 'What this session keeps of files'' metadata, and how often that was of use';
 COMMENT ON FUNCTION read_parquet(text) IS 'Rows of a Parquet file, or of the files of a directory, in the columns that the call declares';
 COMMENT ON FUNCTION read_arrow(text) IS 'Rows of an Arrow IPC file, or of the files of a directory, in the columns that the call declares';
-COMMENT ON FUNCTION arrow_fdw_handler() IS 'Handler of the foreign data wrapper arrow_fdw';
-COMMENT ON FUNCTION arrow_fdw_validator(text[], oid) IS 'Checks the options of arrow_fdw''s foreign tables and columns';
+COMMENT ON FUNCTION arrow_fdw_handler() IS 'Handler of the foreign data wrapper pg_strata';
+COMMENT ON FUNCTION arrow_fdw_validator(text[], oid) IS 'Checks the options of pg_strata''s foreign tables and columns';
 "#,
-    name = "arrow_fdw",
+    name = "foreign_data_wrapper",
     requires = [
         arrow_fdw_handler,
         arrow_fdw_validator,

@@ -16,7 +16,7 @@ pub fn metadata_info(table: Oid) -> Result<Vec<Entry>> {
     // SAFETY: a syscache look-up on the main thread.
     if unsafe { pg_sys::get_rel_relkind(table) } as u8 != pg_sys::RELKIND_FOREIGN_TABLE {
         return Err(error(Code::ERRCODE_WRONG_OBJECT_TYPE, "not a foreign table")
-            .set_hint("Name a foreign table of the server arrow_fdw."));
+            .set_hint("Name a foreign table of the foreign data wrapper pg_strata."));
     }
     check_read_role(pg_sys::InvalidOid)?;
     let options = options::of_table(table)?;

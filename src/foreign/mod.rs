@@ -1,4 +1,4 @@
-//! The foreign data wrapper `arrow_fdw`: planner and executor over the files that `fdw` reads.
+//! The foreign data wrapper `pg_strata`: planner and executor over the files that `fdw` reads.
 //!
 //! ```text
 //! routine.rs          the callbacks

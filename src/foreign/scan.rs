@@ -91,9 +91,9 @@ impl Scan {
             rows: 0,
             next: 0,
             contexts: Contexts {
-                values: context(c"arrow_fdw conditions"),
-                file: context(c"arrow_fdw file"),
-                batch: context(c"arrow_fdw batch"),
+                values: context(c"pg_strata conditions"),
+                file: context(c"pg_strata file"),
+                batch: context(c"pg_strata batch"),
             },
         }
     }

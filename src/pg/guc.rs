@@ -143,7 +143,7 @@ fn register_foreign() {
     GucRegistry::define_bool_guc(
         c"pg_strata.arrow_fdw_pruning",
         c"Leaves out row groups, record batches and files that a query's conditions exclude.",
-        c"Off, foreign tables of arrow_fdw are read as a whole; the answers are the same.",
+        c"Off, foreign tables of pg_strata are read as a whole; the answers are the same.",
         &ARROW_FDW_PRUNING,
         GucContext::Userset,
         GucFlags::default(),
