@@ -17,3 +17,17 @@ END
 $$;
 COMMENT ON FUNCTION arrow_fdw_handler() IS 'Handler of the foreign data wrapper pg_strata';
 COMMENT ON FUNCTION arrow_fdw_validator(text[], oid) IS 'Checks the options of pg_strata''s foreign tables and columns';
+
+ALTER FUNCTION export_table_parquet(regclass, text, text[], text, bigint, bigint, int, text, text, boolean, text[], boolean) COST 1000 ROWS 1;
+ALTER FUNCTION export_table_arrow(regclass, text, text[], text, bigint, bigint, int, text, text, boolean, text[], boolean) COST 1000 ROWS 1;
+ALTER FUNCTION export_query_parquet(text, text, text, bigint, bigint, boolean) COST 1000 ROWS 1;
+ALTER FUNCTION export_query_arrow(text, text, text, bigint, bigint, boolean, text[], boolean) COST 1000 ROWS 1;
+ALTER FUNCTION import_vcf(text, text, text, text, boolean) COST 1000 ROWS 1;
+ALTER FUNCTION copy_binary_dump(regclass, text, int, boolean) COST 1000 ROWS 1;
+ALTER FUNCTION decode_table(regclass, text, int, text) COST 1000 ROWS 1;
+ALTER FUNCTION gpu_devices() COST 1000 ROWS 8;
+ALTER FUNCTION gpu_status() PARALLEL RESTRICTED COST 1000 ROWS 100;
+ALTER FUNCTION read_parquet(text) COST 1000;
+ALTER FUNCTION read_arrow(text) COST 1000;
+ALTER FUNCTION arrow_fdw_metadata_info(regclass) COST 1000 ROWS 100;
+ALTER FUNCTION arrow_fdw_metadata_stats() ROWS 1;

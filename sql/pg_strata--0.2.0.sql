@@ -5,11 +5,11 @@ STRICT LANGUAGE c AS 'MODULE_PATHNAME', 'arrow_fdw_handler_wrapper';
 
 CREATE FUNCTION arrow_fdw_metadata_info("table" regclass)
 RETURNS TABLE (file text, "column" text, key text, value text)
-STRICT VOLATILE PARALLEL RESTRICTED LANGUAGE c AS 'MODULE_PATHNAME', 'arrow_fdw_metadata_info_wrapper';
+STRICT VOLATILE PARALLEL RESTRICTED COST 1000 ROWS 100 LANGUAGE c AS 'MODULE_PATHNAME', 'arrow_fdw_metadata_info_wrapper';
 
 CREATE FUNCTION arrow_fdw_metadata_stats()
 RETURNS TABLE (files bigint, bytes bigint, max_bytes bigint, hits bigint, misses bigint, evicted bigint)
-VOLATILE PARALLEL RESTRICTED LANGUAGE c AS 'MODULE_PATHNAME', 'arrow_fdw_metadata_stats_wrapper';
+VOLATILE PARALLEL RESTRICTED ROWS 1 LANGUAGE c AS 'MODULE_PATHNAME', 'arrow_fdw_metadata_stats_wrapper';
 
 CREATE FUNCTION arrow_fdw_validator(options text[], catalog oid) RETURNS void
 STRICT LANGUAGE c AS 'MODULE_PATHNAME', 'arrow_fdw_validator_wrapper';
@@ -19,7 +19,7 @@ CREATE FUNCTION copy_binary_dump(
     workers int DEFAULT NULL,
     overwrite boolean DEFAULT false)
 RETURNS TABLE (rows bigint, bytes bigint)
-VOLATILE PARALLEL UNSAFE LANGUAGE c AS 'MODULE_PATHNAME', 'copy_binary_dump_wrapper';
+VOLATILE PARALLEL UNSAFE COST 1000 ROWS 1 LANGUAGE c AS 'MODULE_PATHNAME', 'copy_binary_dump_wrapper';
 
 CREATE FUNCTION decode_table(
     "table" regclass,
@@ -27,7 +27,7 @@ CREATE FUNCTION decode_table(
     workers int DEFAULT NULL,
     device text DEFAULT 'auto')
 RETURNS TABLE (rows bigint, bytes bigint, slots bigint, scan text, device text, workers int, elapsed interval)
-VOLATILE PARALLEL UNSAFE LANGUAGE c AS 'MODULE_PATHNAME', 'decode_table_wrapper';
+VOLATILE PARALLEL UNSAFE COST 1000 ROWS 1 LANGUAGE c AS 'MODULE_PATHNAME', 'decode_table_wrapper';
 
 CREATE FUNCTION export_query_arrow(
     query text, path text,
@@ -38,7 +38,7 @@ CREATE FUNCTION export_query_arrow(
     append boolean DEFAULT false)
 RETURNS TABLE (path text, files int, record_batches bigint, rows bigint, bytes bigint,
                scan text, device text, workers int, elapsed interval)
-VOLATILE PARALLEL UNSAFE LANGUAGE c AS 'MODULE_PATHNAME', 'export_query_arrow_wrapper';
+VOLATILE PARALLEL UNSAFE COST 1000 ROWS 1 LANGUAGE c AS 'MODULE_PATHNAME', 'export_query_arrow_wrapper';
 
 CREATE FUNCTION export_query_parquet(
     query text, path text,
@@ -47,7 +47,7 @@ CREATE FUNCTION export_query_parquet(
     overwrite boolean DEFAULT false)
 RETURNS TABLE (path text, files int, row_groups bigint, rows bigint, bytes bigint,
                scan text, device text, workers int, elapsed interval)
-VOLATILE PARALLEL UNSAFE LANGUAGE c AS 'MODULE_PATHNAME', 'export_query_parquet_wrapper';
+VOLATILE PARALLEL UNSAFE COST 1000 ROWS 1 LANGUAGE c AS 'MODULE_PATHNAME', 'export_query_parquet_wrapper';
 
 CREATE FUNCTION export_table_arrow(
     "table" regclass, path text,
@@ -62,7 +62,7 @@ CREATE FUNCTION export_table_arrow(
     append boolean DEFAULT false)
 RETURNS TABLE (path text, files int, record_batches bigint, rows bigint, bytes bigint,
                scan text, device text, workers int, elapsed interval)
-VOLATILE PARALLEL UNSAFE LANGUAGE c AS 'MODULE_PATHNAME', 'export_table_arrow_wrapper';
+VOLATILE PARALLEL UNSAFE COST 1000 ROWS 1 LANGUAGE c AS 'MODULE_PATHNAME', 'export_table_arrow_wrapper';
 
 CREATE FUNCTION export_table_parquet(
     "table" regclass, path text,
@@ -77,16 +77,16 @@ CREATE FUNCTION export_table_parquet(
     byte_stream_split boolean DEFAULT false)
 RETURNS TABLE (path text, files int, row_groups bigint, rows bigint, bytes bigint,
                scan text, device text, workers int, elapsed interval)
-VOLATILE PARALLEL UNSAFE LANGUAGE c AS 'MODULE_PATHNAME', 'export_table_parquet_wrapper';
+VOLATILE PARALLEL UNSAFE COST 1000 ROWS 1 LANGUAGE c AS 'MODULE_PATHNAME', 'export_table_parquet_wrapper';
 
 CREATE FUNCTION gpu_devices()
 RETURNS TABLE (ordinal int, name text, memory bigint, compute_capability text, pci_bus_id text, pcie_link text,
                numa_node int, h2d_gb_per_s float8, d2h_gb_per_s float8, queue_depth int, state text)
-VOLATILE PARALLEL UNSAFE LANGUAGE c AS 'MODULE_PATHNAME', 'gpu_devices_wrapper';
+VOLATILE PARALLEL UNSAFE COST 1000 ROWS 8 LANGUAGE c AS 'MODULE_PATHNAME', 'gpu_devices_wrapper';
 
 CREATE FUNCTION gpu_status()
 RETURNS TABLE ("time" timestamptz, source text, message text)
-VOLATILE PARALLEL UNSAFE LANGUAGE c AS 'MODULE_PATHNAME', 'gpu_status_wrapper';
+VOLATILE PARALLEL RESTRICTED COST 1000 ROWS 100 LANGUAGE c AS 'MODULE_PATHNAME', 'gpu_status_wrapper';
 
 COMMENT ON FUNCTION gpu_devices() IS
     'The GPUs that exports can use, with their links'' measured rates; starts the GPU service when it is not running';
@@ -103,12 +103,12 @@ CREATE FUNCTION import_vcf(
     compression text DEFAULT 'none',
     overwrite boolean DEFAULT false)
 RETURNS TABLE (record_batches bigint, rows bigint, bytes bigint)
-VOLATILE PARALLEL UNSAFE LANGUAGE c AS 'MODULE_PATHNAME', 'import_vcf_wrapper';
+VOLATILE PARALLEL UNSAFE COST 1000 ROWS 1 LANGUAGE c AS 'MODULE_PATHNAME', 'import_vcf_wrapper';
 
 CREATE FUNCTION read_parquet(path text) RETURNS SETOF record
-STRICT VOLATILE PARALLEL RESTRICTED LANGUAGE c AS 'MODULE_PATHNAME', 'read_parquet_wrapper';
+STRICT VOLATILE PARALLEL RESTRICTED COST 1000 LANGUAGE c AS 'MODULE_PATHNAME', 'read_parquet_wrapper';
 CREATE FUNCTION read_arrow(path text) RETURNS SETOF record
-STRICT VOLATILE PARALLEL RESTRICTED LANGUAGE c AS 'MODULE_PATHNAME', 'read_parquet_wrapper';
+STRICT VOLATILE PARALLEL RESTRICTED COST 1000 LANGUAGE c AS 'MODULE_PATHNAME', 'read_parquet_wrapper';
 
 CREATE FOREIGN DATA WRAPPER pg_strata HANDLER arrow_fdw_handler VALIDATOR arrow_fdw_validator;
 CREATE SERVER pg_strata FOREIGN DATA WRAPPER pg_strata;

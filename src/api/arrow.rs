@@ -28,7 +28,7 @@ CREATE FUNCTION export_table_arrow(
     append boolean DEFAULT false)
 RETURNS TABLE (path text, files int, record_batches bigint, rows bigint, bytes bigint,
                scan text, device text, workers int, elapsed interval)
-VOLATILE PARALLEL UNSAFE LANGUAGE c AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
+VOLATILE PARALLEL UNSAFE COST 1000 ROWS 1 LANGUAGE c AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
 "#)]
 #[allow(clippy::too_many_arguments)] // the SQL function has them
 fn export_table_arrow(

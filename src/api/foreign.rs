@@ -39,9 +39,9 @@ fn arrow_fdw_validator(options: Option<Array<&[u8]>>, catalog: Option<Oid>) -> R
 /// call declares; superusers and members of pg_read_server_files (42501).
 #[pg_extern(sql = r#"
 CREATE FUNCTION read_parquet(path text) RETURNS SETOF record
-STRICT VOLATILE PARALLEL RESTRICTED LANGUAGE c AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
+STRICT VOLATILE PARALLEL RESTRICTED COST 1000 LANGUAGE c AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
 CREATE FUNCTION read_arrow(path text) RETURNS SETOF record
-STRICT VOLATILE PARALLEL RESTRICTED LANGUAGE c AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
+STRICT VOLATILE PARALLEL RESTRICTED COST 1000 LANGUAGE c AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
 "#)]
 fn read_parquet(path: Option<&[u8]>, call: pgrx::pg_sys::FunctionCallInfo) -> Result<(), Error> {
     let path = required(text(path)?, "path")?;
@@ -53,7 +53,7 @@ fn read_parquet(path: Option<&[u8]>, call: pgrx::pg_sys::FunctionCallInfo) -> Re
 #[pg_extern(sql = r#"
 CREATE FUNCTION arrow_fdw_metadata_info("table" regclass)
 RETURNS TABLE (file text, "column" text, key text, value text)
-STRICT VOLATILE PARALLEL RESTRICTED LANGUAGE c AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
+STRICT VOLATILE PARALLEL RESTRICTED COST 1000 ROWS 100 LANGUAGE c AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
 "#)]
 fn arrow_fdw_metadata_info(
     table: Option<Oid>,
@@ -74,7 +74,7 @@ fn arrow_fdw_metadata_info(
 #[pg_extern(sql = r#"
 CREATE FUNCTION arrow_fdw_metadata_stats()
 RETURNS TABLE (files bigint, bytes bigint, max_bytes bigint, hits bigint, misses bigint, evicted bigint)
-VOLATILE PARALLEL RESTRICTED LANGUAGE c AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
+VOLATILE PARALLEL RESTRICTED ROWS 1 LANGUAGE c AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
 "#)]
 fn arrow_fdw_metadata_stats() -> TableIterator<
     'static,

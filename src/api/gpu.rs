@@ -12,7 +12,7 @@ use crate::slot::monitoring::DeviceRecord;
 CREATE FUNCTION gpu_devices()
 RETURNS TABLE (ordinal int, name text, memory bigint, compute_capability text, pci_bus_id text, pcie_link text,
                numa_node int, h2d_gb_per_s float8, d2h_gb_per_s float8, queue_depth int, state text)
-VOLATILE PARALLEL UNSAFE LANGUAGE c AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
+VOLATILE PARALLEL UNSAFE COST 1000 ROWS 8 LANGUAGE c AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
 "#)]
 #[allow(clippy::type_complexity)] // the result row
 fn gpu_devices() -> Result<
@@ -59,7 +59,7 @@ fn gpu_devices() -> Result<
 #[pg_extern(sql = r#"
 CREATE FUNCTION gpu_status()
 RETURNS TABLE ("time" timestamptz, source text, message text)
-VOLATILE PARALLEL UNSAFE LANGUAGE c AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
+VOLATILE PARALLEL RESTRICTED COST 1000 ROWS 100 LANGUAGE c AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
 "#)]
 #[allow(clippy::type_complexity)] // the result row
 fn gpu_status() -> Result<

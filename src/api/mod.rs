@@ -39,7 +39,7 @@ CREATE FUNCTION export_table_parquet(
     byte_stream_split boolean DEFAULT false)
 RETURNS TABLE (path text, files int, row_groups bigint, rows bigint, bytes bigint,
                scan text, device text, workers int, elapsed interval)
-VOLATILE PARALLEL UNSAFE LANGUAGE c AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
+VOLATILE PARALLEL UNSAFE COST 1000 ROWS 1 LANGUAGE c AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
 "#)]
 #[allow(clippy::too_many_arguments)] // the SQL function has them
 fn export_table_parquet(
@@ -131,7 +131,7 @@ CREATE FUNCTION copy_binary_dump(
     workers int DEFAULT NULL,
     overwrite boolean DEFAULT false)
 RETURNS TABLE (rows bigint, bytes bigint)
-VOLATILE PARALLEL UNSAFE LANGUAGE c AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
+VOLATILE PARALLEL UNSAFE COST 1000 ROWS 1 LANGUAGE c AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
 "#)]
 fn copy_binary_dump(
     table: Option<Oid>,
@@ -156,7 +156,7 @@ CREATE FUNCTION decode_table(
     workers int DEFAULT NULL,
     device text DEFAULT 'auto')
 RETURNS TABLE (rows bigint, bytes bigint, slots bigint, scan text, device text, workers int, elapsed interval)
-VOLATILE PARALLEL UNSAFE LANGUAGE c AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
+VOLATILE PARALLEL UNSAFE COST 1000 ROWS 1 LANGUAGE c AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
 "#)]
 fn decode_table(
     table: Option<Oid>,

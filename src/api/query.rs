@@ -18,7 +18,7 @@ CREATE FUNCTION export_query_parquet(
     overwrite boolean DEFAULT false)
 RETURNS TABLE (path text, files int, row_groups bigint, rows bigint, bytes bigint,
                scan text, device text, workers int, elapsed interval)
-VOLATILE PARALLEL UNSAFE LANGUAGE c AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
+VOLATILE PARALLEL UNSAFE COST 1000 ROWS 1 LANGUAGE c AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
 "#)]
 fn export_query_parquet(
     query: Option<&[u8]>,
@@ -64,7 +64,7 @@ CREATE FUNCTION export_query_arrow(
     append boolean DEFAULT false)
 RETURNS TABLE (path text, files int, record_batches bigint, rows bigint, bytes bigint,
                scan text, device text, workers int, elapsed interval)
-VOLATILE PARALLEL UNSAFE LANGUAGE c AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
+VOLATILE PARALLEL UNSAFE COST 1000 ROWS 1 LANGUAGE c AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
 "#)]
 fn export_query_arrow(
     query: Option<&[u8]>,

@@ -17,7 +17,7 @@ CREATE FUNCTION import_vcf(
     compression text DEFAULT 'none',
     overwrite boolean DEFAULT false)
 RETURNS TABLE (record_batches bigint, rows bigint, bytes bigint)
-VOLATILE PARALLEL UNSAFE LANGUAGE c AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
+VOLATILE PARALLEL UNSAFE COST 1000 ROWS 1 LANGUAGE c AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
 "#)]
 fn import_vcf(
     vcf: Option<&[u8]>,
