@@ -393,7 +393,7 @@ def test_privileges(small, out, role):
     with raises("42501"):
         export(small, "s", out / "t.arrow")
     assert export(small, "s", out / "id.arrow", columns=["id"]).rows == 5000
-    small.execute(f"RESET ROLE; REVOKE pg_write_server_files FROM {role}; SET ROLE {role}")
+    small.execute(f"RESET ROLE; REVOKE pg_write_server_files FROM {role}; GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public TO {role}; SET ROLE {role}")
     with raises("42501"):
         export(small, "s", out / "t.arrow", columns=["id"])
     small.execute("RESET ROLE; SET pg_strata.export_directories = '/nowhere'")

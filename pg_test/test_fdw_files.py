@@ -255,7 +255,7 @@ def test_read_directories(db, out):
 
 def test_read_files_needs_the_role(db, out, role):
     write(out / "t.parquet", pa.table({"a": [1]}))
-    db.execute(f"SET ROLE {role}")
+    db.execute(f"GRANT EXECUTE ON FUNCTION read_parquet TO {role}; SET ROLE {role}")
     with raises("42501"):
         db.execute(f"SELECT * FROM read_parquet('{out}/t.parquet') AS t(a int)")
 

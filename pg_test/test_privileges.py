@@ -16,7 +16,7 @@ def secret(db):
 
 def test_plain_role_may_not_write_files(secret, out, role, scan):
     """Refused by the functions themselves, with a hint."""
-    secret.execute(f"REVOKE pg_write_server_files FROM {role}; GRANT SELECT ON t TO {role}; SET ROLE {role}")
+    secret.execute(f"REVOKE pg_write_server_files FROM {role}; GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public TO {role}; GRANT SELECT ON t TO {role}; SET ROLE {role}")
     with raises("42501"):
         export(secret, "t", out / "t.parquet", scan=scan)
     with raises("42501"):

@@ -111,7 +111,7 @@ def test_row_security_and_rights_are_the_querys(src, out, role):
     assert result.rows == 1429 and set(pq.read_table(out / "q.parquet")["g"].to_pylist()) == {3}
     with raises_any("42501"):
         export_query(src, "SELECT v FROM src", out / "other.parquet")
-    src.execute(f"RESET ROLE; REVOKE pg_write_server_files FROM {role}; SET ROLE {role}")
+    src.execute(f"RESET ROLE; REVOKE pg_write_server_files FROM {role}; GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public TO {role}; SET ROLE {role}")
     with raises("42501"):
         export_query(src, "SELECT 1 AS i", out / "other.parquet")
     assert entries(out) == ["q.parquet"]

@@ -31,3 +31,38 @@ ALTER FUNCTION read_parquet(text) COST 1000;
 ALTER FUNCTION read_arrow(text) COST 1000;
 ALTER FUNCTION arrow_fdw_metadata_info(regclass) COST 1000 ROWS 100;
 ALTER FUNCTION arrow_fdw_metadata_stats() ROWS 1;
+
+REVOKE EXECUTE ON FUNCTION
+    export_table_parquet(regclass, text, text[], text, bigint, bigint, int, text, text, boolean, text[], boolean),
+    export_table_arrow(regclass, text, text[], text, bigint, bigint, int, text, text, boolean, text[], boolean),
+    export_query_parquet(text, text, text, bigint, bigint, boolean),
+    export_query_arrow(text, text, text, bigint, bigint, boolean, text[], boolean),
+    import_vcf(text, text, text, text, boolean),
+    copy_binary_dump(regclass, text, int, boolean)
+FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION
+    export_table_parquet(regclass, text, text[], text, bigint, bigint, int, text, text, boolean, text[], boolean),
+    export_table_arrow(regclass, text, text[], text, bigint, bigint, int, text, text, boolean, text[], boolean),
+    export_query_parquet(text, text, text, bigint, bigint, boolean),
+    export_query_arrow(text, text, text, bigint, bigint, boolean, text[], boolean),
+    import_vcf(text, text, text, text, boolean),
+    copy_binary_dump(regclass, text, int, boolean)
+TO pg_write_server_files;
+REVOKE EXECUTE ON FUNCTION read_parquet(text), read_arrow(text), arrow_fdw_metadata_info(regclass) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION read_parquet(text), read_arrow(text), arrow_fdw_metadata_info(regclass) TO pg_read_server_files;
+
+-- By the commands above PostgreSQL counts all privileges on these functions as the extension's own, which pg_dump leaves
+-- out. Those that users granted before are not the extension's.
+UPDATE pg_catalog.pg_init_privs i
+   SET initprivs = ARRAY(
+           SELECT item FROM pg_catalog.unnest(i.initprivs) AS item, pg_catalog.aclexplode(ARRAY[item]) AS a
+            WHERE a.grantee IN (p.proowner, 'pg_write_server_files'::regrole, 'pg_read_server_files'::regrole, 'pg_monitor'::regrole))
+  FROM pg_catalog.pg_proc p, pg_catalog.pg_depend d, pg_catalog.pg_extension e
+ WHERE e.extname = 'pg_strata' AND d.refclassid = 'pg_catalog.pg_extension'::regclass AND d.refobjid = e.oid AND d.deptype = 'e'
+   AND d.classid = 'pg_catalog.pg_proc'::regclass AND d.objid = p.oid AND i.classoid = d.classid AND i.objoid = p.oid;
+-- Since PostgreSQL 17 it also keeps roles from being dropped that are named there.
+DELETE FROM pg_catalog.pg_shdepend s
+ USING pg_catalog.pg_database b, pg_catalog.pg_depend d, pg_catalog.pg_extension e
+ WHERE b.datname = pg_catalog.current_database() AND s.dbid = b.oid AND s.deptype = 'i' AND s.classid = d.classid AND s.objid = d.objid
+   AND e.extname = 'pg_strata' AND d.refclassid = 'pg_catalog.pg_extension'::regclass AND d.refobjid = e.oid AND d.deptype = 'e'
+   AND d.classid = 'pg_catalog.pg_proc'::regclass;

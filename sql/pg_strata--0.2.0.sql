@@ -121,6 +121,9 @@ COMMENT ON FUNCTION read_arrow(text) IS 'Rows of an Arrow IPC file, or of the fi
 COMMENT ON FUNCTION arrow_fdw_handler() IS 'Handler of the foreign data wrapper pg_strata';
 COMMENT ON FUNCTION arrow_fdw_validator(text[], oid) IS 'Checks the options of pg_strata''s foreign tables and columns';
 
+REVOKE EXECUTE ON FUNCTION read_parquet(text), read_arrow(text), arrow_fdw_metadata_info(regclass) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION read_parquet(text), read_arrow(text), arrow_fdw_metadata_info(regclass) TO pg_read_server_files;
+
 COMMENT ON FUNCTION export_table_parquet(
     regclass, text, text[], text, bigint, bigint, int, text, text, boolean, text[], boolean) IS
     'Exports a table to a Parquet file (path ending in .parquet) or a directory of them, in parallel, on one snapshot';
@@ -136,3 +139,20 @@ COMMENT ON FUNCTION copy_binary_dump(regclass, text, int, boolean) IS
     'Writes a table as one COPY BINARY file by the parallel scan, or counts its bytes when path is null';
 COMMENT ON FUNCTION decode_table(regclass, text, int, text) IS
     'Scans and decodes a table as an export does and drops the columns, to measure that part by itself';
+
+REVOKE EXECUTE ON FUNCTION
+    export_table_parquet(regclass, text, text[], text, bigint, bigint, int, text, text, boolean, text[], boolean),
+    export_table_arrow(regclass, text, text[], text, bigint, bigint, int, text, text, boolean, text[], boolean),
+    export_query_parquet(text, text, text, bigint, bigint, boolean),
+    export_query_arrow(text, text, text, bigint, bigint, boolean, text[], boolean),
+    import_vcf(text, text, text, text, boolean),
+    copy_binary_dump(regclass, text, int, boolean)
+FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION
+    export_table_parquet(regclass, text, text[], text, bigint, bigint, int, text, text, boolean, text[], boolean),
+    export_table_arrow(regclass, text, text[], text, bigint, bigint, int, text, text, boolean, text[], boolean),
+    export_query_parquet(text, text, text, bigint, bigint, boolean),
+    export_query_arrow(text, text, text, bigint, bigint, boolean, text[], boolean),
+    import_vcf(text, text, text, text, boolean),
+    copy_binary_dump(regclass, text, int, boolean)
+TO pg_write_server_files;

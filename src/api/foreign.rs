@@ -110,6 +110,9 @@ COMMENT ON FUNCTION read_parquet(text) IS 'Rows of a Parquet file, or of the fil
 COMMENT ON FUNCTION read_arrow(text) IS 'Rows of an Arrow IPC file, or of the files of a directory, in the columns that the call declares';
 COMMENT ON FUNCTION arrow_fdw_handler() IS 'Handler of the foreign data wrapper pg_strata';
 COMMENT ON FUNCTION arrow_fdw_validator(text[], oid) IS 'Checks the options of pg_strata''s foreign tables and columns';
+
+REVOKE EXECUTE ON FUNCTION read_parquet(text), read_arrow(text), arrow_fdw_metadata_info(regclass) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION read_parquet(text), read_arrow(text), arrow_fdw_metadata_info(regclass) TO pg_read_server_files;
 "#,
     name = "foreign_data_wrapper",
     requires = [

@@ -308,6 +308,23 @@ COMMENT ON FUNCTION copy_binary_dump(regclass, text, int, boolean) IS
     'Writes a table as one COPY BINARY file by the parallel scan, or counts its bytes when path is null';
 COMMENT ON FUNCTION decode_table(regclass, text, int, text) IS
     'Scans and decodes a table as an export does and drops the columns, to measure that part by itself';
+
+REVOKE EXECUTE ON FUNCTION
+    export_table_parquet(regclass, text, text[], text, bigint, bigint, int, text, text, boolean, text[], boolean),
+    export_table_arrow(regclass, text, text[], text, bigint, bigint, int, text, text, boolean, text[], boolean),
+    export_query_parquet(text, text, text, bigint, bigint, boolean),
+    export_query_arrow(text, text, text, bigint, bigint, boolean, text[], boolean),
+    import_vcf(text, text, text, text, boolean),
+    copy_binary_dump(regclass, text, int, boolean)
+FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION
+    export_table_parquet(regclass, text, text[], text, bigint, bigint, int, text, text, boolean, text[], boolean),
+    export_table_arrow(regclass, text, text[], text, bigint, bigint, int, text, text, boolean, text[], boolean),
+    export_query_parquet(text, text, text, bigint, bigint, boolean),
+    export_query_arrow(text, text, text, bigint, bigint, boolean, text[], boolean),
+    import_vcf(text, text, text, text, boolean),
+    copy_binary_dump(regclass, text, int, boolean)
+TO pg_write_server_files;
 "#,
     name = "comments",
     requires = [

@@ -6,6 +6,7 @@ use pgrx::pg_sys::Oid;
 
 use super::encoding::in_message;
 use super::error::{Code, Error, Result, error};
+use super::guc;
 use super::memory;
 
 pub fn is_superuser() -> bool {
@@ -13,18 +14,23 @@ pub fn is_superuser() -> bool {
     unsafe { pg_sys::superuser() }
 }
 
-/// Checks that the caller may write files on the server.
+/// Checks that the caller may write files on the server: members of pg_write_server_files may, and a role for which
+/// ALTER ROLE has set the directories. PostgreSQL has checked EXECUTE on the function.
 pub fn check_file_role() -> Result<()> {
-    // SAFETY: plain syscache look-ups inside a transaction.
-    let member = unsafe {
-        pg_sys::has_privs_of_role(pg_sys::GetUserId(), Oid::from(pg_sys::ROLE_PG_WRITE_SERVER_FILES))
+    // SAFETY: plain syscache look-ups inside a transaction, in a session with a user.
+    let (is_member, has_logged_in) = unsafe {
+        let user = pg_sys::GetUserId();
+        let is_member = pg_sys::has_privs_of_role(user, Oid::from(pg_sys::ROLE_PG_WRITE_SERVER_FILES));
+        (is_member, user == pg_sys::GetAuthenticatedUserId())
     };
-    if member {
+    // The session keeps the settings of the role that logged in when SET ROLE or a function that is SECURITY DEFINER
+    // changes the user.
+    if is_member || (has_logged_in && guc::has_directories_of_role()) {
         return Ok(());
     }
     Err(error(Code::ERRCODE_INSUFFICIENT_PRIVILEGE, "permission denied to export to a file")
-        .set_detail("Only roles with privileges of the \"pg_write_server_files\" role may export to a file.")
-        .set_hint("Ask for: GRANT pg_write_server_files TO your role."))
+        .set_detail("Only roles with privileges of the \"pg_write_server_files\" role, or for which a superuser has set pg_strata.export_directories, may export to a file.")
+        .set_hint("Ask for: GRANT pg_write_server_files TO your role, or ALTER ROLE your role SET pg_strata.export_directories."))
 }
 
 /// Checks that a role may read files on the server, as COPY from a file does: superusers may, and members of

@@ -64,9 +64,9 @@ static ARROW_FDW_PRUNING: GucSetting<bool> = GucSetting::<bool>::new(true);
 static ARROW_FDW_PUSHDOWN: GucSetting<bool> = GucSetting::<bool>::new(true);
 static ARROW_FDW_CACHE_KB: GucSetting<i32> = GucSetting::<i32>::new(64 << 10);
 
+const DIRECTORIES: &CStr = c"pg_strata.export_directories";
 /// The settings that only superusers may set.
-const GUARDED: [&CStr; 3] =
-    [c"pg_strata.export_directories", c"pg_strata.gpu", c"pg_strata.log_gpu_decisions"];
+const GUARDED: [&CStr; 3] = [DIRECTORIES, c"pg_strata.gpu", c"pg_strata.log_gpu_decisions"];
 static HIDDEN: OnceLock<&str> = OnceLock::new();
 
 /// Registers all settings. Called from `_PG_init`, which a parallel worker runs before it has a transaction, so catalogs
@@ -87,9 +87,9 @@ pub fn register() {
 
 fn register_directories() {
     GucRegistry::define_string_guc(
-        c"pg_strata.export_directories",
+        DIRECTORIES,
         c"Directories that exports may write to, separated by commas.",
-        c"Empty means any directory, for members of pg_write_server_files. It binds superusers too.",
+        c"Empty means any directory, for members of pg_write_server_files. It binds superusers too. Set for a role by ALTER ROLE, it permits the role to export there.",
         &EXPORT_DIRECTORIES,
         GucContext::Suset,
         GucFlags::default(),
@@ -241,6 +241,13 @@ fn register_service() {
 pub fn export_directories() -> Option<Vec<String>> {
     let is_set = EXPORT_DIRECTORIES.get().is_some_and(|value| !value.is_empty());
     is_set.then(|| list(&EXPORT_DIRECTORIES))
+}
+
+/// Whether the directories that exports may write to come from ALTER ROLE for the role that logged in, which permits it
+/// to write there. Those set for a database, for all roles or in the session only confine exports.
+pub fn has_directories_of_role() -> bool {
+    let of_role = [pg_sys::GucSource::PGC_S_USER, pg_sys::GucSource::PGC_S_DATABASE_USER];
+    export_directories().is_some() && source(DIRECTORIES).is_some_and(|source| of_role.contains(&source))
 }
 
 /// Returns a setting for superusers whose configured value this session does not know, if there is one.
