@@ -39,6 +39,7 @@ pure:
 	cargo fmt --check
 	cargo clippy --all-targets --features testing -- -D warnings
 	cargo clippy --lib -- -D warnings
+	cargo clippy --lib --no-default-features -- -D warnings
 	cargo test
 
 servers:

@@ -10,6 +10,7 @@ pub mod memory;
 pub mod query;
 pub mod slot;
 pub mod types;
+#[cfg(feature = "vcf")]
 pub mod vcf;
 pub mod wire;
 
@@ -22,6 +23,7 @@ mod export;
 #[cfg(feature = "pg")]
 mod foreign;
 #[cfg(feature = "pg")]
+#[cfg_attr(not(feature = "gpu"), allow(dead_code))] // what only the GPU service calls
 mod pg;
 #[cfg(feature = "pg")]
 mod plan;
@@ -32,7 +34,7 @@ mod scan;
 #[cfg(feature = "pg")]
 mod service;
 
-#[cfg(any(test, fuzzing))]
+#[cfg(all(any(test, fuzzing), feature = "vcf"))]
 pub mod fuzzing;
 #[cfg(test)]
 mod pure_rooms;
@@ -55,6 +57,7 @@ pub extern "C-unwind" fn _PG_init() {
     pg::memory::arm();
     pg::xact::register();
     pg::guc::register();
+    #[cfg(feature = "gpu")]
     pg::bgworker::register(service::run);
     pg::parallel::set_worker_bodies([export::worker_body, columnar::worker_body]);
     columnar::register();

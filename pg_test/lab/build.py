@@ -82,7 +82,7 @@ def install(postgres, *features):
         if not os.access(directory, os.W_OK):
             fail(f"{directory} is not writable: run make install as its owner, or unset PG_CONFIG to use a private PostgreSQL 18")
     say(f"building pg_strata for {postgres}: about four minutes the first time")
-    subprocess.run(["cargo", "build", "--release", "--lib", "--no-default-features", "--features", ",".join([f"pg{postgres.major}", *features])],
+    subprocess.run(["cargo", "build", "--release", "--lib", "--features", ",".join([f"pg{postgres.major}", *features])],
                    cwd=ROOT, env=environment(postgres), check=True)
     library = (TARGET / "release" / "libpg_strata.so").read_bytes()
     if (TEST_GEAR in library) != ("testing" in features):
@@ -117,7 +117,7 @@ def generated_sql(postgres):
     """The SQL of the functions of the library that was built last, without pgrx's comments."""
     cargo_pgrx()
     written = TARGET / "pgrx" / "schema.sql"
-    subprocess.run(["cargo", "pgrx", "schema", "--release", "--skip-build", "--pg-config", str(postgres.pg_config), "--no-default-features",
+    subprocess.run(["cargo", "pgrx", "schema", "--release", "--skip-build", "--pg-config", str(postgres.pg_config),
                     "--features", f"pg{postgres.major}", "--out", str(written), f"pg{postgres.major}"],
                    cwd=ROOT, env=environment(postgres), check=True, capture_output=True)
     text = re.sub(r"/\*.*?\*/\n", "", written.read_text(), flags=re.S)
@@ -126,18 +126,23 @@ def generated_sql(postgres):
     return guard + "".join(f"\n{block.strip()}\n" for block in re.split(r"\n{2,}", text) if block.strip())
 
 
-def check_without_headers(major):
-    """A compile check of what is shipped against the bindings that pgrx ships for its documentation: for versions
-    whose headers cannot be had. A wrapper gives that one crate its cfg, so nothing else is rebuilt. Returns the files
-    that were compiled, by the compiler's record."""
+def check_without_headers(major, features="default"):
+    """A compile check of what is shipped, warnings and all, against the bindings that pgrx ships for its documentation:
+    for versions whose headers cannot be had. A wrapper gives that one crate its cfg, so nothing else is rebuilt. Returns
+    the files that were compiled, by the compiler's record."""
     check_tools()
     say(f"compile check for PostgreSQL {major}, against the bindings in pgrx-pg-sys")
     wrapper = Path(__file__).with_name("rustc-docsrs")
     env = {**os.environ, "DOCS_RS": "1", "RUSTC_WRAPPER": str(wrapper),
            "CARGO_TARGET_DIR": str(TARGET)}
-    made = subprocess.run(["cargo", "check", "--lib", "--no-default-features", "--features", f"pg{major}",
-                           "--message-format=json-render-diagnostics"], cwd=ROOT, env=env, check=True, stdout=subprocess.PIPE)
-    messages = map(json.loads, made.stdout.splitlines())
+    made = subprocess.run(["cargo", "check", "--lib", "--no-default-features", "--features", f"pg{major},{features}",
+                           "--message-format=json-diagnostic-rendered-ansi"], cwd=ROOT, env=env, stdout=subprocess.PIPE)
+    messages = [json.loads(line) for line in made.stdout.splitlines()]
+    diagnostics = [found for found in messages if found["reason"] == "compiler-message"]
+    said = [found["message"]["rendered"] for found in diagnostics
+            if found["message"]["level"] == "error" or "pg_strata" in found["package_id"]]
+    if made.returncode != 0 or said:
+        fail("\n".join(["the compile check found this", *said]))
     library = next(found["filenames"][0] for found in messages if found.get("target", {}).get("name") == "pg_strata")
     record = Path(library.replace("/libpg_strata", "/pg_strata")).with_suffix(".d").read_text()
     return {path for path in re.findall(r"^(\S+):$", record, re.M) if path.startswith("src/")}

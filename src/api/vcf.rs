@@ -7,7 +7,6 @@ use super::{invalid, required, text};
 use crate::encode::ipc::BufferCodec;
 use crate::export;
 use crate::pg::error::{Error, internal};
-use crate::vcf::Samples;
 
 /// Converts a VCF file on the server to an Arrow IPC file; see the comment on the SQL function, and README.
 #[pg_extern(sql = r#"
@@ -27,14 +26,14 @@ fn import_vcf(
     overwrite: Option<bool>,
 ) -> Result<TableIterator<'static, (name!(record_batches, i64), name!(rows, i64), name!(bytes, i64))>, Error>
 {
-    let samples = match text(samples)?.as_deref() {
-        None | Some("column") => Samples::Column,
-        Some("rows") => Samples::Rows,
+    let sample_rows = match text(samples)?.as_deref() {
+        None | Some("column") => false,
+        Some("rows") => true,
         Some(other) => return Err(invalid(format!("unknown samples \"{other}\""), "Use column or rows.")),
     };
     let codec =
         BufferCodec::parse(&arrow_codec(compression)?).map_err(|cause| internal(cause.to_string()))?;
     let (vcf, path) = (required(text(vcf)?, "vcf")?, required(text(path)?, "path")?);
-    let done = export::import_vcf(&vcf, &path, samples, codec, overwrite.unwrap_or(false))?;
+    let done = export::import_vcf(&vcf, &path, sample_rows, codec, overwrite.unwrap_or(false))?;
     Ok(TableIterator::once((done.batches as i64, done.rows as i64, done.bytes as i64)))
 }

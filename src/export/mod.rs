@@ -21,6 +21,7 @@ mod sample;
 mod shared;
 mod sink;
 mod survey;
+#[cfg_attr(not(feature = "vcf"), path = "without_vcf.rs")]
 mod vcf;
 
 pub use dump::dump;

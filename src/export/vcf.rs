@@ -24,14 +24,15 @@ pub struct Imported {
     pub bytes: u64,
 }
 
-/// Converts the VCF file at `from` to an Arrow file at `to`.
+/// Converts the VCF file at `from` to an Arrow file at `to`, with a row for each record, or for each sample of it.
 pub fn import_vcf(
     from: &str,
     to: &str,
-    samples: Samples,
+    sample_rows: bool,
     codec: BufferCodec,
     overwrite: bool,
 ) -> Result<Imported> {
+    let samples = if sample_rows { Samples::Rows } else { Samples::Column };
     memory::checked(|| import_checked(from, to, samples, codec, overwrite))
 }
 

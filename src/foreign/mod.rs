@@ -57,7 +57,9 @@ mod task;
 mod tuple_slot;
 
 pub use error::report;
-pub use files::{metadata_stats, open};
+pub use files::metadata_stats;
+#[cfg(feature = "vcf")]
+pub use files::open;
 pub use metadata_info::metadata_info;
 pub use read_files::read_files;
 pub use routine::routine;

@@ -2,8 +2,9 @@
 //!
 //! Runs in the engine, a process that the GPU service forks: PostgreSQL's memory and functions are out of
 //! its reach, and when a driver crashes it takes nothing else along. Pure: tested without PostgreSQL and,
-//! through `testing::fake`, without a GPU.
+//! through `testing::fake`, without a GPU. Without the feature `gpu` there are no devices of CUDA.
 
+#[cfg(feature = "gpu")]
 pub mod cuda;
 pub mod encode;
 pub mod engine;

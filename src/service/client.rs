@@ -26,6 +26,8 @@ pub struct Unavailable {
     pub hint: &'static str,
 }
 
+/// The reason in a library without the feature `gpu`.
+pub const NOT_BUILT: &str = "the library was built without support for GPUs";
 const STATUS_HINT: &str = "SELECT * FROM gpu_status() and the server's log tell more.";
 
 /// The effort to make for a service.
@@ -41,6 +43,12 @@ pub enum Effort {
 
 /// Finds a service that is ready, or returns the reason why there is none.
 pub fn find(effort: Effort) -> Result<ServiceInfo, Unavailable> {
+    if cfg!(not(feature = "gpu")) {
+        return Err(Unavailable {
+            reason: NOT_BUILT.into(),
+            hint: "Build pg_strata with the feature gpu, which is on by default.",
+        });
+    }
     if guc::gpu() == guc::Gpu::Off {
         return Err(Unavailable {
             reason: "the parameter pg_strata.gpu is off".into(),

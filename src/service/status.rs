@@ -38,7 +38,8 @@ pub fn lines() -> Result<Vec<Line>> {
     let now = |message| Line { micros: now_micros(), source: "service".into(), message };
     let known = client::look().map_err(|unavailable| unreadable(unavailable.reason))?;
     let Some((info, alive)) = known else {
-        let mut lines = vec![now("not running: no export has asked for it yet".into())];
+        let why = if cfg!(feature = "gpu") { "no export has asked for it yet" } else { client::NOT_BUILT };
+        let mut lines = vec![now(format!("not running: {why}"))];
         lines.extend(decisions::of_session());
         return Ok(lines);
     };
