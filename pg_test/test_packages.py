@@ -1,19 +1,30 @@
-"""What is shipped: cargo's features, the licences of the crates, PGXN's metadata, the workflows."""
+"""What is shipped: the library's size, cargo's features, the licences of the crates, PGXN's metadata, the workflows."""
 
 import json
 import re
 import subprocess
 import tomllib
+from pathlib import Path
 
 import pytest
 
 from .lab import build
 from .lab.places import ROOT
 
+MAX_LIBRARY = 30_000_000
+
 
 def cargo_metadata(*options):
     command = ["cargo", "metadata", "--format-version", "1", "--locked", *options]
     return json.loads(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout)
+
+
+def test_size_of_the_library(installation):
+    library = Path(installation.ask("--pkglibdir")) / "pg_strata.so"
+    assert library.stat().st_size <= MAX_LIBRARY
+    command = ["readelf", "--section-headers", "--wide", library]
+    sections = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert ".dynsym" in sections and ".symtab" not in sections and ".debug" not in sections
 
 
 # Cargo's features
