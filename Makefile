@@ -29,18 +29,14 @@ export PG_CONFIG ROWS ROUNDS PEERS PGS
 .PHONY: demo test bench torture fuzz install clean pure servers
 
 demo:
-	$(PYTHON) -m pg_test.lab venv
+	$(PYTHON) -m pg_test.lab venv requirements-demo.txt
 	$(VENV) -m pg_test.demo
 
 test: pure servers
 	$(VENV) -m pytest pg_test
 
 pure:
-	cargo fmt --check
-	cargo clippy --all-targets --features testing -- -D warnings
-	cargo clippy --lib -- -D warnings
-	cargo clippy --lib --no-default-features -- -D warnings
-	cargo test
+	$(PYTHON) -m pg_test.lab pure
 
 servers:
 	$(PYTHON) -m pg_test.lab venv

@@ -1,4 +1,4 @@
-"""How the tests are set up (libclang, Debian's packages), the generated SQL, and the packages that are made."""
+"""How the tests are set up (Debian's packages), the generated SQL, and the packages that are made."""
 
 import json
 import shutil
@@ -25,22 +25,6 @@ def lay_out(root, *files):
     for file in files:
         (root / file).parent.mkdir(parents=True, exist_ok=True)
         (root / file).touch()
-
-
-@pytest.mark.parametrize("file, found", [
-    ("usr/lib/llvm-14/lib/libclang.so", True),
-    ("usr/lib/llvm-19/lib/libclang-19.so.1", True),
-    ("usr/lib/x86_64-linux-gnu/libclang-14.so.14.0.6", True),
-    ("usr/lib/x86_64-linux-gnu/libclang.so.1", True),
-    ("usr/lib64/libclang.so.18.1", True),
-    ("usr/lib/x86_64-linux-gnu/libclang-cpp.so.14", False),
-    ("usr/lib/llvm-14/lib/libclang-cpp.so", False),
-    ("usr/lib/llvm-14/lib/libclang-cpp.so.14", False),
-    ("usr/lib/llvm-14/lib/libLLVM-14.so", False),
-])
-def test_libclang_is_found(tmp_path, file, found):
-    lay_out(tmp_path, file)
-    assert build.any_of(build.LIBCLANG, tmp_path) == found
 
 
 @pytest.mark.parametrize("files, packages", [

@@ -1,15 +1,14 @@
 """Builds the extension and installs it into a PostgreSQL installation."""
 
-import glob
 import json
 import os
 import re
-import shutil
+import shlex
 import subprocess
 from pathlib import Path
 
-from .places import ROOT, TARGET, fail, say
-from .python import unpack_wheel
+from . import libclang, tools
+from .places import ROOT, TARGET, fail, run, say
 
 PGRX = "0.18.1"
 TOOLS = TARGET / "tools"
@@ -17,18 +16,6 @@ VERSION = re.search(r'^version = "(.*)"', (ROOT / "Cargo.toml").read_text(), re.
 SQL = ROOT / "sql" / f"pg_strata--{VERSION}.sql"
 # In a library with the feature `testing` alone.
 TEST_GEAR = b"pg_strata.gpu_fake_devices"
-LIBRARIES = ("usr/lib/llvm-*/lib", "usr/lib/*", "usr/lib64", "usr/lib")
-# libclang-cpp, which Debian's llvm package leaves behind, is another library.
-LIBCLANG = [f"{folder}/libclang{rest}" for folder in LIBRARIES for rest in (".so", ".so.*", "-[0-9]*.so*")]
-CLANG_HEADERS = ("usr/lib/llvm-*/lib/clang/*/include/stddef.h", "usr/lib*/clang/*/include/stddef.h")
-
-
-def check_tools():
-    """What a build needs and does not fetch, before anything is compiled."""
-    if not shutil.which("cargo"):
-        fail("cargo is not on the PATH: install Rust, https://rustup.rs")
-    if not shutil.which("cc"):
-        fail("there is no C compiler: apt install gcc libc6-dev, or dnf install gcc glibc-devel")
 
 
 def cargo_pgrx():
@@ -39,29 +26,12 @@ def cargo_pgrx():
         return
     say(f"building cargo-pgrx {PGRX} in target/tools: about three minutes, once")
     # Unoptimised builds in a third of the time; without default features it needs no OpenSSL.
-    subprocess.run(["cargo", "install", "--locked", "--debug", "--force", "--no-default-features",
-                    "--root", str(TOOLS), f"cargo-pgrx@{PGRX}"], check=True)
-
-
-def any_of(patterns, root="/"):
-    return any(glob.glob(pattern, root_dir=root) for pattern in patterns)
-
-
-def libclang():
-    """Environment for bindgen: a wheel's libclang if none is installed, and the C compiler's own
-    headers (stddef.h) if clang's are not."""
-    found = {}
-    if not os.environ.get("LIBCLANG_PATH") and not any_of(LIBCLANG):
-        tree = unpack_wheel("libclang==18.1.1", TARGET / "libclang")
-        found["LIBCLANG_PATH"] = str(next(tree.rglob("libclang*.so")).parent)
-    if found or not any_of(CLANG_HEADERS):
-        include = subprocess.run(["cc", "-print-file-name=include"], capture_output=True, text=True, check=True)
-        found["BINDGEN_EXTRA_CLANG_ARGS"] = f"-isystem {include.stdout.strip()}"
-    return found
+    run(["cargo", "install", "--locked", "--debug", "--force", "--no-default-features",
+         "--root", TOOLS, f"cargo-pgrx@{PGRX}"], env={**os.environ, **tools.cargo_home()})
 
 
 def environment(postgres):
-    """What cargo needs in order to build against an installation. One PGRX_HOME per version: its
+    """What cargo needs in order to build against an installation, tried on its headers. One PGRX_HOME per version: its
     config.toml names one pg_config."""
     pgrx_home = TARGET / "pgrx" / str(postgres.major)
     pgrx_home.mkdir(parents=True, exist_ok=True)
@@ -70,20 +40,37 @@ def environment(postgres):
     if not file.exists() or file.read_text() != config:
         file.write_text(config)
     path = f"{TOOLS / 'bin'}{os.pathsep}{os.environ['PATH']}"
-    return {**os.environ, **libclang(), "PATH": path, "PGRX_HOME": str(pgrx_home),
-            "PGRX_PG_CONFIG_PATH": str(postgres.pg_config), "CARGO_TARGET_DIR": str(TARGET)}
+    arguments = [f"-I{postgres.headers()}", *shlex.split(postgres.ask("--cppflags"))]
+    return {**cargo_environment(), **libclang.environment(pgrx_header(postgres.major), arguments), "PATH": path,
+            "PGRX_HOME": str(pgrx_home), "PGRX_PG_CONFIG_PATH": str(postgres.pg_config)}
+
+
+def cargo_environment():
+    return {**os.environ, **tools.cargo_home(), "CARGO_TARGET_DIR": str(TARGET)}
+
+
+def pgrx_header(major):
+    """The header that bindgen reads, of the crate pgrx-pg-sys. Cargo fetches all crates for this."""
+    say("fetching crates that cargo does not have yet: a minute the first time")
+    host = run(["rustc", "-vV"], cwd=ROOT, stdout=subprocess.PIPE).stdout
+    command = ["cargo", "metadata", "--format-version=1", "--filter-platform", re.search("host: (.*)", host)[1],
+               "--no-default-features", "--features", f"pg{major}"]
+    asked = run(command, cwd=ROOT, env=cargo_environment(), stdout=subprocess.PIPE)
+    crate = next(crate for crate in json.loads(asked.stdout)["packages"] if crate["name"] == "pgrx-pg-sys")
+    return Path(crate["manifest_path"]).parent / "include" / f"pg{major}.h"
 
 
 def install(postgres, *features):
     """Builds what changed, and copies the library, the control file and the SQL. Tests need the feature `testing`."""
-    check_tools()
+    tools.check()
     extensions = Path(postgres.ask("--sharedir")) / "extension"
     for directory in (Path(postgres.ask("--pkglibdir")), extensions):
         if not os.access(directory, os.W_OK):
             fail(f"{directory} is not writable: run make install as its owner, or unset PG_CONFIG to use a private PostgreSQL 18")
+    ready = environment(postgres)
     say(f"building pg_strata for {postgres}: about four minutes the first time")
-    subprocess.run(["cargo", "build", "--release", "--lib", "--features", ",".join([f"pg{postgres.major}", *features])],
-                   cwd=ROOT, env=environment(postgres), check=True)
+    run(["cargo", "build", "--release", "--lib", "--features", ",".join([f"pg{postgres.major}", *features])],
+        cwd=ROOT, env=ready)
     library = (TARGET / "release" / "libpg_strata.so").read_bytes()
     if (TEST_GEAR in library) != ("testing" in features):
         fail("the library holds test gear, or lacks it, against the features that it was built with")
@@ -126,15 +113,23 @@ def generated_sql(postgres):
     return guard + "".join(f"\n{block.strip()}\n" for block in re.split(r"\n{2,}", text) if block.strip())
 
 
+def pure():
+    """Format, lints and tests of everything that needs no PostgreSQL."""
+    tools.check("c++")
+    lints = ("clippy --all-targets --features testing -- -D warnings", "clippy --lib -- -D warnings",
+             "clippy --lib --no-default-features -- -D warnings")
+    for command in ("fmt --check", *lints, "test"):
+        run(["cargo", *command.split()], cwd=ROOT, env=cargo_environment())
+
+
 def check_without_headers(major, features="default"):
     """A compile check of what is shipped, warnings and all, against the bindings that pgrx ships for its documentation:
     for versions whose headers cannot be had. A wrapper gives that one crate its cfg, so nothing else is rebuilt. Returns
     the files that were compiled, by the compiler's record."""
-    check_tools()
+    tools.check()
     say(f"compile check for PostgreSQL {major}, against the bindings in pgrx-pg-sys")
     wrapper = Path(__file__).with_name("rustc-docsrs")
-    env = {**os.environ, "DOCS_RS": "1", "RUSTC_WRAPPER": str(wrapper),
-           "CARGO_TARGET_DIR": str(TARGET)}
+    env = {**cargo_environment(), "DOCS_RS": "1", "RUSTC_WRAPPER": str(wrapper)}
     made = subprocess.run(["cargo", "check", "--lib", "--no-default-features", "--features", f"pg{major},{features}",
                            "--message-format=json-diagnostic-rendered-ansi"], cwd=ROOT, env=env, stdout=subprocess.PIPE)
     messages = [json.loads(line) for line in made.stdout.splitlines()]

@@ -4,6 +4,7 @@ import functools
 import hashlib
 import os
 import pwd
+import shlex
 import shutil
 import subprocess
 import sys
@@ -17,8 +18,21 @@ def fail(message):
     sys.exit(f"pg_strata: {message}")
 
 
+def run(command, **options):
+    """Runs a program that has to succeed and says itself why it does not."""
+    done = subprocess.run([*map(str, command)], text=True, **options)
+    if done.returncode:
+        fail(f"{shlex.join(map(str, command))} failed with exit status {done.returncode}")
+    return done
+
+
 def say(message):
     print(f"-- {message}", flush=True)
+
+
+def writable(path):
+    """Whether a directory can be written to, or made, by its nearest parent that exists."""
+    return os.access(next(place for place in (path, *path.parents) if place.exists()), os.W_OK)
 
 
 @functools.cache

@@ -8,9 +8,10 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from .places import home, say
+from .places import fail, home, say
 from .python import unpack_wheel
 
+SUPPORTED = range(15, 19)
 # Wheels that bring pg_config and the server's headers. None does for 15 and 17.
 WHEELS = {
     16: ("pgserver==0.1.4", "pgserver/pginstall"),
@@ -24,12 +25,22 @@ class Postgres:
 
     @functools.cache
     def ask(self, option):
-        run = subprocess.run([self.pg_config, option], capture_output=True, text=True, check=True)
+        run = subprocess.run([self.pg_config, option], capture_output=True, text=True)
+        if run.returncode:
+            fail(f"{self.pg_config} {option} fails: {run.stderr.strip()}")
         return run.stdout.strip()
 
     @property
     def major(self):
         return int(re.search(r"PostgreSQL (\d+)", self.ask("--version")).group(1))
+
+    def headers(self):
+        """Of the server, which are in packages of their own."""
+        place = Path(self.ask("--includedir-server"))
+        if not (place / "postgres.h").exists():
+            fail(f"there is no {place}/postgres.h: apt install postgresql-server-dev-{self.major}, "
+                 "or dnf install postgresql-server-devel")
+        return place
 
     def program(self, name):
         return Path(self.ask("--bindir")) / name
@@ -82,4 +93,11 @@ def find(major):
 def chosen():
     """PG_CONFIG's installation when the user names one, else PostgreSQL 18."""
     own = os.environ.get("PG_CONFIG")
-    return Postgres(Path(shutil.which(own) or own)) if own else find(18)
+    if not own:
+        return find(18)
+    if not shutil.which(own):
+        fail(f"PG_CONFIG={own} is not a program: unset it to use a private PostgreSQL 18")
+    chosen = Postgres(Path(shutil.which(own)))
+    if chosen.major not in SUPPORTED:
+        fail(f"{own} is {chosen}'s: pg_strata is for PostgreSQL {SUPPORTED[0]} to {SUPPORTED[-1]}")
+    return chosen

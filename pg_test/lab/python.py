@@ -4,8 +4,9 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
-from .places import ROOT, TARGET, fail, say
+from .places import ROOT, TARGET, fail, run, say, writable
 
 VENV = TARGET / "venv"
 PYTHON = VENV / "bin" / "python"
@@ -25,31 +26,38 @@ def make_venv():
     if os.geteuid() == 0 and shutil.which("apt-get"):
         say("installing python3-venv")
         subprocess.run(["apt-get", "update", "-qq"], check=False)
-        subprocess.run(["apt-get", "install", "-y", "-qq", "python3-venv"], check=True)
-        subprocess.run([sys.executable, "-m", "venv", "--clear", str(VENV)], check=True)
+        run(["apt-get", "install", "-y", "-qq", "python3-venv"])
+        run([sys.executable, "-m", "venv", "--clear", VENV])
         return
-    fail("this Python has neither ensurepip nor pip: install python3-venv (Debian, Ubuntu) and try again")
+    fail("this Python has neither ensurepip nor pip: apt install python3-venv, or dnf install python3-pip")
 
 
 def pip(*arguments):
     """The environment's own pip, else the system's acting on the environment."""
     own = VENV / "bin" / "pip"
     command = [PYTHON, "-m", "pip"] if own.exists() else [sys.executable, "-m", "pip", "--python", PYTHON]
-    subprocess.run([*map(str, command), "--disable-pip-version-check", *arguments], check=True)
+    # Without a place for its cache, pip warns, and talks of sudo.
+    cache = [] if writable(Path.home() / ".cache" / "pip") else ["--no-cache-dir"]
+    run([*command, "--disable-pip-version-check", *cache, *arguments])
+
+
+def text_of(requirements):
+    """A requirements file and those that it includes."""
+    text = (ROOT / "pg_test" / requirements).read_text()
+    return "".join(text_of(line.split()[1]) if line.startswith("-r ") else line for line in text.splitlines(keepends=True))
 
 
 def ensure(requirements):
     """Makes the environment hold a requirements file; does nothing when a stamp says it does."""
-    files = [ROOT / "pg_test" / name for name in ("requirements.txt", requirements)]
-    wanted = "".join(file.read_text() for file in files) + sys.version
+    wanted = text_of(requirements) + sys.version
     stamp = VENV / f"{requirements}.stamp"
     if stamp.exists() and stamp.read_text() == wanted:
         return
     if not PYTHON.exists():
-        say("making a Python environment in target/venv")
+        say("making a Python environment in target/venv: ten seconds")
         TARGET.mkdir(exist_ok=True)
         make_venv()
-    say(f"installing pg_test/{requirements}")
+    say(f"installing pg_test/{requirements}: half a minute")
     pip("install", "--quiet", "-r", str(ROOT / "pg_test" / requirements))
     stamp.write_text(wanted)
 
@@ -68,7 +76,7 @@ def unpack(requirement, place, pattern, form, *options):
     stamp = place / "unpacked"
     if stamp.exists() and stamp.read_text() == requirement:
         return place
-    say(f"fetching {requirement}")
+    say(f"fetching {requirement}: a few seconds")
     download = TARGET / "wheels" / requirement
     shutil.rmtree(download, ignore_errors=True)
     pip("download", "--quiet", "--no-deps", *options, "--dest", str(download), requirement)
