@@ -68,7 +68,7 @@ def install(postgres, *features):
         if not os.access(directory, os.W_OK):
             fail(f"{directory} is not writable: run make install as its owner, or unset PG_CONFIG to use a private PostgreSQL 18")
     ready = environment(postgres)
-    say(f"building pg_strata for {postgres}: about four minutes the first time")
+    say(f"building pg_strata for {postgres}: about five minutes the first time")
     run(["cargo", "build", "--release", "--lib", "--features", ",".join([f"pg{postgres.major}", *features])],
         cwd=ROOT, env=ready)
     library = (TARGET / "release" / "libpg_strata.so").read_bytes()
