@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from pg_test.lab import places, postgres
 from pg_test.lab.server import Server
-from pg_test.support import copy_binary, create_extension
+from pg_test.helpers.support import copy_binary, create_extension
 
 SEEDS = Path(__file__).with_name("seeds")
 # Columns, and the numbers of their kinds in `stored` and `sent` of src/fuzzing/rows.rs.

@@ -8,7 +8,7 @@ import pytest
 
 from .lab import build, places, postgres
 from .lab.server import Server
-from .support import create_extension
+from .helpers.support import create_extension
 
 MAJORS = [int(major) for major in os.environ.get("PGS", "18 15").split()]
 SETTINGS = {"shared_buffers": "256MB", "max_connections": "50", "max_prepared_transactions": "2"}

@@ -5,7 +5,7 @@
 #
 # FOLDER is what pack.sh made. Sections: check (gpu_check: golden bytes, rates, faults), sanitize
 # (compute-sanitizer's memcheck, racecheck and synccheck on small slots), server (the extension on
-# PostgreSQL 18: pg_test/test_gpu*.py beside each other, then gpu/test_extension.py); all of them without one named. GIGABYTES: how much each rate moves.
+# PostgreSQL 18: pg_test/gpu_service beside each other, then gpu/test_extension.py); all of them without one named. GIGABYTES: how much each rate moves.
 # OUT: a folder for the logs. The exit status is 1 when a line of the table failed.
 set -uo pipefail
 folder=$(realpath "${1:?usage: device_check.sh FOLDER [SECTION...]}")
@@ -129,16 +129,16 @@ server() {
     export PG_STRATA_TABLE=$lines
     local file name names="" summary
     # What measures runs alone, behind the others.
-    for file in "$folder"/pg_test/test_gpu*.py; do
+    for file in "$folder"/pg_test/gpu_service/test_*.py; do
         [ -f "$file" ] || continue
         name=$(basename "$file" .py)
-        if [ "$name" = test_gpu_encode ]; then
+        if [ "$name" = test_encode ]; then
             # By far the longest: in two halves.
             names="$names lines"
-            tests lines "pg_test/$name.py" -k test_lines &
-            tests "$name" "pg_test/$name.py" -k "not test_lines" &
+            tests lines "pg_test/gpu_service/$name.py" -k test_lines &
+            tests "$name" "pg_test/gpu_service/$name.py" -k "not test_lines" &
         else
-            tests "$name" "pg_test/$name.py" &
+            tests "$name" "pg_test/gpu_service/$name.py" &
         fi
         names="$names $name"
     done

@@ -6,7 +6,7 @@ import time
 import psycopg
 import pyarrow as pa
 
-from ..support import Background, entries, eventually
+from ..helpers.support import Background, entries, eventually
 from .arena import must
 from .checks import check_error
 

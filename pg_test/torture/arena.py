@@ -8,10 +8,10 @@ import subprocess
 
 import psycopg
 
-from ..gpu_server import GpuServer, ready
-from ..injection import injected
+from ..helpers.gpu_server import GpuServer, ready
+from ..helpers.injection import injected
 from ..lab import places
-from ..support import Background, create_extension, eventually
+from ..helpers.support import Background, create_extension, eventually
 from .calls import SOURCES, TABLES, answer, calls
 
 SETTINGS = {"shared_buffers": "256MB", "max_connections": "60", "max_prepared_transactions": "2",

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ..support import copy_binary
+from ..helpers.support import copy_binary
 
 SMALL, LARGE = 2000, 120_000
 TABLES = f"""

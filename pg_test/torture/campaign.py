@@ -2,7 +2,7 @@
 
 import errno
 
-from ..injection import CALLS, REMOVALS
+from ..helpers.injection import CALLS, REMOVALS
 from .arena import must
 from .calls import state
 from .checks import check_server, finish

@@ -6,7 +6,7 @@ import time
 
 import psycopg
 
-from ..support import entries
+from ..helpers.support import entries
 from .arena import must, sqlstate
 from .calls import SMALL, answer, rows_and_sum, state
 

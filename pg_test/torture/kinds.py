@@ -11,9 +11,9 @@ from pathlib import Path
 
 import psycopg
 
-from ..gpu_server import service_info, runs
-from ..injection import CALLS, REMOVALS
-from ..support import Background, eventually
+from ..helpers.gpu_server import service_info, runs
+from ..helpers.injection import CALLS, REMOVALS
+from ..helpers.support import Background, eventually
 from .arena import must, sqlstate
 from .calls import answer, rows_and_sum, state
 from .checks import check_answer, check_error, check_target, finish

@@ -1,4 +1,4 @@
-//! Tests with libraries built from pg_test/nvcomp_stub.c, which look like nvCOMP, or almost, and work on the host.
+//! Tests with libraries built from pg_test/helpers/nvcomp_stub.c, which look like nvCOMP, or almost, and work on the host.
 
 use std::process::Command;
 
@@ -7,7 +7,7 @@ use crate::gpu::testing::fake;
 use crate::slot::encode::{PLAIN_BODIES, SNAPPY, ZSTD};
 
 fn stub(name: &str, flags: &[&str]) -> PathBuf {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("pg_test/nvcomp_stub.c");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("pg_test/helpers/nvcomp_stub.c");
     let built = std::env::current_exe().unwrap().with_file_name(format!("nvcomp_{name}.so"));
     let compiler = std::env::var("CC").unwrap_or_else(|_| "cc".into());
     let mut command = Command::new(compiler);

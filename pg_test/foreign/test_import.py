@@ -1,0 +1,476 @@
+"""arrow_fdw: which column of which file a name stands for, and the types and names that IMPORT FOREIGN SCHEMA chooses."""
+
+import datetime
+import json
+from decimal import Decimal
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from ..helpers.support import export as export_parquet
+from ..helpers.support import raises
+from .test_foreign_tables import EXPORT, FORMATS, foreign, write
+from .test_file_sets import described, import_schema
+from .test_pruning import counted
+
+
+@pytest.fixture
+def warnings(db):
+    """What the server warns of, message and detail."""
+    found = []
+    db.add_notice_handler(lambda diagnostic: diagnostic.severity == "WARNING" and found.append((diagnostic.message_primary, diagnostic.message_detail)))
+    return found
+
+
+def pairs(connection, table, columns="*"):
+    return sorted(connection.execute(f"SELECT {columns} FROM {table}").fetchall(), key=repr)
+
+
+# Keys of the path
+
+
+def hive(out, kind, parts):
+    """A file below key=value for each part: directories, and the table that lies there."""
+    for number, (directories, table) in enumerate(parts):
+        (out / directories).mkdir(parents=True, exist_ok=True)
+        write(out / directories / f"x{number}.{kind}", table)
+
+
+def by_every_way(connection, out, kind, columns, names):
+    """A foreign table, IMPORT FOREIGN SCHEMA, and the function."""
+    foreign(connection, "plain", columns, dir=out)
+    import_schema(connection, "imported", dir=out)
+    return [pairs(connection, table, names) for table in ("plain", "imported", f"read_{kind}('{out}') AS t({columns})")]
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_a_key_hides_a_column(db, out, kind, warnings):
+    """As in DuckDB, whatever reads the files; field reads the files' own."""
+    hive(out, kind, [("j=5", pa.table({"i": [1], "j": [1]})), ("j=6", pa.table({"i": [2], "j": [1]}))])
+    ways = by_every_way(db, out, kind, "i int8, j int8", "i, j")
+    assert ways == [[(1, 5), (2, 6)]] * 3
+    if kind == "parquet":
+        assert ways[0] == duckdb.sql(f"SELECT i, j FROM read_parquet('{out}/*/*.parquet') ORDER BY 1").fetchall()
+    assert [message for message, _ in warnings] == ["a key of the files' paths hides a column of the files"]
+    foreign(db, "own", "i int8, j int8 OPTIONS (field 'j')", dir=out)
+    assert pairs(db, "own") == [(1, 1), (2, 1)]
+    for table in ("plain", "imported"):
+        assert counted(db, f"SELECT i FROM {table} WHERE j = 6") == (1, 1)
+        assert db.execute(f"SELECT i FROM {table} WHERE j = 6").fetchall() == [(2,)]
+        assert db.execute(f"SELECT min(j), max(j), sum(j), count(*) FROM {table}").fetchone() == (5, 6, 11, 2)
+    assert db.execute("SELECT i FROM own WHERE j = 1 ORDER BY i").fetchall() == [(1,), (2,)]
+    db.execute("SET enable_hashjoin = off; SET enable_mergejoin = off; SET max_parallel_workers_per_gather = 0")
+    assert db.execute("SELECT y, i FROM (VALUES (5), (6)) v(y) JOIN plain ON j = y ORDER BY 1").fetchall() == [(5, 1), (6, 2)]
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_a_file_alone_has_the_keys_of_its_directory(db, out, kind):
+    hive(out, kind, [("j=5", pa.table({"i": [1], "j": [1]}))])
+    for options, path in (({"file": out / "j=5" / f"x0.{kind}"}, out / "j=5" / f"x0.{kind}"), ({"dir": out / "j=5"}, out / "j=5")):
+        foreign(db, "f", "i int8, j int8", **options)
+        import_schema(db, "g", **options)
+        assert [pairs(db, table) for table in ("f", "g", f"read_{kind}('{path}') AS t(i int8, j int8)")] == [[(1, 5)]] * 3
+        db.execute("DROP FOREIGN TABLE f, g")
+
+
+@pytest.mark.parametrize("text", ["null", "NULL", "Null", "__HIVE_DEFAULT_PARTITION__"])
+def test_keys_that_are_null(db, out, text):
+    hive(out, "parquet", [("j=7", pa.table({"i": [1]})), (f"j={text}", pa.table({"i": [2]}))])
+    ways = by_every_way(db, out, "parquet", "i int8, j int8", "i, j")
+    assert ways == [[(1, 7), (2, None)]] * 3
+    assert ways[0] == duckdb.sql(f"SELECT i, j FROM read_parquet('{out}/*/*.parquet', hive_partitioning = true) ORDER BY 1").fetchall()
+    assert described(db, "imported")[1][:2] == ("j", "bigint")
+    assert db.execute("SELECT i FROM plain WHERE j IS NULL").fetchall() == [(2,)]
+
+
+def test_keys_that_some_paths_have(db, out, warnings):
+    """The column of the files that have no such key; without one, an error or NULL, as the table says."""
+    hive(out, "parquet", [("j=5", pa.table({"i": [1], "j": [9]})), (".", pa.table({"i": [2], "j": [1]}))])
+    assert by_every_way(db, out, "parquet", "i int8, j int8", "i, j") == [[(1, 5), (2, 1)]] * 3
+    hive(out, "parquet", [(".", pa.table({"i": [2], "j": [1]})), ("k=x", pa.table({"i": [3], "j": [4]}))])
+    warnings.clear()
+    import_schema(db, "f", dir=out)
+    assert ("a key is not in all paths", 'Key "k" is in the paths of 1 of 4 files.') in warnings
+    with raises("HV005"):
+        db.execute("SELECT k FROM f")
+    import_schema(db, "g", dir=out, missing_columns="null")
+    assert pairs(db, "g", "i, k") == [(1, None), (2, None), (2, None), (3, "x")]
+
+
+def test_the_pattern_comes_before_directories(db, out):
+    """And the first directory before those below it. A number may have any length."""
+    (out / "n=1" / "m=2" / "m=3").mkdir(parents=True)
+    write(out / "n=1" / "m=2" / "m=3" / f"f_{10**30}.parquet", pa.table({"a": [1]}))
+    import_schema(db, "f", dir=out, pattern="f_@{n}.parquet")
+    assert pairs(db, "f", "a, n, m") == [(1, 10**30, 2)]
+
+
+# Names
+
+
+def named(names):
+    return pa.Table.from_arrays([pa.array([number]) for number in range(len(names))], names=names)
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_two_columns_of_one_name(db, out, kind, warnings):
+    write(out / f"t.{kind}", named(["a", "b", "a", "A", "a"]))
+    import_schema(db, "f", file=out / f"t.{kind}")
+    assert described(db, "f") == [("a", "bigint", ["occurrence=1"]), ("b", "bigint", None), ("a_1", "bigint", ["field=a", "occurrence=2"]),
+                                  ("A", "bigint", None), ("a_2", "bigint", ["field=a", "occurrence=3"])]
+    assert pairs(db, "f") == [(0, 1, 2, 3, 4)] and not warnings
+    for condition, rows in (("a = 0", 1), ("a_1 = 2", 1), ("a_1 = 0", 0), ("a_2 = 4 AND a = 0", 1)):
+        assert db.execute(f"SELECT count(*) FROM f WHERE {condition}").fetchone() == (rows,), condition
+    foreign(db, "g", "a int8, c int8 OPTIONS (field 'a'), d int8 OPTIONS (field 'a', occurrence '4')", file=out / f"t.{kind}")
+    for query, sqlstate in (("SELECT a FROM g", "42702"), ("SELECT c FROM g", "42702"), ("SELECT d FROM g", "HV005"),
+                            (f"SELECT * FROM read_{kind}('{out}/t.{kind}') AS t(a int8)", "42702")):
+        with raises(sqlstate) as caught:
+            db.execute(query)
+        assert f't.{kind}" has' in caught.value.diag.message_primary
+
+
+def test_statistics_of_two_columns_of_one_name(db, out):
+    """Those of a record batch are told by name alone: they do not say whose they are."""
+    table = pa.Table.from_arrays([pa.array([1, 2]), pa.array([100, 200])], names=["a", "a"])
+    with pa.ipc.new_file(out / "t.arrow", table.schema) as writer:
+        writer.write_batch(table.to_batches()[0], custom_metadata={"min_max_stats.a": "1,2"})
+    import_schema(db, "f", file=out / "t.arrow")
+    assert db.execute("SELECT a FROM f WHERE a_1 = 200").fetchall() == [(2,)]
+    assert counted(db, "SELECT a FROM f WHERE a = 7") == (1, 0)
+
+
+@pytest.mark.parametrize("options", ["occurrence '0'", "occurrence 'x'", "virtual 'k', occurrence '1'"])
+def test_bad_occurrences(db, options):
+    with raises("HV024"):
+        foreign(db, "f", f"a int OPTIONS ({options})", file="/a")
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize("names", [
+    ["n" * 70], ["n" * 63 + "1", "n" * 63 + "2", "n" * 63], ["é" * 40, "é" * 41, "x" + "é" * 40], ["漢" * 30, "x漢" * 30], [""], ["", "column", "column_1"],
+    ["ctid", "tableoid", "xmin", "cmin", "xmax", "cmax", "oid"], ["ctid_1", "ctid", "ctid"], ["a", "a", "a_1"], ["a", "A"], ['a"b', "a'b", "a\\b", "a b", "$1"],
+    ["select", "table"],
+])
+def test_names_that_postgresql_does_not_take(db, out, kind, names):
+    """Each column is there, under a name of its own, which is the file's where that is possible."""
+    write(out / f"t.{kind}", named(names))
+    import_schema(db, "f", file=out / f"t.{kind}")
+    assert pairs(db, "f") == [tuple(range(len(names)))]
+    system = {"ctid", "tableoid", "xmin", "cmin", "xmax", "cmax", ""}
+    for at, ((name, _, options), of_file) in enumerate(zip(described(db, "f"), names)):
+        if of_file not in system and len(of_file.encode()) < 64 and of_file not in names[:at]:
+            assert name == of_file
+        else:
+            assert name != of_file and f"field={of_file}" in options
+
+
+def test_names_that_cannot_be_told(db, out, warnings):
+    """A NUL, and what the database's encoding lacks: left out with a warning."""
+    table = named(["a", "b\0c", "č"])
+    write(out / "t.arrow", table)
+    import_schema(db, "f", file=out / "t.arrow")
+    assert described(db, "f") == [("a", "bigint", None), ("č", "bigint", None)]
+    assert len(warnings) == 1 and "b\\0c" in warnings[0][1]
+
+
+def test_names_in_other_encodings(server, out):
+    write(out / "t.parquet", named(["é" * 63, "č", "a"]))
+    with server.connect() as connection:
+        connection.execute("CREATE DATABASE names TEMPLATE template0 ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C'")
+    try:
+        with server.connect("names") as connection:
+            connection.execute("CREATE EXTENSION pg_strata")
+            import_schema(connection, "f", schema="public", file=out / "t.parquet")
+            assert [column[0] for column in described(connection, "f")] == ["é" * 63, "a"]
+            assert pairs(connection, "f") == [(0, 2)]
+    finally:
+        with server.connect() as connection:
+            connection.execute("DROP DATABASE names")
+
+
+def test_more_columns_than_a_table_has(db, out, warnings):
+    (out / "k=1").mkdir()
+    write(out / "k=1" / "t.parquet", named([f"c{number}" for number in range(1700)]))
+    import_schema(db, "f", dir=out)
+    assert [column[0] for column in described(db, "f")] == [f"c{number}" for number in range(1599)] + ["k"]
+    assert len(warnings) == 1 and '"c1599"' in warnings[0][1]
+    assert db.execute("SELECT c0, c1598, k FROM f").fetchall() == [(0, 1598, 1)]
+
+
+# Types
+
+
+def texts(values):
+    return [(str(value),) for value in values]
+
+
+BIG = 2**53 + 1
+
+
+@pytest.mark.parametrize("one, other, sql_type, rows", [
+    (pa.array([1], pa.int32()), pa.array([2**40]), "bigint", [(1,), (2**40,)]),
+    (pa.array([255], pa.uint8()), pa.array([-5], pa.int8()), "smallint", [(-5,), (255,)]),
+    (pa.array([2**64 - 1], pa.uint64()), pa.array([-1]), "numeric(20,0)", [(-1,), (2**64 - 1,)]),
+    (pa.array([1], pa.int32()), pa.array([2.5]), "double precision", [(1.0,), (2.5,)]),
+    (pa.array([1], pa.int16()), pa.array([2.5], pa.float32()), "real", [(1.0,), (2.5,)]),
+    (pa.array([2**31 - 1], pa.int32()), pa.array([2.5], pa.float32()), "double precision", [(2**31 - 1.0,), (2.5,)]),
+    (pa.array([BIG]), pa.array([2.5]), "text", [("2.5",), (str(BIG),)]),
+    (pa.array([0.1], pa.float32()), pa.array([0.1]), "double precision", [(0.1,), (0.10000000149011612,)]),
+    (pa.array([1]), pa.array([Decimal("2.50")]), "numeric", [(1,), (Decimal("2.50"),)]),
+    (pa.array([Decimal("1.5")]), pa.array([Decimal("100.25")]), "numeric", [(Decimal("1.5"),), (Decimal("100.25"),)]),
+    (pa.array([1]), pa.array(["x"]), "text", [("1",), ("x",)]),
+    (pa.array([True]), pa.array([1]), "text", [("1",), ("true",)]),
+    (pa.array([datetime.date(2020, 1, 2)]), pa.array([datetime.datetime(2020, 1, 2, 3)]), "text", [("2020-01-02",), ("2020-01-02 03:00:00",)]),
+    (pa.array([[1]], pa.list_(pa.int32())), pa.array([[None, 2]]), "bigint[]", [([1],), ([None, 2],)]),
+    (pa.array([[1]]), pa.array([["x"]]), "text[]", [(["1"],), (["x"],)]),
+    (pa.array([[1]]), pa.array([{"x": 1}]), "json", [([1],), ({"x": 1},)]),
+    (pa.array([{"x": 1}]), pa.array([{"x": "a", "y": None}]), "json", [({"x": "a", "y": None},), ({"x": 1},)]),
+    (pa.nulls(1), pa.array([1]), "bigint", [(1,), (None,)]),
+    (pa.array(["a"]).dictionary_encode(), pa.array(["b"]), "text", [("a",), ("b",)]),
+])
+@pytest.mark.parametrize("turned", [False, True])
+def test_types_that_differ_between_files(db, out, one, other, sql_type, rows, turned):
+    """What holds both exactly."""
+    for name, array in zip(("a.parquet", "b.arrow"), (other, one) if turned else (one, other)):
+        write(out / name, pa.table({"v": array}))
+    import_schema(db, "f", dir=out)
+    assert described(db, "f") == [("v", sql_type, None)]
+    assert pairs(db, "f") == sorted(rows, key=repr)
+
+
+def test_whole_numbers_beside_floats(db, out):
+    """Statistics that say that a double holds all integers of a file make it one; what it does not hold is an error."""
+    write(out / "a.parquet", pa.table({"v": pa.array([1, None, -(2**53)])}))
+    write(out / "b.parquet", pa.table({"v": [0.5]}))
+    import_schema(db, "f", dir=out)
+    assert described(db, "f") == [("v", "double precision", None)]
+    assert pairs(db, "f") == [(-(2.0**53),), (0.5,), (1.0,), (None,)]
+    assert db.execute("SELECT v FROM f WHERE v = 1").fetchall() == [(1.0,)]
+    write(out / "a.parquet", pa.table({"v": [BIG]}))
+    with raises("22003") as caught:
+        db.execute("SELECT * FROM f")
+    assert "a.parquet" in caught.value.diag.message_primary and "text" in caught.value.diag.message_hint
+
+
+def test_columns_that_some_files_lack(db, out, warnings):
+    write(out / "a.parquet", pa.table({"a": [1], "b": [2]}))
+    write(out / "b.parquet", pa.table({"a": [1]}))
+    import_schema(db, "f", dir=out)
+    assert warnings == [("a column is not in all files", 'Column "b" is in 1 of 2 files.')]
+
+
+NESTED = """SELECT 1 AS i, {'x': 1, 'y': 'z', 'd': 1.50::DECIMAL(9, 2), 'big': 9007199254740993, 'ts': TIMESTAMP '2020-01-02 03:04:05.6',
+    'day': DATE '0044-03-15', 'tz': TIMESTAMPTZ '2020-01-02 03:04:05.6+00', 'no': NULL::INT, 'flag': true, 'f': 0.1::DOUBLE} AS s,
+    [{'x': 1}, NULL, {'x': 2}] AS ls, MAP {'a': [1], 'b"': NULL} AS m, [[1], [2, 3], NULL] AS r, MAP {1: 'x'} AS n
+    UNION ALL SELECT 2, NULL, [], MAP {}, [[]], NULL"""
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_nested_values_as_json(db, out, kind):
+    """As DuckDB's to_json has them, whatever text type the column is of."""
+    with duckdb.connect() as peer:
+        peer.execute("SET TimeZone = 'UTC'")
+        write(out / f"t.{kind}", peer.sql(NESTED).to_arrow_table())
+        expected = peer.sql(f"SELECT i, {', '.join(f'to_json({name})' for name in ('s', 'ls', 'm', 'r', 'n'))} FROM ({NESTED}) ORDER BY i").fetchall()
+    import_schema(db, "f", file=out / f"t.{kind}")
+    assert [column[:2] for column in described(db, "f")] == [("i", "integer"), ("s", "json"), ("ls", "json"), ("m", "json"), ("r", "integer[]"), ("n", "json")]
+
+    def parsed(rows):
+        return [[json.loads(text, parse_float=Decimal) if isinstance(text, str) else text for text in row] for row in rows]
+
+    for sql_type in ("json", "jsonb", "text", "varchar"):
+        foreign(db, "g", f"i int, {', '.join(f'{name} {sql_type}' for name in ('s', 'ls', 'm', 'r', 'n'))}", file=out / f"t.{kind}")
+        rows = db.execute("SELECT i, s::text, ls::text, m::text, r::text, n::text FROM g ORDER BY i").fetchall()
+        assert parsed(rows) == parsed(expected), sql_type
+        db.execute("DROP FOREIGN TABLE g")
+    assert db.execute("SELECT (s->>'big')::int8, s->>'d', json_array_length(ls) FROM f ORDER BY i LIMIT 1").fetchone() == (BIG, "1.50", 3)
+    with raises("22000") as caught:
+        db.execute("SELECT r FROM f")
+    assert "json" in caught.value.diag.message_hint
+
+
+def test_lists_in_lists_are_warned_of(db, out, warnings):
+    """Where inner lists may differ in length: not where they are of a fixed length, nor in an export of arrays."""
+    fixed = pa.list_(pa.field("item", pa.list_(pa.int32(), 2), nullable=False))
+    write(out / "t.arrow", pa.table({"r": [[[1], [2, 3]]], "fixed": pa.array([[[1, 2], [3, 4]]], fixed)}))
+    import_schema(db, "f", file=out / "t.arrow")
+    assert len(warnings) == 1 and '"r"' in warnings[0][1]
+    assert db.execute("SELECT fixed FROM f").fetchall() == [([[1, 2], [3, 4]],)]
+    db.execute("CREATE TABLE t AS SELECT ARRAY[[1, 2], [3, 4]] AS a")
+    export_parquet(db, "t", out / "t.parquet")
+    warnings.clear()
+    import_schema(db, "g", file=out / "t.parquet")
+    assert pairs(db, "g") == [([[1, 2], [3, 4]],)] and not warnings
+
+
+def test_lists_of_seven_dimensions(db, out):
+    nested = [1]
+    for _ in range(6):
+        nested = [nested]
+    write(out / "t.parquet", pa.table({"deep": [nested]}))
+    import_schema(db, "f", file=out / "t.parquet")
+    assert described(db, "f") == [("deep", "json", None)] and pairs(db, "f") == [(nested,)]
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_arrays_of_domains_over_arrays(db, out, kind):
+    db.execute("CREATE DOMAIN ints AS int[]; CREATE TABLE t (v ints[])")
+    db.execute("""INSERT INTO t VALUES ('{"{1,2}","{3}"}'), ('{"{1,2}","{3,4}"}'), (NULL), ('{"{}",NULL}'), ('{}')""")
+    EXPORT[kind](db, "t", out / f"t.{kind}")
+    import_schema(db, "f", file=out / f"t.{kind}")
+    assert described(db, "f") == [("v", "ints[]", None)]
+    assert pairs(db, "f", "v::text") == pairs(db, "t", "v::text")
+
+
+def test_types_without_input(db, out):
+    """Their texts are text."""
+    db.execute("CREATE TABLE t (a int DEFAULT 7)")
+    for number, query in enumerate(("SELECT adrelid, adbin FROM pg_attrdef", "SELECT starelid, staattnum, stavalues1 FROM pg_statistic",
+                                    "SELECT oid, stxdndistinct FROM pg_statistic_ext LEFT JOIN pg_statistic_ext_data ON oid = stxoid UNION ALL SELECT 1, NULL")):
+        db.execute(f"SELECT * FROM export_query_parquet($q${query}$q$, '{out}/{number}.parquet')")
+        import_schema(db, f"f{number}", file=out / f"{number}.parquet")
+        name, sql_type, _ = described(db, f"f{number}")[-1]
+        assert sql_type == "text"
+        assert pairs(db, f"f{number}", f'"{name}"') == pairs(db, f"({query}) q", f'"{name}"::text'), name
+
+
+@pytest.mark.parametrize("text", ["no type ((", "", "int4; DROP TABLE t", "numeric(1,2,3)", "nowhere.at_all", "int4\\u0000", "void", "gone"])
+def test_types_in_metadata_that_are_none(db, out, text, warnings):
+    """The column is of its values' type; where a text names no type, with a warning that names file and column."""
+    table = pa.table({"a": [1], "b": ["x"]})
+    write(out / "t.parquet", table.replace_schema_metadata({"pg_strata.columns": f'[{{"name": "a", "pg_type": "{text}"}}, {{"name": "b", "pg_type": "text"}}]'}))
+    import_schema(db, "f", file=out / "t.parquet")
+    assert described(db, "f") == [("a", "bigint", None), ("b", "text", None)] and pairs(db, "f") == [(1, "x")]
+    for message, detail in warnings:
+        assert message == "a type in a file's metadata is not understood" and '"a"' in detail and f"{out}/t.parquet" in detail
+    assert text not in ("no type ((", "int4; DROP TABLE t", "numeric(1,2,3)") or len(warnings) == 1
+
+
+def test_lists_in_dictionaries(db, out):
+    lists = pa.DictionaryArray.from_arrays(pa.array([1, 0, None], pa.int8()), pa.array([["x"], ["y", None]]))
+    with pa.ipc.new_file(out / "t.arrow", pa.schema([("d", lists.type)])) as writer:
+        writer.write_batch(pa.record_batch([lists], names=["d"]))
+    import_schema(db, "f", file=out / "t.arrow")
+    assert db.execute("SELECT d FROM f").fetchall() == [(["y", None],), (["x"],), (None,)]
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_texts_of_all_types(db, out, kind):
+    """Beyond the ranges and digits of PostgreSQL's types too."""
+    cases = {"n": (pa.array([1_500_000_001], pa.timestamp("ns")), "1970-01-01 00:00:01.500000001"), "d": (pa.array([2**31 - 1], pa.date32()), "5881580-07-11"),
+             "f": (pa.array([1e300]), "1e300"), "b": (pa.array([b"\x01\xff"], pa.binary(2)), "\\x01ff"),
+             "t": (pa.array([1], pa.time64("ns")), "00:00:00.000000001"), "u": (pa.array([2**64 - 1], pa.uint64()), str(2**64 - 1))}
+    write(out / f"t.{kind}", pa.table({name: array for name, (array, _) in cases.items()}))
+    foreign(db, "f", ", ".join(f"{name} text" for name in cases), file=out / f"t.{kind}")
+    assert pairs(db, "f") == [tuple(text for _, text in cases.values())]
+    assert db.execute("SELECT count(*) FROM f WHERE u > '2' AND f LIKE '1e%' AND d <> '1970-01-01'").fetchone() == (0,)
+    assert db.execute("SELECT u FROM f WHERE f LIKE '1e%' AND d <> '1970-01-01'").fetchone() == (str(2**64 - 1),)
+
+
+def test_types_that_are_not_read(db, out, warnings):
+    """Left out with a warning; declared, an error whose hint is none that fails too."""
+    union = pa.UnionArray.from_sparse(pa.array([0], pa.int8()), [pa.array([1])])
+    write(out / "t.arrow", pa.table({"a": [1], "u": union}))
+    import_schema(db, "f", file=out / "t.arrow")
+    assert described(db, "f") == [("a", "bigint", None)] and [message for message, _ in warnings] == ["a column is left out"]
+    for sql_type in ("int4", "text", "json"):
+        foreign(db, "g", f"u {sql_type}", file=out / "t.arrow")
+        with raises("0A000") as caught:
+            db.execute("SELECT * FROM g")
+        assert "IMPORT" not in caught.value.diag.message_hint
+        db.execute("DROP FOREIGN TABLE g")
+    foreign(db, "h", "a bool", file=out / "t.arrow")
+    with raises("HV004") as caught:
+        db.execute("SELECT * FROM h")
+    assert "bigint" in caught.value.diag.message_hint
+
+
+def test_keys_with_names_that_postgresql_does_not_take(db, out):
+    hive(out, "parquet", [("ctid=5", pa.table({"ctid": [1], "a": [2]}))])
+    import_schema(db, "f", dir=out)
+    assert described(db, "f") == [("ctid_1", "bigint", ["virtual=ctid"]), ("a", "bigint", None)]
+    assert pairs(db, "f") == [(5, 2)]
+
+
+# Files that are not read
+
+
+def big_endian(footer):
+    """The schema's field endianness made to lie where that of its columns does, which is any number but 0."""
+    footer = bytearray(footer)
+
+    def field(table, number):
+        """Where a field of a table lies, and where its place is told (flatbuffers, vtables)."""
+        told = table - int.from_bytes(footer[table:table + 4], "little", signed=True) + 4 + 2 * number
+        return table + int.from_bytes(footer[told:told + 2], "little"), told
+
+    at = field(int.from_bytes(footer[:4], "little"), 1)[0]
+    schema = at + int.from_bytes(footer[at:at + 4], "little")
+    (_, endianness), (_, columns) = field(schema, 0), field(schema, 1)
+    footer[endianness:endianness + 2] = footer[columns:columns + 2]
+    return bytes(footer)
+
+
+def unread(out):
+    """Files, and a word of what they are."""
+    table = pa.table({"a": [1]})
+    (out / "encrypted.parquet").write_bytes(b"PARE" + b"\0" * 40 + b"\x20\0\0\0PARE")
+    write(out / "part.parquet", table)
+    metadata = pq.read_metadata(out / "part.parquet")
+    metadata.set_file_path("part.parquet")
+    metadata.write_metadata_file(str(out / "summary"))
+    deep = pa.int64()
+    for _ in range(105):
+        deep = pa.struct([("x", deep)])
+    write(out / "deep.parquet", pa.table({"a": pa.nulls(1, deep)}))
+    write(out / "big.arrow", table)
+    whole = (out / "big.arrow").read_bytes()
+    begin = len(whole) - 10 - int.from_bytes(whole[-10:-6], "little")
+    (out / "big.arrow").write_bytes(whole[:begin] + big_endian(whole[begin:-10]) + whole[-10:])
+    (out / "old.feather").write_bytes(b"FEA1" + b"\0" * 40 + b"FEA1")
+    return {"encrypted.parquet": "encrypted", "summary": "summary", "deep.parquet": "groups", "big.arrow": "big-endian", "old.feather": "Feather"}
+
+
+def test_files_that_are_not_read(db, out):
+    """Named as what they are, and not damaged."""
+    for name, word in unread(out).items():
+        for query in (f"IMPORT FOREIGN SCHEMA f FROM SERVER pg_strata INTO {db.schema} OPTIONS (file '{out}/{name}')",
+                      f"SELECT * FROM read_parquet('{out}/{name}') AS t(a int8)"):
+            with raises("0A000") as caught:
+                db.execute(query)
+            assert word in caught.value.diag.message_detail and name in caught.value.diag.message_primary
+    write(out / "part.parquet", pa.table({"a": [2]}))
+    assert db.execute(f"SELECT * FROM read_parquet('{out}/part.parquet') AS t(a int8)").fetchall() == [(2,)]
+
+
+def test_urls_are_not_read(db):
+    for path in ("s3://bucket/t.parquet", "https://host/t.parquet"):
+        with raises("0A000"):
+            db.execute(f"SELECT * FROM read_parquet('{path}') AS t(a int8)")
+
+
+def test_types_of_others_in_metadata(db, out, role, again, warnings):
+    """What a file says may not make whoever reads it run the code of somebody else than a superuser's."""
+    db.execute(f"GRANT CREATE ON SCHEMA {db.schema} TO {role}; SET ROLE {role}")
+    db.execute("CREATE FUNCTION trap(int) RETURNS bool LANGUAGE plpgsql AS $$ BEGIN RAISE 'trapped'; END $$")
+    db.execute("CREATE DOMAIN theirs AS int CHECK (VALUE IS NULL OR trap(VALUE)); CREATE TYPE pair AS (a int, b theirs); CREATE TYPE mood AS ENUM ('sad')")
+    db.execute("RESET ROLE; CREATE DOMAIN ours AS int CHECK (VALUE > 0)")
+    db.execute("CREATE TABLE t (a int, b int[], d text, e ours); INSERT INTO t VALUES (1, '{2}', 'sad', 3)")
+    path = out / "t.parquet"
+    export_parquet(db, "t", path)
+    table = pq.read_table(path)
+    said = {"integer": "theirs", "integer[]": "theirs[]", "text": "mood"}
+    metadata = pq.read_metadata(path).metadata
+    text = next(value for key, value in metadata.items() if b"columns" in key)
+    for true, false in said.items():
+        text = text.replace(f'"{true}"'.encode(), f'"{db.schema}.{false}"'.encode())
+    assert b"theirs[]" in text
+    key = next(key for key in metadata if b"columns" in key)
+    pq.write_table(table.replace_schema_metadata({**metadata, key: text}), path)
+    import_schema(db, "f", file=path)
+    assert [kind for _, kind, _ in described(db, "f")] == ["integer", "integer[]", "text", "ours"]
+    assert db.execute("SELECT * FROM f").fetchall() == [(1, [2], "sad", 3)]
+    assert [message for message, _ in warnings].count("a type in a file's metadata is somebody else's") == 3
+    db.execute("DROP TABLE t; DROP FOREIGN TABLE f")
