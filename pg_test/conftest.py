@@ -6,12 +6,15 @@ import shutil
 
 import pytest
 
-from .lab import build, places, postgres
-from .lab.server import Server
-from .helpers.support import create_extension
+# What helpers assert is explained like what tests do.
+pytest.register_assert_rewrite(f"{__package__}.helpers")
+
+from .helpers.servers import SETTINGS  # noqa: E402
+from .helpers.support import create_extension  # noqa: E402
+from .lab import build, places, postgres  # noqa: E402
+from .lab.server import Server  # noqa: E402
 
 MAJORS = [int(major) for major in os.environ.get("PGS", "18 15").split()]
-SETTINGS = {"shared_buffers": "256MB", "max_connections": "50", "max_prepared_transactions": "2"}
 serial = itertools.count(1)
 
 

@@ -5,8 +5,8 @@ import struct
 
 import pytest
 
-from ..lab import places
 from ..helpers.support import export
+from ..lab import places
 
 ACCESS, DEFAULT = "system.posix_acl_access", "system.posix_acl_default"
 USER_OBJ, USER, GROUP_OBJ, MASK, OTHER = 1, 2, 4, 16, 32

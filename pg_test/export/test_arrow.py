@@ -3,8 +3,6 @@
 import base64
 import json
 from decimal import Decimal
-from pathlib import Path
-from typing import Any, NamedTuple
 
 import polars
 import psycopg
@@ -12,55 +10,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ..helpers import oracle
+from ..helpers import every_type, oracle
+from ..helpers.arrow import batches_of, export, open_file, read
+from ..helpers.every_type import make
+from ..helpers.servers import file_size_limit, small_tmpfs
 from ..helpers.support import SCANS, Background, describe, entries, eventually, raises
 from ..helpers.support import export as export_parquet
-from ..server.test_disk_full import file_size_limit, small_tmpfs
-from .test_types import every_type, make
 
 CODECS = ("none", "lz4", "zstd", "zstd:9")
 OLD = b"the file that was here before"
-
-
-class Result(NamedTuple):
-    path: str
-    files: int
-    record_batches: int
-    rows: int
-    bytes: int
-    scan: str
-    device: str
-    workers: int
-    elapsed: Any
-
-
-def export(connection, table, path, **options):
-    """SELECT * FROM export_table_arrow(table, path, option => value, ...)"""
-    named = "".join(f", {name} => %s" for name in options)
-    sql = f"SELECT path, files, record_batches, rows, bytes, scan, device, workers, elapsed::text FROM export_table_arrow(%s::regclass, %s{named})"
-    return Result(*connection.execute(sql, (table, str(path), *options.values())).fetchone())
-
-
-def data_files(path):
-    return sorted(path.glob("*.arrow")) if path.is_dir() else [path]
-
-
-def open_file(path):
-    return pa.ipc.open_file(pa.memory_map(str(path)))
-
-
-def read(path):
-    table = pa.concat_tables([open_file(file).read_all() for file in data_files(Path(path))])
-    table.validate(full=True)
-    return table
-
-
-def batches_of(path):
-    """Each record batch with the texts in its metadata."""
-    reader = open_file(path)
-    for index in range(reader.num_record_batches):
-        batch, metadata = reader.get_batch_with_custom_metadata(index)
-        yield batch, {key.decode(): value.decode() for key, value in (metadata or {}).items()}
 
 
 def export_and_check(connection, table, path, ordered=True, **options):

@@ -6,9 +6,8 @@ import pyarrow as pa
 import pytest
 
 from ..helpers import every_type, oracle
-from ..helpers.support import SCANS, Background, entries, eventually, raises
-from .test_arrow import batches_of, export, open_file, read
-from .test_query import export_query
+from ..helpers.arrow import batches_of, export, open_file, read
+from ..helpers.support import SCANS, Background, entries, eventually, export_query, raises
 
 NUMBERS = "CREATE TABLE t AS SELECT i AS id, i / 4.0 AS n, 'text ' || i AS s, ARRAY[i, i + 1] AS a FROM generate_series(1, 20000) i"
 

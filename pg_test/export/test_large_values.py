@@ -9,9 +9,9 @@ import pyarrow.ipc
 import pyarrow.parquet as pq
 import pytest
 
+from ..helpers.support import export_and_check
 from ..lab import places
 from ..lab.server import Server
-from ..helpers.support import export_and_check
 
 MEGABYTES = 70
 BYTES = MEGABYTES << 20

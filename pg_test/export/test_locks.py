@@ -4,8 +4,8 @@ import pyarrow as pa
 import pytest
 
 from ..helpers import oracle
+from ..helpers.foreign import foreign, write
 from ..helpers.support import SCANS, Background, eventually, export, raises
-from ..foreign.test_foreign_tables import foreign, write
 
 PLAIN = "CREATE TABLE t AS SELECT i AS a, i * 1.5 AS b FROM generate_series(1, 1000) i"
 PARTITIONED = """CREATE TABLE t (a int, b numeric) PARTITION BY RANGE (a);

@@ -6,8 +6,8 @@ import pyarrow.ipc
 import pyarrow.parquet as pq
 import pytest
 
+from ..helpers.arrow import export as export_arrow
 from ..helpers.support import entries, export, raises
-from .test_arrow import export as export_arrow
 
 MOST = 49
 EXPORTS = {"parquet": export, "arrow": export_arrow}

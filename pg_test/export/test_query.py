@@ -6,20 +6,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from ..helpers import every_type, oracle
+from ..helpers.arrow import export as export_arrow
+from ..helpers.arrow import read as read_arrow
 from ..helpers.gpu_server import wait_until_writing
-from ..helpers.support import Background, Result, entries, eventually, export, raises
-from .test_arrow import export as export_arrow
-from .test_arrow import read as read_arrow
+from ..helpers.support import Background, entries, eventually, export, export_query, raises
 
 FORMATS = ("parquet", "arrow")
-
-
-def export_query(connection, query, path, kind="parquet", **options):
-    """SELECT * FROM export_query_<kind>(query, path, option => value, ...)"""
-    named = "".join(f", {name} => %s" for name in options)
-    groups = "row_groups" if kind == "parquet" else "record_batches"
-    sql = f"SELECT path, files, {groups}, rows, bytes, scan, device, workers, elapsed::text FROM export_query_{kind}(%s, %s{named})"
-    return Result(*connection.execute(sql, (query, str(path), *options.values())).fetchone())
 
 
 @pytest.mark.parametrize("kind", FORMATS)

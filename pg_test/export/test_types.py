@@ -5,16 +5,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from ..helpers import every_type, oracle
-from ..helpers.support import SCANS, WORKERS, describe, entries, export, export_and_check, raises, supports
-
-
-def make(db, family, repeat=1):
-    db.execute(every_type.TYPES)
-    cases = list(every_type.FAMILIES[family])
-    if family == "fallback" and supports(db, "SELECT '<a/>'::xml"):
-        cases += every_type.XML
-    every_type.create(db, "t", cases, repeat)
-    return cases
+from ..helpers.every_type import make
+from ..helpers.support import SCANS, WORKERS, describe, entries, export, export_and_check, raises
 
 
 @pytest.mark.parametrize("scan", SCANS)

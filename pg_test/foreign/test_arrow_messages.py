@@ -5,9 +5,9 @@ import struct
 import pyarrow as pa
 import pytest
 
+from ..helpers.arrow import export
+from ..helpers.foreign import foreign
 from ..helpers.support import raises
-from ..export.test_arrow import export
-from .test_foreign_tables import foreign
 
 RECORD_BATCH, DICTIONARY = 3, 2
 

@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from ..helpers.foreign import columns_of, foreign
+from ..helpers.pruning import counted, on_and_off, supports_sql
 from ..helpers.support import export
-from .test_foreign_tables import columns_of, foreign
-from .test_pruning import counted, on_and_off, supports_sql
 
 ROWS, GROUP_ROWS = 2000, 100
 # Every group has values from the whole range, so that least and greatest leave out none of them. No row has ABSENT for k.

@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from ..helpers.foreign import FORMATS, PARALLEL, foreign
 from ..helpers.support import eventually, raises
-from .test_foreign_tables import FORMATS, PARALLEL, foreign
 
 ROWS, GROUP = 12_000, 6000
 

@@ -4,10 +4,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from ..helpers.every_type import make
+from ..helpers.foreign import bytes_read, columns_of, foreign, write_pages
 from ..helpers.support import export, raises
-from .test_foreign_tables import columns_of, foreign
-from .test_page_index import bytes_read, write_pages
-from ..export.test_types import make
 
 
 def bodies(path):

@@ -4,9 +4,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from ..helpers.foreign import columns_of, foreign
+from ..helpers.pruning import counted, on_and_off
 from ..helpers.support import export
-from .test_foreign_tables import columns_of, foreign
-from .test_pruning import counted, on_and_off
 
 WRITER = b"parquet-cpp-arrow version 26.0.1"
 """As pyarrow names itself; what it is replaced by is as long."""

@@ -7,24 +7,12 @@ import pyarrow as pa
 import pytest
 
 from ..helpers import every_type
+from ..helpers.arrow import export as export_arrow
+from ..helpers.every_type import make
+from ..helpers.foreign import EXPORT, FORMATS, PARALLEL, columns_of, described, export_group, foreign, import_schema, plan, rows_of, write
+from ..helpers.pruning import counted
 from ..helpers.support import eventually, raises
 from ..helpers.support import export as export_parquet
-from ..export.test_arrow import export as export_arrow
-from .test_foreign_tables import EXPORT, FORMATS, PARALLEL, columns_of, export_group, foreign, plan, rows_of, write
-from .test_pruning import counted
-from ..export.test_types import make
-
-
-def import_schema(connection, name, schema=None, **options):
-    named = ", ".join(f"{option} '{value}'" for option, value in options.items())
-    connection.execute(f"IMPORT FOREIGN SCHEMA {name} FROM SERVER pg_strata INTO {schema or connection.schema} OPTIONS ({named})")
-
-
-def described(connection, table):
-    return connection.execute(
-        "SELECT attname, format_type(atttypid, atttypmod), attfdwoptions FROM pg_attribute "
-        "WHERE attrelid = %s::regclass AND attnum > 0 ORDER BY attnum", (table,)).fetchall()
-
 
 # IMPORT FOREIGN SCHEMA
 

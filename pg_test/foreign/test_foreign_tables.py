@@ -3,55 +3,14 @@
 from decimal import Decimal
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
-from ..helpers import every_type, literals, oracle
+from ..helpers import every_type, oracle
+from ..helpers.arrow import export as export_arrow
+from ..helpers.every_type import make
+from ..helpers.foreign import EXPORT, FORMATS, PARALLEL, columns_of, export_group, foreign, plan, rows_of, write
 from ..helpers.support import export as export_parquet
 from ..helpers.support import raises
-from ..export.test_arrow import export as export_arrow
-from ..export.test_types import make
-
-FORMATS = ("parquet", "arrow")
-EXPORT = {"parquet": export_parquet, "arrow": export_arrow}
-
-
-def columns_of(connection, table):
-    """The column list of a table, for CREATE FOREIGN TABLE."""
-    rows = connection.execute(
-        "SELECT quote_ident(attname), format_type(atttypid, atttypmod) FROM pg_attribute "
-        "WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum", (table,)).fetchall()
-    return ", ".join(f"{name} {sql_type}" for name, sql_type in rows)
-
-
-def foreign(connection, name, columns, **options):
-    """CREATE FOREIGN TABLE name (columns) SERVER pg_strata OPTIONS (...)"""
-    named = ", ".join(f"{option} '{value}'" for option, value in options.items())
-    connection.execute(f"CREATE FOREIGN TABLE {name} ({columns}) SERVER pg_strata OPTIONS ({named})")
-
-
-def export_group(connection, kind, table, path, rows, **options):
-    """Exports with row groups or record batches of so many rows."""
-    name = {"parquet": "row_group_rows", "arrow": "record_batch_rows"}[kind]
-    return EXPORT[kind](connection, table, path, **{name: rows}, **options)
-
-
-def canonical(text, sql_type):
-    """A numeric's display scale is that of the file: 1.5 may come back as 1.500."""
-    if text is not None and sql_type == "numeric":
-        return Decimal(text)
-    if text is not None and sql_type == "numeric[]":
-        return [item if item is None else Decimal(item) for item in literals.array(text)]
-    return text
-
-
-def rows_of(connection, table, sql_types=None, columns="*"):
-    """A relation's rows as texts, in an order that they alone give."""
-    _, rows = oracle.select(connection, f"SELECT {columns} FROM {table}")
-    if sql_types:
-        rows = [tuple(canonical(text, kind) for text, kind in zip(row, sql_types)) for row in rows]
-    return sorted(rows, key=repr)
-
 
 # Values
 
@@ -107,14 +66,6 @@ def test_domains_check_their_constraints(db, out):
 
 
 # Files of other writers
-
-
-def write(path, table, **options):
-    if path.suffix == ".parquet":
-        pq.write_table(table, path, **options)
-    else:
-        with pa.ipc.new_file(str(path), table.schema, **options) as writer:
-            writer.write_table(table, max_chunksize=3)
 
 
 OTHERS = {
@@ -379,10 +330,6 @@ def wide(request, db, out):
     return db
 
 
-def plan(connection, query, options="COSTS OFF"):
-    return "\n".join(row[0] for row in connection.execute(f"EXPLAIN ({options}) {query}").fetchall())
-
-
 def same(connection, query):
     """The query over f gives what it gives over t."""
     ours, theirs = (connection.execute(query.replace("$T", name)).fetchall() for name in ("f", "t"))
@@ -399,9 +346,6 @@ QUERIES = (
 def test_queries(wide):
     for query in QUERIES:
         same(wide, query)
-
-
-PARALLEL = "SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0"
 
 
 def test_parallel_scans(wide):

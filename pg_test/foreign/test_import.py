@@ -9,11 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from ..helpers.foreign import EXPORT, FORMATS, described, foreign, import_schema, write
+from ..helpers.pruning import counted
 from ..helpers.support import export as export_parquet
 from ..helpers.support import raises
-from .test_foreign_tables import EXPORT, FORMATS, foreign, write
-from .test_file_sets import described, import_schema
-from .test_pruning import counted
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from ..helpers.foreign import foreign
 from ..helpers.support import raises
-from .test_foreign_tables import foreign
 
 FIXED_12 = b"\x15\x0e\x15\x18"  # Of a SchemaElement in Thrift's compact protocol: its type is FIXED_LEN_BYTE_ARRAY, of length 12.
 IS_INTERVAL = b"\x25\x2a"  # Its converted type is INTERVAL.

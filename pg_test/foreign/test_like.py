@@ -4,8 +4,8 @@ import psycopg
 import pyarrow as pa
 import pytest
 
-from .test_foreign_tables import FORMATS, columns_of, export_group, foreign, plan, write
-from .test_pruning import by_hundreds, counted, on_and_off, supports_sql  # noqa: F401
+from ..helpers.foreign import FORMATS, columns_of, export_group, foreign, plan, write
+from ..helpers.pruning import counted, on_and_off, supports_sql
 
 LAST = "\U0010ffff"
 TEXTS = ["", " ", "a", "a ", "ab", "abc", "abcd", "abc%", "abc_", "a\\b", "\\", "\\%", "%", "%a", "_", "_x", "ABC", "ž", "žluť", "žluťoučký", "z", "zz",

@@ -9,10 +9,9 @@ import pytest
 
 from ..helpers import footers
 from ..helpers.footers import BINARY, FALSE, I32, I64, LIST, STRUCT, element
+from ..helpers.foreign import described, foreign, import_schema
+from ..helpers.pruning import counted
 from ..helpers.support import raises
-from .test_foreign_tables import foreign
-from .test_file_sets import described, import_schema
-from .test_pruning import counted
 
 SCHEMA, NUM_ROWS, ROW_GROUPS, KEY_VALUES, CREATED_BY, COLUMN_ORDERS = 2, 3, 4, 5, 6, 7
 COLUMNS = 1  # of a row group

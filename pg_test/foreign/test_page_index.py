@@ -7,25 +7,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from ..helpers.every_type import make
+from ..helpers.foreign import PARALLEL, bytes_read, columns_of, foreign, plan, write_pages
+from ..helpers.pruning import conditions_on, counted, on_and_off
 from ..helpers.support import export, raises
-from .test_foreign_tables import PARALLEL, columns_of, foreign, plan
-from .test_pruning import conditions_on, counted, on_and_off
-from ..export.test_types import make
-
-UNITS = {"B": 1, "KB": 1024, "MB": 1 << 20}
-
-
-def bytes_read(connection, query):
-    """What EXPLAIN ANALYZE says was read of the files."""
-    text = plan(connection, query, "ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF, BUFFERS OFF")
-    found = re.findall(r"\(read: ([\d.]+)([KM]?B), size:", text)
-    assert found, text
-    return sum(float(number) * UNITS[unit] for number, unit in found)
-
-
-def write_pages(table, path, rows, **options):
-    """A file with pages of so many rows, and their index."""
-    pq.write_table(table, path, write_page_index=True, max_rows_per_page=rows, write_batch_size=rows, **options)
 
 
 @pytest.mark.parametrize("family", ("scalars", "numerics"))

@@ -1,69 +1,14 @@
 """arrow_fdw leaves out row groups and record batches by their statistics, never one with a matching row, and decides
 conditions on columns: the same rows as the executor's."""
 
-import datetime
 import re
-from decimal import Decimal
 
 import pyarrow as pa
 import pytest
 
-from .test_foreign_tables import FORMATS, PARALLEL, columns_of, export_group, foreign, plan, write
-from ..export.test_types import make
-
-OPERATORS = ("=", "<>", "<", "<=", ">", ">=")
-
-
-def counted(connection, query):
-    """The numbers that EXPLAIN ANALYZE gives of a scan: groups loaded and skipped."""
-    text = plan(connection, query, "ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF, BUFFERS OFF")
-    found = re.search(r"\[loaded: (\d+), skipped: (\d+)\]", text)
-    assert found, text
-    return int(found[1]), int(found[2])
-
-
-def on_and_off(connection, condition):
-    """The ids that match, which must be the same with and without pruning and pushdown, and those of the table."""
-    answers = []
-    for table, pruning, pushdown in (("f", "on", "on"), ("f", "on", "off"), ("f", "off", "on"), ("f", "off", "off"), ("s", "on", "on")):
-        connection.execute(f"SET pg_strata.arrow_fdw_pruning = {pruning}; SET pg_strata.arrow_fdw_pushdown = {pushdown}")
-        ids = connection.execute(f"SELECT array_agg(id ORDER BY id) FROM {table} WHERE {condition}").fetchone()[0]
-        answers.append((ids, connection.execute(f"SELECT count(*), count(id), sum(id), min(id), max(id) FROM {table} WHERE {condition}").fetchone()))
-    connection.execute("RESET pg_strata.arrow_fdw_pruning; RESET pg_strata.arrow_fdw_pushdown")
-    assert all(answer == answers[0] for answer in answers), condition
-    return answers[0][0]
-
-
-def ordered(connection, name):
-    """Whether a column's type has an order."""
-    return supports_sql(connection, f"SELECT {name} < {name} FROM s LIMIT 1")
-
-
-def supports_sql(connection, query):
-    try:
-        connection.execute(query)
-        return True
-    except Exception:
-        return False
-
-
-def conditions_on(connection, cases):
-    """Every operator against every edge value, for each column of s that has an order."""
-    for name, sql_type, _, literals in cases:
-        if not ordered(connection, name):
-            continue
-        texts = ["'{}'::{}".format(text.replace("'", "''"), sql_type) for text in literals]
-        for text in texts:
-            yield from (f"{name} {operator} {text}" for operator in OPERATORS)
-            yield f"{text} >= {name}"
-        yield f"{name} BETWEEN {texts[0]} AND {texts[-1]}"
-        yield f"{name} IN ({', '.join(texts[:2])})"
-        yield f"{name} IN (NULL, {texts[-1]})"
-        if not sql_type.endswith("]"):
-            yield from (f"{name} {operator} ANY (ARRAY[{texts[0]}, {texts[-1]}, NULL]::{sql_type}[])" for operator in OPERATORS)
-        yield f"{name} = {texts[0]} OR {name} > {texts[-1]} AND id > 2"
-        yield f"NOT ({name} = {texts[0]})"
-        yield from (f"{name} IS NULL", f"{name} IS NOT NULL", f"{name} = NULL::{sql_type}", f"{name} IS NULL OR id = 1", f"id = 3 AND {name} IS NOT NULL")
+from ..helpers.every_type import make
+from ..helpers.foreign import FORMATS, PARALLEL, columns_of, export_group, foreign, plan, write
+from ..helpers.pruning import OPERATORS, conditions_on, counted, on_and_off, supports_sql
 
 
 @pytest.mark.parametrize("rows", [1, 3])
@@ -105,18 +50,6 @@ def test_groups_are_left_out(db, out, kind):
     db.execute("SET pg_strata.arrow_fdw_pruning = off")
     assert "Stats-Hint" not in plan(db, "SELECT * FROM f WHERE c_int4 = 0", "ANALYZE")
     db.execute("RESET pg_strata.arrow_fdw_pruning")
-
-
-@pytest.fixture
-def by_hundreds(db, out):
-    """1000 rows in ten groups, ids ascending."""
-    ids = range(1, 1001)
-    table = pa.table({"id": pa.array(ids, pa.int32()), "x": [f"k{i:05}" for i in ids], "n": [Decimal(i) / 4 for i in ids],
-                      "d": [datetime.date(2020, 1, 1) + datetime.timedelta(i) for i in ids]})
-    write(out / "s.parquet", table, row_group_size=100)
-    foreign(db, "f", "id int, x text, n numeric, d date", file=out / "s.parquet")
-    db.execute("CREATE TABLE s AS SELECT * FROM f")
-    return db
 
 
 def test_parameters(by_hundreds):

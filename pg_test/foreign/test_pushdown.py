@@ -8,9 +8,9 @@ import pyarrow as pa
 import pytest
 from psycopg import pq
 
+from ..helpers.every_type import make
+from ..helpers.foreign import FORMATS, PARALLEL, columns_of, export_group, foreign, plan, write
 from ..helpers.support import Background, eventually, raises
-from .test_foreign_tables import FORMATS, PARALLEL, columns_of, export_group, foreign, plan, write
-from ..export.test_types import make
 
 AGGREGATES = ("count", "sum", "avg", "min", "max")
 INTEGERS = ("int2", "int4", "int8", "small", "positive")

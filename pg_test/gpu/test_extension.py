@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from ..helpers import oracle
 from ..bench import checksum
+from ..helpers import oracle
 from ..helpers.gpu_server import GpuServer, all_free, export_both, kill_engine, notices, ready, wait_until_writing
-from ..lab import places, postgres
 from ..helpers.support import SCANS, Background, eventually, export
+from ..lab import places, postgres
 
 pytestmark = pytest.mark.skipif("PG_STRATA_TEST_GPU" not in os.environ, reason="needs a GPU")
 

@@ -5,12 +5,11 @@ import psycopg
 import pytest
 
 from ..helpers import every_type, oracle
+from ..helpers.gpu_encoding import fit
 from ..helpers.gpu_server import GpuServer, all_free, export_both, free_slots, notices, set_devices, status
 from ..helpers.support import SCANS, Background, create_extension, eventually, export, raises
 
 WORKERS = (0, 2, 4)
-# Rendered by the server, so no GPU can read them in the heap.
-UNFIT = {"c_jsonb", "c_enum", "n_array"}
 
 
 @pytest.fixture(scope="module")
@@ -18,10 +17,6 @@ def server(installation):
     with GpuServer(installation, "gpu") as server:
         create_extension(server)
         yield server
-
-
-def fit(cases):
-    return [case for case in cases if case[0] not in UNFIT]
 
 
 @pytest.mark.parametrize("workers", WORKERS)

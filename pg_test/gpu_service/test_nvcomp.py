@@ -8,10 +8,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from ..helpers import oracle
+from ..helpers.gpu_encoding import LINES, encoded, export_encoded
 from ..helpers.gpu_server import REAL, GpuServer, set_devices
-from ..lab import places
 from ..helpers.support import SCANS, create_extension, export
-from .test_encode import LINES, encoded, export_encoded
+from ..lab import places
 
 pytestmark = pytest.mark.skipif(REAL, reason="of fake devices")
 

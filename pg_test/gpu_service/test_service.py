@@ -11,11 +11,27 @@ import psycopg
 import pytest
 
 from ..helpers import oracle
-from ..helpers.gpu_server import (REAL, ROWS, GpuServer, all_free, service_info, cpu_values, export_both, free_slots, kill_engine, make_big, notices, ready, running, runs,
-                         set_devices, status, wait_until_writing)
-from ..helpers.support import SCANS, Background, entries, eventually, export, raises
-from ..server.test_interrupts import PROMPT, workers_of
-from ..server.test_stale_files import Contained
+from ..helpers.gpu_server import (
+    REAL,
+    ROWS,
+    GpuServer,
+    all_free,
+    cpu_values,
+    export_both,
+    free_slots,
+    kill_engine,
+    make_big,
+    notices,
+    ready,
+    running,
+    runs,
+    service_info,
+    set_devices,
+    status,
+    wait_until_writing,
+)
+from ..helpers.servers import Contained
+from ..helpers.support import PROMPT, SCANS, Background, entries, eventually, export, raises, workers_of
 
 fakes_only = pytest.mark.skipif(REAL, reason="of fake devices")
 

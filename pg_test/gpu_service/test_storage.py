@@ -5,8 +5,8 @@ import pytest
 
 from ..helpers import oracle
 from ..helpers.gpu_server import GpuServer, export_both
+from ..helpers.storage import *
 from ..helpers.support import create_extension
-from ..export.test_storage import *  # noqa: F403, the tests themselves
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,8 @@ import time
 import pytest
 
 from ..helpers import oracle
-from ..helpers.gpu_server import REAL, ROWS, GpuServer, all_free, service_info, cpu_values, make_big, notices, ready, running, runs, wait_until_writing
-from ..helpers.support import SCANS, entries, eventually, export, raises
-from ..server.test_interrupts import PROMPT, workers_of
+from ..helpers.gpu_server import REAL, ROWS, GpuServer, all_free, cpu_values, make_big, notices, ready, running, runs, service_info, wait_until_writing
+from ..helpers.support import PROMPT, SCANS, entries, eventually, export, raises, workers_of
 
 pytestmark = pytest.mark.skipif(REAL, reason="of fake devices")
 LIMIT = 4

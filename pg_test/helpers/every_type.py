@@ -1,7 +1,9 @@
 """Every type with its edge values: name, SQL type, the file's type, literals.
 
-The file's type is written as `support.describe` prints it; None where the issue leaves it open.
+The file's type is written as `support.describe` prints it; None where it may be any.
 """
+
+from .support import supports
 
 SCALARS = [
     ("c_bool", "bool", "bool", ["t", "f"]),
@@ -143,3 +145,13 @@ def create(connection, table, cases, repeat=1):
         cursor.executemany(f"INSERT INTO {table} VALUES ({places})", rows)
     if repeat > 1:
         connection.execute(f"INSERT INTO {table} SELECT t.* FROM {table} t, generate_series(2, {repeat})")
+
+
+def make(db, family, repeat=1):
+    """Table t with the columns of a family, those that this server has; returns the cases."""
+    db.execute(TYPES)
+    cases = list(FAMILIES[family])
+    if family == "fallback" and supports(db, "SELECT '<a/>'::xml"):
+        cases += XML
+    create(db, "t", cases, repeat)
+    return cases

@@ -9,9 +9,9 @@ import re
 import pyarrow.parquet as pq
 import pytest
 
-from . import oracle
 from ..lab import build, places
 from ..lab.server import Server
+from . import oracle
 from .support import Background, eventually, export
 
 # On a machine with a GPU the device check runs the tests on it; PG_STRATA_FAKE_DEVICES rehearses that.

@@ -7,6 +7,9 @@ import os
 import subprocess
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from ..lab import places
 
 CALLS = ["write", "writev", "pwrite64", "pread64", "read", "copy_file_range", "sendfile64", "fsync", "fdatasync", "sync_file_range", "ftruncate64", "fallocate",
@@ -14,6 +17,9 @@ CALLS = ["write", "writev", "pwrite64", "pread64", "read", "copy_file_range", "s
          "stat64", "lstat64", "statx", "rename", "renameat2", "linkat", "unlink", "unlinkat", "rmdir"]
 # What does not leave behind what it was to remove cannot be asked of these.
 REMOVALS = ("unlink", "unlinkat", "rmdir", "openat64", "opendir", "fdopendir", "readdir64", "fstat64", "stat64", "lstat64", "statx")
+
+
+ROWS = 3000  # of the table t of such a server
 
 
 class Control(ctypes.Structure):
@@ -42,3 +48,23 @@ def injected(name):
     page.chmod(0o666)
     with open(page, "r+b") as file:
         yield {"LD_PRELOAD": str(library), "PG_STRATA_FAULTS": str(page)}, Control.from_buffer(mmap.mmap(file.fileno(), 0))
+
+
+def prepare(server):
+    with server.connect() as db:
+        db.execute("CREATE EXTENSION pg_strata")
+        db.execute(f"CREATE TABLE t AS SELECT i, 'text ' || i AS s FROM generate_series(1, {ROWS}) i")
+
+
+def rows_of(path):
+    """The number of rows in a file or directory that an export of t made, in any format."""
+    if path.is_dir():
+        assert (path / "_SUCCESS").is_file()
+        return sum(rows_of(file) for file in path.glob("part-*"))
+    if path.suffix == ".parquet":
+        return pq.read_table(path).num_rows
+    if path.suffix == ".arrow":
+        return pa.ipc.open_file(path).read_all().num_rows
+    data = path.read_bytes()
+    assert data.startswith(b"PGCOPY") and data.endswith(b"\xff\xff")
+    return data.count(b"text ")

@@ -14,6 +14,7 @@ from . import oracle
 
 SCANS = ("heap", "copy_binary")
 WORKERS = (0, 1, 2, 4)
+PROMPT = 2.0  # seconds: this finds hangs, on a busy machine too; python -m pg_test.bench.cancel measures
 
 
 class Result(NamedTuple):
@@ -37,6 +38,14 @@ def export(connection, table, path, **options):
     named = "".join(f", {name} => %s" for name in options)
     sql = f"SELECT path, files, row_groups, rows, bytes, scan, device, workers, elapsed::text FROM export_table_parquet(%s::regclass, %s{named})"
     return Result(*connection.execute(sql, (table, str(path), *options.values())).fetchone())
+
+
+def export_query(connection, query, path, kind="parquet", **options):
+    """SELECT * FROM export_query_<kind>(query, path, option => value, ...)"""
+    named = "".join(f", {name} => %s" for name in options)
+    groups = "row_groups" if kind == "parquet" else "record_batches"
+    sql = f"SELECT path, files, {groups}, rows, bytes, scan, device, workers, elapsed::text FROM export_query_{kind}(%s, %s{named})"
+    return Result(*connection.execute(sql, (query, str(path), *options.values())).fetchone())
 
 
 def export_and_check(connection, table, path, ordered=True, **options):
@@ -104,6 +113,10 @@ class Background(threading.Thread):
         if self.error:
             raise self.error
         return self.value
+
+
+def workers_of(connection, pid):
+    return [row[0] for row in connection.execute("SELECT pid FROM pg_stat_activity WHERE leader_pid = %s AND pid <> %s", (pid, pid))]
 
 
 def copy_binary(connection, table):

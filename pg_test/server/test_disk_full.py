@@ -1,13 +1,11 @@
 """No space left: a clear error, the old file as it was, nothing left behind, and the server goes on."""
 
-import contextlib
 import os
-import subprocess
 
 import psycopg
 import pytest
 
-from ..lab import places
+from ..helpers.servers import file_size_limit, small_tmpfs
 from ..helpers.support import SCANS, entries, export
 
 OLD = b"the file that was here before"
@@ -20,33 +18,6 @@ def incompressible(db):
     """More than 12 MB, whatever the codec."""
     db.execute("CREATE TABLE t AS SELECT i, sha256(i::text::bytea) AS a, sha256((-i)::text::bytea) AS b FROM generate_series(1, 200000) i")
     return "t"
-
-
-@contextlib.contextmanager
-def file_size_limit(server, limit):
-    """RLIMIT_FSIZE (less than each process's share of the export) of the postmaster, which every backend started from now on inherits."""
-    def set_limit(value):
-        subprocess.run(["prlimit", f"--pid={server.process.pid}", f"--fsize={value}:unlimited"], check=True, **places.as_server())
-
-    set_limit(limit)
-    try:
-        yield
-    finally:
-        set_limit("unlimited")
-
-
-@contextlib.contextmanager
-def small_tmpfs(place, size):
-    place = places.fresh(place, 0o755)
-    user = places.server_user()
-    options = f"size={size},mode=755" + (f",uid={user.pw_uid},gid={user.pw_gid}" if user else "")
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(place)], capture_output=True)
-    if mounted.returncode != 0:
-        pytest.skip("mounting a tmpfs needs root")
-    try:
-        yield place
-    finally:
-        subprocess.run(["umount", str(place)], check=True)
 
 
 def check(connection, directory, table, scan, workers, sqlstates):

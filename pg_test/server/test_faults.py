@@ -7,17 +7,12 @@ import os
 import shutil
 
 import psycopg
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
-from ..lab import places
-from ..lab.server import Server
-from ..conftest import SETTINGS
-from ..helpers.injection import CALLS, REMOVALS, injected
+from ..helpers.injection import CALLS, REMOVALS, ROWS, rows_of
 from ..helpers.support import Background, entries, eventually, raises
+from ..lab import places
 
-ROWS = 3000
 EXPORTS = {
     "parquet": ("export_table_parquet('t', {path}, workers => 2, row_group_rows => 1000, overwrite => true)", "t.parquet"),
     "parquet, new": ("export_table_parquet('t', {path}, workers => 0)", "t.parquet"),
@@ -31,36 +26,6 @@ EXPORTS = {
     "vcf": ("import_vcf({vcf}, {path}, overwrite => true)", "t.arrow"),
 }
 VCF = "##fileformat=VCFv4.3\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n" + "".join(f"1\t{i}\t.\tA\tC\t.\tPASS\t.\n" for i in range(1, ROWS + 1))
-
-
-@pytest.fixture(scope="module")
-def faulty(installation):
-    """A server whose calls can be made to fail, and what says which."""
-    with injected("faults") as (environment, control):
-        server = Server(installation, "faults", **SETTINGS)
-        server.environment = environment
-        with server:
-            prepare(server)
-            yield server, control
-
-
-def prepare(server):
-    with server.connect() as db:
-        db.execute("CREATE EXTENSION pg_strata")
-        db.execute(f"CREATE TABLE t AS SELECT i, 'text ' || i AS s FROM generate_series(1, {ROWS}) i")
-
-
-def rows_of(path):
-    if path.is_dir():
-        assert (path / "_SUCCESS").is_file()
-        return sum(rows_of(file) for file in path.glob("part-*"))
-    if path.suffix == ".parquet":
-        return pq.read_table(path).num_rows
-    if path.suffix == ".arrow":
-        return pa.ipc.open_file(path).read_all().num_rows
-    data = path.read_bytes()
-    assert data.startswith(b"PGCOPY") and data.endswith(b"\xff\xff")
-    return data.count(b"text ")
 
 
 def contents(path):

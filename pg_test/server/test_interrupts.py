@@ -7,11 +7,10 @@ import psycopg
 import pytest
 
 from ..helpers import oracle
+from ..helpers.support import PROMPT, SCANS, Background, entries, eventually, export, workers_of
 from ..lab.server import Server
-from ..helpers.support import SCANS, Background, entries, eventually, export
 
 OLD = b"the file that was here before"
-PROMPT = 2.0  # seconds: this finds hangs, on a busy machine too; python -m pg_test.bench.cancel measures
 
 
 @pytest.fixture(scope="module")
@@ -56,10 +55,6 @@ def running(big, again, out, bystander):
     yield start
     eventually(lambda: entries(out) == ["t.parquet"])
     assert target.read_bytes() == OLD
-
-
-def workers_of(connection, pid):
-    return [row[0] for row in connection.execute("SELECT pid FROM pg_stat_activity WHERE leader_pid = %s AND pid <> %s", (pid, pid))]
 
 
 def wait_until_writing(out, call):

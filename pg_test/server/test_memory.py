@@ -15,12 +15,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ..conftest import SETTINGS
+from ..helpers.servers import SETTINGS, small_tmpfs
+from ..helpers.support import entries, eventually, export, raises
+from ..helpers.vcf import bgzip, make
 from ..lab import places
 from ..lab.server import Server
-from ..helpers.support import entries, eventually, export, raises
-from .test_disk_full import small_tmpfs
-from ..export.test_vcf import bgzip, make
 
 RUNS = int(os.environ.get("MEMORY_RUNS", 40))
 SEED = os.environ.get("MEMORY_SEED", "1")

@@ -3,17 +3,15 @@
 import errno
 import fcntl
 import os
-import shutil
 import signal
-import subprocess
 
 import psycopg
 import pytest
 
-from ..lab import places
-from ..lab.server import Server
+from ..helpers.injection import ROWS, rows_of
+from ..helpers.servers import Contained
 from ..helpers.support import Background, entries, eventually
-from .test_faults import ROWS, faulty, rows_of  # noqa: F401 a fixture
+from ..lab import places
 
 EXPORTS = {
     "file": ("export_table_parquet('t', '{}', overwrite => true, workers => 0)", "t.parquet"),
@@ -60,7 +58,7 @@ def temporaries(out):
 
 
 @pytest.fixture
-def table(faulty):  # noqa: F811
+def table(faulty):
     server, control = faulty
     with server.connect() as connection:
         yield connection
@@ -96,7 +94,7 @@ def test_names_without_a_lock_file_hinder_nobody(table, out, kind):
 
 
 @every_export
-def test_a_running_exports_files_stay(faulty, table, out, kind):  # noqa: F811
+def test_a_running_exports_files_stay(faulty, table, out, kind):
     """Two exports to one target at once: each has a name of its own, and neither takes the other's for stale."""
     server, control = faulty
     if kind == "append":
@@ -113,7 +111,7 @@ def test_a_running_exports_files_stay(faulty, table, out, kind):  # noqa: F811
 
 
 @every_export
-def test_a_killed_leaders_files_are_removed(faulty, out, kind):  # noqa: F811
+def test_a_killed_leaders_files_are_removed(faulty, out, kind):
     server, control = faulty
     connection = server.connect()
     crashes = server.log().count("reinitializing")
@@ -133,7 +131,7 @@ def test_a_killed_leaders_files_are_removed(faulty, out, kind):  # noqa: F811
 
 
 @pytest.mark.parametrize("how", ["removed", "locked"])
-def test_a_lock_file_that_is_taken_before_it_is_locked(faulty, table, out, how):  # noqa: F811
+def test_a_lock_file_that_is_taken_before_it_is_locked(faulty, table, out, how):
     """Between making and locking it another export may take it for stale; then another name is tried."""
     server, control = faulty
     with server.connect() as other:
@@ -154,7 +152,7 @@ def test_a_lock_file_that_is_taken_before_it_is_locked(faulty, table, out, how):
     assert entries(out) == ["t.parquet"] and rows_of(out / "t.parquet") == ROWS
 
 
-def test_file_systems_without_locks(faulty, table, out):  # noqa: F811
+def test_file_systems_without_locks(faulty, table, out):
     """An export works there, and removes nothing by guess."""
     _, control = faulty
     for error in (errno.ENOLCK, errno.EOPNOTSUPP):
@@ -195,28 +193,7 @@ def test_what_was_to_be_replaced_stays_if_it_is_no_exports(table, out, what):
         assert there() == before
 
 
-class Contained(Server):
-    """A server that sees no process but its own, as in a container."""
-
-    def start(self):
-        user = places.server_user()
-        if user is None or not shutil.which("unshare") or not shutil.which("setpriv"):
-            pytest.skip("a namespace of process ids needs root, unshare and setpriv")
-        inner = ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
-        self.prefix = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", *inner]
-        if subprocess.run([*self.prefix, "true"], capture_output=True).returncode != 0:
-            pytest.skip("this system gives no namespace of process ids")
-        super().start()
-
-    def stop(self):
-        if self.process:
-            with open(f"/proc/{self.process.pid}/task/{self.process.pid}/children") as children:
-                os.kill(int(children.read()), signal.SIGINT)
-            self.process.wait(30)
-        super().stop()
-
-
-def test_containers_that_share_a_directory(faulty, table, out, installation):  # noqa: F811
+def test_containers_that_share_a_directory(faulty, table, out, installation):
     """Neither server sees the other's processes; each sees the other's locks."""
     with Contained(installation, "contained") as contained, contained.connect() as inside:
         inside.execute(f"CREATE EXTENSION pg_strata; CREATE TABLE t AS SELECT i, 'text ' || i AS s FROM generate_series(1, {ROWS}) i")
@@ -234,7 +211,7 @@ def test_containers_that_share_a_directory(faulty, table, out, installation):  #
     assert temporaries(out) == []
 
 
-def test_file_systems_whose_rename_always_replaces(faulty, table, out):  # noqa: F811
+def test_file_systems_whose_rename_always_replaces(faulty, table, out):
     """A new file is linked under its name there, and its temporary name goes."""
     _, control = faulty
     control.arm("renameat2", out, 0, errno.EINVAL)

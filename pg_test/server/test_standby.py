@@ -4,8 +4,8 @@ import psycopg
 import pytest
 
 from ..helpers import every_type
-from ..lab.server import Standby
 from ..helpers.support import SCANS, Background, copy_binary, entries, eventually, export, export_and_check, raises
+from ..lab.server import Standby
 
 
 @pytest.fixture(scope="module")

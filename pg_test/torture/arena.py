@@ -10,8 +10,8 @@ import psycopg
 
 from ..helpers.gpu_server import GpuServer, ready
 from ..helpers.injection import injected
-from ..lab import places
 from ..helpers.support import Background, create_extension, eventually
+from ..lab import places
 from .calls import SOURCES, TABLES, answer, calls
 
 SETTINGS = {"shared_buffers": "256MB", "max_connections": "60", "max_prepared_transactions": "2",

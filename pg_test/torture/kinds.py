@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psycopg
 
-from ..helpers.gpu_server import service_info, runs
+from ..helpers.gpu_server import runs, service_info
 from ..helpers.injection import CALLS, REMOVALS
 from ..helpers.support import Background, eventually
 from .arena import must, sqlstate
