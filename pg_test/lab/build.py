@@ -10,24 +10,11 @@ from pathlib import Path
 from . import libclang, tools
 from .places import ROOT, TARGET, fail, run, say
 
-PGRX = "0.18.1"
 TOOLS = TARGET / "tools"
 VERSION = re.search(r'^version = "(.*)"', (ROOT / "Cargo.toml").read_text(), re.M).group(1)
 SQL = ROOT / "sql" / f"pg_strata--{VERSION}.sql"
 # In a library with the feature `testing` alone.
 TEST_GEAR = b"pg_strata.gpu_fake_devices"
-
-
-def cargo_pgrx():
-    """cargo-pgrx of our version in target/tools, which generates the SQL; built once."""
-    program = TOOLS / "bin" / "cargo-pgrx"
-    have = subprocess.run([program, "pgrx", "--version"], capture_output=True, text=True) if program.exists() else None
-    if have and PGRX in have.stdout:
-        return
-    say(f"building cargo-pgrx {PGRX} in target/tools: about three minutes, once")
-    # Unoptimised builds in a third of the time; without default features it needs no OpenSSL.
-    run(["cargo", "install", "--locked", "--debug", "--force", "--no-default-features",
-         "--root", TOOLS, f"cargo-pgrx@{PGRX}"], env={**os.environ, **tools.cargo_home()})
 
 
 def environment(postgres):
@@ -67,10 +54,8 @@ def install(postgres, *features):
     for directory in (Path(postgres.ask("--pkglibdir")), extensions):
         if not os.access(directory, os.W_OK):
             fail(f"{directory} is not writable: run make install as its owner, or unset PG_CONFIG to use a private PostgreSQL 18")
-    ready = environment(postgres)
     say(f"building pg_strata for {postgres}: about five minutes the first time")
-    run(["cargo", "build", "--release", "--lib", "--features", ",".join([f"pg{postgres.major}", *features])],
-        cwd=ROOT, env=ready)
+    compile_release(postgres, features, "--lib")
     library = (TARGET / "release" / "libpg_strata.so").read_bytes()
     if (TEST_GEAR in library) != ("testing" in features):
         fail("the library holds test gear, or lacks it, against the features that it was built with")
@@ -79,6 +64,11 @@ def install(postgres, *features):
     replace(extensions / "pg_strata.control", control.encode())
     for script in SQL.parent.glob("*.sql"):
         replace(extensions / script.name, script.read_bytes())
+
+
+def compile_release(postgres, features, *targets):
+    chosen = ["--features", ",".join([f"pg{postgres.major}", *features])]
+    run(["cargo", "build", "--release", *targets, *chosen], cwd=ROOT, env=environment(postgres))
 
 
 def installed_library(postgres):
@@ -100,14 +90,13 @@ def replace(path, content, mode=0o644):
     new.rename(path)
 
 
-def generated_sql(postgres):
-    """The SQL of the functions of the library that was built last, without pgrx's comments."""
-    cargo_pgrx()
-    written = TARGET / "pgrx" / "schema.sql"
-    subprocess.run(["cargo", "pgrx", "schema", "--release", "--skip-build", "--pg-config", str(postgres.pg_config),
-                    "--features", f"pg{postgres.major}", "--out", str(written), f"pg{postgres.major}"],
-                   cwd=ROOT, env=environment(postgres), check=True, capture_output=True)
-    text = re.sub(r"/\*.*?\*/\n", "", written.read_text(), flags=re.S)
+def generated_sql(postgres, *features):
+    """The SQL of the installed library's functions, as pgrx describes them in a section of it, without pgrx's comments."""
+    compile_release(postgres, features, "--bin", "schema")
+    section = TARGET / "pgrx" / "section"
+    subprocess.run(["objcopy", "-O", "binary", "--only-section=.pgrxsc", installed_library(postgres), section], check=True)
+    written = subprocess.run([TARGET / "release" / "schema", section], capture_output=True, text=True, check=True)
+    text = re.sub(r"/\*.*?\*/\n", "", written.stdout, flags=re.S)
     text = re.sub(r"^--.*\n", "", text, flags=re.M)
     guard = '\\echo Use "CREATE EXTENSION pg_strata" to load this file. \\quit\n'
     return guard + "".join(f"\n{block.strip()}\n" for block in re.split(r"\n{2,}", text) if block.strip())

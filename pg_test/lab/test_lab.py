@@ -49,7 +49,7 @@ def test_one_version():
 
 
 def test_the_sql_is_that_of_the_library(installation):
-    assert build.SQL.read_text() == build.generated_sql(installation), "run python3 -m pg_test.lab sql"
+    assert build.SQL.read_text() == build.generated_sql(installation, "testing"), "run python3 -m pg_test.lab sql"
 
 
 @pytest.mark.skipif(not shutil.which("dpkg-deb"), reason="dpkg-deb is not here")
