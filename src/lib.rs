@@ -1,5 +1,8 @@
 //! pg_strata: PostgreSQL tables as Parquet files, in parallel, on one snapshot, exactly.
 
+// pg_guard makes functions without their documentation; the test of safety_docs reads the sources instead.
+#![cfg_attr(feature = "pg", allow(clippy::missing_safety_doc))]
+
 pub mod decode;
 pub mod encode;
 pub mod expr;
@@ -40,6 +43,8 @@ pub mod fuzzing;
 mod pure_rooms;
 #[cfg(test)]
 mod room_imports;
+#[cfg(test)]
+mod safety_docs;
 
 #[cfg(not(panic = "unwind"))]
 compile_error!("PostgreSQL's errors pass through Rust code as panics: build with panic = \"unwind\"");

@@ -1,5 +1,5 @@
 """python3 -m pg_test.lab COMMAND, one of
-ready [MAJOR...] | venv [FILE] | pure | install MAJOR... | own | sql | deb | image | check MAJOR | clean
+ready [MAJOR...] | venv [FILE] | pure | install MAJOR... | own | sql | deb | image | check MAJOR... | clean
 
 ready fetches what a build needs and says what is missing. venv needs only the system's Python; the Makefile calls it
 first. pure tests what needs no server. install builds for tests; own, sql, deb and image install what
@@ -37,7 +37,9 @@ def main(command, *arguments):
         build.install(found)
         print(getattr(package, command)(found))
     elif command == "check":
-        build.check_without_headers(*map(int, arguments))
+        for major in arguments:
+            build.lint(major)
+        build.lint(arguments[-1], "testing")
     elif command == "clean":
         places.clean()
     else:

@@ -16,7 +16,7 @@ PACKAGES = places.TARGET / "packages-of-tests"
 
 def test_test_gear_is_not_shipped():
     """Without the feature `testing` no source of fake devices, injected faults and their parameters is compiled."""
-    shipped = build.check_without_headers(17)
+    shipped = build.lint(17)
     assert "src/pg/guc.rs" in shipped and not [path for path in shipped if "testing" in path]
     assert (places.ROOT / "src/gpu/testing").is_dir() and (places.ROOT / "src/pg/guc/testing.rs").exists()
 

@@ -30,7 +30,7 @@ RETURNS TABLE (path text, files int, record_batches bigint, rows bigint, bytes b
                scan text, device text, workers int, elapsed interval)
 VOLATILE PARALLEL UNSAFE COST 1000 ROWS 1 LANGUAGE c AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
 "#)]
-#[allow(clippy::too_many_arguments)] // the SQL function has them
+#[allow(clippy::too_many_arguments, clippy::type_complexity)] // those of the SQL function
 fn export_table_arrow(
     table: Option<Oid>,
     path: Option<&[u8]>,

@@ -55,6 +55,7 @@ CREATE FUNCTION arrow_fdw_metadata_info("table" regclass)
 RETURNS TABLE (file text, "column" text, key text, value text)
 STRICT VOLATILE PARALLEL RESTRICTED COST 1000 ROWS 100 LANGUAGE c AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
 "#)]
+#[allow(clippy::type_complexity)] // the result row
 fn arrow_fdw_metadata_info(
     table: Option<Oid>,
 ) -> Result<

@@ -41,7 +41,7 @@ RETURNS TABLE (path text, files int, row_groups bigint, rows bigint, bytes bigin
                scan text, device text, workers int, elapsed interval)
 VOLATILE PARALLEL UNSAFE COST 1000 ROWS 1 LANGUAGE c AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
 "#)]
-#[allow(clippy::too_many_arguments)] // the SQL function has them
+#[allow(clippy::too_many_arguments, clippy::type_complexity)] // those of the SQL function
 fn export_table_parquet(
     table: Option<Oid>,
     path: Option<&[u8]>,
@@ -158,6 +158,7 @@ CREATE FUNCTION decode_table(
 RETURNS TABLE (rows bigint, bytes bigint, slots bigint, scan text, device text, workers int, elapsed interval)
 VOLATILE PARALLEL UNSAFE COST 1000 ROWS 1 LANGUAGE c AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
 "#)]
+#[allow(clippy::type_complexity)] // the result row
 fn decode_table(
     table: Option<Oid>,
     scan: Option<&[u8]>,

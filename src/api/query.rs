@@ -20,6 +20,7 @@ RETURNS TABLE (path text, files int, row_groups bigint, rows bigint, bytes bigin
                scan text, device text, workers int, elapsed interval)
 VOLATILE PARALLEL UNSAFE COST 1000 ROWS 1 LANGUAGE c AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
 "#)]
+#[allow(clippy::type_complexity)] // the result row
 fn export_query_parquet(
     query: Option<&[u8]>,
     path: Option<&[u8]>,
@@ -66,6 +67,7 @@ RETURNS TABLE (path text, files int, record_batches bigint, rows bigint, bytes b
                scan text, device text, workers int, elapsed interval)
 VOLATILE PARALLEL UNSAFE COST 1000 ROWS 1 LANGUAGE c AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
 "#)]
+#[allow(clippy::too_many_arguments, clippy::type_complexity)] // those of the SQL function
 fn export_query_arrow(
     query: Option<&[u8]>,
     path: Option<&[u8]>,

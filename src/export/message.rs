@@ -70,7 +70,7 @@ impl Report {
     }
 
     /// Returns the length of the JSON, the JSON, and the metadata of all parts.
-    pub fn to_message(mut self) -> Result<Vec<u8>> {
+    pub fn into_message(mut self) -> Result<Vec<u8>> {
         self.close()?;
         self.table = self.metadata.first().map_or_else(Vec::new, MetadataList::table);
         let head = serde_json::to_vec(&self).map_err(|cause| internal(cause.to_string()))?;
@@ -140,7 +140,7 @@ mod tests {
 
     #[test]
     fn a_message_keeps_each_parts_metadata() {
-        let message = report([&[1, 2, 3], &[]]).to_message().unwrap();
+        let message = report([&[1, 2, 3], &[]]).into_message().unwrap();
         let read = Report::from_message(&message).unwrap();
         assert_eq!((read.chunks, read.rows), (2, 10));
         let mut all = report([&[4], &[5, 6]]);

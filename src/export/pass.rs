@@ -138,6 +138,6 @@ pub fn worker_body(message: &[u8], words: &[AtomicU64], number: usize) -> Result
             serde_json::from_slice(message).map_err(|cause| internal(cause.to_string()))?;
         let pass = Pass { reading: &job.reading, shapes, surveyed, output };
         let shared = Shared::new(words, pass.shapes.len());
-        process(&job, &pass, shared, number, None)?.to_message()
+        process(&job, &pass, shared, number, None)?.into_message()
     })
 }

@@ -91,9 +91,9 @@ pub fn is_trusted(type_oid: Oid) -> bool {
 
 /// Returns the type as SQL writes it, with its modifier: `numeric(10,2)`.
 pub fn type_name(type_oid: Oid, typmod: i32) -> String {
-    let flags = (pg_sys::FORMAT_TYPE_TYPEMOD_GIVEN) as u16;
+    let flags = pg_sys::FORMAT_TYPE_TYPEMOD_GIVEN as u16;
     // SAFETY: the result is a palloc'd C string.
-    unsafe { name_to_utf8(pg_sys::format_type_extended(type_oid, typmod, flags.into())) }
+    unsafe { name_to_utf8(pg_sys::format_type_extended(type_oid, typmod, flags)) }
 }
 
 /// Returns the type and modifier that an untrusted text names; `None` if no type has the name. The error is

@@ -72,7 +72,7 @@ mod real {
                 // of the per-tuple context before its reset.
                 let cell = unsafe {
                     let mut tuple = pg_sys::HeapTupleData {
-                        t_len: tuple_ref.len.into(),
+                        t_len: tuple_ref.len,
                         t_tableOid: self.table,
                         t_data: batch.arena.as_ptr().add(tuple_ref.pos as usize).cast_mut().cast(),
                         ..Default::default()
