@@ -4,6 +4,7 @@ The truth is PostgreSQL's own text output; the file's type says how that text is
 type the file ought to have is not the oracle's business: the tests of the types name it.
 """
 
+import functools
 import struct
 from decimal import Decimal
 from pathlib import Path
@@ -49,37 +50,44 @@ def _decoded(value):
 
 def expected(text, kind):
     """The value that a text of PostgreSQL has in a column of an Arrow type, in canonical form."""
-    if text is None:
-        return None
+    return None if text is None else _reading(kind)(text)
+
+
+@functools.cache
+def _reading(kind):
+    """The function that makes a type's value of a text. Tables have millions of values: the type is looked at once."""
     if isinstance(kind, pa.BaseExtensionType):
-        kind = kind.storage_type
+        return _reading(kind.storage_type)
     if pa.types.is_boolean(kind):
-        return {"t": True, "f": False}[text]
+        return {"t": True, "f": False}.__getitem__
     if pa.types.is_integer(kind):
-        return int(text)
+        return int
     if pa.types.is_float32(kind):
-        return _float_bits("<f", float(text))
+        return lambda text: _float_bits("<f", float(text))
     if pa.types.is_float64(kind):
-        return _float_bits("<d", float(text))
+        return lambda text: _float_bits("<d", float(text))
     if pa.types.is_decimal(kind):
-        return Decimal(text)
+        return Decimal
     if pa.types.is_date(kind):
-        return literals.date(text)
+        return literals.date
     if pa.types.is_time(kind):
-        return literals.time(text)
+        return literals.time
     if pa.types.is_timestamp(kind):
-        return literals.timestamp(text)
+        return literals.timestamp
     if pa.types.is_fixed_size_binary(kind):
-        return bytes.fromhex(text.replace("-", ""))
+        return lambda text: bytes.fromhex(text.replace("-", ""))
     if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
-        return bytes.fromhex(text.removeprefix("\\x"))
+        return lambda text: bytes.fromhex(text.removeprefix("\\x"))
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        return _expected_list(literals.array(text), kind)
+        return lambda text: _expected_list(literals.array(text), kind)
     if pa.types.is_struct(kind):
-        fields = literals.record(text, kind.num_fields)
-        return tuple(expected(field, kind.field(i).type) for i, field in enumerate(fields))
+        return lambda text: _expected_record(literals.record(text, kind.num_fields), kind)
     assert pa.types.is_string(kind) or pa.types.is_large_string(kind), kind
-    return text
+    return str
+
+
+def _expected_record(fields, kind):
+    return tuple(expected(field, kind.field(i).type) for i, field in enumerate(fields))
 
 
 def _expected_list(items, kind):
@@ -143,18 +151,21 @@ READERS = {"pyarrow": read_pyarrow, "DuckDB": read_duckdb}
 def check(connection, table, path, columns="*", ordered=True):
     """Asserts that a file (or a directory of files) holds what the table holds, in its physical order."""
     names, rows = select(connection, f"SELECT {columns} FROM {table}")
+    known = {}
     for reader, read in READERS.items():
         if not names and reader == "DuckDB":
             continue  # DuckDB refuses a file without columns
-        check_table(read(path), names, rows, reader, ordered)
+        check_table(read(path), names, rows, reader, ordered, known)
     check_required(connection, table, path)
 
 
-def check_table(table, names, rows, reader, ordered=True):
+def check_table(table, names, rows, reader, ordered=True, known=None):
+    """Asserts that a table of Arrow holds the rows. `known` keeps what they are in a type for the next reader."""
+    known = {} if known is None else known
     assert table.column_names == names, reader
     assert table.num_rows == len(rows), f"{reader}: {table.num_rows} rows, PostgreSQL has {len(rows)}"
     got = [values(column) for column in table.columns]
-    want = [[expected(row[i], table.schema.field(i).type) for row in rows] for i in range(len(names))]
+    want = [_column(rows, i, table.schema.field(i).type, known) for i in range(len(names))]
     if not ordered:
         got, want = _sorted_rows(got), _sorted_rows(want)
     for name, ours, truth in zip(names, got, want):
@@ -162,6 +173,14 @@ def check_table(table, names, rows, reader, ordered=True):
             row = next(i for i, pair in enumerate(zip(ours, truth)) if pair[0] != pair[1])
             raise AssertionError(f"{reader}: column {name}, row {row}: file has {short(ours[row])}, "
                                  f"PostgreSQL has {short(truth[row])}")
+
+
+def _column(rows, i, kind, known):
+    """The values of a column in a type, in the order of the rows."""
+    if (i, kind) not in known:
+        read = _reading(kind)
+        known[i, kind] = [None if row[i] is None else read(row[i]) for row in rows]
+    return known[i, kind]
 
 
 def short(value, limit=300):
