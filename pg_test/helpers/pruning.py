@@ -2,6 +2,8 @@
 
 import re
 
+from psycopg import errors
+
 from .foreign import plan
 
 OPERATORS = ("=", "<>", "<", "<=", ">", ">=")
@@ -33,10 +35,11 @@ def ordered(connection, name):
 
 
 def supports_sql(connection, query):
+    """Whether the server has the operators, functions and collations of a query."""
     try:
         connection.execute(query)
         return True
-    except Exception:
+    except (errors.UndefinedFunction, errors.UndefinedObject, errors.FeatureNotSupported):
         return False
 
 
