@@ -2,6 +2,7 @@
 #
 #   make demo                       PostgreSQL 18, real data, one export, read back
 #   make test                       everything, on PostgreSQL 18 and (where installed) 15
+#   make fast                       the tests of a server that take seconds, on PostgreSQL 18
 #   make bench ROWS=6000000         against other exporters
 #   make torture FAULTS=10000       random faults, by JOBS=1 servers, and campaigns of system calls, appends and a failing device
 #   make fuzz SECONDS=60            every fuzzer for so long
@@ -20,35 +21,43 @@ FAULTS ?= 10000
 KINDS ?=
 JOBS ?= 1
 SECONDS ?= 60
+# Of pytest: some tests wait rather than work.
+WORKERS ?= 3
 
 # Where rustup puts cargo, for a shell that was started before.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 export PYTHONPYCACHEPREFIX := $(CURDIR)/target/pycache
 export PG_CONFIG ROWS ROUNDS PEERS PGS
 
-.PHONY: demo test bench torture fuzz install clean pure servers
+.PHONY: demo test fast bench torture fuzz install clean venv pure servers
+
+venv:
+	$(PYTHON) -m pg_test.lab venv
 
 demo:
 	$(PYTHON) -m pg_test.lab venv requirements-demo.txt
 	$(VENV) -m pg_test.demo
 
-test: pure servers
-	$(VENV) -m pytest pg_test
+# The debug and the release builds beside each other: each alone leaves a processor idle for much of its time.
+test: venv
+	$(MAKE) -j2 pure servers
+	$(VENV) -m pytest -n $(WORKERS) pg_test
 
 pure:
 	$(PYTHON) -m pg_test.lab pure
 
 servers:
-	$(PYTHON) -m pg_test.lab venv
 	$(PYTHON) -m pg_test.lab install $(PGS)
-	$(PYTHON) -m pg_test.lab check 17
+
+fast: venv
+	$(PYTHON) -m pg_test.lab install 18
+	PGS=18 $(VENV) -m pytest -n $(WORKERS) -m fast pg_test
 
 bench:
 	$(PYTHON) -m pg_test.lab venv requirements-bench.txt
 	$(VENV) -m pg_test.bench
 
-torture:
-	$(PYTHON) -m pg_test.lab venv
+torture: venv
 	$(PYTHON) -m pg_test.lab install 18
 	$(VENV) -m pg_test.torture --seed $(SEED) --faults $(FAULTS) --jobs $(JOBS) $(if $(KINDS),--kinds "$(KINDS)")
 

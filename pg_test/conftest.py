@@ -1,5 +1,7 @@
 """Fixtures: one server per PostgreSQL version, and for each test a schema and a directory of its own."""
 
+import contextlib
+import functools
 import itertools
 import os
 import shutil
@@ -9,6 +11,7 @@ import pytest
 # What helpers assert is explained like what tests do.
 pytest.register_assert_rewrite(f"{__package__}.helpers")
 
+from .helpers.parallel import pytest_xdist_make_scheduler  # noqa: E402, F401 a hook
 from .helpers.servers import SETTINGS  # noqa: E402
 from .helpers.support import create_extension  # noqa: E402
 from .lab import build, places, postgres  # noqa: E402
@@ -28,17 +31,23 @@ def installation(request):
 
 
 @pytest.fixture(scope="session")
-def lab(installation):
-    """A running server, with or without the extension."""
-    with Server(installation, "test", **SETTINGS) as server:
-        yield server
+def servers():
+    """Starts a version's server when it is first asked for. All run until the end: versions may alternate."""
+    with contextlib.ExitStack() as running:
+
+        @functools.cache
+        def start(installation):
+            server = running.enter_context(Server(installation, "test", **SETTINGS))
+            create_extension(server)
+            return server
+
+        yield start
 
 
 @pytest.fixture(scope="session")
-def server(lab):
-    """The server, the extension created in postgres and in every database made later."""
-    create_extension(lab)
-    return lab
+def server(installation, servers):
+    """A running server, with the extension in postgres and in every database made later."""
+    return servers(installation)
 
 
 @pytest.fixture
@@ -76,7 +85,7 @@ def again(server, db):
 @pytest.fixture
 def out():
     """A directory that the server may write to."""
-    directory = places.fresh(places.home() / "out" / str(next(serial)), 0o755)
+    directory = places.fresh(places.scratch("out", str(next(serial))), 0o755)
     yield directory
     shutil.rmtree(directory, ignore_errors=True)
 

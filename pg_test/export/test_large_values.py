@@ -51,7 +51,7 @@ def hashes(table):
 
 @pytest.fixture
 def directory():
-    return places.fresh(places.home() / "out" / "large", 0o777)
+    return places.fresh(places.scratch("out", "large"), 0o777)
 
 
 @pytest.mark.parametrize("codec, scan", [*((codec, "heap") for codec in ("none", "snappy", "lz4_raw", "zstd:1")),

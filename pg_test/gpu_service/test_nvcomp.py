@@ -32,7 +32,7 @@ BROKEN = {
 @pytest.fixture(scope="module")
 def libraries():
     """Builds libraries where servers can read them."""
-    folder = places.fresh(places.home() / "out" / "nvcomp", 0o755)
+    folder = places.fresh(places.scratch("out", "nvcomp"), 0o755)
 
     def build(name, flags):
         library = folder / f"{name.replace(' ', '-')}.so"
@@ -54,7 +54,7 @@ def server(installation):
 @pytest.fixture(scope="module")
 def plain(server):
     """The file without a library, which the CPU compresses."""
-    file = places.fresh(places.home() / "out" / "nvcomp-plain", 0o755) / "t.parquet"
+    file = places.fresh(places.scratch("out", "nvcomp-plain"), 0o755) / "t.parquet"
     with server.connect() as connection:
         set_devices(server, connection, 2, nvcomp_library="")
         assert export(connection, "lines", file, device="gpu", **GROUPS).device == "gpu"

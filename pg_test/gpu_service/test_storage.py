@@ -5,7 +5,7 @@ import pytest
 
 from ..helpers import oracle
 from ..helpers.gpu_server import GpuServer, export_both
-from ..helpers.storage import *
+from ..helpers.storage import *  # noqa: F403, the tests themselves
 from ..helpers.support import create_extension
 
 

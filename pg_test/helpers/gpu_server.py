@@ -104,7 +104,7 @@ def make_big(connection, rows=ROWS):
 
 def cpu_values(server):
     """`big` as the CPU exports it, which other tests hold against SELECT."""
-    directory = places.fresh(places.home() / "out" / f"{server.place.name}-truth", 0o755)
+    directory = places.fresh(places.scratch("out", f"{server.place.name}-truth"), 0o755)
     with server.connect() as connection:
         rows = connection.execute("SELECT count(*) FROM big").fetchone()[0]
         assert export(connection, "big", directory / "t.parquet", device="cpu", workers=2).rows == rows

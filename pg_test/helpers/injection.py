@@ -40,7 +40,7 @@ class Control(ctypes.Structure):
 @contextlib.contextmanager
 def injected(name):
     """The environment of a server whose calls can be made to fail, and the control of them."""
-    place = places.fresh(places.home() / name, 0o755)
+    place = places.fresh(places.scratch(name), 0o755)
     library, page = place / "faults.so", place / "control"
     source = Path(__file__).with_name("faults.c")
     subprocess.run([os.environ.get("CC", "cc"), "-shared", "-fPIC", "-O1", "-w", str(source), "-o", str(library), "-ldl"], check=True)

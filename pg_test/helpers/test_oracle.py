@@ -9,6 +9,8 @@ import pytest
 
 from . import literals, oracle
 
+pytestmark = pytest.mark.fast
+
 
 @pytest.mark.parametrize("text, want", [
     ("1970-01-01", 0), ("2000-02-29", 11016), ("0001-01-01", -719162), ("9999-12-31", 2932896),
@@ -39,9 +41,9 @@ def test_arrays_and_records():
     assert literals.record("(,)", 2) == [None, None]
 
 
-def test_finds_each_difference(lab, tmp_path):
+def test_finds_each_difference(server, tmp_path):
     """One row of every family, then the same file with one value changed."""
-    connection = lab.connect()
+    connection = server.connect()
     query = """SELECT 1::int AS i, 2.50::numeric AS n, '-0'::float8 AS f, 'x '::char(3) AS c, '\\x00ff'::bytea AS b,
         '0001-01-01'::date AS d, '12:34:56.7'::time AS t, '2026-01-02 03:04:05.000006+00'::timestamptz AS z,
         '{1,NULL}'::int[] AS a"""

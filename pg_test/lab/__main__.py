@@ -37,9 +37,7 @@ def main(command, *arguments):
         build.install(found)
         print(getattr(package, command)(found))
     elif command == "check":
-        for major in arguments:
-            build.lint(major)
-        build.lint(arguments[-1], "testing")
+        build.check(*arguments)
     elif command == "clean":
         places.clean()
     else:

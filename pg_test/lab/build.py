@@ -103,12 +103,24 @@ def generated_sql(postgres, *features):
 
 
 def pure():
-    """Format, lints and tests of everything that needs no PostgreSQL."""
+    """Format, lints of every line and version, and the tests of everything that needs no PostgreSQL."""
     tools.check("c++")
-    lints = ("clippy --all-targets --features testing -- -D warnings", "clippy --lib -- -D warnings",
-             "clippy --lib --no-default-features -- -D warnings")
-    for command in ("fmt --check", *lints, "test"):
+
+    def cargo(command):
         run(["cargo", *command.split()], cwd=ROOT, env=cargo_environment())
+
+    cargo("fmt --check")
+    cargo("clippy --all-targets --features testing -- -D warnings")
+    cargo("clippy --lib --no-default-features -- -D warnings")
+    check(15, 16, 17, 18)
+    cargo("test --lib")
+
+
+def check(*majors):
+    """Lints what is shipped for versions of PostgreSQL, and what is built for tests for the last of them."""
+    for major in majors:
+        lint(major)
+    lint(majors[-1], "testing")
 
 
 def lint(major, *features, default=True):

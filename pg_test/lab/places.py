@@ -71,6 +71,11 @@ def home():
     return place
 
 
+def scratch(*names):
+    """A path for servers and files of this process: pytest's workers share none."""
+    return home().joinpath(os.environ.get("PYTEST_XDIST_WORKER", ""), *names)
+
+
 def clean():
     for place in {home(), TARGET}:
         shutil.rmtree(place)

@@ -9,7 +9,7 @@ import time
 
 import psycopg
 
-from .places import as_server, fail, fresh, home, server_user
+from .places import as_server, fail, fresh, scratch, server_user
 
 SETTINGS = {
     "listen_addresses": "",
@@ -24,11 +24,11 @@ SETTINGS = {
 
 
 class Server:
-    """`with Server(postgres, "name") as server:` makes a new cluster, starts it, and stops it at the end."""
+    """`with Server(postgres, "name") as server:` makes a new cluster, starts it, and stops and removes it at the end."""
 
     def __init__(self, postgres, name, **settings):
         self.postgres = postgres
-        self.place = home() / "clusters" / f"{name}-{postgres.major}"
+        self.place = scratch("clusters", f"{name}-{postgres.major}")
         self.settings = {**SETTINGS, **settings}
         self.environment = {}
         # What runs the server in a namespace of its own, say; it has to make itself the server's user.
@@ -43,6 +43,7 @@ class Server:
 
     def __exit__(self, *_):
         self.stop()
+        shutil.rmtree(self.data, ignore_errors=True)  # gigabytes in all; the log stays
 
     @property
     def port(self):

@@ -87,7 +87,7 @@ def read_calls(pick):
 def memory(installation):
     """A server, the files that are read, and a session that watches."""
     with Server(installation, "memory", **SETTINGS) as server:
-        files = places.fresh(places.home() / "memory", 0o755)
+        files = places.fresh(places.scratch("memory"), 0o755)
         with server.connect() as db, server.connect() as bystander:
             db.execute("CREATE EXTENSION pg_strata; CREATE TYPE pair AS (i int, t text)")
             for table, sql in TABLES.items():

@@ -44,8 +44,8 @@ class Arena:
         self.server = GpuServer(self.installation, self.name, **SETTINGS)
         self.server.environment = environment
         self.kept.enter_context(self.server)
-        self.out = places.fresh(places.home() / "out" / self.name, 0o755)
-        self.sources = places.fresh(places.home() / "out" / f"{self.name}-sources", 0o755)
+        self.out = places.fresh(places.scratch("out", self.name), 0o755)
+        self.sources = places.fresh(places.scratch("out", f"{self.name}-sources"), 0o755)
         create_extension(self.server)
         self.watcher = self.server.connect()
         self.watcher.execute(TABLES)

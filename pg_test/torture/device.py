@@ -78,7 +78,7 @@ def run(arena, exports=100):
     try:
         number = 0
         while number < exports:
-            with failing(places.fresh(places.home() / "device", 0o755)) as (backing, mounted):
+            with failing(places.fresh(places.scratch("device"), 0o755)) as (backing, mounted):
                 number = rounds(arena, backing, mounted, number, exports, counts)
     except Skipped as why:
         return f"skipped: {why}"
