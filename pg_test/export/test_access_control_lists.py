@@ -8,6 +8,8 @@ import pytest
 from ..helpers.support import export
 from ..lab import places
 
+pytestmark = pytest.mark.fast
+
 ACCESS, DEFAULT = "system.posix_acl_access", "system.posix_acl_default"
 USER_OBJ, USER, GROUP_OBJ, MASK, OTHER = 1, 2, 4, 16, 32
 SOMEBODY = 4321

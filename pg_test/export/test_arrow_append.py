@@ -9,6 +9,8 @@ from ..helpers import every_type, oracle
 from ..helpers.arrow import batches_of, export, open_file, read
 from ..helpers.support import SCANS, Background, entries, eventually, export_query, raises
 
+pytestmark = pytest.mark.fast
+
 NUMBERS = "CREATE TABLE t AS SELECT i AS id, i / 4.0 AS n, 'text ' || i AS s, ARRAY[i, i + 1] AS a FROM generate_series(1, 20000) i"
 
 

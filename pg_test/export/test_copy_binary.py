@@ -5,6 +5,8 @@ import pytest
 from ..helpers import every_type
 from ..helpers.support import WORKERS, copy_binary, entries, raises
 
+pytestmark = pytest.mark.fast
+
 EVERY_WORKERS = pytest.mark.parametrize("workers", WORKERS)
 
 

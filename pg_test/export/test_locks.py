@@ -7,6 +7,8 @@ from ..helpers import oracle
 from ..helpers.foreign import foreign, write
 from ..helpers.support import SCANS, Background, eventually, export, raises
 
+pytestmark = pytest.mark.fast
+
 PLAIN = "CREATE TABLE t AS SELECT i AS a, i * 1.5 AS b FROM generate_series(1, 1000) i"
 PARTITIONED = """CREATE TABLE t (a int, b numeric) PARTITION BY RANGE (a);
     CREATE TABLE t1 PARTITION OF t FOR VALUES FROM (0) TO (501); CREATE TABLE t2 PARTITION OF t FOR VALUES FROM (501) TO (2001);

@@ -9,6 +9,8 @@ import pytest
 from ..helpers.arrow import export as export_arrow
 from ..helpers.support import entries, export, raises
 
+pytestmark = pytest.mark.fast
+
 MOST = 49
 EXPORTS = {"parquet": export, "arrow": export_arrow}
 

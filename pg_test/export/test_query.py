@@ -11,6 +11,8 @@ from ..helpers.arrow import read as read_arrow
 from ..helpers.gpu_server import wait_until_writing
 from ..helpers.support import Background, entries, eventually, export, export_query, raises
 
+pytestmark = pytest.mark.fast
+
 FORMATS = ("parquet", "arrow")
 
 
@@ -87,7 +89,8 @@ def test_in_parallel(src, out, kind):
     """The query itself may use parallel workers."""
     src.execute("CREATE TABLE big AS SELECT i, i % 100 AS g FROM generate_series(1, 300000) i; ANALYZE big")
     src.execute("""CREATE FUNCTION parallel_leader(int) RETURNS boolean LANGUAGE sql PARALLEL SAFE AS
-        'SELECT (SELECT count(*) FROM pg_stat_activity WHERE leader_pid IS NOT NULL AND backend_type = ''parallel worker'') > 0'""")
+        'SELECT (SELECT count(*) FROM pg_stat_activity
+                 WHERE leader_pid IS NOT NULL AND backend_type = ''parallel worker'') > 0'""")
     src.execute("SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0; SET debug_parallel_query = off" if src.info.server_version >= 160000
                 else "SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0")
     path = out / f"q.{kind}"

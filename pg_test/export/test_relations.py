@@ -6,6 +6,8 @@ import pytest
 
 from ..helpers.support import SCANS, entries, export, export_and_check, raises
 
+pytestmark = pytest.mark.fast
+
 WORKERS = pytest.mark.parametrize("workers", [0, 2])
 ON_EACH_SCAN = pytest.mark.parametrize("scan", SCANS)
 

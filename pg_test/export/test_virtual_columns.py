@@ -5,6 +5,8 @@ import pytest
 from ..helpers import oracle
 from ..helpers.support import SCANS, copy_binary, export
 
+pytestmark = pytest.mark.fast
+
 TABLES = {
     "partitions": """CREATE TABLE t (a int, pad text, b int GENERATED ALWAYS AS (a * 2) VIRTUAL) PARTITION BY LIST (a);
         CREATE TABLE t1 (b int GENERATED ALWAYS AS (a * 3) VIRTUAL, a int, gone int, pad text); ALTER TABLE t1 DROP gone;

@@ -9,6 +9,8 @@ from ..helpers.arrow import export
 from ..helpers.foreign import foreign
 from ..helpers.support import raises
 
+pytestmark = pytest.mark.fast
+
 RECORD_BATCH, DICTIONARY = 3, 2
 
 

@@ -8,6 +8,8 @@ from ..helpers.every_type import make
 from ..helpers.foreign import bytes_read, columns_of, foreign, write_pages
 from ..helpers.support import export, raises
 
+pytestmark = pytest.mark.fast
+
 
 def bodies(path):
     """The places of all pages' bodies, dictionaries among them, by the headers' own words (parquet.thrift, PageHeader)."""

@@ -12,6 +12,8 @@ from ..helpers.foreign import EXPORT, FORMATS, PARALLEL, columns_of, export_grou
 from ..helpers.support import export as export_parquet
 from ..helpers.support import raises
 
+pytestmark = pytest.mark.fast
+
 # Values
 
 

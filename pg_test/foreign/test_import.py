@@ -14,6 +14,8 @@ from ..helpers.pruning import counted
 from ..helpers.support import export as export_parquet
 from ..helpers.support import raises
 
+pytestmark = pytest.mark.fast
+
 
 @pytest.fixture
 def warnings(db):

@@ -11,6 +11,8 @@ import pytest
 from ..helpers.foreign import foreign
 from ..helpers.support import raises
 
+pytestmark = pytest.mark.fast
+
 FIXED_12 = b"\x15\x0e\x15\x18"  # Of a SchemaElement in Thrift's compact protocol: its type is FIXED_LEN_BYTE_ARRAY, of length 12.
 IS_INTERVAL = b"\x25\x2a"  # Its converted type is INTERVAL.
 

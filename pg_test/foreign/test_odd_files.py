@@ -13,6 +13,8 @@ from ..helpers.foreign import described, foreign, import_schema
 from ..helpers.pruning import counted
 from ..helpers.support import raises
 
+pytestmark = pytest.mark.fast
+
 SCHEMA, NUM_ROWS, ROW_GROUPS, KEY_VALUES, CREATED_BY, COLUMN_ORDERS = 2, 3, 4, 5, 6, 7
 COLUMNS = 1  # of a row group
 META_DATA, CRYPTO_METADATA = 3, 8  # of a column chunk

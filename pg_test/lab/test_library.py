@@ -4,6 +4,10 @@ import re
 import subprocess
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.fast
+
 
 def test_the_library_needs_nothing_of_cuda(installation):
     library = Path(installation.ask("--pkglibdir")) / "pg_strata.so"

@@ -11,6 +11,8 @@ import pytest
 
 from ..lab import places
 
+pytestmark = pytest.mark.fast
+
 FILES = [places.ROOT / "README.md", *sorted((places.ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```sql\n(.*?)^```", re.M | re.S)
 STATEMENT = re.compile(r"(.+?);[ ]*(?:--[ ]*(.*?))?[ ]*$", re.M | re.S)

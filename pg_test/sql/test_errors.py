@@ -8,6 +8,8 @@ import pytest
 
 from ..helpers.support import SCANS, entries, export, raises
 
+pytestmark = pytest.mark.fast
+
 
 @pytest.fixture
 def table(db):

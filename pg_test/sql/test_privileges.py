@@ -5,7 +5,7 @@ import pytest
 
 from ..helpers.support import SCANS, entries, export, export_and_check, raises
 
-pytestmark = pytest.mark.parametrize("scan", SCANS)
+pytestmark = [pytest.mark.fast, pytest.mark.parametrize("scan", SCANS)]
 
 
 @pytest.fixture
