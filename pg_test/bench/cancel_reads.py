@@ -6,7 +6,6 @@ on the machine does not change; PATTERN chooses statements by their labels.
 """
 
 import base64
-import os
 import random
 import subprocess
 import sys
@@ -118,7 +117,10 @@ def bgzip(text):
 
 
 def vcf_files(directory, megabytes, statements):
-    head = '##fileformat=VCFv4.3\n##contig=<ID=1>\n##INFO=<ID=X,Number=1,Type=String,Description="x">\n##FORMAT=<ID=GT,Number=1,Type=String,Description="g">\n'
+    head = (
+        '##fileformat=VCFv4.3\n##contig=<ID=1>\n##INFO=<ID=X,Number=1,Type=String,Description="x">\n'
+        '##FORMAT=<ID=GT,Number=1,Type=String,Description="g">\n'
+    )
     names = "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO"
     fixed = "1\t1\t.\tA\tC\t.\t.\t"
     size = megabytes << 20

@@ -65,7 +65,8 @@ def lineorder(request, db, out):
     """One file for each year and mode, as the seed has them, and the table that they came from."""
     kind = request.param
     db.execute(f"""CREATE TABLE t AS SELECT i AS id, {YEARS[0]} + i % {len(YEARS)} AS year,
-        (ARRAY['{"', '".join(mode.replace("'", "''") for mode in MODES)}'])[1 + i / 7 % {len(MODES)}] AS mode, i * 1.5 AS price
+        (ARRAY['{"', '".join(mode.replace("'", "''") for mode in MODES)}'])[1 + i / 7 % {len(MODES)}] AS mode,
+        i * 1.5 AS price
         FROM generate_series(1, 4000) i""")
     for year in YEARS:
         for mode in MODES:

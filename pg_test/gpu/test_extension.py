@@ -12,7 +12,7 @@ import pytest
 
 from ..bench import checksum
 from ..helpers import oracle
-from ..helpers.gpu_server import GpuServer, all_free, export_both, kill_engine, notices, ready, wait_until_writing
+from ..helpers.gpu_server import GpuServer, all_free, kill_engine, notices, ready, wait_until_writing
 from ..helpers.support import SCANS, Background, eventually, export
 from ..lab import places, postgres
 

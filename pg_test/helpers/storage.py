@@ -15,7 +15,8 @@ def test_varlena_headers(db, check, storage):
     """Lengths around the one-byte header's 126 and TOAST's 2 kB, at every alignment, before and after fixed columns."""
     db.execute(f"CREATE TABLE t (a text, i int8, b bytea, s int2, c text); ALTER TABLE t ALTER a SET STORAGE {storage}, ALTER b SET STORAGE {storage}")
     db.execute("""INSERT INTO t SELECT repeat('x', n), n, decode(repeat('ab', n), 'hex'), n, repeat('é', n % 7)
-                  FROM unnest(array[0,1,2,3,4,5,6,7,8,60,61,62,63,64,125,126,127,128,129,254,255,256,1000,2000,2030]) n""")
+                  FROM unnest(array[0,1,2,3,4,5,6,7,8,60,61,62,63,64,125,126,127,128,129,
+                                    254,255,256,1000,2000,2030]) n""")
     check()
 
 
