@@ -3,7 +3,7 @@
 import psycopg
 import pytest
 
-from . import random_sql
+from .. import random_sql
 
 NODE = "Custom Scan (ColumnarAggregate)"
 
