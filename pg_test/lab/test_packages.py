@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from .lab import build
-from .lab.places import ROOT
+from . import build
+from .places import ROOT
 
 MAX_LIBRARY = 30_000_000
 

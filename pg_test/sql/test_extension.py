@@ -3,9 +3,9 @@
 import psycopg
 import pytest
 
-from .extensions import MEMBERS, ODD, STROM, check_round_trip, database, other_extension, value
-from .gpu_server import GpuServer
-from .support import entries, raises
+from ..helpers.extensions import MEMBERS, ODD, STROM, check_round_trip, database, other_extension, value
+from ..helpers.gpu_server import GpuServer
+from ..helpers.support import entries, raises
 
 READERS, WRITERS, MONITORS, ANYONE = "pg_read_server_files", "pg_write_server_files", "pg_monitor", ""
 # Volatility, parallel label, strictness, cost, rows, and who may execute. Every result depends on files, on another

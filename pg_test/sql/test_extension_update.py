@@ -4,9 +4,9 @@ import subprocess
 
 import pytest
 
-from .extensions import CATALOG, ODD, STROM, database, other_extension, value
-from .lab import build
-from .lab.places import as_server
+from ..helpers.extensions import CATALOG, ODD, STROM, database, other_extension, value
+from ..lab import build
+from ..lab.places import as_server
 
 VERSIONS = sorted(path.name.split("--")[1] for path in build.SQL.parent.glob("pg_strata--*--*.sql"))
 SUMS = ("public.t", "public.f", "public.g", "public.v")
