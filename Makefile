@@ -43,7 +43,9 @@ test: venv
 	$(MAKE) -j2 pure servers
 	$(VENV) -m pytest -n $(WORKERS) pg_test
 
-pure:
+pure: venv
+	$(VENV) -m ruff format --check
+	$(VENV) -m ruff check
 	$(PYTHON) -m pg_test.lab pure
 
 servers:

@@ -1,6 +1,6 @@
 """Makes the fuzzers' seeds anew, in fuzz/seeds: files by the extension and by pyarrow, pages and streams of a server.
 
-    target/venv/bin/python -m fuzz.seeds     after python3 -m pg_test.lab install 18"""
+target/venv/bin/python -m fuzz.seeds     after python3 -m pg_test.lab install 18"""
 
 import datetime
 import decimal
@@ -18,31 +18,74 @@ from pg_test.helpers.support import copy_binary, create_extension
 SEEDS = Path(__file__).with_name("seeds")
 # Columns, and the numbers of their kinds in `stored` and `sent` of src/fuzzing/rows.rs.
 ROWS = {
-    "integers": ("SELECT i % 2 = 0 AS a, i::int2 AS b, i AS c, i::int8 AS d FROM generate_series(1, 5) i", [0, 1, 2, 3], [0, 1, 2, 3]),
-    "times": ("SELECT current_date - i AS a, now()::timestamp AS b, localtime AS c, gen_random_uuid() AS d FROM generate_series(1, 5) i",
-              [4, 5, 6, 7], [10, 12, 11, 14]),
-    "numerics": ("SELECT (i / 4.0)::numeric(9,2) AS a, (i * 1e7)::numeric(18,4) AS b, (i * 1e20)::numeric(38,10) AS c, i / 7.0 AS d, 'NaN'::numeric AS e "
-                 "FROM generate_series(-2, 2) i", [8, 9, 10, 15, 10], [7, 8, 9, 9, 9]),
-    "texts": ("SELECT repeat('t', i * 60) AS a, NULLIF(i, 2)::text AS b, ('name ' || i)::name AS c, 'x'::\"char\" AS d, sha256(i::text::bytea) AS e "
-              "FROM generate_series(1, 4) i", [11, 11, 13, 14, 11], [16, 16, 16, 16, 16]),
-    "skipped": ("SELECT i, 'skipped' AS a, '{1}'::int8[] AS b, i AS c FROM generate_series(1, 4) i", [2, 16, 16, 2], [2, 16, 16, 2]),
-    "compressed": ("SELECT i, repeat('compressed ', 400) AS a, repeat(md5(i::text), 100) AS b FROM generate_series(1, 2) i", [2, 11, 11], [2, 16, 16]),
-    "nested": ("SELECT array[i, NULL, i] AS a, array['a', 'b'] AS b, ROW(1.5, 'b', current_date)::composite AS c, '{\"j\": 1}'::jsonb AS d "
-               "FROM generate_series(1, 3) i", [16, 16, 16, 16], [17, 18, 19, 15]),
+    "integers": (
+        "SELECT i % 2 = 0 AS a, i::int2 AS b, i AS c, i::int8 AS d FROM generate_series(1, 5) i",
+        [0, 1, 2, 3],
+        [0, 1, 2, 3],
+    ),
+    "times": (
+        (
+            "SELECT current_date - i AS a, now()::timestamp AS b, localtime AS c, "
+            "gen_random_uuid() AS d FROM generate_series(1, 5) i"
+        ),
+        [4, 5, 6, 7],
+        [10, 12, 11, 14],
+    ),
+    "numerics": (
+        "SELECT (i / 4.0)::numeric(9,2) AS a, (i * 1e7)::numeric(18,4) AS b, (i * 1e20)::numeric(38,10) AS c, "
+        "i / 7.0 AS d, 'NaN'::numeric AS e "
+        "FROM generate_series(-2, 2) i",
+        [8, 9, 10, 15, 10],
+        [7, 8, 9, 9, 9],
+    ),
+    "texts": (
+        "SELECT repeat('t', i * 60) AS a, NULLIF(i, 2)::text AS b, ('name ' || i)::name AS c, "
+        "'x'::\"char\" AS d, sha256(i::text::bytea) AS e "
+        "FROM generate_series(1, 4) i",
+        [11, 11, 13, 14, 11],
+        [16, 16, 16, 16, 16],
+    ),
+    "skipped": (
+        "SELECT i, 'skipped' AS a, '{1}'::int8[] AS b, i AS c FROM generate_series(1, 4) i",
+        [2, 16, 16, 2],
+        [2, 16, 16, 2],
+    ),
+    "compressed": (
+        "SELECT i, repeat('compressed ', 400) AS a, repeat(md5(i::text), 100) AS b FROM generate_series(1, 2) i",
+        [2, 11, 11],
+        [2, 16, 16],
+    ),
+    "nested": (
+        "SELECT array[i, NULL, i] AS a, array['a', 'b'] AS b, ROW(1.5, 'b', current_date)::composite AS c, "
+        "'{\"j\": 1}'::jsonb AS d "
+        "FROM generate_series(1, 3) i",
+        [16, 16, 16, 16],
+        [17, 18, 19, 15],
+    ),
 }
-TABLE = """CREATE TABLE t AS SELECT i AS id, i % 3 = 0 AS flag, i / 8.0 AS n, 'text ' || i % 7 AS s, NULLIF(i, 5)::float8 AS f, now() AS at,
+TABLE = """CREATE TABLE t AS SELECT i AS id, i % 3 = 0 AS flag, i / 8.0 AS n, 'text ' || i % 7 AS s,
+    NULLIF(i, 5)::float8 AS f, now() AS at,
     array[i, i] AS l, current_date + i AS d, (i * 10)::numeric(30,4) AS m FROM generate_series(1, 60) i"""
 OPTIONS = {
     0: ["zstd:3", "gzip", " BROTLI : 11 ", "lzo", "snappy:1"],
     1: ["none", "lz4", "zstd:22"],
-    2: ["f_@{year}_${mode}.parquet\nx/f_1993_AIR.parquet", "${a}_${b}\nx_y_z", "@{a}1\n-111", "${k0}-${k1}-${k2}\n------", "${a}/@{b}.x\né/5.x"],
+    2: [
+        "f_@{year}_${mode}.parquet\nx/f_1993_AIR.parquet",
+        "${a}_${b}\nx_y_z",
+        "@{a}1\n-111",
+        "${k0}-${k1}-${k2}\n------",
+        "${a}/@{b}.x\né/5.x",
+    ],
     3: ["-12.345\n2", "NaN\n0", "1200\n-2", "99999999999999999999999999999999999999999\n3", "0.001\n2"],
     4: ["abc%def", "a\\%b%", "_x%", "žl%uť"],
 }
-VCF = ["20\t14370\trs1;rs2\tG\tA,T\t29.5\tPASS\tDP=14;AF=0.5,.;DB\tGT:HQ\t0|0:51,.\t./1\n", "X\t0\t.\tT\t.\t.\t.\t.\tGT\t1\t.\n",
-       "1\t5\t.\tA\tC,G\t.\tq10;s50\tCH=a,b;DP=.\tGT:GL\t0/1/2:1,2,3,4,5,6\t.:.\n",
-       "##fileformat=VCFv4.5\n##FORMAT=<ID=LPL,Number=LG,Type=Integer,Description=\"\">\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\tFORMAT\tone\n"
-       "1\t5\t.\tA\tC\t.\t.\t.\tLPL\t3,2,1\n"]
+VCF = [
+    "20\t14370\trs1;rs2\tG\tA,T\t29.5\tPASS\tDP=14;AF=0.5,.;DB\tGT:HQ\t0|0:51,.\t./1\n",
+    "X\t0\t.\tT\t.\t.\t.\t.\tGT\t1\t.\n",
+    "1\t5\t.\tA\tC,G\t.\tq10;s50\tCH=a,b;DP=.\tGT:GL\t0/1/2:1,2,3,4,5,6\t.:.\n",
+    '##fileformat=VCFv4.5\n##FORMAT=<ID=LPL,Number=LG,Type=Integer,Description="">\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\tFORMAT\tone\n'
+    "1\t5\t.\tA\tC\t.\t.\t.\tLPL\t3,2,1\n",
+]
 
 
 def seed(target, name, data):
@@ -68,7 +111,10 @@ def of_exports(db, out):
     db.execute(TABLE)
     for codec in ("zstd", "snappy", "none"):
         path = out / f"{codec}.parquet"
-        db.execute(f"SELECT export_table_parquet('t', '{path}', compression => '{codec}', row_group_rows => 40, bloom_filters => '{{id,s}}')")
+        db.execute(
+            f"SELECT export_table_parquet('t', '{path}', compression => '{codec}', row_group_rows => 40, "
+            f"bloom_filters => '{{id,s}}')"
+        )
         parquet(f"ours_{codec}", path)
     for codec in ("none", "zstd"):
         path = out / f"{codec}.arrow"
@@ -107,9 +153,21 @@ def of_pyarrow(out):
     writes = {
         "dictionary": (table, {}),
         "plain": (table, {"use_dictionary": False, "compression": "none", "data_page_version": "2.0"}),
-        "delta": (flat, {"use_dictionary": False, "column_encoding": delta, "data_page_version": "2.0", "compression": "lz4"}),
+        "delta": (
+            flat,
+            {"use_dictionary": False, "column_encoding": delta, "data_page_version": "2.0", "compression": "lz4"},
+        ),
         "lengths": (flat, {"use_dictionary": False, "column_encoding": lengths, "compression": "gzip"}),
-        "pages": (flat, {"data_page_size": 64, "write_batch_size": 10, "write_page_index": True, "compression": "brotli", "write_page_checksum": True}),
+        "pages": (
+            flat,
+            {
+                "data_page_size": 64,
+                "write_batch_size": 10,
+                "write_page_index": True,
+                "compression": "brotli",
+                "write_page_checksum": True,
+            },
+        ),
         "int96": (table.select(["t", "u", "b"]), {"use_deprecated_int96_timestamps": True, "compression": "snappy"}),
     }
     for name, (what, options) in writes.items():
@@ -118,7 +176,9 @@ def of_pyarrow(out):
     table = table.append_column("dict", table["s"].combine_chunks().dictionary_encode())
     table = table.append_column("view", table["s"].cast(pa.string_view()))
     for name, compression in (("plain", None), ("lz4", "lz4")):
-        with pa.ipc.new_file(out / "t.arrow", table.schema, options=pa.ipc.IpcWriteOptions(compression=compression)) as writer:
+        with pa.ipc.new_file(
+            out / "t.arrow", table.schema, options=pa.ipc.IpcWriteOptions(compression=compression)
+        ) as writer:
             writer.write_table(table, max_chunksize=30)
         seed("arrow_file", f"pyarrow_{name}", (out / "t.arrow").read_bytes())
 

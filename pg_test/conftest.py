@@ -94,7 +94,9 @@ def out():
 def role(db):
     """A plain role, a member of pg_write_server_files, that may use the test's schema."""
     name = f"r{next(serial)}"
-    db.execute(f"CREATE ROLE {name} LOGIN; GRANT pg_write_server_files TO {name}; GRANT USAGE ON SCHEMA {db.schema} TO {name}")
+    db.execute(
+        f"CREATE ROLE {name} LOGIN; GRANT pg_write_server_files TO {name}; GRANT USAGE ON SCHEMA {db.schema} TO {name}"
+    )
     yield name
     db.execute("ROLLBACK; RESET ROLE")
     db.execute(f"DROP OWNED BY {name}; DROP ROLE {name}")

@@ -50,8 +50,13 @@ def show(cursor):
 def facts_of_pyarrow(file):
     table = pq.read_table(file)
     hours = pc.min_max(table["time_hour"]).as_py()
-    return (table.num_rows, table["dep_time"].null_count, pc.sum(table["distance"]).as_py(),
-            pc.sum(table["arr_delay"]).as_py(), *(f"{hours[end]:%Y-%m-%d %H:%M:%S}+00" for end in ("min", "max")))
+    return (
+        table.num_rows,
+        table["dep_time"].null_count,
+        pc.sum(table["distance"]).as_py(),
+        pc.sum(table["arr_delay"]).as_py(),
+        *(f"{hours[end]:%Y-%m-%d %H:%M:%S}+00" for end in ("min", "max")),
+    )
 
 
 def compare(connection, file):

@@ -1,4 +1,5 @@
-"""python -m pg_test.random_sql [--seed N] [--statements N]: random aggregations, by PostgreSQL's plans and on columns."""
+"""python -m pg_test.random_sql [--seed N] [--statements N]: random aggregations, by PostgreSQL's plans and on
+columns."""
 
 import argparse
 import random
@@ -18,19 +19,79 @@ COLUMNS = {
     "s4": ("integer", [str(value) for value in range(-5, 6)]),
     "f4": ("real", ["'NaN'", "'Infinity'", "'-Infinity'", "0", "1.5", "-2.25", "1e30"]),
     "f8": ("double precision", ["'NaN'", "'Infinity'", "'-Infinity'", "0", "0.1", "-1e300", "3"]),
-    "n": ("numeric", ["'NaN'", "'Infinity'", "'-Infinity'", "0", "0.00", "1", "1.0", "1.50", "-3.14159", "12345678901234567890123456789",
-                      "99999999999999999999999999999999999999", "-0.000000000000000000000001", "1e-30", "1e60", "7"]),
+    "n": (
+        "numeric",
+        [
+            "'NaN'",
+            "'Infinity'",
+            "'-Infinity'",
+            "0",
+            "0.00",
+            "1",
+            "1.0",
+            "1.50",
+            "-3.14159",
+            "12345678901234567890123456789",
+            "99999999999999999999999999999999999999",
+            "-0.000000000000000000000001",
+            "1e-30",
+            "1e60",
+            "7",
+        ],
+    ),
     "n2": ("numeric(15,2)", ["0.00", "1.00", "-1.01", "9999999999999.99", "-9999999999999.99", "0.05", "10.10"]),
     "nw": ("numeric(38,10)", ["0", "1234567890123456789012345678.0123456789", "-1.5", "0.0000000001", "99"]),
-    "d": ("date", ["'2000-01-01'", "'1999-12-31'", "'infinity'", "'-infinity'", "'4713-01-01 BC'", "'5874897-12-31'", "'2024-02-29'"]),
+    "d": (
+        "date",
+        [
+            "'2000-01-01'",
+            "'1999-12-31'",
+            "'infinity'",
+            "'-infinity'",
+            "'4713-01-01 BC'",
+            "'5874897-12-31'",
+            "'2024-02-29'",
+        ],
+    ),
     "ti": ("time", ["'00:00'", "'24:00'", "'12:34:56.789012'"]),
-    "ts": ("timestamp", ["'2000-01-01'", "'infinity'", "'-infinity'", "'1999-12-31 23:59:59.999999'", "'2024-02-29 12:00'", "'294276-12-31'"]),
+    "ts": (
+        "timestamp",
+        [
+            "'2000-01-01'",
+            "'infinity'",
+            "'-infinity'",
+            "'1999-12-31 23:59:59.999999'",
+            "'2024-02-29 12:00'",
+            "'294276-12-31'",
+        ],
+    ),
     "tz": ("timestamptz", ["'2000-01-01 00:00+00'", "'infinity'", "'2024-02-29 12:00+05'"]),
-    "t": ("text COLLATE \"C\"", ["''", "'a'", "'ab'", "'abcdefghijkl'", "'abcdefghijklm'", "'abcdefghijkln'", "'žluťoučký kůň'", "'a%b'", "'a_b'",
-                                 "repeat('x', 3000)", "repeat(md5('toast'), 400)"]),
+    "t": (
+        'text COLLATE "C"',
+        [
+            "''",
+            "'a'",
+            "'ab'",
+            "'abcdefghijkl'",
+            "'abcdefghijklm'",
+            "'abcdefghijkln'",
+            "'žluťoučký kůň'",
+            "'a%b'",
+            "'a_b'",
+            "repeat('x', 3000)",
+            "repeat(md5('toast'), 400)",
+        ],
+    ),
     "v": ("varchar(20)", ["''", "'a'", "'B'", "'a '", "'twelve bytes'", "'thirteen byte'"]),
     "c": ("char(6)", ["''", "'a'", "'ab'", "'a b'", "'ABCDEF'"]),
-    "u": ("uuid", ["'00000000-0000-0000-0000-000000000000'", "'ffffffff-ffff-ffff-ffff-ffffffffffff'", "'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'"]),
+    "u": (
+        "uuid",
+        [
+            "'00000000-0000-0000-0000-000000000000'",
+            "'ffffffff-ffff-ffff-ffff-ffffffffffff'",
+            "'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'",
+        ],
+    ),
 }
 INTEGERS = ("i2", "i4", "i8", "s4")
 NUMERICS = ("n", "n2", "nw")
@@ -51,7 +112,10 @@ def fill(connection, chance, table, rows):
         return "NULL" if chance.random() < nulls else f"({chance.choice(usable[name])})::{kind}"
 
     # Most tables have few edge values, so that whole blocks are plain.
-    usable = {name: (values if chance.random() < 0.5 else chance.sample(values, min(len(values), 2))) for name, (_, values) in COLUMNS.items()}
+    usable = {
+        name: (values if chance.random() < 0.5 else chance.sample(values, min(len(values), 2)))
+        for name, (_, values) in COLUMNS.items()
+    }
     for start in range(0, rows, 200):
         lines = [f"({', '.join(value(name) for name in COLUMNS)})" for _ in range(min(200, rows - start))]
         if lines:
@@ -76,14 +140,20 @@ class Statement:
         if kind < 0.5:
             return self.chance.choice(("1", "0", "-1", "100", "3::bigint", "2::smallint"))
         if kind < 0.6:
-            return f"(CASE WHEN {self.condition(depth - 1)} THEN {self.integer(0)}::bigint ELSE {self.integer(depth - 1)}::bigint END)"
+            return (
+                f"(CASE WHEN {self.condition(depth - 1)} THEN {self.integer(0)}::bigint ELSE "
+                f"{self.integer(depth - 1)}::bigint END)"
+            )
         if kind < 0.65:
             return f"coalesce({self.integer(0)}::bigint, {self.integer(depth - 1)}::bigint)"
         if kind < 0.7:
             return f"(- {self.integer(depth - 1)})"
         if kind < 0.75:
             return f"{self.integer(depth - 1)}::{self.chance.choice(('smallint', 'integer', 'bigint'))}"
-        return f"({self.integer(depth - 1)} {self.chance.choice(('+', '-', '*', '*', '/', '%'))} {self.integer(depth - 1)})"
+        return (
+            f"({self.integer(depth - 1)} {self.chance.choice(('+', '-', '*', '*', '/', '%'))} "
+            f"{self.integer(depth - 1)})"
+        )
 
     def numeric(self, depth):
         kind = self.chance.random()
@@ -126,7 +196,18 @@ class Statement:
         if depth > 0 and kind < 0.4:
             return f"(NOT {self.condition(depth - 1)})"
         if kind < 0.5:
-            return self.chance.choice(("b", "NOT b", "b IS TRUE", "b IS NOT TRUE", "b IS FALSE", "b IS NOT FALSE", "b IS UNKNOWN", "b IS NOT UNKNOWN"))
+            return self.chance.choice(
+                (
+                    "b",
+                    "NOT b",
+                    "b IS TRUE",
+                    "b IS NOT TRUE",
+                    "b IS FALSE",
+                    "b IS NOT FALSE",
+                    "b IS UNKNOWN",
+                    "b IS NOT UNKNOWN",
+                )
+            )
         if kind < 0.6:
             return f"{self.chance.choice(list(COLUMNS))} IS {self.chance.choice(('', 'NOT '))}NULL"
         return f"({self.comparison(max(depth - 1, 0))})"
@@ -180,7 +261,8 @@ def answer(connection, text, mode):
 
 
 def run(connection, seed, statements, rows=(0, 1, 5, 300, 3000)):
-    """Returns how many statements were computed on columns, how many raised an error, and those whose answers differ."""
+    """Returns how many statements were computed on columns, how many raised an error, and those whose answers
+    differ."""
     chance = random.Random(seed)
     connection.execute("DROP TABLE IF EXISTS random_rows")
     fill(connection, chance, "random_rows", chance.choice(rows))
@@ -195,7 +277,9 @@ def run(connection, seed, statements, rows=(0, 1, 5, 300, 3000)):
             differing.append((text, plain_error or plain[:3], error or (found or [])[:3]))
         counts["errors"] += plain_error is not None
         if plain_error is None:
-            plan = "\n".join(line for line, in connection.execute("EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) " + text))
+            plan = "\n".join(
+                line for (line,) in connection.execute("EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) " + text)
+            )
             counts["columns"] += "ColumnarAggregate" in plan and "Spare:" not in plan
             counts["spare"] += "Spare:" in plan
     return counts, differing
@@ -204,8 +288,12 @@ def run(connection, seed, statements, rows=(0, 1, 5, 300, 3000)):
 def prepare(connection, workers, load=True):
     if load:
         connection.execute("LOAD 'pg_strata'")
-    for setting, value in {"min_parallel_table_scan_size": 0, "parallel_setup_cost": 0, "parallel_tuple_cost": 0,
-                           "max_parallel_workers_per_gather": workers}.items():
+    for setting, value in {
+        "min_parallel_table_scan_size": 0,
+        "parallel_setup_cost": 0,
+        "parallel_tuple_cost": 0,
+        "max_parallel_workers_per_gather": workers,
+    }.items():
         connection.execute(f"SET {setting} = {value}")
 
 
@@ -226,7 +314,10 @@ def main():
                     totals[name] = totals.get(name, 0) + count
                 for text, plain, found in differing:
                     wrong += 1
-                    print(f"seed {options.seed * 1_000_000 + number}: {text}\n  PostgreSQL {plain}\n  columns    {found}", flush=True)
+                    print(
+                        f"seed {options.seed * 1_000_000 + number}: {text}\n  PostgreSQL {plain}\n  columns    {found}",
+                        flush=True,
+                    )
             print(f"{options.statements} statements, {totals}, {wrong} differ")
     return 1 if wrong else 0
 

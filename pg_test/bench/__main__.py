@@ -29,8 +29,16 @@ def free_port():
 def settings(installation):
     """Room for both tables in shared buffers; TCP on the loopback for clients without unix sockets."""
     memory = int(Path("/proc/meminfo").read_text().split()[1]) // 1024
-    chosen = {"shared_buffers": f"{min(3072, memory // 5)}MB", "listen_addresses": "127.0.0.1", "port": free_port(),
-              "wal_level": "minimal", "max_wal_senders": "0", "max_wal_size": "8GB", "fsync": "on", "full_page_writes": "on"}
+    chosen = {
+        "shared_buffers": f"{min(3072, memory // 5)}MB",
+        "listen_addresses": "127.0.0.1",
+        "port": free_port(),
+        "wal_level": "minimal",
+        "max_wal_senders": "0",
+        "max_wal_size": "8GB",
+        "fsync": "on",
+        "full_page_writes": "on",
+    }
     if (Path(installation.ask("--sharedir")) / "extension" / "pg_parquet.control").exists():
         chosen["shared_preload_libraries"] = "pg_parquet"
     return chosen
@@ -49,7 +57,10 @@ def run_one(contestant, table, file, entries):
     entries["runs"][contestant.label].append(run)
     print(f"   {table:<10} {contestant.label:<28} {run.seconds:7.2f} s {run.peak_mb:7.0f} MB", flush=True)
     if contestant.codec:
-        entries["files"][contestant.label] = (file.stat().st_size / 1e6, contestants.numeric_became(file, NUMERIC[table]))
+        entries["files"][contestant.label] = (
+            file.stat().st_size / 1e6,
+            contestants.numeric_became(file, NUMERIC[table]),
+        )
 
 
 def bench_table(server, found, table, directory):

@@ -1,7 +1,8 @@
-"""[ROWS=6000000] [ROUNDS=3] [FILES=/dev/shm] python -m pg_test.bench.arrow: export_table_arrow against the Parquet export without compression, and ADBC.
+"""[ROWS=6000000] [ROUNDS=3] [FILES=/dev/shm] python -m pg_test.bench.arrow: export_table_arrow against the Parquet
+export without compression, and ADBC.
 
-Every contestant in turn in each round, one worker beside the caller; fails when a file of ours differs from its table. Prints medians.
-The files lie below FILES while they are needed: in memory, a slow disk does not count.
+Every contestant in turn in each round, one worker beside the caller; fails when a file of ours differs from its table.
+Prints medians. The files lie below FILES while they are needed: in memory, a slow disk does not count.
 """
 
 import os
@@ -18,11 +19,34 @@ from .contestants import Contestant, clear, process, statement
 
 
 def contestants(server):
-    export = "SELECT * FROM export_table_{}('{{table}}', '{{file}}', compression => 'none', workers => 1, overwrite => true)"
+    export = (
+        "SELECT * FROM export_table_{}('{{table}}', '{{file}}', compression => 'none', workers => 1, overwrite => true)"
+    )
     yield "arrow", Contestant("export_table_arrow", "", statement(server, export.format("arrow")), ours=True)
-    yield "parquet", Contestant("export_table_parquet, none", "", statement(server, export.format("parquet")), ours=True)
-    yield "arrow", Contestant("ADBC to an Arrow file", "", process(lambda table, file: [
-        sys.executable, "-m", "pg_test.bench.peer", "adbc_arrow", "none", table, file, server.dsn(), server.uri()]))
+    yield (
+        "parquet",
+        Contestant("export_table_parquet, none", "", statement(server, export.format("parquet")), ours=True),
+    )
+    yield (
+        "arrow",
+        Contestant(
+            "ADBC to an Arrow file",
+            "",
+            process(
+                lambda table, file: [
+                    sys.executable,
+                    "-m",
+                    "pg_test.bench.peer",
+                    "adbc_arrow",
+                    "none",
+                    table,
+                    file,
+                    server.dsn(),
+                    server.uri(),
+                ]
+            ),
+        ),
+    )
 
 
 def measure(installation, directory):

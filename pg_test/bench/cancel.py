@@ -1,9 +1,9 @@
 """python -m pg_test.bench.cancel [exports [words...]]: how long an export goes on after pg_cancel_backend.
 
 Exports are cancelled at random moments: every function, with each codec and level, of a million ordinary rows, of texts
-of 300 MB, of rows of 1,500 columns, and of arrays. Printed are the median and the longest time until the error is there,
-and the most that the backend ran on a processor meanwhile, which other load on the machine does not change. The words,
-if there are any, choose the cases whose line has them all.
+of 300 MB, of rows of 1,500 columns, and of arrays. Printed are the median and the longest time until the error is
+there, and the most that the backend ran on a processor meanwhile, which other load on the machine does not change. The
+words, if there are any, choose the cases whose line has them all.
 """
 
 import random
@@ -18,16 +18,45 @@ import psycopg
 from ..lab import places, postgres
 from ..lab.server import Server
 
-PARQUET = ("none", "snappy", "lz4_raw", "gzip:1", "gzip:9", "brotli:1", "brotli:11", "zstd:1", "zstd:9", "zstd:11", "zstd:19", "zstd:22")
+PARQUET = (
+    "none",
+    "snappy",
+    "lz4_raw",
+    "gzip:1",
+    "gzip:9",
+    "brotli:1",
+    "brotli:11",
+    "zstd:1",
+    "zstd:9",
+    "zstd:11",
+    "zstd:19",
+    "zstd:22",
+)
 ARROW = ("none", "lz4", "zstd:1", "zstd:9", "zstd:19", "zstd:22")
 COLUMNS = 1500
 TABLES = {
-    "rows": ["CREATE TABLE rows AS SELECT i, i * 1.25 AS n, md5(i::text) AS s, now() + i * interval '1 s' AS ts FROM generate_series(1, 1000000) i"],
-    "texts": ["CREATE UNLOGGED TABLE texts (a text)", "ALTER TABLE texts ALTER a SET STORAGE EXTERNAL",
-              "INSERT INTO texts SELECT string_agg(md5(i::text), '') FROM generate_series(1, 9400000) i", "INSERT INTO texts SELECT a FROM texts"],
-    "wide": [f"CREATE TABLE wide ({', '.join(f'c{n} int4' for n in range(COLUMNS))})",
-             f"INSERT INTO wide SELECT {', '.join(f'i * {n}' for n in range(COLUMNS))} FROM generate_series(1, 20000) i"],
-    "arrays": ["CREATE TABLE arrays AS SELECT ARRAY[md5(i::text), md5((-i)::text), i::text] AS a FROM generate_series(1, 500000) i"],
+    "rows": [
+        (
+            "CREATE TABLE rows AS SELECT i, i * 1.25 AS n, md5(i::text) AS s, "
+            "now() + i * interval '1 s' AS ts FROM generate_series(1, 1000000) i"
+        )
+    ],
+    "texts": [
+        "CREATE UNLOGGED TABLE texts (a text)",
+        "ALTER TABLE texts ALTER a SET STORAGE EXTERNAL",
+        "INSERT INTO texts SELECT string_agg(md5(i::text), '') FROM generate_series(1, 9400000) i",
+        "INSERT INTO texts SELECT a FROM texts",
+    ],
+    "wide": [
+        f"CREATE TABLE wide ({', '.join(f'c{n} int4' for n in range(COLUMNS))})",
+        f"INSERT INTO wide SELECT {', '.join(f'i * {n}' for n in range(COLUMNS))} FROM generate_series(1, 20000) i",
+    ],
+    "arrays": [
+        (
+            "CREATE TABLE arrays AS SELECT ARRAY[md5(i::text), md5((-i)::text), "
+            "i::text] AS a FROM generate_series(1, 500000) i"
+        )
+    ],
 }
 
 
@@ -37,17 +66,42 @@ def cases():
         for scan in ("heap", "copy_binary"):
             for workers in (0, 2):
                 for codec in PARQUET:
-                    yield (f"parquet {table} {scan} {codec} workers {workers}",
-                           f"export_table_parquet('{table}', '{{0}}/t.parquet', overwrite => true, scan => '{scan}', compression => '{codec}', workers => {workers})")
+                    yield (
+                        f"parquet {table} {scan} {codec} workers {workers}",
+                        (
+                            f"export_table_parquet('{table}', '{{0}}/t.parquet', overwrite => true, "
+                            f"scan => '{scan}', compression => '{codec}', workers => {workers})"
+                        ),
+                    )
                 for codec in ARROW:
-                    yield (f"arrow {table} {scan} {codec} workers {workers}",
-                           f"export_table_arrow('{table}', '{{0}}/t.arrow', overwrite => true, scan => '{scan}', compression => '{codec}', workers => {workers})")
+                    yield (
+                        f"arrow {table} {scan} {codec} workers {workers}",
+                        (
+                            f"export_table_arrow('{table}', '{{0}}/t.arrow', overwrite => true, scan => '{scan}', "
+                            f"compression => '{codec}', workers => {workers})"
+                        ),
+                    )
         for codec in PARQUET:
-            yield (f"query parquet {table} {codec}", f"export_query_parquet('SELECT * FROM {table}', '{{0}}/t.parquet', overwrite => true, compression => '{codec}')")
+            yield (
+                f"query parquet {table} {codec}",
+                (
+                    f"export_query_parquet('SELECT * FROM {table}', '{{0}}/t.parquet', overwrite => true, "
+                    f"compression => '{codec}')"
+                ),
+            )
         for codec in ARROW:
-            yield (f"query arrow {table} {codec}", f"export_query_arrow('SELECT * FROM {table}', '{{0}}/t.arrow', overwrite => true, compression => '{codec}')")
+            yield (
+                f"query arrow {table} {codec}",
+                (
+                    f"export_query_arrow('SELECT * FROM {table}', '{{0}}/t.arrow', overwrite => true, "
+                    f"compression => '{codec}')"
+                ),
+            )
         for workers in (0, 2):
-            yield f"dump {table} workers {workers}", f"copy_binary_dump('{table}', '{{0}}/t.copy', overwrite => true, workers => {workers})"
+            yield (
+                f"dump {table} workers {workers}",
+                f"copy_binary_dump('{table}', '{{0}}/t.copy', overwrite => true, workers => {workers})",
+            )
 
 
 def processor(pid):
@@ -100,8 +154,12 @@ def main(exports="20", *words):
                 print(f"{name:<44} none was cancelled", flush=True)
                 continue
             walls, processors = zip(*times)
-            print(f"{name:<44} {len(times):>3} cancelled: median {statistics.median(walls):.0f} ms, longest {max(walls):.0f} ms, "
-                  f"on a processor {max(processors):.0f} ms", flush=True)
+            print(
+                f"{name:<44} {len(times):>3} cancelled: median {statistics.median(walls):.0f} ms, "
+                f"longest {max(walls):.0f} ms, "
+                f"on a processor {max(processors):.0f} ms",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

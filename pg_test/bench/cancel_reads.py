@@ -1,8 +1,10 @@
-"""python -m pg_test.bench.cancel_reads [CANCELS=20] [MB=300] [FILES=100000] [PATTERN]: how long a reading statement goes on after pg_cancel_backend.
+"""python -m pg_test.bench.cancel_reads [CANCELS=20] [MB=300] [FILES=100000] [PATTERN]: how long a reading statement
+goes on after pg_cancel_backend.
 
-Statements over pages, dictionaries, buffers and lines of so many megabytes, by codec, and over so many files; each is cancelled at random
-moments of its run. The files stay for the next run, under target/. Prints the longest times in milliseconds, and the most that the backend ran on a processor meanwhile, which other load
-on the machine does not change; PATTERN chooses statements by their labels.
+Statements over pages, dictionaries, buffers and lines of so many megabytes, by codec, and over so many files; each is
+cancelled at random moments of its run. The files stay for the next run, under target/. Prints the longest times in
+milliseconds, and the most that the backend ran on a processor meanwhile, which other load on the machine does not
+change; PATTERN chooses statements by their labels.
 """
 
 import base64
@@ -28,7 +30,12 @@ def texts(megabytes, parts, letters=""):
     """So many values, of so many megabytes together, that compress about as texts do."""
     block = base64.b64encode(random.Random(1).randbytes(3 << 18)).decode() + letters * (1 << 18)
     size = megabytes * (1 << 20) // parts
-    return pa.array([(str(part) + block * (size // len(block.encode()) + 1))[:size // (2 if letters else 1)] for part in range(parts)])
+    return pa.array(
+        [
+            (str(part) + block * (size // len(block.encode()) + 1))[: size // (2 if letters else 1)]
+            for part in range(parts)
+        ]
+    )
 
 
 def write(path, column, codec="none", **options):
@@ -37,7 +44,9 @@ def write(path, column, codec="none", **options):
         return
     table = pa.table({"x": column()})
     if str(path).endswith(".arrow"):
-        with pa.ipc.new_file(path, table.schema, options=pa.ipc.IpcWriteOptions(compression=None if codec == "none" else codec)) as writer:
+        with pa.ipc.new_file(
+            path, table.schema, options=pa.ipc.IpcWriteOptions(compression=None if codec == "none" else codec)
+        ) as writer:
             writer.write_table(table)
     else:
         pq.write_table(table, path, compression=codec, data_page_size=(1 << 31) - 1, write_statistics=False, **options)
@@ -69,7 +78,13 @@ def files_of(directory, megabytes, files):
     read("parquet page of letters", directory / "letters.parquet")
     write(directory / "letters.arrow", lambda: texts(megabytes, 3, "é"))
     read("arrow buffer of letters", directory / "letters.arrow")
-    write(directory / "dictionary.parquet", repeated, "snappy", use_dictionary=True, dictionary_pagesize_limit=(1 << 31) - 1)
+    write(
+        directory / "dictionary.parquet",
+        repeated,
+        "snappy",
+        use_dictionary=True,
+        dictionary_pagesize_limit=(1 << 31) - 1,
+    )
     read("parquet dictionary", directory / "dictionary.parquet")
     write(directory / "dictionary.arrow", lambda: repeated().dictionary_encode(), "zstd")
     read("arrow dictionary", directory / "dictionary.arrow")
@@ -98,7 +113,10 @@ def many_files(directory, files, statements):
         "files: sum of those of a key": "SELECT sum(x) FROM many WHERE k = 7",
         "files: sum, parallel": "SELECT sum(x) FROM many_parallel",
         "files: ANALYZE": "ANALYZE many",
-        "files: IMPORT FOREIGN SCHEMA": f"IMPORT FOREIGN SCHEMA other FROM SERVER pg_strata INTO public OPTIONS (dir '{directory}', pattern 'k=@{{k}}/f_@{{n}}_${{a}}.parquet')",
+        "files: IMPORT FOREIGN SCHEMA": (
+            f"IMPORT FOREIGN SCHEMA other FROM SERVER pg_strata INTO public OPTIONS "
+            f"(dir '{directory}', pattern 'k=@{{k}}/f_@{{n}}_${{a}}.parquet')"
+        ),
         "files: metadata": "SELECT count(*) FROM arrow_fdw_metadata_info('many')",
         "files: read_parquet": f"SELECT count(*) FROM read_parquet('{directory}') AS t(x int8)",
     }
@@ -108,7 +126,7 @@ def bgzip(text):
     """Blocks of 64 KB, in BGZF."""
     out = bytearray()
     for at in range(0, len(text), 65280):
-        block = text[at:at + 65280]
+        block = text[at : at + 65280]
         packer = zlib.compressobj(6, zlib.DEFLATED, -15)
         packed = packer.compress(block) + packer.flush()
         out += b"\x1f\x8b\x08\x04\0\0\0\0\0\xff\x06\0BC\x02\0" + (len(packed) + 25).to_bytes(2, "little") + packed
@@ -128,7 +146,12 @@ def vcf_files(directory, megabytes, statements):
         "a text": head + names + "\n" + fixed + "X=" + "a" * size + "\n",
         "letters": head + names + "\n" + fixed.replace("\tA\t", "\t" + "A" * size + "\t") + ".\n",
         "no line": head + names + "\n" + "a" * size,
-        "samples": head + names + "\tFORMAT\t" + "\t".join(f"s{at}" for at in range(size // 100)) + "\n" + (fixed + ".\tGT" + "\t0|1" * (size // 100) + "\n") * 3,
+        "samples": head
+        + names
+        + "\tFORMAT\t"
+        + "\t".join(f"s{at}" for at in range(size // 100))
+        + "\n"
+        + (fixed + ".\tGT" + "\t0|1" * (size // 100) + "\n") * 3,
         "contigs": head + "".join(f"##contig=<ID=c{at},length=100>\n" for at in range(1_000_000)) + names + "\n",
         "a header line": head + "##comment=" + "a" * size + "\n" + names + "\n",
     }
@@ -138,14 +161,25 @@ def vcf_files(directory, megabytes, statements):
             path.write_text(text)
             (directory / f"{path.name}.gz").write_bytes(bgzip(text.encode()))
         for name in (path.name, f"{path.name}.gz"):
-            statements[f"import_vcf: {label}{' bgzip' * name.endswith('gz')}"] = f"SELECT import_vcf('{directory}/{name}', '{directory}/out.arrow', overwrite => true)"
+            statements[f"import_vcf: {label}{' bgzip' * name.endswith('gz')}"] = (
+                f"SELECT import_vcf('{directory}/{name}', '{directory}/out.arrow', overwrite => true)"
+            )
 
 
 def make_tables(connection, directory, files):
     for codec in CODECS:
-        connection.execute(f"CREATE FOREIGN TABLE page_{codec} (x text) SERVER pg_strata OPTIONS (file '{directory}/page.{codec}.parquet')")
-    connection.execute(f"CREATE FOREIGN TABLE many (x int8, k int OPTIONS (virtual 'k')) SERVER pg_strata OPTIONS (dir '{directory}/many')")
-    connection.execute(f"CREATE FOREIGN TABLE many_parallel (x int8) SERVER pg_strata OPTIONS (dir '{directory}/many', parallel_workers '2')")
+        connection.execute(
+            f"CREATE FOREIGN TABLE page_{codec} (x text) SERVER pg_strata OPTIONS "
+            f"(file '{directory}/page.{codec}.parquet')"
+        )
+    connection.execute(
+        f"CREATE FOREIGN TABLE many (x int8, "
+        f"k int OPTIONS (virtual 'k')) SERVER pg_strata OPTIONS (dir '{directory}/many')"
+    )
+    connection.execute(
+        f"CREATE FOREIGN TABLE many_parallel (x int8) SERVER pg_strata OPTIONS (dir '{directory}/many', "
+        f"parallel_workers '2')"
+    )
 
 
 def milliseconds(pid):
@@ -155,7 +189,8 @@ def milliseconds(pid):
 
 
 def cancelled(server, statement, after):
-    """Milliseconds from the cancel to the error, by the clock and of a processor; None when the statement was quicker; and the whole time."""
+    """Milliseconds from the cancel to the error, by the clock and of a processor; None when the statement was quicker;
+    and the whole time."""
     with server.connect() as connection, server.connect() as other:
         connection.execute("SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0")
         pid, moment = connection.info.backend_pid, []
@@ -196,11 +231,21 @@ def main(cancels=20, megabytes=300, files=100_000, pattern=""):
             # How long it takes, or how it ends by itself.
             _, whole = cancelled(server, statement, MOST_SECONDS)
             seconds = whole if isinstance(whole, float) else MOST_SECONDS
-            found = sorted(one for one, _ in (cancelled(server, statement, chance.uniform(0, seconds)) for _ in range(cancels)) if one is not None)
+            found = sorted(
+                one
+                for one, _ in (cancelled(server, statement, chance.uniform(0, seconds)) for _ in range(cancels))
+                if one is not None
+            )
             ending = f"{whole:.1f} s" if isinstance(whole, float) else whole or f"over {MOST_SECONDS} s"
             longest = ", ".join(f"{one:.0f}" for one, _ in found[:-4:-1])
             processor = max((one for _, one in found), default=0)
-            print(f"{label:<40} {len(found):>3} cancelled, longest {longest} ms, of a processor {processor:.0f} ms  ({ending})", flush=True)
+            print(
+                (
+                    f"{label:<40} {len(found):>3} cancelled, longest {longest} ms, "
+                    f"of a processor {processor:.0f} ms  ({ending})"
+                ),
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

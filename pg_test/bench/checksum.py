@@ -38,7 +38,9 @@ def expressions(columns, digest, as_text):
 def of_table(connection, table):
     columns = connection.execute(TYPES, (table,)).fetchall()
     # Casting a bpchar to text would strip its padding: its bytes are those of textin(bpcharout()).
-    sums = expressions(columns, in_postgres, lambda name: f"textin(bpcharout({name}))" if dict(columns)[name] == "character" else name)
+    sums = expressions(
+        columns, in_postgres, lambda name: f"textin(bpcharout({name}))" if dict(columns)[name] == "character" else name
+    )
     return columns, connection.execute(f"SELECT {sums} FROM {table}").fetchone()
 
 

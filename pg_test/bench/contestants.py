@@ -33,6 +33,7 @@ class Run:
 
 def statement(server, sql):
     """A call that times one SQL statement, from connecting on."""
+
     def run(table, file):
         began = time.perf_counter()
         with server.connect() as connection:
@@ -41,27 +42,35 @@ def statement(server, sql):
                 connection.execute(sql.format(table=table, file=file))
                 seconds = time.perf_counter() - began
         return Run(seconds, peak.mb)
+
     return run
 
 
 def process(command):
     """A call that runs a peer's process; its last line of output may be the seconds that count."""
+
     def run(table, file):
         began = time.perf_counter()
-        with subprocess.Popen([*map(str, command(table, file))], stdout=subprocess.PIPE, text=True, cwd=places.ROOT) as child:
+        with subprocess.Popen(
+            [*map(str, command(table, file))], stdout=subprocess.PIPE, text=True, cwd=places.ROOT
+        ) as child:
             with Peak(lambda: [child.pid]) as peak:
                 output = child.stdout.read().split()
         if child.returncode != 0:
             raise RuntimeError(f"exit status {child.returncode}")
         return Run(float(output[-1]) if output else time.perf_counter() - began, peak.mb)
+
     return run
 
 
 def ours(server):
     for scan in ("heap", "copy_binary"):
         for codec in ("zstd", "snappy"):
-            sql = (f"SELECT * FROM export_table_parquet('{{table}}', '{{file}}', compression => '{codec}', scan => '{scan}', "
-                   "workers => 1, overwrite => true)")
+            sql = (
+                f"SELECT * FROM export_table_parquet('{{table}}', '{{file}}', "
+                f"compression => '{codec}', scan => '{scan}', "
+                "workers => 1, overwrite => true)"
+            )
             yield Contestant(f"pg_strata {scan}", codec, statement(server, sql), ours=True)
 
 
@@ -69,7 +78,16 @@ def python_peers(server):
     for name, codecs in (("duckdb", ("zstd", "snappy")), ("adbc", ("zstd",)), ("connectorx", ("zstd",))):
         for codec in codecs:
             command = lambda table, file, name=name, codec=codec: [
-                sys.executable, "-m", "pg_test.bench.peer", name, codec, table, file, server.dsn(), server.uri()]
+                sys.executable,
+                "-m",
+                "pg_test.bench.peer",
+                name,
+                codec,
+                table,
+                file,
+                server.dsn(),
+                server.uri(),
+            ]
             label = {"duckdb": "DuckDB", "adbc": "ADBC + pyarrow", "connectorx": "connectorx + pyarrow"}[name]
             yield Contestant(label, codec, process(command))
 
@@ -81,8 +99,26 @@ def pg2parquet(server):
         places.say("building pg2parquet")
         subprocess.run(["cargo", "install", "--locked", "--root", str(build.TOOLS), "pg2parquet"], check=True)
     command = lambda table, file: [
-        "env", "PGPASSWORD=none", program, "export", "--quiet", "--host", "127.0.0.1", "--port", server.port, "--user", "postgres",
-        "--dbname", "postgres", "--table", table, "--compression", "zstd", "--output-file", file]
+        "env",
+        "PGPASSWORD=none",
+        program,
+        "export",
+        "--quiet",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        server.port,
+        "--user",
+        "postgres",
+        "--dbname",
+        "postgres",
+        "--table",
+        table,
+        "--compression",
+        "zstd",
+        "--output-file",
+        file,
+    ]
     yield Contestant("pg2parquet", "zstd", process(command))
 
 
@@ -92,13 +128,19 @@ def in_server(server):
         if "pg_parquet" in names:
             connection.execute("CREATE EXTENSION IF NOT EXISTS pg_parquet")
             for codec in ("zstd", "snappy"):
-                yield Contestant("pg_parquet", codec, statement(server, f"COPY {{table}} TO '{{file}}' (FORMAT parquet, COMPRESSION '{codec}')"))
+                yield Contestant(
+                    "pg_parquet",
+                    codec,
+                    statement(server, f"COPY {{table}} TO '{{file}}' (FORMAT parquet, COMPRESSION '{codec}')"),
+                )
     yield Contestant("COPY BINARY to /dev/null", "", statement(server, "COPY {table} TO '/dev/null' (FORMAT BINARY)"))
 
 
 def own_stream(server):
     """Our COPY BINARY loop alone, in one process: without a path the stream is only counted."""
-    yield Contestant("pg_strata COPY BINARY loop", "", statement(server, "SELECT * FROM copy_binary_dump('{table}', workers => 0)"))
+    yield Contestant(
+        "pg_strata COPY BINARY loop", "", statement(server, "SELECT * FROM copy_binary_dump('{table}', workers => 0)")
+    )
 
 
 def all_of(server, peers):
@@ -118,4 +160,6 @@ def numeric_became(file, column):
     """What the file makes of a numeric column."""
     kind = pq.read_schema(file).field(column).type
     kind = str(getattr(kind, "storage_type", kind))
-    return {"double": "DOUBLE", "string": "STRING", "large_string": "STRING"}.get(kind, kind.replace("decimal128", "DECIMAL").replace(", ", ","))
+    return {"double": "DOUBLE", "string": "STRING", "large_string": "STRING"}.get(
+        kind, kind.replace("decimal128", "DECIMAL").replace(", ", ",")
+    )

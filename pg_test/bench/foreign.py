@@ -1,7 +1,7 @@
 """python -m pg_test.bench.foreign [ROWS=6000000] [ROUNDS=3]: arrow_fdw against the heap, DuckDB and pyarrow.
 
-The sum of three columns of lineorder from one file, with a condition and without; and the seed's query over a file for each year and ship mode.
-Every contender in turn in each round; prints medians as a table.
+The sum of three columns of lineorder from one file, with a condition and without; and the seed's query over a file for
+each year and ship mode. Every contender in turn in each round; prints medians as a table.
 """
 
 import os
@@ -20,7 +20,8 @@ from .__main__ import ROUNDS, ROWS, settings
 CORES = 2
 SUM = "SELECT sum(lo_quantity), sum(lo_extendedprice), sum(lo_revenue) FROM {}"
 FILTERED = SUM + " WHERE lo_discount BETWEEN 1 AND 3 AND lo_quantity < 25"
-SEED = """SELECT sum(lo_extendedprice * lo_discount) FROM {} WHERE {} AND lo_discount BETWEEN 1 AND 3 AND lo_quantity < 25"""
+SEED = """SELECT sum(lo_extendedprice * lo_discount) FROM {} WHERE {} AND lo_discount BETWEEN 1 AND 3
+    AND lo_quantity < 25"""
 BY_DATE, BY_YEAR = "lo_orderdate BETWEEN 19930101 AND 19931231", "year = 1993"
 
 
@@ -28,6 +29,7 @@ def in_server(connection, query, pushdown="on"):
     def run():
         connection.execute(f"SET pg_strata.arrow_fdw_pushdown = {pushdown}")
         return connection.execute(query).fetchone()
+
     return run
 
 
@@ -40,6 +42,7 @@ def in_pyarrow(file):
     def run():
         table = pa.ipc.open_file(pa.memory_map(str(file))).read_all()
         return tuple(pc.sum(table.column(name)).as_py() for name in ("lo_quantity", "lo_extendedprice", "lo_revenue"))
+
     return run
 
 
@@ -66,7 +69,10 @@ def table(title, medians):
 def make_files(connection, directory):
     for kind in ("parquet", "arrow"):
         connection.execute(f"SELECT export_table_{kind}('lineorder', '{directory}/lineorder.{kind}')")
-        connection.execute(f"IMPORT FOREIGN SCHEMA f_{kind} FROM SERVER pg_strata INTO public OPTIONS (file '{directory}/lineorder.{kind}')")
+        connection.execute(
+            f"IMPORT FOREIGN SCHEMA f_{kind} FROM SERVER pg_strata INTO public OPTIONS "
+            f"(file '{directory}/lineorder.{kind}')"
+        )
 
 
 def one_file(connection, directory, query):
@@ -85,16 +91,22 @@ def many_files(connection, directory):
     modes = [row[0].strip() for row in connection.execute("SELECT DISTINCT lo_shipmode FROM lineorder").fetchall()]
     for year in range(1992, 1999):
         for mode in modes:
-            connection.execute(f"CREATE TABLE part AS SELECT * FROM lineorder WHERE lo_orderdate / 10000 = {year} AND lo_shipmode = '{mode}'")
+            connection.execute(
+                f"CREATE TABLE part AS SELECT * FROM lineorder WHERE lo_orderdate / 10000 = {year} "
+                f"AND lo_shipmode = '{mode}'"
+            )
             connection.execute(f"SELECT export_table_arrow('part', '{directory}/f_lineorder_{year}_{mode}.arrow')")
             connection.execute("DROP TABLE part")
     connection.execute(f"""IMPORT FOREIGN SCHEMA f_lineorder FROM SERVER pg_strata INTO public
                            OPTIONS (dir '{directory}', pattern 'f_lineorder_@{{year}}_${{shipmode}}.arrow')""")
+
     def run(condition, setting):
         def query():
             connection.execute(f"SET pg_strata.arrow_fdw_pruning = {setting}")
             return connection.execute(SEED.format("f_lineorder", condition)).fetchone()
+
         return query
+
     return {
         "range on lo_orderdate, no pruning": run(BY_DATE, "off"),
         "range on lo_orderdate": run(BY_DATE, "on"),
@@ -112,7 +124,9 @@ def main():
         places.say(f"loading lineorder, {ROWS:,} rows")
         tables.load(connection, "lineorder", ROWS)
         make_files(connection, directory)
-        contenders = one_file(connection, directory, SUM) | {"pyarrow, Arrow": in_pyarrow(directory / "lineorder.arrow")}
+        contenders = one_file(connection, directory, SUM) | {
+            "pyarrow, Arrow": in_pyarrow(directory / "lineorder.arrow")
+        }
         table(f"sum of three columns, {ROWS:,} rows, {CORES} cores", rounds(contenders))
         table("the same, of the rows that meet a condition", rounds(one_file(connection, directory, FILTERED)))
         table("the seed's query, a file for each year and ship mode", rounds(many_files(connection, directory)))

@@ -17,7 +17,10 @@ def duckdb(codec, table, file, dsn, _):
     started = time.perf_counter()
     with duckdb.connect(config={"threads": 2}) as connection:
         connection.execute(f"LOAD '{scanner}'")
-        connection.execute(f"COPY (SELECT * FROM postgres_scan('{dsn}', 'public', '{table}')) TO '{file}' (FORMAT parquet, COMPRESSION {codec})")
+        connection.execute(
+            f"COPY (SELECT * FROM postgres_scan('{dsn}', 'public', '{table}')) TO '{file}' (FORMAT parquet, "
+            f"COMPRESSION {codec})"
+        )
     return started
 
 

@@ -19,7 +19,8 @@ LINEITEM = """CREATE TABLE lineitem (
     l_quantity numeric(15,2) NOT NULL, l_extendedprice numeric(15,2) NOT NULL, l_discount numeric(15,2) NOT NULL,
     l_tax numeric(15,2) NOT NULL, l_returnflag character(1) NOT NULL, l_linestatus character(1) NOT NULL,
     l_shipdate date NOT NULL, l_commitdate date NOT NULL, l_receiptdate date NOT NULL,
-    l_shipinstruct character(25) NOT NULL, l_shipmode character(10) NOT NULL, l_comment character varying(44) NOT NULL)"""
+    l_shipinstruct character(25) NOT NULL, l_shipmode character(10) NOT NULL,
+    l_comment character varying(44) NOT NULL)"""
 
 BLOCK = 100_000  # orders
 FIRST, LAST = np.datetime64("1992-01-01"), np.datetime64("1998-08-02")
@@ -30,7 +31,8 @@ INSTRUCTIONS = ["DELIVER IN PERSON", "COLLECT COD", "NONE", "TAKE BACK RETURN"]
 
 NOUNS = """foxes ideas theodolites pinto-beans instructions dependencies excuses platelets asymptotes courts dolphins
 multipliers sauternes warthogs frets dinos attainments somas Tiresias patterns forges braids frays warhorses dugouts
-notornis epitaphs pearls tithes waters orbits gifts sheaves depths sentiments decoys realms pains grouches escapades""".split()
+notornis epitaphs pearls tithes waters orbits gifts sheaves depths sentiments decoys realms
+pains grouches escapades""".split()
 VERBS = """sleep wake are cajole haggle nag use boost affix detect integrate maintain nod was lose sublate solve thrash
 promise engage hinder print x-ray breach eat grow impress mold poach serve run dazzle snooze doze unwind kindle play
 hang believe doubt""".split()
@@ -44,8 +46,10 @@ PREPOSITIONS = "about above according-to across after against along among around
 
 def prose(chance, sentences=60_000):
     """The text that comments are cut from: sentences of TPC-H's grammar."""
-    words = [list(map(str, chance.choice(group, sentences)))
-             for group in (ADVERBS, ADJECTIVES, NOUNS, VERBS, ADVERBS, PREPOSITIONS, ADJECTIVES, NOUNS)]
+    words = [
+        list(map(str, chance.choice(group, sentences)))
+        for group in (ADVERBS, ADJECTIVES, NOUNS, VERBS, ADVERBS, PREPOSITIONS, ADJECTIVES, NOUNS)
+    ]
     text = ". ".join(map(" ".join, zip(*words))).replace("-", " ")
     return np.frombuffer(text.encode(), np.uint8)
 
@@ -72,7 +76,9 @@ def cents(values):
 def yyyymmdd(days):
     years = days.astype("datetime64[Y]")
     months = days.astype("datetime64[M]")
-    return ((years.astype(int) + 1970) * 10000 + ((months - years).astype(int) + 1) * 100 + (days - months).astype(int) + 1)
+    return (
+        (years.astype(int) + 1970) * 10000 + ((months - years).astype(int) + 1) * 100 + (days - months).astype(int) + 1
+    )
 
 
 def lines(chance, first_order, scale):
@@ -86,11 +92,23 @@ def lines(chance, first_order, scale):
     price = 90_000 + (part // 10) % 20_001 + 100 * (part % 1_000)
     date = FIRST + chance.integers(0, (LAST - FIRST).astype(int) + 1, BLOCK)
     made = dict(
-        rows=rows, order=order, key=((index // 8) * 32 + index % 8 + 1)[order], line=np.arange(rows) - start[order] + 1,
-        customer=chance.integers(1, int(150_000 * scale) + 1, BLOCK)[order], part=part,
-        supplier=chance.integers(1, int(10_000 * scale) + 1, rows), quantity=quantity, price=price,
-        extended=quantity * price, discount=chance.integers(0, 11, rows), tax=chance.integers(0, 9, rows), date=date[order])
-    made["total"] = np.bincount(order, made["extended"] * (100 + made["tax"]) * (100 - made["discount"]) // 10_000, BLOCK).astype(np.int64)[order]
+        rows=rows,
+        order=order,
+        key=((index // 8) * 32 + index % 8 + 1)[order],
+        line=np.arange(rows) - start[order] + 1,
+        customer=chance.integers(1, int(150_000 * scale) + 1, BLOCK)[order],
+        part=part,
+        supplier=chance.integers(1, int(10_000 * scale) + 1, rows),
+        quantity=quantity,
+        price=price,
+        extended=quantity * price,
+        discount=chance.integers(0, 11, rows),
+        tax=chance.integers(0, 9, rows),
+        date=date[order],
+    )
+    made["total"] = np.bincount(
+        order, made["extended"] * (100 + made["tax"]) * (100 - made["discount"]) // 10_000, BLOCK
+    ).astype(np.int64)[order]
     return made
 
 
@@ -98,12 +116,28 @@ def lineorder(chance, first_order, scale, _):
     made = lines(chance, first_order, scale)
     rows = made["rows"]
     commit = yyyymmdd(made["date"] + chance.integers(30, 91, rows))
-    return pa.table([
-        made["key"], made["line"], made["customer"], made["part"], made["supplier"], yyyymmdd(made["date"]),
-        pick(PRIORITIES, chance.integers(0, 5, BLOCK)[made["order"]]), pick(["0"], np.zeros(rows)), made["quantity"],
-        made["extended"], made["total"], made["discount"], made["extended"] * (100 - made["discount"]) // 100,
-        made["price"] * 6 // 10, made["tax"], commit, pick(MODES, chance.integers(0, 7, rows)),
-    ], names=[f"c{i}" for i in range(17)])
+    return pa.table(
+        [
+            made["key"],
+            made["line"],
+            made["customer"],
+            made["part"],
+            made["supplier"],
+            yyyymmdd(made["date"]),
+            pick(PRIORITIES, chance.integers(0, 5, BLOCK)[made["order"]]),
+            pick(["0"], np.zeros(rows)),
+            made["quantity"],
+            made["extended"],
+            made["total"],
+            made["discount"],
+            made["extended"] * (100 - made["discount"]) // 100,
+            made["price"] * 6 // 10,
+            made["tax"],
+            commit,
+            pick(MODES, chance.integers(0, 7, rows)),
+        ],
+        names=[f"c{i}" for i in range(17)],
+    )
 
 
 def lineitem(chance, first_order, scale, text):
@@ -112,12 +146,27 @@ def lineitem(chance, first_order, scale, text):
     ship = made["date"] + chance.integers(1, 122, rows)
     receipt = ship + chance.integers(1, 31, rows)
     returned = np.where(receipt <= CURRENT, chance.integers(0, 2, rows), 2)
-    return pa.table([
-        made["key"], made["part"], made["supplier"], made["line"], cents(made["quantity"] * 100), cents(made["extended"]),
-        cents(made["discount"]), cents(made["tax"]), pick(["R", "A", "N"], returned), pick(["F", "O"], ship > CURRENT),
-        ship, made["date"] + chance.integers(30, 91, rows), receipt, pick(INSTRUCTIONS, chance.integers(0, 4, rows)),
-        pick(MODES, chance.integers(0, 7, rows)), comments(chance, text, rows),
-    ], names=[f"c{i}" for i in range(16)])
+    return pa.table(
+        [
+            made["key"],
+            made["part"],
+            made["supplier"],
+            made["line"],
+            cents(made["quantity"] * 100),
+            cents(made["extended"]),
+            cents(made["discount"]),
+            cents(made["tax"]),
+            pick(["R", "A", "N"], returned),
+            pick(["F", "O"], ship > CURRENT),
+            ship,
+            made["date"] + chance.integers(30, 91, rows),
+            receipt,
+            pick(INSTRUCTIONS, chance.integers(0, 4, rows)),
+            pick(MODES, chance.integers(0, 7, rows)),
+            comments(chance, text, rows),
+        ],
+        names=[f"c{i}" for i in range(16)],
+    )
 
 
 TABLES = {"lineorder": (LINEORDER, lineorder), "lineitem": (LINEITEM, lineitem)}

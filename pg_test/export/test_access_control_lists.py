@@ -23,8 +23,13 @@ every_export = pytest.mark.parametrize("kind", EXPORTS)
 
 def acl(user, group, other, somebody=None, mask=0):
     """A list as Linux stores it (acl(5)): of owner, group and others, and of one more user."""
-    entries = [(USER_OBJ, user, -1), *([(USER, somebody, SOMEBODY)] if somebody is not None else []), (GROUP_OBJ, group, -1),
-               *([(MASK, mask, -1)] if somebody is not None else []), (OTHER, other, -1)]
+    entries = [
+        (USER_OBJ, user, -1),
+        *([(USER, somebody, SOMEBODY)] if somebody is not None else []),
+        (GROUP_OBJ, group, -1),
+        *([(MASK, mask, -1)] if somebody is not None else []),
+        (OTHER, other, -1),
+    ]
     return struct.pack("<I", 2) + b"".join(struct.pack("<HHi", *entry) for entry in entries)
 
 

@@ -11,7 +11,10 @@ from ..helpers.support import SCANS, Background, entries, eventually, export_que
 
 pytestmark = pytest.mark.fast
 
-NUMBERS = "CREATE TABLE t AS SELECT i AS id, i / 4.0 AS n, 'text ' || i AS s, ARRAY[i, i + 1] AS a FROM generate_series(1, 20000) i"
+NUMBERS = (
+    "CREATE TABLE t AS SELECT i AS id, i / 4.0 AS n, 'text ' || i AS s, ARRAY[i, "
+    "i + 1] AS a FROM generate_series(1, 20000) i"
+)
 
 
 @pytest.mark.parametrize("scan", SCANS)
@@ -73,11 +76,15 @@ def test_decimals_become_wider(db, out):
     assert path.read_bytes() == before and entries(out) == ["t.arrow"]
 
 
-@pytest.mark.parametrize("other, detail", [
-    ("SELECT 1 AS a", 'The file has the columns id, name; the export has a.'),
-    ("SELECT 'x'::text AS name, 1 AS id", "The file has the columns id, name; the export has name, id."),
-    ("SELECT 1::bigint AS id, 'x'::text AS name", 'Column "id" is Int32 in the file and Int64 in the export.'),
-    ("SELECT 1 AS id, '\\x00'::bytea AS name", 'Column "name" is Utf8 in the file and Binary in the export.')])
+@pytest.mark.parametrize(
+    "other, detail",
+    [
+        ("SELECT 1 AS a", "The file has the columns id, name; the export has a."),
+        ("SELECT 'x'::text AS name, 1 AS id", "The file has the columns id, name; the export has name, id."),
+        ("SELECT 1::bigint AS id, 'x'::text AS name", 'Column "id" is Int32 in the file and Int64 in the export.'),
+        ("SELECT 1 AS id, '\\x00'::bytea AS name", 'Column "name" is Utf8 in the file and Binary in the export.'),
+    ],
+)
 def test_other_columns_are_refused(db, out, other, detail):
     path = out / "t.arrow"
     export_query(db, "SELECT 1 AS id, 'one'::text AS name", path, "arrow")
@@ -91,10 +98,14 @@ def test_other_columns_are_refused(db, out, other, detail):
 def test_files_of_others(db, out):
     """What pyarrow wrote: its schema and metadata stay."""
     path = out / "t.arrow"
-    schema = pa.schema([pa.field("i", pa.int32()), pa.field("s", pa.string(), metadata={"unit": "none"})], metadata={"made by": "hand"})
+    schema = pa.schema(
+        [pa.field("i", pa.int32()), pa.field("s", pa.string(), metadata={"unit": "none"})], metadata={"made by": "hand"}
+    )
     with pa.ipc.new_file(str(path), schema) as writer:
         writer.write_table(pa.table({"i": [1, 2, None], "s": ["a", None, "c"]}, schema=schema))
-    assert export_query(db, "SELECT i, 's' || i AS s FROM generate_series(4, 6) i", path, "arrow", append=True).rows == 3
+    assert (
+        export_query(db, "SELECT i, 's' || i AS s FROM generate_series(4, 6) i", path, "arrow", append=True).rows == 3
+    )
     table = read(path)
     assert table.to_pydict() == {"i": [1, 2, None, 4, 5, 6], "s": ["a", None, "c", "s4", "s5", "s6"]}
     assert table.schema.equals(schema, check_metadata=True)
@@ -145,7 +156,11 @@ def test_two_at_once(db, again, out):
     path = out / "t.arrow"
     export_query(db, "SELECT 0 AS i", path, "arrow")
     connection = again()
-    call = Background(lambda: export_query(connection, "SELECT i FROM generate_series(1, 3) i, pg_sleep(1)", path, "arrow", append=True))
+    call = Background(
+        lambda: export_query(
+            connection, "SELECT i FROM generate_series(1, 3) i, pg_sleep(1)", path, "arrow", append=True
+        )
+    )
 
     def locked():
         with open(path, "rb") as file:
@@ -167,8 +182,14 @@ def test_file_that_is_replaced_meanwhile(db, again, out):
     path = out / "t.arrow"
     export_query(db, "SELECT 0 AS i", path, "arrow")
     connection = again()
-    call = Background(lambda: export_query(connection, "SELECT i FROM generate_series(1, 3) i, pg_sleep(2)", path, "arrow", append=True))
-    eventually(lambda: db.execute("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'").fetchone()[0] == 1)
+    call = Background(
+        lambda: export_query(
+            connection, "SELECT i FROM generate_series(1, 3) i, pg_sleep(2)", path, "arrow", append=True
+        )
+    )
+    eventually(
+        lambda: db.execute("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'").fetchone()[0] == 1
+    )
     export_query(db, "SELECT 77 AS i", path, "arrow", overwrite=True)
     call.join(20)
     assert call.error is not None and call.error.sqlstate == "55000"

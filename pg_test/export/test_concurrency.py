@@ -33,7 +33,9 @@ def transfer(connection, stop, seed):
             connection.execute("UPDATE t SET balance = balance - %s WHERE id = %s", (amount, a))
             if chance.random() < 0.2:
                 old = connection.execute("DELETE FROM t WHERE id = %s RETURNING balance", (b,)).fetchone()[0]
-                connection.execute("INSERT INTO t VALUES (%s, %s, %s)", (b, old + amount, "moved" * chance.randint(0, 40)))
+                connection.execute(
+                    "INSERT INTO t VALUES (%s, %s, %s)", (b, old + amount, "moved" * chance.randint(0, 40))
+                )
             else:
                 connection.execute("UPDATE t SET balance = balance + %s, note = note || 'x' WHERE id = %s", (amount, b))
         done += 1
@@ -44,7 +46,9 @@ def transfer(connection, stop, seed):
 @pytest.mark.parametrize("workers", [0, 2])
 def test_invariant_holds_in_every_file(db, again, out, accounts, scan, workers):
     stop = threading.Event()
-    writers = [Background(lambda connection=again(), seed=seed: transfer(connection, stop, seed)) for seed in range(WRITERS)]
+    writers = [
+        Background(lambda connection=again(), seed=seed: transfer(connection, stop, seed)) for seed in range(WRITERS)
+    ]
     exports, deadline, vacuum = 0, time.monotonic() + SECONDS, again()
     try:
         while time.monotonic() < deadline or exports < 3:
@@ -68,8 +72,12 @@ def test_invariant_holds_in_every_file(db, again, out, accounts, scan, workers):
 def test_two_exports_to_the_same_target(db, again, out, accounts, target, overwrite):
     """Whoever wins, the target is one whole export; who loses is told so."""
     for _ in range(5):
-        calls = [Background(lambda connection=again(): export(connection, accounts, out / target, workers=1, overwrite=overwrite))
-                 for _ in range(3)]
+        calls = [
+            Background(
+                lambda connection=again(): export(connection, accounts, out / target, workers=1, overwrite=overwrite)
+            )
+            for _ in range(3)
+        ]
         won = 0
         for call in calls:
             try:
@@ -88,7 +96,10 @@ def remove(path):
     shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
-@pytest.mark.parametrize("statement", ["TRUNCATE t", "DROP TABLE t", "VACUUM FULL t", "ALTER TABLE t DROP note", "ALTER TABLE t ADD late int DEFAULT 7"])
+@pytest.mark.parametrize(
+    "statement",
+    ["TRUNCATE t", "DROP TABLE t", "VACUUM FULL t", "ALTER TABLE t DROP note", "ALTER TABLE t ADD late int DEFAULT 7"],
+)
 def test_ddl_waits_for_the_export(db, again, out, accounts, statement):
     """The export holds its lock until its transaction ends: what it writes is the table it began with."""
     db.execute("BEGIN")
@@ -105,7 +116,9 @@ def test_ddl_waits_for_the_export(db, again, out, accounts, statement):
 @pytest.mark.parametrize("scan", SCANS)
 def test_concurrent_appends_and_truncating_vacuum(db, again, out, scan):
     """The relation grows and shrinks at its end while it is read; the committed rows of before are all there."""
-    db.execute("CREATE TABLE t (i int, pad text); INSERT INTO t SELECT i, repeat('p', 200) FROM generate_series(1, 50000) i")
+    db.execute(
+        "CREATE TABLE t (i int, pad text); INSERT INTO t SELECT i, repeat('p', 200) FROM generate_series(1, 50000) i"
+    )
     stop, writer = threading.Event(), again()
 
     def churn():

@@ -38,7 +38,8 @@ def test_every_type(db, out, family, workers):
 @EVERY_WORKERS
 def test_values_without_parquet(db, out, workers):
     """The stream has no trouble with what Parquet cannot hold."""
-    db.execute("""CREATE TABLE t AS SELECT unnest(ARRAY['NaN', 'Infinity', '-Infinity', '1e-1000', '0', '10000', '1e20'])::numeric AS n,
+    db.execute("""CREATE TABLE t AS SELECT unnest(ARRAY['NaN', 'Infinity', '-Infinity', '1e-1000', '0', '10000',
+        '1e20'])::numeric AS n,
         unnest(ARRAY['infinity', '-infinity'])::timestamp AS ts, 'infinity'::date AS d FROM generate_series(1, 500)""")
     check(db, "t", out / "t.bin", workers=workers)
 
@@ -46,7 +47,8 @@ def test_values_without_parquet(db, out, workers):
 @EVERY_WORKERS
 def test_stored_forms(db, out, workers):
     db.execute("""CREATE TABLE t (a int, gone text, b text, c bytea, n numeric) WITH (fillfactor = 70);
-        INSERT INTO t SELECT i, 'gone', repeat('x', i * 20), decode(repeat('0f', i), 'hex'), i / 7.0 FROM generate_series(1, 400) i;
+        INSERT INTO t SELECT i, 'gone', repeat('x', i * 20), decode(repeat('0f', i), 'hex'),
+        i / 7.0 FROM generate_series(1, 400) i;
         ALTER TABLE t DROP gone; ALTER TABLE t ADD late text DEFAULT 'late', ADD more numeric NOT NULL DEFAULT 0.001;
         UPDATE t SET b = b || 'y' WHERE a % 3 = 0; DELETE FROM t WHERE a % 11 = 0""")
     check(db, "t", out / "t.bin", workers=workers)

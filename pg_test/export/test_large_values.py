@@ -27,8 +27,13 @@ def large(installation):
     with Server(installation, "large", shared_buffers="16MB") as server:
         with server.connect() as connection:
             connection.execute("CREATE EXTENSION pg_strata")
-            connection.execute("CREATE UNLOGGED TABLE large (i int, a text); ALTER TABLE large ALTER a SET STORAGE EXTERNAL")
-            connection.execute("INSERT INTO large SELECT 1, left(string_agg(md5(i::text), ''), %s) FROM generate_series(1, %s) i", (BYTES, BYTES // 32 + 1))
+            connection.execute(
+                "CREATE UNLOGGED TABLE large (i int, a text); ALTER TABLE large ALTER a SET STORAGE EXTERNAL"
+            )
+            connection.execute(
+                "INSERT INTO large SELECT 1, left(string_agg(md5(i::text), ''), %s) FROM generate_series(1, %s) i",
+                (BYTES, BYTES // 32 + 1),
+            )
             connection.execute("INSERT INTO large SELECT n, right(a, -n) || n FROM large, generate_series(2, 4) n")
             connection.execute("UPDATE large SET a = NULL WHERE i = 3")
             connection.execute("VACUUM FULL large")
@@ -54,22 +59,37 @@ def directory():
     return places.fresh(places.scratch("out", "large"), 0o777)
 
 
-@pytest.mark.parametrize("codec, scan", [*((codec, "heap") for codec in ("none", "snappy", "lz4_raw", "zstd:1")),
-                                         ("none", "copy_binary"), ("zstd:1", "copy_binary")])
+@pytest.mark.parametrize(
+    "codec, scan",
+    [
+        *((codec, "heap") for codec in ("none", "snappy", "lz4_raw", "zstd:1")),
+        ("none", "copy_binary"),
+        ("zstd:1", "copy_binary"),
+    ],
+)
 def test_parquet(large, directory, codec, scan):
     server, expected = large
     path = directory / "t.parquet"
-    peak = peak_mb(server, f"SELECT export_table_parquet('large', '{path}', compression => '{codec}', scan => '{scan}', workers => 0)")
+    peak = peak_mb(
+        server,
+        f"SELECT export_table_parquet('large', '{path}', compression => '{codec}', scan => '{scan}', workers => 0)",
+    )
     assert hashes(pq.read_table(path)) == expected
     assert duckdb.sql(f"SELECT i, md5(a) FROM '{path}'").fetchall() == expected
     assert peak < MOST[scan], f"{peak} MB"
 
 
-@pytest.mark.parametrize("codec, scan", [("none", "heap"), ("lz4", "heap"), ("zstd:1", "heap"), ("none", "copy_binary"), ("lz4", "copy_binary")])
+@pytest.mark.parametrize(
+    "codec, scan",
+    [("none", "heap"), ("lz4", "heap"), ("zstd:1", "heap"), ("none", "copy_binary"), ("lz4", "copy_binary")],
+)
 def test_arrow(large, directory, codec, scan):
     server, expected = large
     path = directory / "t.arrow"
-    peak = peak_mb(server, f"SELECT export_table_arrow('large', '{path}', compression => '{codec}', scan => '{scan}', workers => 0)")
+    peak = peak_mb(
+        server,
+        f"SELECT export_table_arrow('large', '{path}', compression => '{codec}', scan => '{scan}', workers => 0)",
+    )
     assert hashes(pa.ipc.open_file(path).read_all()) == expected
     assert peak < MOST[scan], f"{peak} MB"
 
@@ -91,4 +111,6 @@ def test_slow_codecs(db, out, codec):
                   FROM generate_series(1, 6000) i""")
     export_and_check(db, "t", out / "t.parquet", compression=codec)
     with db.cursor() as cursor:
-        assert cursor.execute(f"SELECT count(*) FROM read_parquet('{out}/t.parquet') AS f(i int, a text, l int[]) JOIN t USING (i, a, l)").fetchone() == (6000,)
+        assert cursor.execute(
+            f"SELECT count(*) FROM read_parquet('{out}/t.parquet') AS f(i int, a text, l int[]) JOIN t USING (i, a, l)"
+        ).fetchone() == (6000,)

@@ -11,10 +11,15 @@ pytestmark = pytest.mark.fast
 
 PLAIN = "CREATE TABLE t AS SELECT i AS a, i * 1.5 AS b FROM generate_series(1, 1000) i"
 PARTITIONED = """CREATE TABLE t (a int, b numeric) PARTITION BY RANGE (a);
-    CREATE TABLE t1 PARTITION OF t FOR VALUES FROM (0) TO (501); CREATE TABLE t2 PARTITION OF t FOR VALUES FROM (501) TO (2001);
+    CREATE TABLE t1 PARTITION OF t FOR VALUES FROM (0) TO (501);
+    CREATE TABLE t2 PARTITION OF t FOR VALUES FROM (501) TO (2001);
     INSERT INTO t SELECT i, i * 1.5 FROM generate_series(1, 1000) i"""
-SUBPARTITIONED = PARTITIONED + """; CREATE TABLE t3 PARTITION OF t FOR VALUES FROM (2001) TO (3001) PARTITION BY RANGE (a);
-    CREATE TABLE t3a PARTITION OF t3 FOR VALUES FROM (2001) TO (2501); INSERT INTO t SELECT i, 0 FROM generate_series(2001, 2300) i"""
+SUBPARTITIONED = (
+    PARTITIONED
+    + """; CREATE TABLE t3 PARTITION OF t FOR VALUES FROM (2001) TO (3001) PARTITION BY RANGE (a);
+    CREATE TABLE t3a PARTITION OF t3 FOR VALUES FROM (2001) TO (2501);
+    INSERT INTO t SELECT i, 0 FROM generate_series(2001, 2300) i"""
+)
 INHERITED = PLAIN + "; CREATE TABLE c () INHERITS (t); INSERT INTO c SELECT -i, i FROM generate_series(1, 300) i"
 MORE = "SELECT i, i FROM generate_series(1001, 1500) i"
 CHANGES = {
@@ -24,15 +29,24 @@ CHANGES = {
     "inserted": (PLAIN, f"LOCK TABLE t; INSERT INTO t {MORE}"),
     "partition reloaded": (PARTITIONED, f"TRUNCATE t2; INSERT INTO t {MORE}"),
     "partition rewritten": (PARTITIONED, "ALTER TABLE t2 SET UNLOGGED"),
-    "sub-partition reloaded": (SUBPARTITIONED, "TRUNCATE t3a; INSERT INTO t SELECT i, 7 FROM generate_series(2100, 2499) i"),
-    "partition attached": (PARTITIONED, "LOCK TABLE t; CREATE TABLE t3 PARTITION OF t FOR VALUES FROM (2001) TO (3001);"
-                           "INSERT INTO t SELECT i, i FROM generate_series(2500, 2600) i"),
+    "sub-partition reloaded": (
+        SUBPARTITIONED,
+        "TRUNCATE t3a; INSERT INTO t SELECT i, 7 FROM generate_series(2100, 2499) i",
+    ),
+    "partition attached": (
+        PARTITIONED,
+        "LOCK TABLE t; CREATE TABLE t3 PARTITION OF t FOR VALUES FROM (2001) TO (3001);"
+        "INSERT INTO t SELECT i, i FROM generate_series(2500, 2600) i",
+    ),
     "partition detached": (PARTITIONED, "ALTER TABLE t DETACH PARTITION t1"),
     "partition dropped": (PARTITIONED, "DROP TABLE t1"),
     "child reloaded": (INHERITED, "TRUNCATE c; INSERT INTO c SELECT i, i FROM generate_series(1, 77) i"),
     "child added": (INHERITED, "LOCK TABLE t; CREATE TABLE d () INHERITS (t); INSERT INTO d VALUES (7, 7)"),
     "child dropped": (INHERITED, "LOCK TABLE t; DROP TABLE c"),
-    "row added and moved": (PARTITIONED, "LOCK TABLE t2; INSERT INTO t VALUES (1999, 1); UPDATE t SET a = 1998 WHERE a = 5"),
+    "row added and moved": (
+        PARTITIONED,
+        "LOCK TABLE t2; INSERT INTO t VALUES (1999, 1); UPDATE t SET a = 1998 WHERE a = 5",
+    ),
 }
 
 
@@ -104,7 +118,10 @@ def test_a_kept_snapshot_sees_its_own_rows_and_no_later_ones(db, again, out, lev
     other.execute(f"BEGIN ISOLATION LEVEL {level}")
     other.execute("SELECT 1")
     db.execute(f"INSERT INTO t {MORE}")
-    other.execute("TRUNCATE t2; INSERT INTO t VALUES (600, 1); ALTER TABLE t1 SET UNLOGGED; CREATE TABLE t3 PARTITION OF t DEFAULT; INSERT INTO t VALUES (-1, 0)")
+    other.execute(
+        "TRUNCATE t2; INSERT INTO t VALUES (600, 1); ALTER TABLE t1 SET UNLOGGED; "
+        "CREATE TABLE t3 PARTITION OF t DEFAULT; INSERT INTO t VALUES (-1, 0)"
+    )
     assert export(other, "t", out / "t.parquet", workers=2).rows == 502
     oracle.check(other, "t", out / "t.parquet", ordered=False)
     other.execute("ROLLBACK")
@@ -116,9 +133,11 @@ def test_rows_of_the_same_statement_stay_out_and_those_before_are_in(db, out):
     with db.transaction():
         db.execute("INSERT INTO t VALUES (-1, 0)")
         assert export(db, "t", out / "t.parquet", workers=2).rows == 1001
-    db.execute(f"DO $$ BEGIN INSERT INTO t VALUES (-2, 0); PERFORM export_table_parquet('t', '{out}/u.parquet'); "
-               "BEGIN PERFORM export_table_parquet('t', 'relative'); EXCEPTION WHEN invalid_name THEN NULL; END; "
-               f"INSERT INTO t VALUES (-3, 0); PERFORM export_table_parquet('t', '{out}/v.parquet'); END $$")
+    db.execute(
+        f"DO $$ BEGIN INSERT INTO t VALUES (-2, 0); PERFORM export_table_parquet('t', '{out}/u.parquet'); "
+        "BEGIN PERFORM export_table_parquet('t', 'relative'); EXCEPTION WHEN invalid_name THEN NULL; END; "
+        f"INSERT INTO t VALUES (-3, 0); PERFORM export_table_parquet('t', '{out}/v.parquet'); END $$"
+    )
     assert [oracle.read_pyarrow(out / name).num_rows for name in ("u.parquet", "v.parquet")] == [1002, 1003]
 
 
@@ -134,8 +153,13 @@ def test_a_table_that_is_dropped_meanwhile(db, again, out):
     assert '"t"' in caught.value.diag.message_primary and list(out.iterdir()) == []
 
 
-@pytest.mark.parametrize("change, expected", [("ALTER FOREIGN TABLE f OPTIONS (SET file '{out}/new.parquet')", [(2,)]),
-                                              ("ALTER FOREIGN TABLE f ALTER a OPTIONS (field 'b')", [(7,)])])
+@pytest.mark.parametrize(
+    "change, expected",
+    [
+        ("ALTER FOREIGN TABLE f OPTIONS (SET file '{out}/new.parquet')", [(2,)]),
+        ("ALTER FOREIGN TABLE f ALTER a OPTIONS (field 'b')", [(7,)]),
+    ],
+)
 def test_a_foreign_table_that_is_changed_meanwhile(db, again, out, change, expected):
     """A query, prepared or not, that waited for the change reads what the table is then."""
     write(out / "old.parquet", pa.table({"a": [1], "b": [7]}))
@@ -146,7 +170,10 @@ def test_a_foreign_table_that_is_changed_meanwhile(db, again, out, change, expec
     assert prepared.execute("EXECUTE q").fetchall() == [(1,)]
     db.execute("BEGIN")
     db.execute(change.format(out=out))
-    calls = [Background(lambda: plain.execute("SELECT a FROM f").fetchall()), Background(lambda: prepared.execute("EXECUTE q").fetchall())]
+    calls = [
+        Background(lambda: plain.execute("SELECT a FROM f").fetchall()),
+        Background(lambda: prepared.execute("EXECUTE q").fetchall()),
+    ]
     other = again()
     for connection in (plain, prepared):
         eventually(waiting(other, connection))

@@ -55,7 +55,7 @@ def test_as_deep_as_readers_go(db, out, make, name):
     assert db.execute(f"SELECT {path} FROM read_{name}('{file}') AS t(deep {kind})").fetchall() == [(1,), (2,), (3,)]
     if name == "parquet" and make is composites:
         # Each list doubles the time that it takes DuckDB.
-        assert [innermost(value) for value, in duckdb.sql(f"SELECT deep FROM '{file}'").fetchall()] == [1, 2, 3]
+        assert [innermost(value) for (value,) in duckdb.sql(f"SELECT deep FROM '{file}'").fetchall()] == [1, 2, 3]
 
 
 @pytest.mark.parametrize("name", EXPORTS)

@@ -9,14 +9,25 @@ import pytest
 from ..helpers import oracle
 from ..helpers.support import SCANS, entries, export, export_and_check, raises
 
-CODECS = {"zstd": "ZSTD", "zstd:1": "ZSTD", "zstd:9": "ZSTD", "snappy": "SNAPPY", "gzip": "GZIP", "gzip:1": "GZIP",
-          "brotli": "BROTLI", "brotli:2": "BROTLI", "lz4_raw": "LZ4", "none": "UNCOMPRESSED"}
+CODECS = {
+    "zstd": "ZSTD",
+    "zstd:1": "ZSTD",
+    "zstd:9": "ZSTD",
+    "snappy": "SNAPPY",
+    "gzip": "GZIP",
+    "gzip:1": "GZIP",
+    "brotli": "BROTLI",
+    "brotli:2": "BROTLI",
+    "lz4_raw": "LZ4",
+    "none": "UNCOMPRESSED",
+}
 
 
 @pytest.fixture
 def table(db):
     db.execute("""CREATE TABLE t AS SELECT i AS id, 'group ' || i % 10 AS low, md5(i::text) AS high, i / 4.0 AS n,
-        CASE WHEN i % 3 > 0 THEN i END AS some, now()::timestamp + i * interval '1s' AS at FROM generate_series(1, 20000) i""")
+        CASE WHEN i % 3 > 0 THEN i END AS some,
+        now()::timestamp + i * interval '1s' AS at FROM generate_series(1, 20000) i""")
     return db
 
 
@@ -31,13 +42,17 @@ def test_compression(table, out, codec):
 @pytest.mark.parametrize("codec", ["zstd", "snappy", "lz4_raw", "none"])
 def test_byte_stream_split(db, out, codec):
     """Where it is asked for and pays, which it never does without a codec; every bit of every value comes back."""
-    db.execute("""CREATE TABLE t AS SELECT sqrt(i) AS f8, (i * 0.37)::float4 AS f4, CASE i % 5 WHEN 0 THEN NULL WHEN 1 THEN '-0'::float8
-        WHEN 2 THEN 'NaN'::float8 WHEN 3 THEN '-Infinity'::float8 ELSE sin(i) END AS odd, i % 7 / 7.0::float8 AS few, i FROM generate_series(1, 50000) i""")
+    db.execute("""CREATE TABLE t AS SELECT sqrt(i) AS f8, (i * 0.37)::float4 AS f4,
+        CASE i % 5 WHEN 0 THEN NULL WHEN 1 THEN '-0'::float8
+        WHEN 2 THEN 'NaN'::float8 WHEN 3 THEN '-Infinity'::float8 ELSE sin(i) END AS odd, i % 7 / 7.0::float8 AS few,
+        i FROM generate_series(1, 50000) i""")
     used = {}
     for split in (False, True):
         export_and_check(db, "t", out / f"{split}.parquet", compression=codec, workers=0, byte_stream_split=split)
         chunks = pq.read_metadata(out / f"{split}.parquet").row_group(0)
-        used[split] = [chunks.column(i).path_in_schema for i in range(5) if "BYTE_STREAM_SPLIT" in chunks.column(i).encodings]
+        used[split] = [
+            chunks.column(i).path_in_schema for i in range(5) if "BYTE_STREAM_SPLIT" in chunks.column(i).encodings
+        ]
     assert used[False] == []
     assert {"f8", "f4"} <= set(used[True]) <= {"f8", "f4", "odd"} if codec != "none" else used[True] == []
     assert codec == "none" or (out / "True.parquet").stat().st_size < 0.9 * (out / "False.parquet").stat().st_size
@@ -95,8 +110,10 @@ def test_metadata(table, out):
 def test_statistics_match_the_data(table, out):
     """Every chunk's minimum, maximum and NULL count, and the rows that DuckDB prunes by them."""
     table.execute("""CREATE TABLE s (f float8, x text, u oid, n numeric(30,2), d date, i int);
-        INSERT INTO s SELECT CASE i % 50 WHEN 0 THEN float8 'NaN' WHEN 1 THEN float8 '-0' ELSE i - 700 END, repeat('ÿ', i % 80) || i,
-            (4294967295 - i * 3000000::bigint)::oid, i * 100000000000000000000.0 * (i % 3 - 1), date '1960-01-01' + i * 20,
+        INSERT INTO s SELECT CASE i % 50 WHEN 0 THEN float8 'NaN' WHEN 1 THEN float8 '-0' ELSE i - 700 END,
+        repeat('ÿ', i % 80) || i,
+            (4294967295 - i * 3000000::bigint)::oid, i * 100000000000000000000.0 * (i % 3 - 1),
+            date '1960-01-01' + i * 20,
             CASE WHEN i % 4 = 0 THEN i END FROM generate_series(0, 1399) i""")
     export_and_check(table, "s", out / "s.parquet", row_group_rows=100, workers=0)
     metadata = pq.read_metadata(out / "s.parquet")
@@ -113,7 +130,16 @@ def test_statistics_match_the_data(table, out):
             if statistics.has_min_max and real:
                 low, high = statistics.min, statistics.max
                 assert low <= min(real) and max(real) <= high, rows.column_names[column]
-    for condition in ("f < -600", "f >= 0", "f = 0", "x > 'ÿÿÿ'", "u > 4000000000", "n < -1000000000000000000000", "d < DATE '1965-01-01'", "i IS NULL"):
+    for condition in (
+        "f < -600",
+        "f >= 0",
+        "f = 0",
+        "x > 'ÿÿÿ'",
+        "u > 4000000000",
+        "n < -1000000000000000000000",
+        "d < DATE '1965-01-01'",
+        "i IS NULL",
+    ):
         ours = duckdb.execute(f"SELECT count(*) FROM '{out / 's.parquet'}' WHERE {condition}").fetchone()
         truth = table.execute(f"SELECT count(*) FROM s WHERE {condition.replace('u >', 'u::bigint >')}").fetchone()
         if condition == "f >= 0":  # DuckDB, as PostgreSQL, puts NaN above all numbers

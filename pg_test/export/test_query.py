@@ -37,19 +37,28 @@ QUERIES = {
     "values": "VALUES (1, 'one'), (2, NULL), (NULL, 'three')",
     "none": "SELECT * FROM src WHERE false",
     "no columns": "SELECT FROM src",
-    "expressions": "SELECT i, ARRAY[i, NULL, i + 1] AS list, ROW(i, t)::pair AS pair, i::text || 'x' AS s, now() - now() AS zero FROM src ORDER BY i",
+    "expressions": (
+        "SELECT i, ARRAY[i, NULL, i + 1] AS list, ROW(i, t)::pair AS pair, i::text || 'x' AS s, "
+        "now() - now() AS zero FROM src ORDER BY i"
+    ),
     "large": "SELECT i, repeat(t, 4000) AS long, array_fill(i, ARRAY[300]) AS many FROM src WHERE i <= 60 ORDER BY i",
     "toasted": "SELECT i, stored, i + 1 AS next FROM src ORDER BY i DESC",
     "returning": "INSERT INTO src (i, t) SELECT 20000 + i, 'new' FROM generate_series(1, 10) i RETURNING i, t, stored",
     "with": "WITH gone AS (DELETE FROM src WHERE i > 9990 RETURNING i, v) SELECT i, v FROM gone ORDER BY i",
-    "generator": "SELECT i, i::numeric / 7 AS seventh, CASE WHEN i = 49999 THEN 1e20 END AS late FROM generate_series(1, 50000) i",
+    "generator": (
+        "SELECT i, i::numeric / 7 AS seventh, "
+        "CASE WHEN i = 49999 THEN 1e20 END AS late FROM generate_series(1, 50000) i"
+    ),
 }
 
 
 @pytest.fixture
 def src(db):
-    db.execute("""CREATE TYPE pair AS (i int, t text); CREATE TABLE src (i int, g int, v numeric, t text, stored text DEFAULT repeat('s', 3000));
-        ALTER TABLE src ALTER stored SET STORAGE EXTERNAL; INSERT INTO src (i, g, v, t) SELECT i, i % 7, i / 8.0, CASE WHEN i % 5 > 0 THEN 't' || i END FROM generate_series(1, 10000) i""")
+    db.execute("""CREATE TYPE pair AS (i int, t text);
+        CREATE TABLE src (i int, g int, v numeric, t text, stored text DEFAULT repeat('s', 3000));
+        ALTER TABLE src ALTER stored SET STORAGE EXTERNAL;
+        INSERT INTO src (i, g, v, t) SELECT i, i % 7, i / 8.0,
+        CASE WHEN i % 5 > 0 THEN 't' || i END FROM generate_series(1, 10000) i""")
     return db
 
 
@@ -76,7 +85,14 @@ def test_queries(src, out, name):
 
 
 def test_types_of_the_result(src, out):
-    export_query(src, "SELECT count(*) AS n, sum(i) AS s, avg(v) AS a, bool_and(true) AS b, max(now()) AS at, 'x' AS x, NULL AS nothing FROM src", out / "q.parquet")
+    export_query(
+        src,
+        (
+            "SELECT count(*) AS n, sum(i) AS s, avg(v) AS a, bool_and(true) AS b, max(now()) AS at, 'x' AS x, "
+            "NULL AS nothing FROM src"
+        ),
+        out / "q.parquet",
+    )
     schema = pq.read_schema(out / "q.parquet")
     kinds = {field.name: str(field.type) for field in schema}
     assert kinds["n"] == kinds["s"] == "int64" and kinds["b"] == "bool" and kinds["x"] == kinds["nothing"] == "string"
@@ -91,22 +107,39 @@ def test_in_parallel(src, out, kind):
     src.execute("""CREATE FUNCTION parallel_leader(int) RETURNS boolean LANGUAGE sql PARALLEL SAFE AS
         'SELECT (SELECT count(*) FROM pg_stat_activity
                  WHERE leader_pid IS NOT NULL AND backend_type = ''parallel worker'') > 0'""")
-    src.execute("SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0; SET debug_parallel_query = off" if src.info.server_version >= 160000
-                else "SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0")
+    src.execute(
+        (
+            "SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0; "
+            "SET debug_parallel_query = off"
+        )
+        if src.info.server_version >= 160000
+        else "SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0"
+    )
     path = out / f"q.{kind}"
-    export_query(src, "SELECT g, count(*) AS n, bool_or(parallel_leader(i)) AS workers FROM big WHERE i % 1000 = 0 GROUP BY g", path, kind)
+    export_query(
+        src,
+        "SELECT g, count(*) AS n, bool_or(parallel_leader(i)) AS workers FROM big WHERE i % 1000 = 0 GROUP BY g",
+        path,
+        kind,
+    )
     table = pq.read_table(path) if kind == "parquet" else read_arrow(path)
     assert sum(table["n"].to_pylist()) == 300 and any(table["workers"].to_pylist())
 
 
 def test_row_security_and_rights_are_the_querys(src, out, role):
     """What the caller may see, policies included, is what goes into the file."""
-    src.execute(f"GRANT SELECT (i, g) ON src TO {role}; ALTER TABLE src ENABLE ROW LEVEL SECURITY; CREATE POLICY p ON src USING (g = 3); SET ROLE {role}")
+    src.execute(
+        f"GRANT SELECT (i, g) ON src TO {role}; ALTER TABLE src ENABLE ROW LEVEL SECURITY; "
+        f"CREATE POLICY p ON src USING (g = 3); SET ROLE {role}"
+    )
     result = export_query(src, "SELECT i, g FROM src", out / "q.parquet")
     assert result.rows == 1429 and set(pq.read_table(out / "q.parquet")["g"].to_pylist()) == {3}
     with raises_any("42501"):
         export_query(src, "SELECT v FROM src", out / "other.parquet")
-    src.execute(f"RESET ROLE; REVOKE pg_write_server_files FROM {role}; GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public TO {role}; SET ROLE {role}")
+    src.execute(
+        f"RESET ROLE; REVOKE pg_write_server_files FROM {role}; "
+        f"GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public TO {role}; SET ROLE {role}"
+    )
     with raises("42501"):
         export_query(src, "SELECT 1 AS i", out / "other.parquet")
     assert entries(out) == ["q.parquet"]
@@ -117,9 +150,17 @@ def raises_any(sqlstate):
     return pytest.raises(psycopg.errors.lookup(sqlstate))
 
 
-@pytest.mark.parametrize("query, sqlstate", [
-    ("SELECT 1 AS a, 2 AS a", "42701"), ("SELECT 1 AS a; SELECT 2 AS b", "22023"), ("CREATE TABLE made (i int)", "22023"), ("", "22023"),
-    ("INSERT INTO src (i) VALUES (1)", "22023"), (None, "22004")])
+@pytest.mark.parametrize(
+    "query, sqlstate",
+    [
+        ("SELECT 1 AS a, 2 AS a", "42701"),
+        ("SELECT 1 AS a; SELECT 2 AS b", "22023"),
+        ("CREATE TABLE made (i int)", "22023"),
+        ("", "22023"),
+        ("INSERT INTO src (i) VALUES (1)", "22023"),
+        (None, "22004"),
+    ],
+)
 def test_refused(src, out, query, sqlstate):
     with raises(sqlstate):
         export_query(src, query, out / "q.parquet")
@@ -127,7 +168,16 @@ def test_refused(src, out, query, sqlstate):
     assert src.execute("SELECT to_regclass('made'), count(*) FROM src").fetchone() == (None, 10000)
 
 
-@pytest.mark.parametrize("query, sqlstate", [("SELECT 1/0", "22012"), ("SELEC 1", "42601"), ("SELECT nothing FROM src", "42703"), ("SELECT i, 100 / (5000 - i) AS x FROM src", "22012"), ("SELECT $1", "42P02")])
+@pytest.mark.parametrize(
+    "query, sqlstate",
+    [
+        ("SELECT 1/0", "22012"),
+        ("SELEC 1", "42601"),
+        ("SELECT nothing FROM src", "42703"),
+        ("SELECT i, 100 / (5000 - i) AS x FROM src", "22012"),
+        ("SELECT $1", "42P02"),
+    ],
+)
 def test_errors_of_the_query(src, out, query, sqlstate):
     with raises_any(sqlstate):
         export_query(src, query, out / "q.parquet")
@@ -137,8 +187,15 @@ def test_errors_of_the_query(src, out, query, sqlstate):
 
 def test_the_row_of_a_refused_value(src, out):
     with raises("22003") as caught:
-        export_query(src, "SELECT i, CASE WHEN i = 777 THEN 'NaN'::numeric(10, 2) ELSE i::numeric(10, 2) END::numeric(10, 2) AS n FROM src ORDER BY i", out / "q.parquet")
-    assert caught.value.diag.message_detail == "Row 777 of the query's result, column \"n\"."
+        export_query(
+            src,
+            (
+                "SELECT i, CASE WHEN i = 777 THEN 'NaN'::numeric(10, 2) ELSE i::numeric(10, 2) END::numeric(10, "
+                "2) AS n FROM src ORDER BY i"
+            ),
+            out / "q.parquet",
+        )
+    assert caught.value.diag.message_detail == 'Row 777 of the query\'s result, column "n".'
     assert entries(out) == []
 
 
@@ -156,7 +213,11 @@ def test_old_file_survives(src, out):
 @pytest.mark.parametrize("kind", FORMATS)
 def test_cancelled(src, again, out, kind):
     connection = again()
-    call = Background(lambda: export_query(connection, "SELECT i, md5(i::text) AS m FROM generate_series(1, 100000000) i", out / f"q.{kind}", kind))
+    call = Background(
+        lambda: export_query(
+            connection, "SELECT i, md5(i::text) AS m FROM generate_series(1, 100000000) i", out / f"q.{kind}", kind
+        )
+    )
 
     def cancelled():
         # One that comes between two messages of the client is lost.
@@ -171,7 +232,15 @@ def test_cancelled(src, again, out, kind):
 def test_cancelled_while_it_writes(src, again, out, kind):
     connection = again()
     bound = "row_group_rows" if kind == "parquet" else "record_batch_rows"
-    call = Background(lambda: export_query(connection, "SELECT i, md5(i::text) AS m FROM generate_series(1, 3000000) i", out / f"q.{kind}", kind, **{bound: 5000}))
+    call = Background(
+        lambda: export_query(
+            connection,
+            "SELECT i, md5(i::text) AS m FROM generate_series(1, 3000000) i",
+            out / f"q.{kind}",
+            kind,
+            **{bound: 5000},
+        )
+    )
     wait_until_writing(out, call)
     src.execute("SELECT pg_cancel_backend(%s)", (connection.info.backend_pid,))
     call.join(20)
@@ -195,14 +264,23 @@ def test_within_functions(src, out):
             PERFORM export_query_parquet('SELECT 1 AS a; SELECT 2', '{out}/bad.parquet');
         EXCEPTION WHEN invalid_parameter_value THEN NULL; END;
         FOR n IN 1..3 LOOP
-            PERFORM export_query_arrow(format('SELECT * FROM generate_series(1, %s) i', n), format('{out}/%s.arrow', n));
+            PERFORM export_query_arrow(format('SELECT * FROM generate_series(1, %s) i', n),
+            format('{out}/%s.arrow', n));
         END LOOP; END $$""")
     assert entries(out) == ["1.arrow", "2.arrow", "3.arrow"]
     assert [read_arrow(out / f"{n}.arrow").num_rows for n in (1, 2, 3)] == [1, 2, 3]
 
 
 def test_directories_and_stats(src, out):
-    result = export_query(src, "SELECT i, t FROM src ORDER BY i", out / "dir", "arrow", record_batch_rows=4000, stats=["i"], compression="zstd")
+    result = export_query(
+        src,
+        "SELECT i, t FROM src ORDER BY i",
+        out / "dir",
+        "arrow",
+        record_batch_rows=4000,
+        stats=["i"],
+        compression="zstd",
+    )
     assert (result.files, result.row_groups, read_arrow(out / "dir").num_rows) == (1, 3, 10000)
     reader = pa.ipc.open_file(next((out / "dir").glob("*.arrow")))
     assert reader.num_record_batches == 3
@@ -212,6 +290,8 @@ def test_directories_and_stats(src, out):
 
 def test_large_results_go_to_temporary_files(src, out):
     src.execute("SET work_mem = '64kB'; SET log_temp_files = 0")
-    result = export_query(src, "SELECT i, md5(i::text) AS m, i % 1000 / 7.0 AS n FROM generate_series(1, 200000) i", out / "q.parquet")
+    result = export_query(
+        src, "SELECT i, md5(i::text) AS m, i % 1000 / 7.0 AS n FROM generate_series(1, 200000) i", out / "q.parquet"
+    )
     table = pq.read_table(out / "q.parquet")
     assert result.rows == 200000 and table["i"].to_pylist() == list(range(1, 200001))

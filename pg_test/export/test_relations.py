@@ -49,8 +49,11 @@ def test_partitioned_table_without_partitions(db, out):
 @WORKERS
 def test_partitions_of_foreign_kind_are_named_in_the_error(db, out, workers):
     """A foreign table as partition cannot be scanned: never skipped in silence."""
-    db.execute(PARTITIONED + """CREATE FOREIGN DATA WRAPPER nothing; CREATE SERVER nowhere FOREIGN DATA WRAPPER nothing;
-        CREATE FOREIGN TABLE far PARTITION OF t FOR VALUES FROM (9001) TO (9002) SERVER nowhere""")
+    db.execute(
+        PARTITIONED
+        + """CREATE FOREIGN DATA WRAPPER nothing; CREATE SERVER nowhere FOREIGN DATA WRAPPER nothing;
+        CREATE FOREIGN TABLE far PARTITION OF t FOR VALUES FROM (9001) TO (9002) SERVER nowhere"""
+    )
     try:
         with raises("42809"):
             export(db, "t", out / "t.parquet", workers=workers)
@@ -62,7 +65,8 @@ def test_inheritance_parent(db, out):
     """As SELECT does: the parent's name stands for its children too, in the parent's columns."""
     db.execute("""CREATE TABLE t (a int, b text); CREATE TABLE child (c int) INHERITS (t);
         CREATE TABLE other (x int, b text, a int); ALTER TABLE other INHERIT t;
-        INSERT INTO t VALUES (1, 'parent'); INSERT INTO child VALUES (2, 'child', 3); INSERT INTO other VALUES (9, 'other', 4)""")
+        INSERT INTO t VALUES (1, 'parent'); INSERT INTO child VALUES (2, 'child', 3);
+        INSERT INTO other VALUES (9, 'other', 4)""")
     export_and_check(db, "t", out / "t.parquet", ordered=False)
     export_and_check(db, "child", out / "child.parquet")
 
@@ -99,8 +103,14 @@ def test_uncommitted_rows_of_the_caller(db, again, out, scan, workers):
     db.execute("CREATE TABLE t (id int, v text); INSERT INTO t SELECT i, 'old' FROM generate_series(1, 3000) i")
     other = again()
     other.execute("BEGIN; INSERT INTO t VALUES (-1, 'not committed')")
-    db.execute("BEGIN; INSERT INTO t SELECT i, 'mine' FROM generate_series(3001, 3500) i; UPDATE t SET v = 'changed' WHERE id < 10")
-    db.execute("SAVEPOINT s; INSERT INTO t VALUES (9001, 'rolled back'); ROLLBACK TO s; SAVEPOINT s; INSERT INTO t VALUES (9002, 'kept'); DELETE FROM t WHERE id = 20")
+    db.execute(
+        "BEGIN; INSERT INTO t SELECT i, 'mine' FROM generate_series(3001, 3500) i; "
+        "UPDATE t SET v = 'changed' WHERE id < 10"
+    )
+    db.execute(
+        "SAVEPOINT s; INSERT INTO t VALUES (9001, 'rolled back'); ROLLBACK TO s; SAVEPOINT s; "
+        "INSERT INTO t VALUES (9002, 'kept'); DELETE FROM t WHERE id = 20"
+    )
     assert export_and_check(db, "t", out / "t.parquet", scan=scan, workers=workers).rows == 3500
     db.execute("ROLLBACK")
     other.execute("ROLLBACK")
@@ -140,7 +150,10 @@ def test_names_that_need_quotes(db, out):
 @WORKERS
 def test_table_that_grew_after_analyze(db, out, workers):
     """relpages is stale: what counts is the relation's size now."""
-    db.execute("CREATE TABLE t (i int, s text); ANALYZE t; INSERT INTO t SELECT i, repeat('y', 500) FROM generate_series(1, 5000) i")
+    db.execute(
+        "CREATE TABLE t (i int, s text); ANALYZE t; "
+        "INSERT INTO t SELECT i, repeat('y', 500) FROM generate_series(1, 5000) i"
+    )
     export_and_check(db, "t", out / "t.parquet", workers=workers, row_group_rows=700)
 
 
@@ -155,16 +168,23 @@ def test_other_encodings(server, out, encoding, scan):
     with server.connect(name) as connection:
         connection.execute("CREATE EXTENSION pg_strata")
         connection.execute("SET client_encoding = 'UTF8'")
-        connection.execute(f"""CREATE TYPE e AS ENUM ('{text}'); CREATE TABLE "{text}" AS SELECT i, '{text}'::text AS "{text}",
-            '{text}'::char(8) AS c, ARRAY['{text}'] AS a, '{text}'::e AS e, ROW('{text}')::text AS r, '"{text}"'::json AS j
+        connection.execute(f"""CREATE TYPE e AS ENUM ('{text}');
+            CREATE TABLE "{text}" AS SELECT i, '{text}'::text AS "{text}",
+            '{text}'::char(8) AS c, ARRAY['{text}'] AS a, '{text}'::e AS e, ROW('{text}')::text AS r,
+            '"{text}"'::json AS j
             FROM generate_series(1, 2000) i""")
         path = out / f"{text}.parquet"
-        result = export_and_check(connection, f'"{text}"', path, scan=scan, workers=2, columns=["c", text, "a", "e", "r", "j"])
+        result = export_and_check(
+            connection, f'"{text}"', path, scan=scan, workers=2, columns=["c", text, "a", "e", "r", "j"]
+        )
         assert result.path == str(path)
         assert entries(out) == [f"{text}.parquet"]
         export_and_check(connection, f'"{text}"', out / text, ordered=False, scan=scan, workers=2)
         manifest = json.loads((out / text / "_SUCCESS").read_text())
-        assert manifest["table"] == connection.execute("SELECT quote_ident('public') || '.' || quote_ident(%s)", (text,)).fetchone()[0]
+        assert (
+            manifest["table"]
+            == connection.execute("SELECT quote_ident('public') || '.' || quote_ident(%s)", (text,)).fetchone()[0]
+        )
         with raises("42703") as caught:
             export(connection, f'"{text}"', out / "no.parquet", columns=[text + "!"])
         shown = text if encoding == "SQL_ASCII" else "".join(f"\\u{{{ord(c):x}}}" for c in text)
@@ -191,7 +211,10 @@ def test_invalid_bytes_in_sql_ascii(server, out, scan):
     with server.connect() as connection:
         connection.execute(f"CREATE DATABASE {name} ENCODING 'SQL_ASCII' TEMPLATE template0 LOCALE 'C'")
     with server.connect(name, client_encoding="SQL_ASCII") as connection:
-        connection.execute("CREATE EXTENSION pg_strata; CREATE TABLE t AS SELECT 1 AS i, E'ok' AS s; INSERT INTO t VALUES (2, E'\\xff\\xfe')")
+        connection.execute(
+            "CREATE EXTENSION pg_strata; CREATE TABLE t AS SELECT 1 AS i, E'ok' AS s; "
+            "INSERT INTO t VALUES (2, E'\\xff\\xfe')"
+        )
         with raises("22021") as caught:
             export(connection, "t", out / "t.parquet", scan=scan)
         said = f"{caught.value.diag.message_primary} {caught.value.diag.message_detail} {caught.value.diag.context}"

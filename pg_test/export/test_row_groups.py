@@ -21,7 +21,12 @@ def rows(db):
 def test_too_many(rows, out):
     """An error that names the options, and nothing is left behind."""
     (out / "old.parquet").write_bytes(b"as it was")
-    for path, options in (("new.parquet", {"workers": 0}), ("new.parquet", {"workers": 2}), ("old.parquet", {"workers": 0, "overwrite": True}), ("new", {"workers": 0})):
+    for path, options in (
+        ("new.parquet", {"workers": 0}),
+        ("new.parquet", {"workers": 2}),
+        ("old.parquet", {"workers": 0, "overwrite": True}),
+        ("new", {"workers": 0}),
+    ):
         with raises("54000") as caught:
             export(rows, "t", out / path, row_group_rows=1, **options)
         assert str(MOST) in caught.value.diag.message_primary and "row_group_rows" in caught.value.diag.message_hint
@@ -32,7 +37,10 @@ def test_as_many_as_there_may_be(rows, out):
     rows.execute("DELETE FROM t WHERE ctid = '(0,1)'")
     result = export(rows, "t", out / "t.parquet", row_group_rows=1, workers=0, compression="none")
     assert (result.row_groups, result.rows) == (MOST, MOST)
-    assert rows.execute(f"SELECT count(*), count(x) FROM read_parquet('{out}/t.parquet') AS t(x bool)").fetchone() == (MOST, MOST)
+    assert rows.execute(f"SELECT count(*), count(x) FROM read_parquet('{out}/t.parquet') AS t(x bool)").fetchone() == (
+        MOST,
+        MOST,
+    )
 
 
 def test_record_batches_are_not_numbered(rows, out):
@@ -44,7 +52,8 @@ def test_record_batches_are_not_numbered(rows, out):
 @pytest.mark.parametrize("name", ["t.parquet", "t"])
 def test_many_row_groups_in_each_reader(db, out, name):
     """Their metadata comes from several processes, of which each has packed its own."""
-    db.execute("""CREATE TABLE t AS SELECT i, i * 1.25 AS n, CASE WHEN i % 3 > 0 THEN md5(i::text) END AS s, ARRAY[i, i + 1] AS l
+    db.execute("""CREATE TABLE t AS SELECT i, i * 1.25 AS n, CASE WHEN i % 3 > 0 THEN md5(i::text) END AS s,
+        ARRAY[i, i + 1] AS l
                   FROM generate_series(1, 60000) i""")
     result = export(db, "t", out / name, row_group_rows=20, workers=2)
     assert (result.row_groups >= 3000, result.rows) == (True, 60000)

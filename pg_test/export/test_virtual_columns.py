@@ -9,7 +9,8 @@ pytestmark = pytest.mark.fast
 
 TABLES = {
     "partitions": """CREATE TABLE t (a int, pad text, b int GENERATED ALWAYS AS (a * 2) VIRTUAL) PARTITION BY LIST (a);
-        CREATE TABLE t1 (b int GENERATED ALWAYS AS (a * 3) VIRTUAL, a int, gone int, pad text); ALTER TABLE t1 DROP gone;
+        CREATE TABLE t1 (b int GENERATED ALWAYS AS (a * 3) VIRTUAL, a int, gone int, pad text);
+        ALTER TABLE t1 DROP gone;
         ALTER TABLE t ATTACH PARTITION t1 FOR VALUES IN (1);
         CREATE TABLE t2 PARTITION OF t FOR VALUES IN (2) PARTITION BY LIST (a);
         CREATE TABLE t2a PARTITION OF t2 (b GENERATED ALWAYS AS (a * 7) VIRTUAL) FOR VALUES IN (2);
@@ -20,8 +21,10 @@ TABLES = {
         INSERT INTO t VALUES (1); INSERT INTO c VALUES (2); INSERT INTO d VALUES (3)""",
     "two parents": """CREATE TABLE t (a int, b int GENERATED ALWAYS AS (a + 100) VIRTUAL);
         CREATE TABLE u (a int, b int GENERATED ALWAYS AS (a + 200) VIRTUAL);
-        CREATE TABLE c (b int GENERATED ALWAYS AS (a + 300) VIRTUAL) INHERITS (u, t); INSERT INTO t VALUES (1); INSERT INTO c VALUES (2)""",
-    "the row's own table": """CREATE TABLE t (a int, b oid GENERATED ALWAYS AS (tableoid) VIRTUAL) PARTITION BY LIST (a);
+        CREATE TABLE c (b int GENERATED ALWAYS AS (a + 300) VIRTUAL) INHERITS (u, t); INSERT INTO t VALUES (1);
+        INSERT INTO c VALUES (2)""",
+    "the row's own table": """CREATE TABLE t (a int,
+        b oid GENERATED ALWAYS AS (tableoid) VIRTUAL) PARTITION BY LIST (a);
         CREATE TABLE t1 PARTITION OF t FOR VALUES IN (1); INSERT INTO t VALUES (1)""",
 }
 
@@ -53,7 +56,10 @@ def test_a_partition_by_its_own_name_has_its_own_expression(db, out):
 @pytest.mark.parametrize("scan", SCANS)
 def test_an_error_of_an_expression_names_the_row(db, out, scan, workers):
     db.execute("CREATE TABLE t (a int, b int GENERATED ALWAYS AS (100 / a) VIRTUAL, pad text)")
-    db.execute("INSERT INTO t (a, pad) SELECT CASE i WHEN 700 THEN 0 ELSE i END, repeat('p', 50) FROM generate_series(1, 2000) i")
+    db.execute(
+        "INSERT INTO t (a, pad) SELECT CASE i WHEN 700 THEN 0 ELSE i END, "
+        "repeat('p', 50) FROM generate_series(1, 2000) i"
+    )
     place = db.execute("SELECT ctid::text FROM t WHERE a = 0").fetchone()[0]
     with pytest.raises(Exception) as caught:
         export(db, "t", out / "t.parquet", scan=scan, workers=workers)

@@ -1,4 +1,5 @@
-"""Files that change while they are read, or between two queries: one result is of one file, and what is known of a file is of no other."""
+"""Files that change while they are read, or between two queries: one result is of one file, and what is known of a file
+is of no other."""
 
 import os
 import threading
@@ -56,7 +57,15 @@ def changed():
     return raises("55000")
 
 
-@pytest.mark.parametrize("query", ("SELECT x FROM f", "SELECT x FROM f WHERE x % 2 = 0", "SELECT 1 FROM f", "SELECT n FROM generate_series(1, 9) y, LATERAL (SELECT count(*) AS n FROM f WHERE x > y OFFSET 0) l"))
+@pytest.mark.parametrize(
+    "query",
+    (
+        "SELECT x FROM f",
+        "SELECT x FROM f WHERE x % 2 = 0",
+        "SELECT 1 FROM f",
+        "SELECT n FROM generate_series(1, 9) y, LATERAL (SELECT count(*) AS n FROM f WHERE x > y OFFSET 0) l",
+    ),
+)
 def test_rewritten_in_place_behind_a_cursor(db, changing, query):
     """Rows of the old file that are there already are returned, and then none of the new one."""
     with db.transaction(force_rollback=True):
@@ -86,13 +95,15 @@ def test_replaced_behind_a_cursor(db, changing, out):
         db.execute("FETCH 1 FROM c")
         (out / "new").write_bytes(changing.other)
         (out / "new").rename(changing.path)
-        assert [x for x, in db.execute("FETCH ALL FROM c").fetchall()] == list(range(1, ROWS))
+        assert [x for (x,) in db.execute("FETCH ALL FROM c").fetchall()] == list(range(1, ROWS))
     assert db.execute("SELECT min(x) FROM f").fetchone() == (1_000_000,)
 
 
 def test_what_is_known_of_a_file_is_of_no_other(db, changing):
     """Statistics and places of the old file would leave out all rows, or count others."""
-    db.execute("PREPARE q (int8) AS SELECT count(*), sum(x) FROM f WHERE x >= $1; SET plan_cache_mode = force_generic_plan")
+    db.execute(
+        "PREPARE q (int8) AS SELECT count(*), sum(x) FROM f WHERE x >= $1; SET plan_cache_mode = force_generic_plan"
+    )
     expected = (ROWS, sum(range(1_000_000, 1_000_000 + ROWS)))
     for _ in range(3):
         assert db.execute("EXECUTE q (1000000)").fetchone() == (0, None)
@@ -100,7 +111,12 @@ def test_what_is_known_of_a_file_is_of_no_other(db, changing):
         changing.rewrite()
         assert db.execute("EXECUTE q (1000000)").fetchone() == expected
         assert db.execute("SELECT count(*) FROM f WHERE x < 1000000").fetchone() == (0,)
-        assert db.execute("SELECT sum(x) FROM read_parquet(%s) AS t(x int8) WHERE x >= 1000000", (str(changing.path),)).fetchone() == expected[1:]
+        assert (
+            db.execute(
+                "SELECT sum(x) FROM read_parquet(%s) AS t(x int8) WHERE x >= 1000000", (str(changing.path),)
+            ).fetchone()
+            == expected[1:]
+        )
         changing.rewrite(changing.first)
 
 
@@ -138,7 +154,10 @@ def test_rewritten_in_place_under_workers(db, out, again):
 
     thread = threading.Thread(target=run)
     thread.start()
-    workers = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'parallel worker' AND leader_pid = %s AND wait_event = 'PgSleep'"
+    workers = (
+        "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'parallel worker' AND leader_pid = %s "
+        "AND wait_event = 'PgSleep'"
+    )
     eventually(lambda: db.execute(workers, (session.info.backend_pid,)).fetchone()[0] == 2, 30)
     file.rewrite()
     thread.join()
@@ -179,6 +198,7 @@ def peak(connection):
 
 def shorten(path, size, stated):
     """Has the header of a page that unpacks to `size` bytes say that it does to `stated`."""
+
     def varint(number):
         out = bytearray()
         number *= 2

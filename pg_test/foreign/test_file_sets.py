@@ -1,4 +1,5 @@
-"""arrow_fdw over sets of files: IMPORT FOREIGN SCHEMA, virtual columns, damaged and changing files, ANALYZE, archives."""
+"""arrow_fdw over sets of files: IMPORT FOREIGN SCHEMA, virtual columns, damaged and changing files, ANALYZE,
+archives."""
 
 import random
 import time
@@ -9,7 +10,19 @@ import pytest
 from ..helpers import every_type
 from ..helpers.arrow import export as export_arrow
 from ..helpers.every_type import make
-from ..helpers.foreign import EXPORT, FORMATS, PARALLEL, columns_of, described, export_group, foreign, import_schema, plan, rows_of, write
+from ..helpers.foreign import (
+    EXPORT,
+    FORMATS,
+    PARALLEL,
+    columns_of,
+    described,
+    export_group,
+    foreign,
+    import_schema,
+    plan,
+    rows_of,
+    write,
+)
 from ..helpers.pruning import counted
 from ..helpers.support import eventually, raises
 from ..helpers.support import export as export_parquet
@@ -32,14 +45,30 @@ def test_import_of_other_files(db, out, kind):
     """Types by the file's own; a composite has no name, and is JSON."""
     notices = []
     db.add_notice_handler(lambda diagnostic: notices.append(diagnostic.message_primary))
-    table = pa.table({"a": pa.array([1], pa.int32()), "B c": pa.array(["x"]), "n": pa.array([[[1]]], pa.list_(pa.list_(pa.int64()))),
-                      "ts": pa.array([0], pa.timestamp("ms", "UTC")), "s": pa.array([{"x": 1}]), "d": pa.array([1], pa.decimal128(9, 3))})
+    table = pa.table(
+        {
+            "a": pa.array([1], pa.int32()),
+            "B c": pa.array(["x"]),
+            "n": pa.array([[[1]]], pa.list_(pa.list_(pa.int64()))),
+            "ts": pa.array([0], pa.timestamp("ms", "UTC")),
+            "s": pa.array([{"x": 1}]),
+            "d": pa.array([1], pa.decimal128(9, 3)),
+        }
+    )
     write(out / f"t.{kind}", table)
     import_schema(db, '"Odd name"', file=out / f"t.{kind}")
     assert [column[:2] for column in described(db, '"Odd name"')] == [
-        ("a", "integer"), ("B c", "text"), ("n", "bigint[]"), ("ts", "timestamp with time zone"), ("s", "json"), ("d", "numeric(9,3)")]
+        ("a", "integer"),
+        ("B c", "text"),
+        ("n", "bigint[]"),
+        ("ts", "timestamp with time zone"),
+        ("s", "json"),
+        ("d", "numeric(9,3)"),
+    ]
     assert notices == ["lists in lists become an array of several dimensions"]
-    assert db.execute('SELECT a, "B c", n, s, d::text FROM "Odd name"').fetchall() == [(1, "x", [[1]], {"x": 1}, "1.000")]
+    assert db.execute('SELECT a, "B c", n, s, d::text FROM "Odd name"').fetchall() == [
+        (1, "x", [[1]], {"x": 1}, "1.000")
+    ]
 
 
 def test_import_needs_files_and_the_role(db, out, role):
@@ -47,7 +76,10 @@ def test_import_needs_files_and_the_role(db, out, role):
         import_schema(db, "f", dir=out)
     with raises("58P01"):
         import_schema(db, "f", dir=out / "none")
-    db.execute(f"GRANT USAGE ON FOREIGN SERVER pg_strata TO {role}; GRANT CREATE ON SCHEMA {db.schema} TO {role}; SET ROLE {role}")
+    db.execute(
+        f"GRANT USAGE ON FOREIGN SERVER pg_strata TO {role}; "
+        f"GRANT CREATE ON SCHEMA {db.schema} TO {role}; SET ROLE {role}"
+    )
     try:
         with raises("42501"):
             import_schema(db, "f", dir=out)
@@ -70,7 +102,11 @@ def lineorder(request, db, out):
         FROM generate_series(1, 4000) i""")
     for year in YEARS:
         for mode in MODES:
-            db.execute(f"CREATE TEMP TABLE part AS SELECT id, price FROM t WHERE year = {year} AND mode = %s", (mode,), prepare=False)
+            db.execute(
+                f"CREATE TEMP TABLE part AS SELECT id, price FROM t WHERE year = {year} AND mode = %s",
+                (mode,),
+                prepare=False,
+            )
             EXPORT[kind](db, "part", out / f"f_{year}_{mode}.{kind}")
             db.execute("DROP TABLE part")
     (out / "README.txt").write_text("not of the pattern")
@@ -80,24 +116,42 @@ def lineorder(request, db, out):
 
 def test_virtual_columns(lineorder):
     db = lineorder
-    assert described(db, "f") == [("id", "integer", None), ("price", "numeric", None), ("year", "bigint", ["virtual=year"]),
-                                  ("mode", "text", ["virtual=mode"])]
+    assert described(db, "f") == [
+        ("id", "integer", None),
+        ("price", "numeric", None),
+        ("year", "bigint", ["virtual=year"]),
+        ("mode", "text", ["virtual=mode"]),
+    ]
     order = "id, price, year, mode"
-    assert rows_of(db, "f", columns=order) == rows_of(db, "(SELECT id, round(price, 1) AS price, year, mode FROM t) t", columns=order)
+    assert rows_of(db, "f", columns=order) == rows_of(
+        db, "(SELECT id, round(price, 1) AS price, year, mode FROM t) t", columns=order
+    )
 
 
 def test_virtual_columns_leave_out_files(lineorder):
     db = lineorder
-    for condition, loaded in (("year = 1993", 4), ("year = 1993 AND mode = 'SHIP'", 1), ("year >= 1995", 8), ("mode IN ('AIR', 'it''s')", 10),
-                              ("year = 1800", 0), ("mode IS NULL", 0), ("year = 1992 OR mode = 'AIR'", 8), ("year BETWEEN 1993 AND 1994", 8)):
+    for condition, loaded in (
+        ("year = 1993", 4),
+        ("year = 1993 AND mode = 'SHIP'", 1),
+        ("year >= 1995", 8),
+        ("mode IN ('AIR', 'it''s')", 10),
+        ("year = 1800", 0),
+        ("mode IS NULL", 0),
+        ("year = 1992 OR mode = 'AIR'", 8),
+        ("year BETWEEN 1993 AND 1994", 8),
+    ):
         assert counted(db, f"SELECT * FROM f WHERE {condition}") == (loaded, 20 - loaded), condition
         query = f"SELECT count(*), sum(price) FROM $T WHERE {condition}"
         assert db.execute(query.replace("$T", "f")).fetchone() == db.execute(query.replace("$T", "t")).fetchone()
     db.execute("SET plan_cache_mode = force_generic_plan; PREPARE q (int) AS SELECT count(*) FROM f WHERE year = $1")
     assert db.execute("EXECUTE q (1994)").fetchone() == (800,)
     assert counted(db, "EXECUTE q (1994)") == (4, 16)
-    db.execute("SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_material = off; SET enable_memoize = off")
-    query = "SELECT y, n FROM (VALUES (1992), (1994)) v(y), LATERAL (SELECT count(*) AS n FROM f WHERE year = y OFFSET 0) l"
+    db.execute(
+        "SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_material = off; SET enable_memoize = off"
+    )
+    query = (
+        "SELECT y, n FROM (VALUES (1992), (1994)) v(y), LATERAL (SELECT count(*) AS n FROM f WHERE year = y OFFSET 0) l"
+    )
     assert sorted(db.execute(query).fetchall()) == [(1992, 800), (1994, 800)]
     assert counted(db, query) == (8, 32)
 
@@ -127,14 +181,22 @@ def test_virtual_columns_in_parallel(lineorder):
     db.execute(f"{PARALLEL}; SET max_parallel_workers_per_gather = 2")
     query = "SELECT year, mode, count(*), sum(id) FROM $T WHERE year <> 1994 AND mode > 'B' GROUP BY 1, 2"
     assert "Parallel Foreign Scan" in plan(db, query.replace("$T", "f"))
-    assert sorted(db.execute(query.replace("$T", "f")).fetchall()) == sorted(db.execute(query.replace("$T", "t")).fetchall())
+    assert sorted(db.execute(query.replace("$T", "f")).fetchall()) == sorted(
+        db.execute(query.replace("$T", "t")).fetchall()
+    )
 
 
 def test_virtual_columns_of_other_types(db, out):
     """The text of the path goes through the type's input function; a text that is none is an error."""
     for name in ("d_2020-01-02_5.parquet", "d_2021-03-04_6.parquet"):
         write(out / name, pa.table({"a": [1]}))
-    foreign(db, "f", "a int8, day date OPTIONS (virtual 'day'), n int2 OPTIONS (virtual 'n')", dir=out, pattern="d_${day}_@{n}.parquet")
+    foreign(
+        db,
+        "f",
+        "a int8, day date OPTIONS (virtual 'day'), n int2 OPTIONS (virtual 'n')",
+        dir=out,
+        pattern="d_${day}_@{n}.parquet",
+    )
     assert db.execute("SELECT day::text, n FROM f WHERE day >= '2021-01-01'").fetchall() == [("2021-03-04", 6)]
     assert counted(db, "SELECT a FROM f WHERE day >= '2021-01-01'") == (1, 1)
     write(out / "d_x_7.parquet", pa.table({"a": [1]}))
@@ -153,8 +215,16 @@ def test_hive_directories(db, out):
         directory.mkdir(parents=True)
         write(directory / "part-0.parquet", pa.table({"a": [int(year)]}))
     import_schema(db, "f", dir=out)
-    assert described(db, "f") == [("a", "bigint", None), ("year", "bigint", ["virtual=year"]), ("mode", "text", ["virtual=mode"])]
-    assert sorted(db.execute("SELECT * FROM f").fetchall(), key=repr) == [(1993, 1993, "AIR"), (1993, 1993, "REG AIR"), (1994, 1994, None)]
+    assert described(db, "f") == [
+        ("a", "bigint", None),
+        ("year", "bigint", ["virtual=year"]),
+        ("mode", "text", ["virtual=mode"]),
+    ]
+    assert sorted(db.execute("SELECT * FROM f").fetchall(), key=repr) == [
+        (1993, 1993, "AIR"),
+        (1993, 1993, "REG AIR"),
+        (1994, 1994, None),
+    ]
     assert counted(db, "SELECT * FROM f WHERE year = 1994") == (1, 2)
     assert counted(db, "SELECT * FROM f WHERE mode IS NULL") == (1, 2)
     assert counted(db, "SELECT * FROM f WHERE mode = 'AIR'") == (1, 2)
@@ -166,22 +236,36 @@ def test_virtual_metadata(db, out, kind):
         table = pa.table({"x": [1, 2]}).replace_schema_metadata({"origin": origin} if origin else None)
         write(out / f"{name}.{kind}", table)
     foreign(db, "f", "x int8, origin text OPTIONS (virtual_metadata 'origin')", dir=out)
-    assert sorted(db.execute("SELECT * FROM f").fetchall(), key=repr) == [(1, "east"), (1, None), (2, "east"), (2, None)]
-    info = db.execute("SELECT file, key, value FROM arrow_fdw_metadata_info('f') WHERE key = 'origin' AND \"column\" IS NULL").fetchall()
+    assert sorted(db.execute("SELECT * FROM f").fetchall(), key=repr) == [
+        (1, "east"),
+        (1, None),
+        (2, "east"),
+        (2, None),
+    ]
+    info = db.execute(
+        "SELECT file, key, value FROM arrow_fdw_metadata_info('f') WHERE key = 'origin' AND \"column\" IS NULL"
+    ).fetchall()
     assert info == [(f"{out}/a.{kind}", "origin", "east")]
     with raises("42809"):
         db.execute("SELECT * FROM arrow_fdw_metadata_info('pg_class')")
 
 
 def test_virtual_metadata_of_groups(db, out):
-    """A list in the metadata, an element for each record batch, of which other conditions may leave out some; NULL behind its end."""
+    """A list in the metadata, an element for each record batch, of which other conditions may leave out some; NULL
+    behind its end."""
     field = pa.field("x", pa.int64(), metadata={"unit": "mm", "sites": "a,b"})
     schema = pa.schema([field], metadata={"city": "Tokyo,Osaka,,Kyoto", "x.unit": "of the file"})
     with pa.ipc.new_file(out / "t.arrow", schema) as writer:
         for number in range(5):
             writer.write_batch(pa.record_batch([pa.array([number, 10 + number])], schema=schema))
-    foreign(db, "f", "x int8, city text OPTIONS (virtual_metadata_split 'city'), site text OPTIONS (virtual_metadata_split 'x.sites'), "
-            "unit text OPTIONS (virtual_metadata 'x.unit'), plain text OPTIONS (virtual_metadata 'city')", dir=out)
+    foreign(
+        db,
+        "f",
+        "x int8, city text OPTIONS (virtual_metadata_split 'city'), "
+        "site text OPTIONS (virtual_metadata_split 'x.sites'), "
+        "unit text OPTIONS (virtual_metadata 'x.unit'), plain text OPTIONS (virtual_metadata 'city')",
+        dir=out,
+    )
     cities, sites = ["Tokyo", "Osaka", "", "Kyoto", None], ["a", "b", None, None, None]
     expected = [(x + number, cities[number], sites[number]) for number in range(5) for x in (0, 10)]
     assert db.execute("SELECT x, city, site FROM f ORDER BY x % 10, x").fetchall() == expected
@@ -199,7 +283,8 @@ def test_virtual_metadata_of_row_groups(db, out):
     db.execute(PARALLEL)
     assert "Gather" in plan(db, "SELECT number, x FROM f")
     assert db.execute("SELECT number, count(*), min(x), max(x) FROM f GROUP BY 1 ORDER BY 1").fetchall() == [
-        (number, 10, 10 * number - 10, 10 * number - 1) for number in range(1, 5)]
+        (number, 10, 10 * number - 10, 10 * number - 1) for number in range(1, 5)
+    ]
     db.execute("ALTER FOREIGN TABLE f ALTER number OPTIONS (SET virtual_metadata_split 'missing')")
     assert db.execute("SELECT count(number), count(*) FROM f").fetchone() == (0, 40)
 
@@ -255,7 +340,8 @@ def test_read_files_needs_the_role(db, out, role):
 @pytest.fixture(params=FORMATS)
 def small(request, db, out):
     kind = request.param
-    db.execute("""CREATE TABLE t AS SELECT i AS id, 'text ' || i % 50 AS x, i / 8.0 AS n, ARRAY[i, NULL] AS a, i % 2 = 0 AS b, now() AS ts
+    db.execute("""CREATE TABLE t AS SELECT i AS id, 'text ' || i % 50 AS x, i / 8.0 AS n, ARRAY[i, NULL] AS a,
+        i % 2 = 0 AS b, now() AS ts
                   FROM generate_series(1, 500) i""")
     db.file = out / f"t.{kind}"
     export_group(db, kind, "t", db.file, 200, workers=0)
@@ -272,14 +358,18 @@ def read_or_fail(connection):
         assert not connection.closed, "the server went down"
         diagnostic = error.diag
         assert str(connection.file) in diagnostic.message_primary, diagnostic.message_primary
-        assert diagnostic.sqlstate[:2] in ("HV", "0A", "22", "58", "53") and diagnostic.message_hint, diagnostic.sqlstate
+        assert diagnostic.sqlstate[:2] in ("HV", "0A", "22", "58", "53") and diagnostic.message_hint, (
+            diagnostic.sqlstate
+        )
         return False
 
 
 def test_truncated_files(small):
     """At any length."""
     whole = small.file.read_bytes()
-    lengths = {0, 1, 3, 4, 6, 8, 12, len(whole) - 1, len(whole) - 4, len(whole) - 8} | {len(whole) * i // 40 for i in range(40)}
+    lengths = {0, 1, 3, 4, 6, 8, 12, len(whole) - 1, len(whole) - 4, len(whole) - 8} | {
+        len(whole) * i // 40 for i in range(40)
+    }
     for length in lengths:
         small.file.write_bytes(whole[:length])
         assert not read_or_fail(small), length
@@ -296,7 +386,11 @@ def test_flipped_bytes(small, seed):
     for _ in range(150):
         bytes_ = bytearray(whole)
         for _ in range(generator.choice((1, 1, 2, 8))):
-            at = generator.randrange(len(whole)) if generator.random() < 0.4 else len(whole) - 1 - generator.randrange(min(3000, len(whole)))
+            at = (
+                generator.randrange(len(whole))
+                if generator.random() < 0.4
+                else len(whole) - 1 - generator.randrange(min(3000, len(whole)))
+            )
             bytes_[at] = generator.choice((0, 0x7F, 0x80, 0xFF, generator.randrange(256)))
         small.file.write_bytes(bytes_)
         read_or_fail(small)
@@ -310,10 +404,10 @@ def test_a_footer_that_claims_too_much(db, out):
     write(out / "t.parquet", pa.table({"a": [1]}))
     foreign(db, "f", "a int8", file=out / "t.parquet")
     whole = (out / "t.parquet").read_bytes()
-    footer = whole[-8 - int.from_bytes(whole[-8:-4], "little"):-8]
+    footer = whole[-8 - int.from_bytes(whole[-8:-4], "little") : -8]
     at = footer.index(b"schema\x15\x02") + len(b"schema\x15")
-    lying = footer[:at] + b"\xfe\xff\xff\xff\x0f" + footer[at + 1:]
-    (out / "t.parquet").write_bytes(whole[:-8 - len(footer)] + lying + len(lying).to_bytes(4, "little") + b"PAR1")
+    lying = footer[:at] + b"\xfe\xff\xff\xff\x0f" + footer[at + 1 :]
+    (out / "t.parquet").write_bytes(whole[: -8 - len(footer)] + lying + len(lying).to_bytes(4, "little") + b"PAR1")
     with raises("HV000"):
         db.execute("SELECT * FROM f")
 
@@ -346,7 +440,12 @@ def test_the_metadata_cache_is_bounded(small, again):
     session = again()
 
     def stats():
-        return dict(zip(("files", "bytes", "max_bytes", "hits", "misses", "evicted"), session.execute("SELECT * FROM arrow_fdw_metadata_stats()").fetchone()))
+        return dict(
+            zip(
+                ("files", "bytes", "max_bytes", "hits", "misses", "evicted"),
+                session.execute("SELECT * FROM arrow_fdw_metadata_stats()").fetchone(),
+            )
+        )
 
     assert set(stats().values()) == {0, 65536 * 1024}
     # What was changed a moment ago is read again.
@@ -367,16 +466,30 @@ def test_the_metadata_cache_is_bounded(small, again):
 
 @pytest.mark.parametrize("kind", FORMATS)
 def test_analyze(db, out, kind):
-    db.execute("CREATE TABLE t AS SELECT i AS id, i % 4 AS low, CASE WHEN i % 2 = 0 THEN 'x' || i % 10 END AS x FROM generate_series(1, 40000) i")
+    db.execute(
+        "CREATE TABLE t AS SELECT i AS id, i % 4 AS low, "
+        "CASE WHEN i % 2 = 0 THEN 'x' || i % 10 END AS x FROM generate_series(1, 40000) i"
+    )
     export_group(db, kind, "t", out / f"t.{kind}", 5000)
     foreign(db, "f", columns_of(db, "t"), file=out / f"t.{kind}")
     db.execute("ANALYZE f")
     assert db.execute("SELECT reltuples FROM pg_class WHERE oid = 'f'::regclass").fetchone() == (40000,)
-    rows = dict(db.execute("SELECT attname, (n_distinct, null_frac)::text FROM pg_stats WHERE tablename = 'f' AND schemaname = %s", (db.schema,)).fetchall())
+    rows = dict(
+        db.execute(
+            "SELECT attname, (n_distinct, null_frac)::text FROM pg_stats WHERE tablename = 'f' AND schemaname = %s",
+            (db.schema,),
+        ).fetchall()
+    )
     assert rows["low"] == "(4,0)" and rows["x"].startswith("(5,0.")
     estimate = int(plan(db, "SELECT * FROM f WHERE low = 2", "COSTS ON").split("rows=")[1].split()[0])
     assert 8000 < estimate < 12000
-    bounds = db.execute("SELECT histogram_bounds::text::int[] FROM pg_stats WHERE tablename = 'f' AND attname = 'id' AND schemaname = %s", (db.schema,)).fetchone()[0]
+    bounds = db.execute(
+        (
+            "SELECT histogram_bounds::text::int[] FROM pg_stats WHERE tablename = 'f' AND attname = 'id' "
+            "AND schemaname = %s"
+        ),
+        (db.schema,),
+    ).fetchone()[0]
     assert min(bounds) < 1000 and max(bounds) > 39000
 
 
@@ -395,8 +508,12 @@ def test_archive(db, out, kind):
     with db.transaction():
         db.execute("ALTER TABLE events DETACH PARTITION events_2024")
         import_schema(db, "events_2024_file", file=out / f"events_2024.{kind}")
-        assert db.execute("""SELECT count(*) FROM (SELECT * FROM events_2024 EXCEPT ALL SELECT * FROM events_2024_file) missing""").fetchone() == (0,)
-        db.execute("ALTER TABLE events ATTACH PARTITION events_2024_file FOR VALUES FROM ('2024-01-01') TO ('2025-01-01')")
+        assert db.execute(
+            """SELECT count(*) FROM (SELECT * FROM events_2024 EXCEPT ALL SELECT * FROM events_2024_file) missing"""
+        ).fetchone() == (0,)
+        db.execute(
+            "ALTER TABLE events ATTACH PARTITION events_2024_file FOR VALUES FROM ('2024-01-01') TO ('2025-01-01')"
+        )
         db.execute("DROP TABLE events_2024")
     assert rows_of(db, "events") == before
     assert "events_2024_file" not in plan(db, "SELECT * FROM events WHERE at = '2025-05-05'")

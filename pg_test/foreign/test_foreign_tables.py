@@ -59,7 +59,9 @@ def test_codecs(db, out, codec):
 
 
 def test_domains_check_their_constraints(db, out):
-    db.execute("CREATE DOMAIN positive AS int CHECK (VALUE > 0); CREATE TABLE t AS SELECT i FROM generate_series(-3, 3) i")
+    db.execute(
+        "CREATE DOMAIN positive AS int CHECK (VALUE > 0); CREATE TABLE t AS SELECT i FROM generate_series(-3, 3) i"
+    )
     export_parquet(db, "t", out / "t.parquet")
     foreign(db, "f", "i positive", file=out / "t.parquet")
     with raises("23514") as caught:
@@ -77,17 +79,34 @@ OTHERS = {
     "wide": (pa.array([1, None, 2**40], pa.int64()), "numeric", ["1", None, str(2**40)]),
     "f16": (pa.array([1.5, None, float("nan")], pa.float16()), "float8", ["1.5", None, "NaN"]),
     "f32": (pa.array([1.5, None, 0.1], pa.float32()), "float8", ["1.5", None, "0.10000000149011612"]),
-    "dec256": (pa.array([Decimal("1.50"), None, Decimal("-" + "9" * 60 + ".25")], pa.decimal256(70, 2)), "numeric",
-               ["1.50", None, "-" + "9" * 60 + ".25"]),
-    "ts_s": (pa.array([0, None, -1], pa.timestamp("s")), "timestamp", ["1970-01-01 00:00:00", None, "1969-12-31 23:59:59"]),
-    "ts_ns": (pa.array([1000, None, -1000], pa.timestamp("ns")), "timestamp",
-              ["1970-01-01 00:00:00.000001", None, "1969-12-31 23:59:59.999999"]),
-    "tz_ms": (pa.array([1, None, 2], pa.timestamp("ms", "Europe/Prague")), "timestamptz",
-              ["1970-01-01 00:00:00.001+00", None, "1970-01-01 00:00:00.002+00"]),
+    "dec256": (
+        pa.array([Decimal("1.50"), None, Decimal("-" + "9" * 60 + ".25")], pa.decimal256(70, 2)),
+        "numeric",
+        ["1.50", None, "-" + "9" * 60 + ".25"],
+    ),
+    "ts_s": (
+        pa.array([0, None, -1], pa.timestamp("s")),
+        "timestamp",
+        ["1970-01-01 00:00:00", None, "1969-12-31 23:59:59"],
+    ),
+    "ts_ns": (
+        pa.array([1000, None, -1000], pa.timestamp("ns")),
+        "timestamp",
+        ["1970-01-01 00:00:00.000001", None, "1969-12-31 23:59:59.999999"],
+    ),
+    "tz_ms": (
+        pa.array([1, None, 2], pa.timestamp("ms", "Europe/Prague")),
+        "timestamptz",
+        ["1970-01-01 00:00:00.001+00", None, "1970-01-01 00:00:00.002+00"],
+    ),
     "t_ms": (pa.array([1, None, 86399999], pa.time32("ms")), "time", ["00:00:00.001", None, "23:59:59.999"]),
     "d64": (pa.array([86400000, None, 0], pa.date64()), "date", ["1970-01-02", None, "1970-01-01"]),
     "large": (pa.array(["a", None, "ž"], pa.large_string()), "text", ["a", None, "ž"]),
-    "view": (pa.array(["a", None, "longer than twelve bytes"], pa.string_view()), "text", ["a", None, "longer than twelve bytes"]),
+    "view": (
+        pa.array(["a", None, "longer than twelve bytes"], pa.string_view()),
+        "text",
+        ["a", None, "longer than twelve bytes"],
+    ),
     "dict": (pa.array(["b", None, "a"]).dictionary_encode(), "varchar(3)", ["b", None, "a"]),
     "bin": (pa.array([b"\x00", None, b"xyz"], pa.binary()), "bytea", ["\\x00", None, "\\x78797a"]),
     "fixed": (pa.array([b"abc", None, b"xyz"], pa.binary(3)), "bytea", ["\\x616263", None, "\\x78797a"]),
@@ -95,8 +114,16 @@ OTHERS = {
     "pad": (pa.array(["a", None, "abc"]), "char(3)", ["a  ", None, "abc"]),
     "jsonb": (pa.array(['{"a" : 1}', None, "[]"]), "jsonb", ['{"a": 1}', None, "[]"]),
     "inet": (pa.array(["10.0.0.1", None, "::1"]), "inet", ["10.0.0.1", None, "::1"]),
-    "lists": (pa.array([[[1, 2], [3, 4]], None, []], pa.list_(pa.list_(pa.int32()))), "int4[]", ["{{1,2},{3,4}}", None, "{}"]),
-    "large_list": (pa.array([["a"], None, ["b", None]], pa.large_list(pa.string())), "text[]", ["{a}", None, "{b,NULL}"]),
+    "lists": (
+        pa.array([[[1, 2], [3, 4]], None, []], pa.list_(pa.list_(pa.int32()))),
+        "int4[]",
+        ["{{1,2},{3,4}}", None, "{}"],
+    ),
+    "large_list": (
+        pa.array([["a"], None, ["b", None]], pa.large_list(pa.string())),
+        "text[]",
+        ["{a}", None, "{b,NULL}"],
+    ),
     "fixed_list": (pa.array([[1, 2], None, [3, None]], pa.list_(pa.int64(), 2)), "int8[]", ["{1,2}", None, "{3,NULL}"]),
     "structs": (pa.array([{"t": "x", "i": 1}, None, {"t": None, "i": 2}]), "pair", ["(1,x)", None, "(2,)"]),
 }
@@ -110,7 +137,9 @@ def test_files_of_pyarrow(db, out, kind):
     table = pa.table({name: array for name, (array, _, _) in cases.items()})
     table = pa.concat_tables([table, table.slice(1), table])
     write(out / f"t.{kind}", table)
-    foreign(db, "f", ", ".join(f"{name} {sql_type}" for name, (_, sql_type, _) in cases.items()), file=out / f"t.{kind}")
+    foreign(
+        db, "f", ", ".join(f"{name} {sql_type}" for name, (_, sql_type, _) in cases.items()), file=out / f"t.{kind}"
+    )
     for name, (_, _, texts) in cases.items():
         _, rows = oracle.select(db, f"SELECT {name} FROM f")
         assert [row[0] for row in rows] == texts + texts[1:] + texts, name
@@ -121,28 +150,33 @@ def test_intervals_of_pyarrow(db, out):
     write(out / "t.arrow", pa.table({"i": values, "d": pa.array([1, None], pa.duration("ms"))}))
     foreign(db, "f", "i interval, d interval", file=out / "t.arrow")
     assert db.execute("SELECT i = '1 year 2 mons -3 days 00:00:00.005', d = '1 ms', i IS NULL FROM f").fetchall() == [
-        (True, True, False), (None, None, True)]
+        (True, True, False),
+        (None, None, True),
+    ]
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-@pytest.mark.parametrize("array, sql_type, sqlstate", [
-    (pa.array([1, 2, 40000]), "int2", "22003"),
-    (pa.array([1, 2, -1]), "oid", "22003"),
-    (pa.array([0.5, 1, 0.1]), "float4", "22003"),
-    (pa.array([0, 1000, 1], pa.timestamp("ns")), "timestamp", "22000"),
-    (pa.array([0, 0, -(2**62)], pa.timestamp("us")), "timestamp", "22003"),
-    (pa.array([0, 0, 1], pa.timestamp("ms")), "timestamp(2)", "22000"),
-    (pa.array([0, 0, 2**31 - 1], pa.date32()), "date", "22003"),
-    (pa.array([Decimal("1.0"), Decimal("2.0"), Decimal("2.5")]), "numeric(3,0)", "22000"),
-    (pa.array([Decimal("1.0"), Decimal("2.0"), Decimal("20.0")]), "numeric(2,1)", "22003"),
-    (pa.array(["a", "b", "abcd"]), "varchar(3)", "22000"),
-    (pa.array(["a", "b", "abcd"]), "char(3)", "22000"),
-    (pa.array(["a", "b", "c\0"]), "text", "22000"),
-    (pa.array(["1", "2", "x"]), "int4", "22P02"),
-    (pa.array(["{}", "[]", "{"]), "jsonb", "22P02"),
-    (pa.array([[[1], [2]], [], [[1], [2, 3]]]), "int8[]", "22000"),
-    (pa.array([[1], [2, 2], [3, 40000]]), "int2[]", "22003"),
-])
+@pytest.mark.parametrize(
+    "array, sql_type, sqlstate",
+    [
+        (pa.array([1, 2, 40000]), "int2", "22003"),
+        (pa.array([1, 2, -1]), "oid", "22003"),
+        (pa.array([0.5, 1, 0.1]), "float4", "22003"),
+        (pa.array([0, 1000, 1], pa.timestamp("ns")), "timestamp", "22000"),
+        (pa.array([0, 0, -(2**62)], pa.timestamp("us")), "timestamp", "22003"),
+        (pa.array([0, 0, 1], pa.timestamp("ms")), "timestamp(2)", "22000"),
+        (pa.array([0, 0, 2**31 - 1], pa.date32()), "date", "22003"),
+        (pa.array([Decimal("1.0"), Decimal("2.0"), Decimal("2.5")]), "numeric(3,0)", "22000"),
+        (pa.array([Decimal("1.0"), Decimal("2.0"), Decimal("20.0")]), "numeric(2,1)", "22003"),
+        (pa.array(["a", "b", "abcd"]), "varchar(3)", "22000"),
+        (pa.array(["a", "b", "abcd"]), "char(3)", "22000"),
+        (pa.array(["a", "b", "c\0"]), "text", "22000"),
+        (pa.array(["1", "2", "x"]), "int4", "22P02"),
+        (pa.array(["{}", "[]", "{"]), "jsonb", "22P02"),
+        (pa.array([[[1], [2]], [], [[1], [2, 3]]]), "int8[]", "22000"),
+        (pa.array([[1], [2, 2], [3, 40000]]), "int2[]", "22003"),
+    ],
+)
 def test_a_value_that_does_not_fit(db, out, kind, array, sql_type, sqlstate):
     """An error that names file, column and row, never another value."""
     write(out / f"t.{kind}", pa.table({"ok": [1] * 9, "x": pa.concat_arrays([array.slice(0, 2)] * 3 + [array])}))
@@ -217,11 +251,20 @@ def test_an_export_directory(db, out):
     assert rows_of(db, "f") == rows_of(db, "t")
 
 
-@pytest.mark.parametrize("options, sqlstate", [
-    ("", "HV00J"), ("file 'relative'", "42602"), ("file '/a', dir '/b'", "HV024"), ("filename '/a'", "HV00D"),
-    ("file '/a', suffix 'x'", "HV024"), ("dir '/a', pattern '@{'", "HV024"), ("dir '/a', parallel_workers 'x'", "HV024"),
-    ("files '/a, b'", "42602"), ("file '/a', missing_columns 'ignore'", "HV024"),
-])
+@pytest.mark.parametrize(
+    "options, sqlstate",
+    [
+        ("", "HV00J"),
+        ("file 'relative'", "42602"),
+        ("file '/a', dir '/b'", "HV024"),
+        ("filename '/a'", "HV00D"),
+        ("file '/a', suffix 'x'", "HV024"),
+        ("dir '/a', pattern '@{'", "HV024"),
+        ("dir '/a', parallel_workers 'x'", "HV024"),
+        ("files '/a, b'", "42602"),
+        ("file '/a', missing_columns 'ignore'", "HV024"),
+    ],
+)
 def test_bad_options(db, options, sqlstate):
     with raises(sqlstate):
         db.execute(f"CREATE FOREIGN TABLE f (a int) SERVER pg_strata {f'OPTIONS ({options})' if options else ''}")
@@ -287,10 +330,13 @@ def test_a_view_reads_as_its_owner(secret, role):
 def test_a_server_reads_as_its_owner(secret, role):
     """Who has SELECT reads; naming files takes the role as before, and so does reading where the owner lacks it."""
     server = f"as_owner_{role}"
-    secret.execute(f"CREATE SERVER {server} FOREIGN DATA WRAPPER pg_strata OPTIONS (read_as 'owner'); "
-                   f"CREATE FOREIGN TABLE g (a int8) SERVER {server} OPTIONS (file '{secret.execute('SELECT file FROM arrow_fdw_metadata_info(%s) LIMIT 1', ('f',)).fetchone()[0]}'); "
-                   f"GRANT SELECT ON g TO {role}; GRANT USAGE ON FOREIGN SERVER {server} TO {role}; "
-                   f"GRANT CREATE ON SCHEMA {secret.schema} TO {role}; SET ROLE {role}")
+    secret.execute(
+        f"CREATE SERVER {server} FOREIGN DATA WRAPPER pg_strata OPTIONS (read_as 'owner'); "
+        f"CREATE FOREIGN TABLE g (a int8) SERVER {server} OPTIONS "
+        f"(file '{secret.execute('SELECT file FROM arrow_fdw_metadata_info(%s) LIMIT 1', ('f',)).fetchone()[0]}'); "
+        f"GRANT SELECT ON g TO {role}; GRANT USAGE ON FOREIGN SERVER {server} TO {role}; "
+        f"GRANT CREATE ON SCHEMA {secret.schema} TO {role}; SET ROLE {role}"
+    )
     try:
         assert secret.execute("SELECT sum(a) FROM g").fetchone() == (3,)
         assert secret.execute("SELECT a FROM g WHERE a > 1").fetchall() == [(2,)]
@@ -310,7 +356,10 @@ def test_a_server_reads_as_its_owner(secret, role):
 
 
 def test_naming_files_needs_the_role(secret, role):
-    secret.execute(f"GRANT USAGE ON FOREIGN SERVER pg_strata TO {role}; GRANT CREATE ON SCHEMA {secret.schema} TO {role}; SET ROLE {role}")
+    secret.execute(
+        f"GRANT USAGE ON FOREIGN SERVER pg_strata TO {role}; "
+        f"GRANT CREATE ON SCHEMA {secret.schema} TO {role}; SET ROLE {role}"
+    )
     try:
         with raises("42501"):
             foreign(secret, "mine", "a int8", file="/etc/passwd")
@@ -324,7 +373,8 @@ def test_naming_files_needs_the_role(secret, role):
 @pytest.fixture(params=FORMATS)
 def wide(request, db, out):
     """A table of 20,000 rows and its foreign twin of 20 groups."""
-    db.execute("""CREATE TABLE t AS SELECT i AS id, i % 10 AS low, 'text ' || i % 100 AS x, (i / 8.0)::numeric(12,3) AS n, repeat('x', 200) AS filler
+    db.execute("""CREATE TABLE t AS SELECT i AS id, i % 10 AS low, 'text ' || i % 100 AS x,
+        (i / 8.0)::numeric(12,3) AS n, repeat('x', 200) AS filler
                   FROM generate_series(1, 20000) i""")
     export_group(db, request.param, "t", out / f"t.{request.param}", 1000)
     foreign(db, "f", columns_of(db, "t"), file=out / f"t.{request.param}")
@@ -339,9 +389,12 @@ def same(connection, query):
 
 
 QUERIES = (
-    "SELECT count(*), sum(id), sum(n), max(x) FROM $T", "SELECT low, count(*), min(n) FROM $T GROUP BY low",
-    "SELECT * FROM $T WHERE id BETWEEN 5 AND 8", "SELECT a.id FROM $T a JOIN $T b ON a.id = b.id + 19990",
-    "SELECT count(*) FROM $T", "SELECT $T FROM $T WHERE id % 5000 = 1",
+    "SELECT count(*), sum(id), sum(n), max(x) FROM $T",
+    "SELECT low, count(*), min(n) FROM $T GROUP BY low",
+    "SELECT * FROM $T WHERE id BETWEEN 5 AND 8",
+    "SELECT a.id FROM $T a JOIN $T b ON a.id = b.id + 19990",
+    "SELECT count(*) FROM $T",
+    "SELECT $T FROM $T WHERE id % 5000 = 1",
 )
 
 
@@ -377,12 +430,18 @@ def test_parallel_workers_option(wide):
 def test_parameterised_scans(wide):
     """A join with few rows reads the groups that their values lie in; the answers are those of other plans."""
     db = wide
-    db.execute("CREATE TABLE few AS SELECT * FROM (VALUES (1, 'text 1'), (5500, 'text 0'), (19999, NULL), (NULL, 'text 9')) v (k, w)")
+    db.execute(
+        "CREATE TABLE few AS SELECT * FROM (VALUES (1, 'text 1'), (5500, 'text 0'), (19999, NULL), "
+        "(NULL, 'text 9')) v (k, w)"
+    )
     db.execute("ANALYZE few; ANALYZE f; ANALYZE t; SET max_parallel_workers_per_gather = 0")
-    queries = ("SELECT k, id, n FROM few JOIN $T ON id = k", "SELECT k, id, x FROM few LEFT JOIN $T ON id = k AND x = w",
-               "SELECT k FROM few WHERE EXISTS (SELECT FROM $T WHERE id = k AND low < 5)",
-               "SELECT k, s FROM few, LATERAL (SELECT sum(low) AS s FROM $T WHERE id BETWEEN k AND k + 1) l",
-               "SELECT k, id FROM few JOIN $T ON id = k + 1 AND n > k / 8.0")
+    queries = (
+        "SELECT k, id, n FROM few JOIN $T ON id = k",
+        "SELECT k, id, x FROM few LEFT JOIN $T ON id = k AND x = w",
+        "SELECT k FROM few WHERE EXISTS (SELECT FROM $T WHERE id = k AND low < 5)",
+        "SELECT k, s FROM few, LATERAL (SELECT sum(low) AS s FROM $T WHERE id BETWEEN k AND k + 1) l",
+        "SELECT k, id FROM few JOIN $T ON id = k + 1 AND n > k / 8.0",
+    )
     for pushdown in ("on", "off"):
         db.execute(f"SET pg_strata.arrow_fdw_pushdown = {pushdown}")
         for query in queries:
@@ -398,8 +457,13 @@ def test_parameterised_scans(wide):
 
 def test_rescans(wide):
     """Inner sides of nested loops, parallel ones too, lateral references, and cursors that stop early."""
-    wide.execute("SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_material = off; SET enable_memoize = off")
-    query = "SELECT g, count(b.id), sum(b.n) FROM generate_series(1, 5) g LEFT JOIN $T b ON b.low = g AND b.id < 3000 GROUP BY g"
+    wide.execute(
+        "SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_material = off; SET enable_memoize = off"
+    )
+    query = (
+        "SELECT g, count(b.id), sum(b.n) FROM generate_series(1, 5) g LEFT JOIN $T b ON b.low = g "
+        "AND b.id < 3000 GROUP BY g"
+    )
     same(wide, query)
     same(wide, "SELECT g, (SELECT max(id) FROM $T WHERE low = g) FROM generate_series(1, 5) g")
     wide.execute(f"{PARALLEL}; SET max_parallel_workers_per_gather = 2")

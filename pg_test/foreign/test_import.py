@@ -1,4 +1,5 @@
-"""arrow_fdw: which column of which file a name stands for, and the types and names that IMPORT FOREIGN SCHEMA chooses."""
+"""arrow_fdw: which column of which file a name stands for, and the types and names that IMPORT FOREIGN SCHEMA
+chooses."""
 
 import datetime
 import json
@@ -21,7 +22,11 @@ pytestmark = pytest.mark.fast
 def warnings(db):
     """What the server warns of, message and detail."""
     found = []
-    db.add_notice_handler(lambda diagnostic: diagnostic.severity == "WARNING" and found.append((diagnostic.message_primary, diagnostic.message_detail)))
+    db.add_notice_handler(
+        lambda diagnostic: (
+            diagnostic.severity == "WARNING" and found.append((diagnostic.message_primary, diagnostic.message_detail))
+        )
+    )
     return found
 
 
@@ -63,16 +68,24 @@ def test_a_key_hides_a_column(db, out, kind, warnings):
         assert db.execute(f"SELECT min(j), max(j), sum(j), count(*) FROM {table}").fetchone() == (5, 6, 11, 2)
     assert db.execute("SELECT i FROM own WHERE j = 1 ORDER BY i").fetchall() == [(1,), (2,)]
     db.execute("SET enable_hashjoin = off; SET enable_mergejoin = off; SET max_parallel_workers_per_gather = 0")
-    assert db.execute("SELECT y, i FROM (VALUES (5), (6)) v(y) JOIN plain ON j = y ORDER BY 1").fetchall() == [(5, 1), (6, 2)]
+    assert db.execute("SELECT y, i FROM (VALUES (5), (6)) v(y) JOIN plain ON j = y ORDER BY 1").fetchall() == [
+        (5, 1),
+        (6, 2),
+    ]
 
 
 @pytest.mark.parametrize("kind", FORMATS)
 def test_a_file_alone_has_the_keys_of_its_directory(db, out, kind):
     hive(out, kind, [("j=5", pa.table({"i": [1], "j": [1]}))])
-    for options, path in (({"file": out / "j=5" / f"x0.{kind}"}, out / "j=5" / f"x0.{kind}"), ({"dir": out / "j=5"}, out / "j=5")):
+    for options, path in (
+        ({"file": out / "j=5" / f"x0.{kind}"}, out / "j=5" / f"x0.{kind}"),
+        ({"dir": out / "j=5"}, out / "j=5"),
+    ):
         foreign(db, "f", "i int8, j int8", **options)
         import_schema(db, "g", **options)
-        assert [pairs(db, table) for table in ("f", "g", f"read_{kind}('{path}') AS t(i int8, j int8)")] == [[(1, 5)]] * 3
+        assert [pairs(db, table) for table in ("f", "g", f"read_{kind}('{path}') AS t(i int8, j int8)")] == [
+            [(1, 5)]
+        ] * 3
         db.execute("DROP FOREIGN TABLE f, g")
 
 
@@ -81,7 +94,12 @@ def test_keys_that_are_null(db, out, text):
     hive(out, "parquet", [("j=7", pa.table({"i": [1]})), (f"j={text}", pa.table({"i": [2]}))])
     ways = by_every_way(db, out, "parquet", "i int8, j int8", "i, j")
     assert ways == [[(1, 7), (2, None)]] * 3
-    assert ways[0] == duckdb.sql(f"SELECT i, j FROM read_parquet('{out}/*/*.parquet', hive_partitioning = true) ORDER BY 1").fetchall()
+    assert (
+        ways[0]
+        == duckdb.sql(
+            f"SELECT i, j FROM read_parquet('{out}/*/*.parquet', hive_partitioning = true) ORDER BY 1"
+        ).fetchall()
+    )
     assert described(db, "imported")[1][:2] == ("j", "bigint")
     assert db.execute("SELECT i FROM plain WHERE j IS NULL").fetchall() == [(2,)]
 
@@ -119,14 +137,28 @@ def named(names):
 def test_two_columns_of_one_name(db, out, kind, warnings):
     write(out / f"t.{kind}", named(["a", "b", "a", "A", "a"]))
     import_schema(db, "f", file=out / f"t.{kind}")
-    assert described(db, "f") == [("a", "bigint", ["occurrence=1"]), ("b", "bigint", None), ("a_1", "bigint", ["field=a", "occurrence=2"]),
-                                  ("A", "bigint", None), ("a_2", "bigint", ["field=a", "occurrence=3"])]
+    assert described(db, "f") == [
+        ("a", "bigint", ["occurrence=1"]),
+        ("b", "bigint", None),
+        ("a_1", "bigint", ["field=a", "occurrence=2"]),
+        ("A", "bigint", None),
+        ("a_2", "bigint", ["field=a", "occurrence=3"]),
+    ]
     assert pairs(db, "f") == [(0, 1, 2, 3, 4)] and not warnings
     for condition, rows in (("a = 0", 1), ("a_1 = 2", 1), ("a_1 = 0", 0), ("a_2 = 4 AND a = 0", 1)):
         assert db.execute(f"SELECT count(*) FROM f WHERE {condition}").fetchone() == (rows,), condition
-    foreign(db, "g", "a int8, c int8 OPTIONS (field 'a'), d int8 OPTIONS (field 'a', occurrence '4')", file=out / f"t.{kind}")
-    for query, sqlstate in (("SELECT a FROM g", "42702"), ("SELECT c FROM g", "42702"), ("SELECT d FROM g", "HV005"),
-                            (f"SELECT * FROM read_{kind}('{out}/t.{kind}') AS t(a int8)", "42702")):
+    foreign(
+        db,
+        "g",
+        "a int8, c int8 OPTIONS (field 'a'), d int8 OPTIONS (field 'a', occurrence '4')",
+        file=out / f"t.{kind}",
+    )
+    for query, sqlstate in (
+        ("SELECT a FROM g", "42702"),
+        ("SELECT c FROM g", "42702"),
+        ("SELECT d FROM g", "HV005"),
+        (f"SELECT * FROM read_{kind}('{out}/t.{kind}') AS t(a int8)", "42702"),
+    ):
         with raises(sqlstate) as caught:
             db.execute(query)
         assert f't.{kind}" has' in caught.value.diag.message_primary
@@ -149,11 +181,23 @@ def test_bad_occurrences(db, options):
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-@pytest.mark.parametrize("names", [
-    ["n" * 70], ["n" * 63 + "1", "n" * 63 + "2", "n" * 63], ["é" * 40, "é" * 41, "x" + "é" * 40], ["漢" * 30, "x漢" * 30], [""], ["", "column", "column_1"],
-    ["ctid", "tableoid", "xmin", "cmin", "xmax", "cmax", "oid"], ["ctid_1", "ctid", "ctid"], ["a", "a", "a_1"], ["a", "A"], ['a"b', "a'b", "a\\b", "a b", "$1"],
-    ["select", "table"],
-])
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["n" * 70],
+        ["n" * 63 + "1", "n" * 63 + "2", "n" * 63],
+        ["é" * 40, "é" * 41, "x" + "é" * 40],
+        ["漢" * 30, "x漢" * 30],
+        [""],
+        ["", "column", "column_1"],
+        ["ctid", "tableoid", "xmin", "cmin", "xmax", "cmax", "oid"],
+        ["ctid_1", "ctid", "ctid"],
+        ["a", "a", "a_1"],
+        ["a", "A"],
+        ['a"b', "a'b", "a\\b", "a b", "$1"],
+        ["select", "table"],
+    ],
+)
 def test_names_that_postgresql_does_not_take(db, out, kind, names):
     """Each column is there, under a name of its own, which is the file's where that is possible."""
     write(out / f"t.{kind}", named(names))
@@ -210,27 +254,45 @@ def texts(values):
 BIG = 2**53 + 1
 
 
-@pytest.mark.parametrize("one, other, sql_type, rows", [
-    (pa.array([1], pa.int32()), pa.array([2**40]), "bigint", [(1,), (2**40,)]),
-    (pa.array([255], pa.uint8()), pa.array([-5], pa.int8()), "smallint", [(-5,), (255,)]),
-    (pa.array([2**64 - 1], pa.uint64()), pa.array([-1]), "numeric(20,0)", [(-1,), (2**64 - 1,)]),
-    (pa.array([1], pa.int32()), pa.array([2.5]), "double precision", [(1.0,), (2.5,)]),
-    (pa.array([1], pa.int16()), pa.array([2.5], pa.float32()), "real", [(1.0,), (2.5,)]),
-    (pa.array([2**31 - 1], pa.int32()), pa.array([2.5], pa.float32()), "double precision", [(2**31 - 1.0,), (2.5,)]),
-    (pa.array([BIG]), pa.array([2.5]), "text", [("2.5",), (str(BIG),)]),
-    (pa.array([0.1], pa.float32()), pa.array([0.1]), "double precision", [(0.1,), (0.10000000149011612,)]),
-    (pa.array([1]), pa.array([Decimal("2.50")]), "numeric", [(1,), (Decimal("2.50"),)]),
-    (pa.array([Decimal("1.5")]), pa.array([Decimal("100.25")]), "numeric", [(Decimal("1.5"),), (Decimal("100.25"),)]),
-    (pa.array([1]), pa.array(["x"]), "text", [("1",), ("x",)]),
-    (pa.array([True]), pa.array([1]), "text", [("1",), ("true",)]),
-    (pa.array([datetime.date(2020, 1, 2)]), pa.array([datetime.datetime(2020, 1, 2, 3)]), "text", [("2020-01-02",), ("2020-01-02 03:00:00",)]),
-    (pa.array([[1]], pa.list_(pa.int32())), pa.array([[None, 2]]), "bigint[]", [([1],), ([None, 2],)]),
-    (pa.array([[1]]), pa.array([["x"]]), "text[]", [(["1"],), (["x"],)]),
-    (pa.array([[1]]), pa.array([{"x": 1}]), "json", [([1],), ({"x": 1},)]),
-    (pa.array([{"x": 1}]), pa.array([{"x": "a", "y": None}]), "json", [({"x": "a", "y": None},), ({"x": 1},)]),
-    (pa.nulls(1), pa.array([1]), "bigint", [(1,), (None,)]),
-    (pa.array(["a"]).dictionary_encode(), pa.array(["b"]), "text", [("a",), ("b",)]),
-])
+@pytest.mark.parametrize(
+    "one, other, sql_type, rows",
+    [
+        (pa.array([1], pa.int32()), pa.array([2**40]), "bigint", [(1,), (2**40,)]),
+        (pa.array([255], pa.uint8()), pa.array([-5], pa.int8()), "smallint", [(-5,), (255,)]),
+        (pa.array([2**64 - 1], pa.uint64()), pa.array([-1]), "numeric(20,0)", [(-1,), (2**64 - 1,)]),
+        (pa.array([1], pa.int32()), pa.array([2.5]), "double precision", [(1.0,), (2.5,)]),
+        (pa.array([1], pa.int16()), pa.array([2.5], pa.float32()), "real", [(1.0,), (2.5,)]),
+        (
+            pa.array([2**31 - 1], pa.int32()),
+            pa.array([2.5], pa.float32()),
+            "double precision",
+            [(2**31 - 1.0,), (2.5,)],
+        ),
+        (pa.array([BIG]), pa.array([2.5]), "text", [("2.5",), (str(BIG),)]),
+        (pa.array([0.1], pa.float32()), pa.array([0.1]), "double precision", [(0.1,), (0.10000000149011612,)]),
+        (pa.array([1]), pa.array([Decimal("2.50")]), "numeric", [(1,), (Decimal("2.50"),)]),
+        (
+            pa.array([Decimal("1.5")]),
+            pa.array([Decimal("100.25")]),
+            "numeric",
+            [(Decimal("1.5"),), (Decimal("100.25"),)],
+        ),
+        (pa.array([1]), pa.array(["x"]), "text", [("1",), ("x",)]),
+        (pa.array([True]), pa.array([1]), "text", [("1",), ("true",)]),
+        (
+            pa.array([datetime.date(2020, 1, 2)]),
+            pa.array([datetime.datetime(2020, 1, 2, 3)]),
+            "text",
+            [("2020-01-02",), ("2020-01-02 03:00:00",)],
+        ),
+        (pa.array([[1]], pa.list_(pa.int32())), pa.array([[None, 2]]), "bigint[]", [([1],), ([None, 2],)]),
+        (pa.array([[1]]), pa.array([["x"]]), "text[]", [(["1"],), (["x"],)]),
+        (pa.array([[1]]), pa.array([{"x": 1}]), "json", [([1],), ({"x": 1},)]),
+        (pa.array([{"x": 1}]), pa.array([{"x": "a", "y": None}]), "json", [({"x": "a", "y": None},), ({"x": 1},)]),
+        (pa.nulls(1), pa.array([1]), "bigint", [(1,), (None,)]),
+        (pa.array(["a"]).dictionary_encode(), pa.array(["b"]), "text", [("a",), ("b",)]),
+    ],
+)
 @pytest.mark.parametrize("turned", [False, True])
 def test_types_that_differ_between_files(db, out, one, other, sql_type, rows, turned):
     """What holds both exactly."""
@@ -262,8 +324,10 @@ def test_columns_that_some_files_lack(db, out, warnings):
     assert warnings == [("a column is not in all files", 'Column "b" is in 1 of 2 files.')]
 
 
-NESTED = """SELECT 1 AS i, {'x': 1, 'y': 'z', 'd': 1.50::DECIMAL(9, 2), 'big': 9007199254740993, 'ts': TIMESTAMP '2020-01-02 03:04:05.6',
-    'day': DATE '0044-03-15', 'tz': TIMESTAMPTZ '2020-01-02 03:04:05.6+00', 'no': NULL::INT, 'flag': true, 'f': 0.1::DOUBLE} AS s,
+NESTED = """SELECT 1 AS i, {'x': 1, 'y': 'z', 'd': 1.50::DECIMAL(9, 2), 'big': 9007199254740993, 'ts':
+    TIMESTAMP '2020-01-02 03:04:05.6',
+    'day': DATE '0044-03-15', 'tz': TIMESTAMPTZ '2020-01-02 03:04:05.6+00', 'no': NULL::INT, 'flag':
+    true, 'f': 0.1::DOUBLE} AS s,
     [{'x': 1}, NULL, {'x': 2}] AS ls, MAP {'a': [1], 'b"': NULL} AS m, [[1], [2, 3], NULL] AS r, MAP {1: 'x'} AS n
     UNION ALL SELECT 2, NULL, [], MAP {}, [[]], NULL"""
 
@@ -274,19 +338,38 @@ def test_nested_values_as_json(db, out, kind):
     with duckdb.connect() as peer:
         peer.execute("SET TimeZone = 'UTC'")
         write(out / f"t.{kind}", peer.sql(NESTED).to_arrow_table())
-        expected = peer.sql(f"SELECT i, {', '.join(f'to_json({name})' for name in ('s', 'ls', 'm', 'r', 'n'))} FROM ({NESTED}) ORDER BY i").fetchall()
+        expected = peer.sql(
+            f"SELECT i, {', '.join(f'to_json({name})' for name in ('s', 'ls', 'm', 'r', 'n'))} FROM "
+            f"({NESTED}) ORDER BY i"
+        ).fetchall()
     import_schema(db, "f", file=out / f"t.{kind}")
-    assert [column[:2] for column in described(db, "f")] == [("i", "integer"), ("s", "json"), ("ls", "json"), ("m", "json"), ("r", "integer[]"), ("n", "json")]
+    assert [column[:2] for column in described(db, "f")] == [
+        ("i", "integer"),
+        ("s", "json"),
+        ("ls", "json"),
+        ("m", "json"),
+        ("r", "integer[]"),
+        ("n", "json"),
+    ]
 
     def parsed(rows):
-        return [[json.loads(text, parse_float=Decimal) if isinstance(text, str) else text for text in row] for row in rows]
+        return [
+            [json.loads(text, parse_float=Decimal) if isinstance(text, str) else text for text in row] for row in rows
+        ]
 
     for sql_type in ("json", "jsonb", "text", "varchar"):
-        foreign(db, "g", f"i int, {', '.join(f'{name} {sql_type}' for name in ('s', 'ls', 'm', 'r', 'n'))}", file=out / f"t.{kind}")
+        foreign(
+            db,
+            "g",
+            f"i int, {', '.join(f'{name} {sql_type}' for name in ('s', 'ls', 'm', 'r', 'n'))}",
+            file=out / f"t.{kind}",
+        )
         rows = db.execute("SELECT i, s::text, ls::text, m::text, r::text, n::text FROM g ORDER BY i").fetchall()
         assert parsed(rows) == parsed(expected), sql_type
         db.execute("DROP FOREIGN TABLE g")
-    assert db.execute("SELECT (s->>'big')::int8, s->>'d', json_array_length(ls) FROM f ORDER BY i LIMIT 1").fetchone() == (BIG, "1.50", 3)
+    assert db.execute(
+        "SELECT (s->>'big')::int8, s->>'d', json_array_length(ls) FROM f ORDER BY i LIMIT 1"
+    ).fetchone() == (BIG, "1.50", 3)
     with raises("22000") as caught:
         db.execute("SELECT r FROM f")
     assert "json" in caught.value.diag.message_hint
@@ -328,8 +411,17 @@ def test_arrays_of_domains_over_arrays(db, out, kind):
 def test_types_without_input(db, out):
     """Their texts are text."""
     db.execute("CREATE TABLE t (a int DEFAULT 7)")
-    for number, query in enumerate(("SELECT adrelid, adbin FROM pg_attrdef", "SELECT starelid, staattnum, stavalues1 FROM pg_statistic",
-                                    "SELECT oid, stxdndistinct FROM pg_statistic_ext LEFT JOIN pg_statistic_ext_data ON oid = stxoid UNION ALL SELECT 1, NULL")):
+    for number, query in enumerate(
+        (
+            "SELECT adrelid, adbin FROM pg_attrdef",
+            "SELECT starelid, staattnum, stavalues1 FROM pg_statistic",
+            (
+                "SELECT oid, "
+                "stxdndistinct FROM pg_statistic_ext LEFT JOIN pg_statistic_ext_data ON oid = stxoid "
+                "UNION ALL SELECT 1, NULL"
+            ),
+        )
+    ):
         db.execute(f"SELECT * FROM export_query_parquet($q${query}$q$, '{out}/{number}.parquet')")
         import_schema(db, f"f{number}", file=out / f"{number}.parquet")
         name, sql_type, _ = described(db, f"f{number}")[-1]
@@ -337,15 +429,26 @@ def test_types_without_input(db, out):
         assert pairs(db, f"f{number}", f'"{name}"') == pairs(db, f"({query}) q", f'"{name}"::text'), name
 
 
-@pytest.mark.parametrize("text", ["no type ((", "", "int4; DROP TABLE t", "numeric(1,2,3)", "nowhere.at_all", "int4\\u0000", "void", "gone"])
+@pytest.mark.parametrize(
+    "text", ["no type ((", "", "int4; DROP TABLE t", "numeric(1,2,3)", "nowhere.at_all", "int4\\u0000", "void", "gone"]
+)
 def test_types_in_metadata_that_are_none(db, out, text, warnings):
     """The column is of its values' type; where a text names no type, with a warning that names file and column."""
     table = pa.table({"a": [1], "b": ["x"]})
-    write(out / "t.parquet", table.replace_schema_metadata({"pg_strata.columns": f'[{{"name": "a", "pg_type": "{text}"}}, {{"name": "b", "pg_type": "text"}}]'}))
+    write(
+        out / "t.parquet",
+        table.replace_schema_metadata(
+            {"pg_strata.columns": f'[{{"name": "a", "pg_type": "{text}"}}, {{"name": "b", "pg_type": "text"}}]'}
+        ),
+    )
     import_schema(db, "f", file=out / "t.parquet")
     assert described(db, "f") == [("a", "bigint", None), ("b", "text", None)] and pairs(db, "f") == [(1, "x")]
     for message, detail in warnings:
-        assert message == "a type in a file's metadata is not understood" and '"a"' in detail and f"{out}/t.parquet" in detail
+        assert (
+            message == "a type in a file's metadata is not understood"
+            and '"a"' in detail
+            and f"{out}/t.parquet" in detail
+        )
     assert text not in ("no type ((", "int4; DROP TABLE t", "numeric(1,2,3)") or len(warnings) == 1
 
 
@@ -360,9 +463,14 @@ def test_lists_in_dictionaries(db, out):
 @pytest.mark.parametrize("kind", FORMATS)
 def test_texts_of_all_types(db, out, kind):
     """Beyond the ranges and digits of PostgreSQL's types too."""
-    cases = {"n": (pa.array([1_500_000_001], pa.timestamp("ns")), "1970-01-01 00:00:01.500000001"), "d": (pa.array([2**31 - 1], pa.date32()), "5881580-07-11"),
-             "f": (pa.array([1e300]), "1e300"), "b": (pa.array([b"\x01\xff"], pa.binary(2)), "\\x01ff"),
-             "t": (pa.array([1], pa.time64("ns")), "00:00:00.000000001"), "u": (pa.array([2**64 - 1], pa.uint64()), str(2**64 - 1))}
+    cases = {
+        "n": (pa.array([1_500_000_001], pa.timestamp("ns")), "1970-01-01 00:00:01.500000001"),
+        "d": (pa.array([2**31 - 1], pa.date32()), "5881580-07-11"),
+        "f": (pa.array([1e300]), "1e300"),
+        "b": (pa.array([b"\x01\xff"], pa.binary(2)), "\\x01ff"),
+        "t": (pa.array([1], pa.time64("ns")), "00:00:00.000000001"),
+        "u": (pa.array([2**64 - 1], pa.uint64()), str(2**64 - 1)),
+    }
     write(out / f"t.{kind}", pa.table({name: array for name, (array, _) in cases.items()}))
     foreign(db, "f", ", ".join(f"{name} text" for name in cases), file=out / f"t.{kind}")
     assert pairs(db, "f") == [tuple(text for _, text in cases.values())]
@@ -375,7 +483,9 @@ def test_types_that_are_not_read(db, out, warnings):
     union = pa.UnionArray.from_sparse(pa.array([0], pa.int8()), [pa.array([1])])
     write(out / "t.arrow", pa.table({"a": [1], "u": union}))
     import_schema(db, "f", file=out / "t.arrow")
-    assert described(db, "f") == [("a", "bigint", None)] and [message for message, _ in warnings] == ["a column is left out"]
+    assert described(db, "f") == [("a", "bigint", None)] and [message for message, _ in warnings] == [
+        "a column is left out"
+    ]
     for sql_type in ("int4", "text", "json"):
         foreign(db, "g", f"u {sql_type}", file=out / "t.arrow")
         with raises("0A000") as caught:
@@ -404,13 +514,13 @@ def big_endian(footer):
 
     def field(table, number):
         """Where a field of a table lies, and where its place is told (flatbuffers, vtables)."""
-        told = table - int.from_bytes(footer[table:table + 4], "little", signed=True) + 4 + 2 * number
-        return table + int.from_bytes(footer[told:told + 2], "little"), told
+        told = table - int.from_bytes(footer[table : table + 4], "little", signed=True) + 4 + 2 * number
+        return table + int.from_bytes(footer[told : told + 2], "little"), told
 
     at = field(int.from_bytes(footer[:4], "little"), 1)[0]
-    schema = at + int.from_bytes(footer[at:at + 4], "little")
+    schema = at + int.from_bytes(footer[at : at + 4], "little")
     (_, endianness), (_, columns) = field(schema, 0), field(schema, 1)
-    footer[endianness:endianness + 2] = footer[columns:columns + 2]
+    footer[endianness : endianness + 2] = footer[columns : columns + 2]
     return bytes(footer)
 
 
@@ -431,14 +541,22 @@ def unread(out):
     begin = len(whole) - 10 - int.from_bytes(whole[-10:-6], "little")
     (out / "big.arrow").write_bytes(whole[:begin] + big_endian(whole[begin:-10]) + whole[-10:])
     (out / "old.feather").write_bytes(b"FEA1" + b"\0" * 40 + b"FEA1")
-    return {"encrypted.parquet": "encrypted", "summary": "summary", "deep.parquet": "groups", "big.arrow": "big-endian", "old.feather": "Feather"}
+    return {
+        "encrypted.parquet": "encrypted",
+        "summary": "summary",
+        "deep.parquet": "groups",
+        "big.arrow": "big-endian",
+        "old.feather": "Feather",
+    }
 
 
 def test_files_that_are_not_read(db, out):
     """Named as what they are, and not damaged."""
     for name, word in unread(out).items():
-        for query in (f"IMPORT FOREIGN SCHEMA f FROM SERVER pg_strata INTO {db.schema} OPTIONS (file '{out}/{name}')",
-                      f"SELECT * FROM read_parquet('{out}/{name}') AS t(a int8)"):
+        for query in (
+            f"IMPORT FOREIGN SCHEMA f FROM SERVER pg_strata INTO {db.schema} OPTIONS (file '{out}/{name}')",
+            f"SELECT * FROM read_parquet('{out}/{name}') AS t(a int8)",
+        ):
             with raises("0A000") as caught:
                 db.execute(query)
             assert word in caught.value.diag.message_detail and name in caught.value.diag.message_primary
@@ -456,7 +574,10 @@ def test_types_of_others_in_metadata(db, out, role, again, warnings):
     """What a file says may not make whoever reads it run the code of somebody else than a superuser's."""
     db.execute(f"GRANT CREATE ON SCHEMA {db.schema} TO {role}; SET ROLE {role}")
     db.execute("CREATE FUNCTION trap(int) RETURNS bool LANGUAGE plpgsql AS $$ BEGIN RAISE 'trapped'; END $$")
-    db.execute("CREATE DOMAIN theirs AS int CHECK (VALUE IS NULL OR trap(VALUE)); CREATE TYPE pair AS (a int, b theirs); CREATE TYPE mood AS ENUM ('sad')")
+    db.execute(
+        "CREATE DOMAIN theirs AS int CHECK (VALUE IS NULL OR trap(VALUE)); "
+        "CREATE TYPE pair AS (a int, b theirs); CREATE TYPE mood AS ENUM ('sad')"
+    )
     db.execute("RESET ROLE; CREATE DOMAIN ours AS int CHECK (VALUE > 0)")
     db.execute("CREATE TABLE t (a int, b int[], d text, e ours); INSERT INTO t VALUES (1, '{2}', 'sad', 3)")
     path = out / "t.parquet"

@@ -8,17 +8,97 @@ from ..helpers.foreign import FORMATS, columns_of, export_group, foreign, plan, 
 from ..helpers.pruning import counted, on_and_off, supports_sql
 
 LAST = "\U0010ffff"
-TEXTS = ["", " ", "a", "a ", "ab", "abc", "abcd", "abc%", "abc_", "a\\b", "\\", "\\%", "%", "%a", "_", "_x", "ABC", "ž", "žluť", "žluťoučký", "z", "zz",
-         LAST, LAST * 2, "a" + LAST, "a" + LAST + "b", "b", "e\u0301", "é", "漢", "漢字", "x" * 80, "x" * 31 + LAST * 20, None]
-PATTERNS = ["", "%", "_", "__%", "a", "a%", "ab%", "abc", "abc%", r"abc\%", r"abc\_%", r"abc\%%", "a_c%", "_b%", "a%c", "%c", r"\\%", r"\\", r"a\\b", r"\%%",
-            r"\_%", r"\a%", "ž%", r"\ž%", "žluť_učký", "žluť%", f"{LAST}%", f"{LAST}{LAST}%", f"a{LAST}%", f"a{LAST}", "漢%", "漢_", "e\u0301%", "é%", "e%",
-            "z%", "zz%", "x" * 40 + "%", "x" * 31 + LAST + "%", "nothing%", "\x7f%", "A%", " %"]
+TEXTS = [
+    "",
+    " ",
+    "a",
+    "a ",
+    "ab",
+    "abc",
+    "abcd",
+    "abc%",
+    "abc_",
+    "a\\b",
+    "\\",
+    "\\%",
+    "%",
+    "%a",
+    "_",
+    "_x",
+    "ABC",
+    "ž",
+    "žluť",
+    "žluťoučký",
+    "z",
+    "zz",
+    LAST,
+    LAST * 2,
+    "a" + LAST,
+    "a" + LAST + "b",
+    "b",
+    "e\u0301",
+    "é",
+    "漢",
+    "漢字",
+    "x" * 80,
+    "x" * 31 + LAST * 20,
+    None,
+]
+PATTERNS = [
+    "",
+    "%",
+    "_",
+    "__%",
+    "a",
+    "a%",
+    "ab%",
+    "abc",
+    "abc%",
+    r"abc\%",
+    r"abc\_%",
+    r"abc\%%",
+    "a_c%",
+    "_b%",
+    "a%c",
+    "%c",
+    r"\\%",
+    r"\\",
+    r"a\\b",
+    r"\%%",
+    r"\_%",
+    r"\a%",
+    "ž%",
+    r"\ž%",
+    "žluť_učký",
+    "žluť%",
+    f"{LAST}%",
+    f"{LAST}{LAST}%",
+    f"a{LAST}%",
+    f"a{LAST}",
+    "漢%",
+    "漢_",
+    "e\u0301%",
+    "é%",
+    "e%",
+    "z%",
+    "zz%",
+    "x" * 40 + "%",
+    "x" * 31 + LAST + "%",
+    "nothing%",
+    "\x7f%",
+    "A%",
+    " %",
+]
 
 
 def fill(connection, kind, out, rows):
     """Heap table s and foreign table f of TEXTS, in groups of so many rows."""
-    connection.execute("CREATE TABLE s (id int, x text, c text COLLATE \"C\", v varchar(90), n name, p char(90), b bytea)")
-    values = [(number, *[text] * 3, text and text[:15], text, text and text.encode()) for number, text in enumerate(TEXTS, 1)]
+    connection.execute(
+        'CREATE TABLE s (id int, x text, c text COLLATE "C", v varchar(90), n name, p char(90), b bytea)'
+    )
+    values = [
+        (number, *[text] * 3, text and text[:15], text, text and text.encode()) for number, text in enumerate(TEXTS, 1)
+    ]
     with connection.cursor() as cursor:
         cursor.executemany("INSERT INTO s VALUES (%s, %s, %s, %s, %s, %s, %s)", values)
     export_group(connection, kind, "s", out / f"s.{kind}", rows, workers=0)
@@ -33,8 +113,17 @@ def test_every_pattern(db, out, kind, rows):
         for condition in ("x LIKE '{}'", "x NOT LIKE '{}'", "x ^@ '{}'", "v LIKE '{}' OR id = 1"):
             on_and_off(db, condition.format(pattern))
         if rows == 1:
-            for condition in ("starts_with(c, '{}') AND id > 3", "NOT (v LIKE '{}')", "n LIKE '{}'", "p LIKE '{}'", "b LIKE convert_to('{}', 'UTF8')",
-                              "x LIKE ANY (ARRAY['{}', NULL, 'zz%'])", "x LIKE ALL (ARRAY['{}', '%'])", "x ILIKE '{}'", "'{}' ^@ x"):
+            for condition in (
+                "starts_with(c, '{}') AND id > 3",
+                "NOT (v LIKE '{}')",
+                "n LIKE '{}'",
+                "p LIKE '{}'",
+                "b LIKE convert_to('{}', 'UTF8')",
+                "x LIKE ANY (ARRAY['{}', NULL, 'zz%'])",
+                "x LIKE ALL (ARRAY['{}', '%'])",
+                "x ILIKE '{}'",
+                "'{}' ^@ x",
+            ):
                 on_and_off(db, condition.format(pattern))
 
 
@@ -43,15 +132,37 @@ def test_groups_are_left_out(db, out, kind):
     """No more groups than there are rows that begin so, and some whose bounds were cut."""
     fill(db, kind, out, 1)
     for column in "xcv" + ("b" if kind == "parquet" else ""):
-        for pattern, most in (("ab%", 5), ("abc", 1), (r"abc\%", 1), (r"abc\_%", 1), ("žlu%", 2), (f"{LAST}%", 2), (f"{LAST}{LAST}%", 1), ("nothing%", 0),
-                              (r"\\%", 2), ("z_z", 2), ("", 1)):
+        for pattern, most in (
+            ("ab%", 5),
+            ("abc", 1),
+            (r"abc\%", 1),
+            (r"abc\_%", 1),
+            ("žlu%", 2),
+            (f"{LAST}%", 2),
+            (f"{LAST}{LAST}%", 1),
+            ("nothing%", 0),
+            (r"\\%", 2),
+            ("z_z", 2),
+            ("", 1),
+        ):
             pattern = f"convert_to('{pattern}', 'UTF8')" if column == "b" else f"'{pattern}'"
             loaded, skipped = counted(db, f"SELECT * FROM f WHERE {column} LIKE {pattern}")
             assert loaded <= most and loaded + skipped == len(TEXTS), (column, pattern, loaded)
-    assert counted(db, "SELECT * FROM f WHERE x ^@ 'abc%'")[0] == counted(db, "SELECT * FROM f WHERE starts_with(x, 'abc%')")[0] == 1
+    assert (
+        counted(db, "SELECT * FROM f WHERE x ^@ 'abc%'")[0]
+        == counted(db, "SELECT * FROM f WHERE starts_with(x, 'abc%')")[0]
+        == 1
+    )
     assert counted(db, "SELECT * FROM f WHERE x LIKE ANY (ARRAY['abcd', 'žlu%', NULL])")[0] == 3
     assert counted(db, "SELECT * FROM f WHERE x LIKE '%'")[1] == 1  # the group of NULL alone
-    for condition in ("x NOT LIKE 'a%'", "x ILIKE 'a%'", "p LIKE 'a%'", "n LIKE 'a%'", "x LIKE v", "x LIKE ALL (ARRAY['a%', 'b%'])"):
+    for condition in (
+        "x NOT LIKE 'a%'",
+        "x ILIKE 'a%'",
+        "p LIKE 'a%'",
+        "n LIKE 'a%'",
+        "x LIKE v",
+        "x LIKE ALL (ARRAY['a%', 'b%'])",
+    ):
         assert "Stats-Hint" not in plan(db, f"SELECT * FROM f WHERE {condition}"), condition
 
 
@@ -110,9 +221,13 @@ def test_parameters(by_hundreds):  # noqa: F811
         assert db.execute(f"EXECUTE q ('{pattern}')").fetchone() == (rows,)
         assert counted(db, f"EXECUTE q ('{pattern}')") == (loaded, 10 - loaded)
     assert counted(db, "EXECUTE q (NULL)") == (0, 10)
-    assert counted(db, "SELECT * FROM f WHERE starts_with(x, (SELECT 'k00' || 95 + count(*) FROM pg_class WHERE false))") == (1, 9)
+    assert counted(
+        db, "SELECT * FROM f WHERE starts_with(x, (SELECT 'k00' || 95 + count(*) FROM pg_class WHERE false))"
+    ) == (1, 9)
     db.execute("SET enable_material = off; SET enable_memoize = off")
-    lateral = "SELECT g, n FROM (VALUES ('k0000%'), ('k0095%')) v(g), LATERAL (SELECT count(*) AS n FROM f WHERE x LIKE g) l"
+    lateral = (
+        "SELECT g, n FROM (VALUES ('k0000%'), ('k0095%')) v(g), LATERAL (SELECT count(*) AS n FROM f WHERE x LIKE g) l"
+    )
     assert sorted(db.execute(lateral).fetchall()) == [("k0000%", 9), ("k0095%", 10)]
 
 
@@ -120,7 +235,10 @@ def test_virtual_columns(db, out):
     """Files whose names do not begin so are not opened."""
     for mode in ("AIR", "RAIL", "REG AIR"):
         write(out / f"f_{mode}.parquet", pa.table({"id": [1, 2], "x": [mode, mode]}))
-    db.execute(f"CREATE FOREIGN TABLE f (id int8, x text, mode text OPTIONS (virtual 'mode')) SERVER pg_strata OPTIONS (dir '{out}', pattern 'f_${{mode}}.parquet')")
+    db.execute(
+        f"CREATE FOREIGN TABLE f (id int8, x text, "
+        f"mode text OPTIONS (virtual 'mode')) SERVER pg_strata OPTIONS (dir '{out}', pattern 'f_${{mode}}.parquet')"
+    )
     db.execute("CREATE TABLE s AS SELECT * FROM f")
     on_and_off(db, "mode LIKE 'R%'")
     assert counted(db, "SELECT * FROM f WHERE mode LIKE 'A%'") == (1, 2)

@@ -1,4 +1,5 @@
-"""Files that other readers take and that are not quite what the formats say: arrow_fdw reads what can be read of them."""
+"""Files that other readers take and that are not quite what the formats say: arrow_fdw reads what can be read of
+them."""
 
 import struct
 
@@ -60,18 +61,28 @@ AB = pa.table({"a": pa.array([1, 2, 3, 4], pa.int32()), "b": pa.array([10, 20, 3
 
 
 @pytest.mark.parametrize("at", (0, 1, 2))
-@pytest.mark.parametrize("group", (
-    [element("g", children=0)],
-    [element("g", children=1), element("e", children=0)],
-    [element("g", children=1, converted=3), element("list", repetition=2, children=1), element("element", children=0)],
-    [element("g", repetition=2, children=0)],
-), ids=("empty", "nested", "list", "repeated"))
+@pytest.mark.parametrize(
+    "group",
+    (
+        [element("g", children=0)],
+        [element("g", children=1), element("e", children=0)],
+        [
+            element("g", children=1, converted=3),
+            element("list", repetition=2, children=1),
+            element("element", children=0),
+        ],
+        [element("g", repetition=2, children=0)],
+    ),
+    ids=("empty", "nested", "list", "repeated"),
+)
 def test_groups_without_columns(db, out, noticed, group, at):
     """What has no values is left out, wherever it stands, and the others keep theirs, their statistics included."""
+
     def change(footer, _):
         schema = elements(footer)
         schema[0][5] = (I32, 3)
-        schema[1 + at:1 + at] = group
+        schema[1 + at : 1 + at] = group
+
     rewritten(out / "t.parquet", AB, change, row_group_size=2)
     assert imported(db, out / "t.parquet") == [("a", "integer"), ("b", "integer")]
     assert values(db) == [(1, 10), (2, 20), (3, 30), (4, 40)]
@@ -92,6 +103,7 @@ def test_an_empty_group_beside_columns(db, out):
         schema = elements(footer)
         schema[1][5] = (I32, 2)
         schema.insert(2, element("e", children=0))
+
     rewritten(out / "t.parquet", table, change)
     db.execute("CREATE TYPE one AS (x int8)")
     foreign(db, "f", "s one, b int", file=out / "t.parquet")
@@ -104,8 +116,10 @@ def test_an_empty_group_beside_columns(db, out):
 @pytest.mark.parametrize("kind", (0, 1, 3, 5, 8, 12))
 def test_empty_lists_of_any_type(db, out, kind):
     """fastparquet and Dremio write empty lists as lists of nothing, or of something else."""
+
     def empty(footer, _):
         footer[ROW_GROUPS] = footer[KEY_VALUES] = (LIST, (kind, []))
+
     rewritten(out / "none.parquet", AB.slice(0, 0), empty)
     assert imported(db, out / "none.parquet") == [("a", "integer"), ("b", "integer")]
     assert values(db) == []
@@ -114,42 +128,60 @@ def test_empty_lists_of_any_type(db, out, kind):
         footer[KEY_VALUES] = (LIST, (kind, []))
         for chunk in chunks(footer):
             chunk[2] = chunk[8] = chunk[13] = (LIST, (kind, []))  # encodings, key-value metadata, encoding statistics
+
     rewritten(out / "some.parquet", AB, lists)
     foreign(db, "g", "a int, b int", dir=out)
     assert db.execute("SELECT count(*), sum(a), sum(b) FROM g").fetchone() == (4, 10, 100)
 
 
-@pytest.mark.parametrize("change, sql_type", (
-    (element("b", 1, converted=22), "integer"),
-    (element("b", 1, converted=99), "integer"),
-    (element("b", 1, logical=40), "integer"),
-    (element("b", 1, converted=17, logical=11), "integer"),
-    (element("b", 1, converted=6, logical=11), "date"),
-))
+@pytest.mark.parametrize(
+    "change, sql_type",
+    (
+        (element("b", 1, converted=22), "integer"),
+        (element("b", 1, converted=99), "integer"),
+        (element("b", 1, logical=40), "integer"),
+        (element("b", 1, converted=17, logical=11), "integer"),
+        (element("b", 1, converted=6, logical=11), "date"),
+    ),
+)
 def test_annotations_that_are_not_known(db, out, change, sql_type):
     """They tell nothing, and the physical type or the other annotation counts."""
     rewritten(out / "t.parquet", AB, lambda footer, _: elements(footer).__setitem__(2, change))
     assert imported(db, out / "t.parquet") == [("a", "integer"), ("b", sql_type)]
-    assert values(db, "a, b - b'0'::int" if sql_type == "integer" else "a, b - date '1970-01-01'") == [(1, 10), (2, 20), (3, 30), (4, 40)]
+    assert values(db, "a, b - b'0'::int" if sql_type == "integer" else "a, b - date '1970-01-01'") == [
+        (1, 10),
+        (2, 20),
+        (3, 30),
+        (4, 40),
+    ]
 
 
 def test_an_interval_beside_the_logical_type_unknown(db, out):
     data = [struct.pack("<III", 0, days, 1000) for days in (1, 2)]
     table = pa.table({"i": pa.array(data, pa.binary(12))})
-    rewritten(out / "t.parquet", table, lambda footer, _: elements(footer).__setitem__(1, element("i", 7, converted=21, logical=11, length=12)))
+    rewritten(
+        out / "t.parquet",
+        table,
+        lambda footer, _: elements(footer).__setitem__(1, element("i", 7, converted=21, logical=11, length=12)),
+    )
     assert imported(db, out / "t.parquet") == [("i", "interval")]
     assert values(db, "i::text") == [("1 day 00:00:01",), ("2 days 00:00:01",)]
 
 
 @pytest.mark.parametrize("annotation", ({"converted": 4}, {"logical": 4}, {"converted": 4, "logical": 4}))
 def test_enums_are_texts(db, out, annotation):
-    table = pa.table({"e": pa.array([b"\xc3\xa4", b"b", None], pa.binary()),
-                      "l": pa.array([[b"x", None], [], None], pa.list_(pa.binary()))})
+    table = pa.table(
+        {
+            "e": pa.array([b"\xc3\xa4", b"b", None], pa.binary()),
+            "l": pa.array([[b"x", None], [], None], pa.list_(pa.binary())),
+        }
+    )
 
     def change(footer, _):
         schema = elements(footer)
         schema[1] = element("e", 6, **annotation)
         schema[4] = element("element", 6, **annotation)
+
     rewritten(out / "t.parquet", table, change)
     assert imported(db, out / "t.parquet") == [("e", "text"), ("l", "text[]")]
     assert values(db) == [("ä", ["x", None]), ("b", []), (None, None)]
@@ -167,7 +199,12 @@ def test_rows_are_those_of_the_row_groups(db, out):
 
 # Old writers' pages
 
-LONG = pa.table({"a": pa.array([number // 50 for number in range(10_000)], pa.int32()), "t": [f"text {number % 100}" if number % 7 else None for number in range(10_000)]})
+LONG = pa.table(
+    {
+        "a": pa.array([number // 50 for number in range(10_000)], pa.int32()),
+        "t": [f"text {number % 100}" if number % 7 else None for number in range(10_000)],
+    }
+)
 
 
 def page_headers(body, chunk):
@@ -185,6 +222,7 @@ def page_headers(body, chunk):
 @pytest.mark.parametrize("compression", ("snappy", "zstd", "none"))
 def test_pages_that_deny_their_compression(db, out, compression):
     """Arrow C++ before 3.0 wrote so of data pages of version 2."""
+
     def change(footer, body):
         footer[CREATED_BY] = (BINARY, b"parquet-cpp version 1.5.1-SNAPSHOT")
         pages = 0
@@ -198,8 +236,18 @@ def test_pages_that_deny_their_compression(db, out, compression):
                     pages += 1
         assert pages > 4
         return body
-    rewritten(out / "t.parquet", LONG, change, compression=compression, data_page_version="2.0", data_page_size=4096, row_group_size=5000,
-              use_dictionary=["t"], max_rows_per_page=1000)
+
+    rewritten(
+        out / "t.parquet",
+        LONG,
+        change,
+        compression=compression,
+        data_page_version="2.0",
+        data_page_size=4096,
+        row_group_size=5000,
+        use_dictionary=["t"],
+        max_rows_per_page=1000,
+    )
     assert imported(db, out / "t.parquet") == [("a", "integer"), ("t", "text")]
     assert values(db) == list(zip(*LONG.to_pydict().values()))
     assert values(db, "t")[9_999] == (LONG["t"][9_999].as_py(),)
@@ -207,6 +255,7 @@ def test_pages_that_deny_their_compression(db, out, compression):
 
 def test_chunks_without_their_dictionarys_header(db, out):
     """parquet-mr before 1.2.9 did not count it, and named no dictionary page."""
+
     def change(footer, body):
         footer[CREATED_BY] = (BINARY, b"parquet-mr")
         for chunk in chunks(footer):
@@ -214,6 +263,7 @@ def test_chunks_without_their_dictionarys_header(db, out):
             assert 7 in header
             chunk[7] = (I64, chunk[7][1] - (end - at))
             chunk[9] = chunk.pop(11)
+
     rewritten(out / "t.parquet", LONG, change, compression="none", row_group_size=5000)
     imported(db, out / "t.parquet")
     assert values(db) == list(zip(*LONG.to_pydict().values()))
@@ -222,7 +272,9 @@ def test_chunks_without_their_dictionarys_header(db, out):
 @pytest.mark.parametrize("selected", (False, True))
 def test_a_dictionary_that_claims_too_much(db, out, selected):
     """The decoder would make room for it first: 16 GB."""
-    table = pa.table({"a": pa.array([number % 7 for number in range(20_000)], pa.int64()), "b": pa.array(range(20_000), pa.int32())})
+    table = pa.table(
+        {"a": pa.array([number % 7 for number in range(20_000)], pa.int64()), "b": pa.array(range(20_000), pa.int32())}
+    )
 
     def change(footer, body):
         first, last = chunks(footer)
@@ -241,6 +293,7 @@ def test_a_dictionary_that_claims_too_much(db, out, selected):
                 if number in chunk:
                     chunk[number] = (I64, chunk[number][1] + more)
         return body[:at] + claimed + body[end:]
+
     rewritten(out / "t.parquet", table, change, use_dictionary=["a"], write_page_index=True, max_rows_per_page=1000)
     imported(db, out / "t.parquet")
     with raises("HV000") as caught:
@@ -257,17 +310,19 @@ def test_lengths_that_claim_too_much(db, out, encoding, version):
 
     def claiming(claim):
         def change(footer, body):
-            chunk, = chunks(footer)
-            (at, header, end), = page_headers(body, chunk)
+            (chunk,) = chunks(footer)
+            ((at, header, end),) = page_headers(body, chunk)
             before = b"\x80\x01\x04" + footers.varint(200)  # blocks of 128 in four parts
-            page = bytes(body[end:end + header[3][1]])
+            page = bytes(body[end : end + header[3][1]])
             assert page.count(before) == (2 if encoding == "DELTA_BYTE_ARRAY" else 1)
             page = page.replace(before, before[:3] + footers.varint(claim), 1)
             header[2] = header[3] = (I32, len(page))
             written = footers.encode(STRUCT, header) + page
             chunk[6] = chunk[7] = (I64, len(written))
             return body[:at] + written
+
         return change
+
     options = dict(use_dictionary=False, column_encoding={"a": encoding}, compression="none", data_page_version=version)
     rewritten(out / "t.parquet", table, claiming(200), **options)
     imported(db, out / "t.parquet")
@@ -276,7 +331,7 @@ def test_lengths_that_claim_too_much(db, out, encoding, version):
         rewritten(out / "t.parquet", table, claiming(claim), **options)
         with raises("HV000") as caught:
             values(db)
-        assert "column \"a\": " in caught.value.diag.message_detail
+        assert 'column "a": ' in caught.value.diag.message_detail
         assert "lengths" in caught.value.diag.message_detail
         assert db.execute("SELECT 1").fetchone() == (1,)
 
@@ -287,8 +342,12 @@ def test_lengths_that_claim_too_much(db, out, encoding, version):
 def test_an_encrypted_column_is_left_out(db, out, noticed):
     def change(footer, _):
         for group in footer[ROW_GROUPS][1][1]:
-            group[COLUMNS][1][1][0][CRYPTO_METADATA] = (STRUCT, {2: (STRUCT, {1: (LIST, (BINARY, [b"a"])), 2: (BINARY, b"key")})})
+            group[COLUMNS][1][1][0][CRYPTO_METADATA] = (
+                STRUCT,
+                {2: (STRUCT, {1: (LIST, (BINARY, [b"a"])), 2: (BINARY, b"key")})},
+            )
         footer[8] = (STRUCT, {1: (STRUCT, {})})
+
     rewritten(out / "t.parquet", AB, change, row_group_size=2)
     assert imported(db, out / "t.parquet") == [("b", "integer")]
     assert noticed == ['Column "a" cannot be read: it is encrypted.']
@@ -302,11 +361,14 @@ def test_an_encrypted_column_is_left_out(db, out, noticed):
 
 def test_a_map_laid_out_oddly_is_left_out(db, out, noticed):
     """A map whose entries are not pairs."""
-    table = pa.table({"m": pa.array([[("k", 1)], None], pa.map_(pa.string(), pa.int32())), "b": pa.array([1, 2], pa.int32())})
+    table = pa.table(
+        {"m": pa.array([[("k", 1)], None], pa.map_(pa.string(), pa.int32())), "b": pa.array([1, 2], pa.int32())}
+    )
 
     def change(footer, _):
         schema = elements(footer)
         schema[2] = element("key_value", repetition=1, children=2)
+
     rewritten(out / "t.parquet", table, change)
     assert imported(db, out / "t.parquet") == [("b", "integer")]
     assert len(noticed) == 1 and noticed[0].startswith('Column "m" cannot be read')
@@ -317,6 +379,7 @@ def test_statistics_that_cannot_be_decoded_say_nothing(db, out):
     def change(footer, _):
         for chunk in chunks(footer):
             chunk[12] = (STRUCT, {3: (I64, -1), 5: (BINARY, b"x"), 6: (BINARY, b"y")})
+
     rewritten(out / "t.parquet", AB, change)
     imported(db, out / "t.parquet")
     assert values(db, "sum(b)") == [(100,)]
@@ -325,10 +388,12 @@ def test_statistics_that_cannot_be_decoded_say_nothing(db, out):
 
 def test_columns_in_other_files(db, out):
     """A dataset's summary, whose columns are in its files."""
+
     def change(footer, _):
         for group in footer[ROW_GROUPS][1][1]:
             for chunk in group[COLUMNS][1][1]:
                 chunk[1] = (BINARY, b"part-0.parquet")
+
     rewritten(out / "_metadata", AB, change)
     with raises("0A000"):
         import_schema(db, "f", file=out / "_metadata")
@@ -336,14 +401,19 @@ def test_columns_in_other_files(db, out):
 
 def test_arrow_columns_that_cannot_be_read(db, out, noticed):
     """128-bit integers, alone, in a struct and in a list; beside them other columns, with and without dictionaries."""
-    frame = polars.DataFrame({
-        "i": polars.Series([1, None, 3], dtype=polars.Int128),
-        "a": polars.Series([1, 2, None], dtype=polars.Int32),
-        "s": polars.Series([{"x": 1, "t": "x"}, None, {"x": 3, "t": "yy"}], dtype=polars.Struct({"x": polars.Int128, "t": polars.String})),
-        "c": polars.Series(["u", "v", None], dtype=polars.Categorical),
-        "l": polars.Series([[1], [], None], dtype=polars.List(polars.Int128)),
-        "t": polars.Series(["one", None, "a text that does not fit into a view of twelve bytes"]),
-    })
+    frame = polars.DataFrame(
+        {
+            "i": polars.Series([1, None, 3], dtype=polars.Int128),
+            "a": polars.Series([1, 2, None], dtype=polars.Int32),
+            "s": polars.Series(
+                [{"x": 1, "t": "x"}, None, {"x": 3, "t": "yy"}],
+                dtype=polars.Struct({"x": polars.Int128, "t": polars.String}),
+            ),
+            "c": polars.Series(["u", "v", None], dtype=polars.Categorical),
+            "l": polars.Series([[1], [], None], dtype=polars.List(polars.Int128)),
+            "t": polars.Series(["one", None, "a text that does not fit into a view of twelve bytes"]),
+        }
+    )
     for name, compression in (("plain", "uncompressed"), ("zstd", "zstd")):
         path = out / f"{name}.arrow"
         frame.write_ipc(path, compression=compression)
@@ -359,7 +429,6 @@ def test_arrow_columns_that_cannot_be_read(db, out, noticed):
         foreign(db, f"o_{name}", "i numeric, a int", file=path, missing_columns="null")
         with raises("0A000"):
             db.execute(f"SELECT i FROM o_{name}")
-
 
 
 def footer_of(data):

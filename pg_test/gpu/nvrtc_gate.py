@@ -40,7 +40,9 @@ class Nvrtc:
 
     def __init__(self):
         folder = next(
-            found for path in sys.path for found in pathlib.Path(path).glob("nvidia/*/lib")
+            found
+            for path in sys.path
+            for found in pathlib.Path(path).glob("nvidia/*/lib")
             if list(found.glob("libnvrtc.so.*"))
         )
         # Found by the compiler's dlopen when it is loaded already.
@@ -129,8 +131,10 @@ def main(arguments):
             found = compile_all(nvrtc, source, architecture)
             for kernel in found:
                 budget = budgets(source).get(kernel.name, "-")
-                print(f"{kernel.name:12} {architecture:4} {kernel.registers:9} {budget:>6} {kernel.stack:5} "
-                      f"{kernel.spills:6} {kernel.shared:6}")
+                print(
+                    f"{kernel.name:12} {architecture:4} {kernel.registers:9} {budget:>6} {kernel.stack:5} "
+                    f"{kernel.spills:6} {kernel.shared:6}"
+                )
             wrong += [f"sm_{architecture}: {line}" for line in over_budget(source, found)]
     print("\n".join(wrong) or "all within their budgets")
     return 1 if wrong else 0

@@ -39,7 +39,8 @@ def test_every_type(db, out, family, scan, workers):
 @pytest.mark.parametrize("scan", SCANS)
 def test_devices(server, db, out, devices, scan):
     set_devices(server, db, devices)
-    db.execute("""CREATE TABLE t AS SELECT i, i::text AS t, i / 8.0 AS n, CASE WHEN i % 5 > 0 THEN now() + i * interval '1s' END AS at,
+    db.execute("""CREATE TABLE t AS SELECT i, i::text AS t, i / 8.0 AS n,
+        CASE WHEN i % 5 > 0 THEN now() + i * interval '1s' END AS at,
         md5(i::text) AS m FROM generate_series(1, 60000) i""")
     for workers in WORKERS:
         result = export_both(db, "t", out, scan=scan, workers=workers, row_group_rows=7000)
@@ -54,7 +55,9 @@ def test_devices(server, db, out, devices, scan):
 @pytest.mark.parametrize("workers", [0, 2])
 def test_row_group_bytes(db, out, workers):
     """The bound that is looked at where batches end gives the same row groups on either device."""
-    db.execute("CREATE TABLE t AS SELECT i, repeat(md5(i::text), i % 7) AS t, i * 1.5 AS n FROM generate_series(1, 60000) i")
+    db.execute(
+        "CREATE TABLE t AS SELECT i, repeat(md5(i::text), i % 7) AS t, i * 1.5 AS n FROM generate_series(1, 60000) i"
+    )
     for scan in SCANS:
         result = export_both(db, "t", out, scan=scan, workers=workers, row_group_bytes=700_000)
         assert result.device == "gpu" and result.row_groups > 5
@@ -77,9 +80,13 @@ def test_auto_scan(db, out):
 def test_unfit_for_the_heap(db, out, what):
     if what == "virtual" and db.info.server_version < 180000:
         pytest.skip("virtual generated columns come with PostgreSQL 18")
-    db.execute({"text": "CREATE TABLE t (a int, b jsonb); INSERT INTO t VALUES (1, '{}')",
-                "virtual": "CREATE TABLE t (a int, b int GENERATED ALWAYS AS (a + 1) VIRTUAL); INSERT INTO t VALUES (1)",
-                "zero": "CREATE TABLE t ()"}[what])
+    db.execute(
+        {
+            "text": "CREATE TABLE t (a int, b jsonb); INSERT INTO t VALUES (1, '{}')",
+            "virtual": "CREATE TABLE t (a int, b int GENERATED ALWAYS AS (a + 1) VIRTUAL); INSERT INTO t VALUES (1)",
+            "zero": "CREATE TABLE t ()",
+        }[what]
+    )
     with raises("0A000"):
         export(db, "t", out / "t.parquet", device="gpu", scan="heap")
     assert export(db, "t", out / "t.parquet", device="auto", scan="heap").device == "cpu"
@@ -92,7 +99,9 @@ def test_other_encodings(server, out):
     with server.connect() as connection:
         connection.execute("CREATE DATABASE latin TEMPLATE template0 ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C'")
     with server.connect("latin") as connection:
-        connection.execute("CREATE EXTENSION pg_strata; CREATE TABLE t AS SELECT i, 'ü' || i AS t FROM generate_series(1, 0) i")
+        connection.execute(
+            "CREATE EXTENSION pg_strata; CREATE TABLE t AS SELECT i, 'ü' || i AS t FROM generate_series(1, 0) i"
+        )
         connection.execute("INSERT INTO t SELECT i, 'é' || i FROM generate_series(1, 3000) i")
         with raises("0A000"):
             export(connection, "t", out / "t.parquet", device="gpu", scan="heap")
@@ -104,10 +113,17 @@ def test_other_encodings(server, out):
 
 
 @pytest.mark.parametrize("scan", SCANS)
-@pytest.mark.parametrize("kind, literal, sqlstate", [
-    ("numeric", "NaN", "22003"), ("numeric(10,2)", "NaN", "22003"), ("numeric", "Infinity", "22003"),
-    ("date", "infinity", "22008"), ("timestamptz", "-infinity", "22008"), ("time", "24:00:00", "22008"),
-])
+@pytest.mark.parametrize(
+    "kind, literal, sqlstate",
+    [
+        ("numeric", "NaN", "22003"),
+        ("numeric(10,2)", "NaN", "22003"),
+        ("numeric", "Infinity", "22003"),
+        ("date", "infinity", "22008"),
+        ("timestamptz", "-infinity", "22008"),
+        ("time", "24:00:00", "22008"),
+    ],
+)
 def test_values_that_parquet_cannot_hold(db, out, scan, kind, literal, sqlstate):
     """The same error on either device: table, column, ctid."""
     ordinary = "1.5" if "numeric" in kind else "2026-01-01 12:34"
@@ -126,8 +142,10 @@ def test_values_that_parquet_cannot_hold(db, out, scan, kind, literal, sqlstate)
 @pytest.mark.parametrize("scan", SCANS)
 def test_misfits_restart(db, out, scan, workers):
     """A numeric's type is that of all its values, wherever the widest lies."""
-    db.execute("""CREATE TABLE t AS SELECT i, CASE WHEN i < 50000 THEN i::numeric WHEN i < 80000 THEN i / 100.0 ELSE i::numeric ^ 5 END AS n,
-        CASE i WHEN 33333 THEN 1e40 WHEN 44444 THEN 0.000000001 ELSE i END::numeric AS wide FROM generate_series(1, 90000) i""")
+    db.execute("""CREATE TABLE t AS SELECT i,
+        CASE WHEN i < 50000 THEN i::numeric WHEN i < 80000 THEN i / 100.0 ELSE i::numeric ^ 5 END AS n,
+        CASE i WHEN 33333 THEN 1e40 WHEN 44444 THEN 0.000000001 ELSE i END::numeric AS wide FROM
+        generate_series(1, 90000) i""")
     result = export_both(db, "t", out, scan=scan, workers=workers)
     assert result.device == "gpu"
     oracle.check(db, "t", out / "gpu.parquet")
@@ -135,13 +153,17 @@ def test_misfits_restart(db, out, scan, workers):
 
 def test_few_toasted_values_are_patched(db, out):
     """One value in fifty is compressed or out of line: they alone are found by the server."""
-    db.execute("""CREATE TABLE t (i int, c text, b bytea, "char" "char"); INSERT INTO t SELECT i, CASE WHEN i % 50 = 0 THEN repeat('compressed', 500) ELSE 'plain' || i END,
-        CASE WHEN i % 400 = 7 THEN (SELECT decode(string_agg(md5(i::text || k), ''), 'hex') FROM generate_series(1, 300) k) ELSE '\\x01' END,
+    db.execute("""CREATE TABLE t (i int, c text, b bytea, "char" "char");
+        INSERT INTO t SELECT i, CASE WHEN i % 50 = 0 THEN repeat('compressed', 500) ELSE 'plain' || i END,
+        CASE WHEN i % 400 = 7 THEN (SELECT decode(string_agg(md5(i::text || k), ''), 'hex') FROM generate_series(1,
+        300) k) ELSE '\\x01' END,
         CASE WHEN i % 90 = 3 THEN '\\303'::"char" ELSE 'x' END FROM generate_series(1, 20000) i""")
     result = export_both(db, "t", out, scan="heap", columns=["i", "c", "b"])
     assert result.device == "gpu+cpu", "decoded there, encoded here"
     oracle.check(db, "t", out / "gpu.parquet", columns="i, c, b")
-    last = db.execute("SELECT message FROM gpu_status() WHERE message LIKE '%found by the server%' ORDER BY time DESC LIMIT 1").fetchone()[0]
+    last = db.execute(
+        "SELECT message FROM gpu_status() WHERE message LIKE '%found by the server%' ORDER BY time DESC LIMIT 1"
+    ).fetchone()[0]
     assert "450 values found" in last, last
 
 
@@ -155,7 +177,8 @@ def test_many_toasted_values_are_redone(db, out):
 @pytest.mark.parametrize("scan", SCANS)
 def test_rows_larger_than_a_slot(db, out, scan):
     """A row of a megabyte does not fit a slot of 512 kB: the CPU decodes it, in its place."""
-    db.execute("""CREATE TABLE t AS SELECT i, CASE WHEN i % 900 = 0 THEN repeat(md5(i::text), 40000) ELSE 'small' || i END AS c
+    db.execute("""CREATE TABLE t AS SELECT i, CASE WHEN i % 900 = 0 THEN repeat(md5(i::text),
+        40000) ELSE 'small' || i END AS c
         FROM generate_series(1, 5000) i""")
     db.execute("ALTER TABLE t ALTER c SET STORAGE external; UPDATE t SET c = c || 'x' WHERE i % 1800 = 0")
     result = export_both(db, "t", out, scan=scan, workers=1)
@@ -167,7 +190,8 @@ def test_rows_larger_than_a_slot(db, out, scan):
 def test_partitions_and_inheritance(db, out, scan):
     """Leaves whose columns lie differently, some empty, some with rows older than their columns."""
     db.execute("""CREATE TABLE t (a int, b text, c numeric(8,2)) PARTITION BY RANGE (a);
-        CREATE TABLE p1 (c numeric(8,2), x int, b text, a int); ALTER TABLE p1 DROP x; ALTER TABLE t ATTACH PARTITION p1 FOR VALUES FROM (0) TO (4000);
+        CREATE TABLE p1 (c numeric(8,2), x int, b text, a int); ALTER TABLE p1 DROP x;
+        ALTER TABLE t ATTACH PARTITION p1 FOR VALUES FROM (0) TO (4000);
         CREATE TABLE p2 PARTITION OF t FOR VALUES FROM (4000) TO (5000);
         CREATE TABLE p3 PARTITION OF t FOR VALUES FROM (5000) TO (20000);
         INSERT INTO t SELECT i, 'b' || i, i / 10.0 FROM generate_series(1, 3999) i;
@@ -184,7 +208,10 @@ def test_partitions_and_inheritance(db, out, scan):
 def test_temporary_and_uncommitted(db, out, scan):
     db.execute("CREATE TEMP TABLE temporary AS SELECT i, i::text AS t FROM generate_series(1, 30000) i")
     assert export_both(db, "temporary", out, scan=scan).device == "gpu"
-    db.execute("BEGIN; CREATE TABLE t AS SELECT i, i::text AS t FROM generate_series(1, 30000) i; DELETE FROM t WHERE i % 3 = 0")
+    db.execute(
+        "BEGIN; CREATE TABLE t AS SELECT i, i::text AS t FROM generate_series(1, 30000) i; "
+        "DELETE FROM t WHERE i % 3 = 0"
+    )
     assert export_both(db, "t", out, scan=scan, workers=2).rows == 20000
     db.execute("COMMIT")
 
@@ -196,7 +223,13 @@ def test_two_exports_at_once(db, again, out, scan):
     calls = []
     for number in range(4):
         connection, file = again(), out / f"{number}.parquet"
-        calls.append(Background(lambda connection=connection, file=file: export(connection, "t", file, scan=scan, workers=2, device="gpu", row_group_rows=20000)))
+        calls.append(
+            Background(
+                lambda connection=connection, file=file: export(
+                    connection, "t", file, scan=scan, workers=2, device="gpu", row_group_rows=20000
+                )
+            )
+        )
     assert {call.result().rows for call in calls} == {200000}
     tables = [oracle.read_pyarrow(out / f"{number}.parquet") for number in range(4)]
     assert all(table.equals(tables[0]) for table in tables[1:])
@@ -207,9 +240,17 @@ def test_two_exports_at_once(db, again, out, scan):
 @pytest.mark.parametrize("device", ["cpu", "gpu"])
 @pytest.mark.parametrize("scan", SCANS)
 def test_decode_table(db, scan, device):
-    db.execute("CREATE TABLE t AS SELECT i, i::text AS t, i / 7.0 AS n, CASE WHEN i % 1000 = 1 THEN repeat('toast', 1000) END AS c FROM generate_series(1, 50000) i")
+    db.execute(
+        "CREATE TABLE t AS SELECT i, i::text AS t, i / 7.0 AS n, "
+        "CASE WHEN i % 1000 = 1 THEN repeat('toast', 1000) END AS c FROM generate_series(1, 50000) i"
+    )
     rows, size, slots, kind, used, workers, elapsed = db.execute(
-        "SELECT rows, bytes, slots, scan, device, workers, elapsed FROM decode_table('t', scan => %s, workers => 2, device => %s)", (scan, device)).fetchone()
+        (
+            "SELECT rows, bytes, slots, scan, device, workers, "
+            "elapsed FROM decode_table('t', scan => %s, workers => 2, device => %s)"
+        ),
+        (scan, device),
+    ).fetchone()
     assert (rows, kind, used) == (50000, scan, device) and elapsed.total_seconds() > 0
     blocks = db.execute("SELECT pg_relation_size('t')").fetchone()[0]
     stream = db.execute("SELECT bytes - 21 FROM copy_binary_dump('t')").fetchone()[0]

@@ -1,7 +1,6 @@
 """Row groups encoded on a GPU, by fake devices: the same values, row groups and statistics as on the CPU, files of
 about the same size, and no row lost whatever happens to a group."""
 
-
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -57,20 +56,34 @@ def test_every_type(db, out, family, scan, codec):
 def test_lines(db, out, scan, workers, codec):
     """Several row groups of every encoding, larger than an output region."""
     db.execute(f"CREATE TABLE t AS {LINES.format(rows=60000)}")
-    result, _ = export_encoded(db, "t", out, scan=scan, workers=workers, compression=codec, row_group_rows=25000, byte_stream_split=True)
+    result, _ = export_encoded(
+        db, "t", out, scan=scan, workers=workers, compression=codec, row_group_rows=25000, byte_stream_split=True
+    )
     assert result.row_groups > 2
     for device in ("cpu", "gpu"):
         oracle.check(db, "t", out / f"{device}.parquet")
-    used = {encoding for group in range(2) for i in range(14) for encoding in pq.read_metadata(out / "gpu.parquet").row_group(group).column(i).encodings}
+    used = {
+        encoding
+        for group in range(2)
+        for i in range(14)
+        for encoding in pq.read_metadata(out / "gpu.parquet").row_group(group).column(i).encodings
+    }
     assert used >= {"PLAIN", "RLE_DICTIONARY", "DELTA_BINARY_PACKED"}
     assert ("BYTE_STREAM_SPLIT" in used) == (codec != "none"), "which is as large as PLAIN"
-    assert "DELTA_LENGTH_BYTE_ARRAY" in used or codec in ("lz4_raw", "zstd"), "which find lengths between the values too"
+    assert "DELTA_LENGTH_BYTE_ARRAY" in used or codec in ("lz4_raw", "zstd"), (
+        "which find lengths between the values too"
+    )
 
 
 @pytest.mark.parametrize("codec", CODECS)
 def test_sizes(installation, out, codec):
     """Within five hundredths of what the CPU makes, in slots as large as they are by default."""
-    with GpuServer(installation, "gpu-sizes", **{"pg_strata.gpu_pool_size": "128MB", "pg_strata.gpu_slot_size": "8MB"}) as server, server.connect() as db:
+    with (
+        GpuServer(
+            installation, "gpu-sizes", **{"pg_strata.gpu_pool_size": "128MB", "pg_strata.gpu_slot_size": "8MB"}
+        ) as server,
+        server.connect() as db,
+    ):
         db.execute(f"CREATE EXTENSION pg_strata; CREATE TABLE t AS {LINES.format(rows=400000)}")
         result, cpu = export_encoded(db, "t", out, workers=0, compression=codec)
         assert result.bytes <= 1.05 * cpu.bytes, (result.bytes, cpu.bytes)
@@ -85,8 +98,10 @@ def test_the_same_bytes(db, out):
 
 def test_strings(db, out):
     """Bounds of long strings, of characters that are cut, of none, and of bytes that nothing is above."""
-    db.execute("""CREATE TABLE t (i int, a text, b text, c bytea, d text, e text NOT NULL); INSERT INTO t SELECT i, repeat('ä', i % 90) || i,
-        CASE WHEN i % 7 > 0 THEN md5(i::text) || repeat('z', i % 60) END, decode(repeat('ff', i % 90), 'hex'), NULL, '' FROM generate_series(1, 30000) i""")
+    db.execute("""CREATE TABLE t (i int, a text, b text, c bytea, d text, e text NOT NULL);
+        INSERT INTO t SELECT i, repeat('ä', i % 90) || i,
+        CASE WHEN i % 7 > 0 THEN md5(i::text) || repeat('z', i % 60) END, decode(repeat('ff', i % 90), 'hex'), NULL,
+        '' FROM generate_series(1, 30000) i""")
     export_encoded(db, "t", out, compression="snappy", columns=["i", "a", "b", "d", "e"])
     oracle.check(db, "t", out / "gpu.parquet", "i, a, b, d, e")
     result = export_both(db, "t", out, compression="snappy")
@@ -95,7 +110,10 @@ def test_strings(db, out):
 
 
 def test_empty_and_bare(db, out):
-    db.execute("CREATE TABLE t (i int, s text); CREATE TABLE n AS SELECT NULL::int AS i, NULL::text AS s FROM generate_series(1, 5000)")
+    db.execute(
+        "CREATE TABLE t (i int, s text); "
+        "CREATE TABLE n AS SELECT NULL::int AS i, NULL::text AS s FROM generate_series(1, 5000)"
+    )
     assert export_both(db, "t", out, compression="none").rows == 0
     export_encoded(db, "n", out, compression="snappy")
 
@@ -104,10 +122,12 @@ def test_empty_and_bare(db, out):
 def test_partitions(db, out, scan):
     """A row group of slots of different leaves, some rows older than their columns."""
     db.execute("""CREATE TABLE t (a int, b text, c numeric(8,2)) PARTITION BY RANGE (a);
-        CREATE TABLE p1 (c numeric(8,2), x int, b text, a int); ALTER TABLE p1 DROP x; ALTER TABLE t ATTACH PARTITION p1 FOR VALUES FROM (0) TO (4000);
+        CREATE TABLE p1 (c numeric(8,2), x int, b text, a int); ALTER TABLE p1 DROP x;
+        ALTER TABLE t ATTACH PARTITION p1 FOR VALUES FROM (0) TO (4000);
         CREATE TABLE p2 PARTITION OF t FOR VALUES FROM (4000) TO (20000);
         INSERT INTO t SELECT i, 'b' || i, i / 10.0 FROM generate_series(1, 19999) i;
-        ALTER TABLE t ADD d date DEFAULT '2026-01-01', ADD e text DEFAULT 'late'; INSERT INTO t SELECT i, NULL, NULL, NULL, 'set' FROM generate_series(1, 500) i""")
+        ALTER TABLE t ADD d date DEFAULT '2026-01-01', ADD e text DEFAULT 'late';
+        INSERT INTO t SELECT i, NULL, NULL, NULL, 'set' FROM generate_series(1, 500) i""")
     result, _ = export_encoded(db, "t", out, scan=scan, compression="snappy")
     assert result.row_groups == 1
     oracle.check(db, "t", out / "gpu.parquet")
@@ -116,12 +136,17 @@ def test_partitions(db, out, scan):
 @pytest.mark.parametrize("scan", SCANS)
 def test_groups_that_are_read_again(db, out, scan):
     """Values that only the server can read make row groups on the CPU, beside those of the GPU in one file."""
-    db.execute("""CREATE TABLE t AS SELECT i, CASE WHEN i BETWEEN 40000 AND 41000 THEN repeat('compressed', 400 + i % 100) ELSE 'plain' || i END AS c
+    db.execute("""CREATE TABLE t AS SELECT i, CASE WHEN i BETWEEN 40000 AND 41000 THEN repeat('compressed',
+        400 + i % 100) ELSE 'plain' || i END AS c
         FROM generate_series(1, 90000) i""")
     result = export_both(db, "t", out, scan=scan, workers=0, compression="snappy", row_group_rows=8000)
     groups, again, why = encoded(db)
     if scan == "heap":
-        assert (result.device, 0 < again < 3, why) == ("gpu+cpu", True, "values that a device leaves to the server") and groups == result.row_groups - again
+        assert (result.device, 0 < again < 3, why) == (
+            "gpu+cpu",
+            True,
+            "values that a device leaves to the server",
+        ) and groups == result.row_groups - again
     else:
         assert (result.device, groups, again) == ("gpu", result.row_groups, 0), "the stream has the values themselves"
     oracle.check(db, "t", out / "gpu.parquet", ordered=True)
@@ -137,8 +162,10 @@ def test_giving_up(db, out):
 @pytest.mark.parametrize("scan", SCANS)
 def test_misfits(db, out, scan):
     """Decimals that need more digits than the sample had: the pass begins anew with wider ones."""
-    db.execute("""CREATE TABLE t AS SELECT i, CASE WHEN i < 50000 THEN i::numeric WHEN i < 80000 THEN i / 100.0 ELSE (i::int8 * i)::numeric END AS n,
-        CASE i WHEN 33333 THEN 1e30 WHEN 44444 THEN 0.0001 ELSE i END::numeric AS wide FROM generate_series(1, 90000) i""")
+    db.execute("""CREATE TABLE t AS SELECT i,
+        CASE WHEN i < 50000 THEN i::numeric WHEN i < 80000 THEN i / 100.0 ELSE (i::int8 * i)::numeric END AS n,
+        CASE i WHEN 33333 THEN 1e30 WHEN 44444 THEN 0.0001 ELSE i END::numeric AS wide FROM
+        generate_series(1, 90000) i""")
     export_encoded(db, "t", out, scan=scan, workers=2, compression="snappy")
     oracle.check(db, "t", out / "gpu.parquet")
 
@@ -152,7 +179,9 @@ def test_little_memory(server, db, out):
         result = export_both(db, "t", out, compression="snappy", workers=0)
         groups, again, _ = encoded(db)
         assert (result.device, groups, again > 0) == ("gpu+cpu", 0, True)
-        assert [(severity, "no memory left for row groups" in detail) for severity, _, detail in heard] == [("NOTICE", True)], heard
+        assert [(severity, "no memory left for row groups" in detail) for severity, _, detail in heard] == [
+            ("NOTICE", True)
+        ], heard
     finally:
         db.execute("ALTER SYSTEM RESET pg_strata.gpu_memory_limit")
         set_devices(server, db, 2)
@@ -231,7 +260,10 @@ def test_cancelled(server, db, big, out, scan):
 
 def test_exports_at_once(server, db, truth, again, out):
     """More processes than slots: some row groups wait, some are the CPU's."""
-    calls = [running(server, out / f"{number}.parquet", scan=SCANS[number % 2], workers=2, **SMALL_GROUPS) for number in range(4)]
+    calls = [
+        running(server, out / f"{number}.parquet", scan=SCANS[number % 2], workers=2, **SMALL_GROUPS)
+        for number in range(4)
+    ]
     assert {call.result(120).rows for call in calls} == {600000}
     for number in range(4):
         assert oracle.read_pyarrow(out / f"{number}.parquet").equals(truth)

@@ -1,5 +1,5 @@
-"""zstd pages that a library on the device's side compresses: nvCOMP's place is taken by nvcomp_stub.c, built here, behind
-fake devices. What it makes are frames of raw blocks, by which its pages are known."""
+"""zstd pages that a library on the device's side compresses: nvCOMP's place is taken by nvcomp_stub.c, built here,
+behind fake devices. What it makes are frames of raw blocks, by which its pages are known."""
 
 import os
 import subprocess
@@ -36,7 +36,9 @@ def libraries():
 
     def build(name, flags):
         library = folder / f"{name.replace(' ', '-')}.so"
-        subprocess.run([os.environ.get("CC", "cc"), "-shared", "-fPIC", *flags, str(STUB), "-o", str(library)], check=True)
+        subprocess.run(
+            [os.environ.get("CC", "cc"), "-shared", "-fPIC", *flags, str(STUB), "-o", str(library)], check=True
+        )
         return library
 
     return build
@@ -68,11 +70,14 @@ def notes(connection):
 
 
 def compressed_by(path):
-    """Whether the library compressed the column chunks: all of its frames have raw blocks and are longer than their contents."""
+    """Whether the library compressed the column chunks: all of its frames have raw blocks and are longer than their
+    contents."""
     metadata = pq.read_metadata(path)
     groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
     columns = [group.column(i) for group in groups for i in range(metadata.num_columns)]
-    return "library" if all(column.total_compressed_size > column.total_uncompressed_size for column in columns) else "cpu"
+    return (
+        "library" if all(column.total_compressed_size > column.total_uncompressed_size for column in columns) else "cpu"
+    )
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -85,7 +90,9 @@ def test_pages_come_back_compressed(server, db, libraries, out, scan, workers):
     assert {pq.read_metadata(out / "gpu.parquet").row_group(0).column(i).compression for i in range(14)} == {"ZSTD"}
     oracle.check(db, "lines", out / "gpu.parquet")
     found = [note for note in notes(db) if "zstd" in note]
-    assert len(found) == 2 and all(f"GPU {n}: zstd pages are compressed by nvCOMP 6.0.0" in found[n] for n in range(2)), found
+    assert len(found) == 2 and all(
+        f"GPU {n}: zstd pages are compressed by nvCOMP 6.0.0" in found[n] for n in range(2)
+    ), found
 
 
 def test_levels_and_other_codecs(server, db, libraries, out):
@@ -108,7 +115,9 @@ def test_libraries_that_cannot_be_used(server, db, plain, libraries, out, what):
         assert (result.device, encoded(db)) == ("gpu", (result.row_groups, 0, None)) and result.row_groups > 2
         assert (out / "t.parquet").read_bytes() == plain
         found = [note for note in notes(db) if "left to the CPU" in note]
-        assert len(found) == 1 and found[0].startswith("GPU 0: zstd pages are left to the CPU: ") and reason in found[0], found
+        assert (
+            len(found) == 1 and found[0].startswith("GPU 0: zstd pages are left to the CPU: ") and reason in found[0]
+        ), found
         assert server.log().count(reason) == before + 1
     finally:
         set_devices(server, db, 2, nvcomp_library="")

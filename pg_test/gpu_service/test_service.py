@@ -87,7 +87,9 @@ def test_killed_engine(server, db, truth, out, scan, workers):
     kill_engine(server)
     result = call.result()
     assert (result.rows, result.device) == (ROWS, "gpu+cpu")
-    assert [(severity, "GPU service failed" in message) for severity, message, _ in call.heard] == [("WARNING", True)], call.heard
+    assert [(severity, "GPU service failed" in message) for severity, message, _ in call.heard] == [
+        ("WARNING", True)
+    ], call.heard
     assert oracle.read_pyarrow(out / "t.parquet").equals(truth)
     eventually(lambda: ready(server) and service_info(server)["engine"] != engine)
     assert service_info(server)["pid"] == service, "the service itself did not end"
@@ -111,7 +113,12 @@ def test_faults(server, db, truth, out, scan):
         db.execute("ALTER SYSTEM RESET pg_strata.gpu_fault_after")
         db.execute("SELECT pg_reload_conf()")
     eventually(lambda: ready(server), 30)
-    eventually(lambda: export(db, "big", out / "t.parquet", scan=scan, workers=2, device="gpu", overwrite=True).device == "gpu", 30)
+    eventually(
+        lambda: (
+            export(db, "big", out / "t.parquet", scan=scan, workers=2, device="gpu", overwrite=True).device == "gpu"
+        ),
+        30,
+    )
 
 
 def test_engines_that_keep_dying(new_server, out):
@@ -210,8 +217,15 @@ def test_preloaded(new_server, out):
     with server.connect() as connection:
         make_big(connection, 1000)
         assert export(connection, "big", out / "t.parquet").device == "gpu"
-        assert connection.execute("SELECT backend_type FROM pg_stat_activity WHERE pid = %s", (service_info(server)["pid"],)).fetchall() == []
-        title = subprocess.run(["ps", "-o", "args=", "-p", str(service_info(server)["pid"])], capture_output=True, text=True).stdout
+        assert (
+            connection.execute(
+                "SELECT backend_type FROM pg_stat_activity WHERE pid = %s", (service_info(server)["pid"],)
+            ).fetchall()
+            == []
+        )
+        title = subprocess.run(
+            ["ps", "-o", "args=", "-p", str(service_info(server)["pid"])], capture_output=True, text=True
+        ).stdout
         assert "pg_strata gpu service" in title
 
 
@@ -222,7 +236,10 @@ def test_two_services_are_one(new_server):
     with server.connect() as connection:
         connection.execute("CREATE EXTENSION pg_strata")
     connections = [server.connect() for _ in range(6)]
-    calls = [Background(lambda connection=connection: connection.execute("SELECT count(*) FROM gpu_devices()").fetchone()[0]) for connection in connections]
+    calls = [
+        Background(lambda connection=connection: connection.execute("SELECT count(*) FROM gpu_devices()").fetchone()[0])
+        for connection in connections
+    ]
     assert [call.result() for call in calls] == [2] * 6
     pid = service_info(server)["pid"]
     time.sleep(0.5)
@@ -272,7 +289,8 @@ def test_no_room_for_the_service(new_server, out):
 
 
 def test_devices_without_memory(new_server, out):
-    """With a device that cannot be opened 'auto' uses the CPU and 'gpu' is an error with the reason, until that changes."""
+    """With a device that cannot be opened 'auto' uses the CPU and 'gpu' is an error with the reason, until that
+    changes."""
     server = new_server(**{"pg_strata.gpu_exhaust_memory": "on"})
     with server.connect() as connection:
         make_big(connection, 1000)
@@ -335,7 +353,9 @@ def test_a_server_that_starts_again_in_its_container(installation, out):
     with ContainedGpu(installation, "gpu-contained", **{"pg_strata.gpu_fake_devices": "0"}) as server:
         for start in (1, 2):
             with server.connect() as connection:
-                connection.execute("CREATE EXTENSION IF NOT EXISTS pg_strata; CREATE TABLE IF NOT EXISTS small AS SELECT 1 AS a")
+                connection.execute(
+                    "CREATE EXTENSION IF NOT EXISTS pg_strata; CREATE TABLE IF NOT EXISTS small AS SELECT 1 AS a"
+                )
                 for _ in range(2):
                     assert export(connection, "small", out / "t.parquet", overwrite=True).device == "cpu"
             assert server.log().count("GPU service absent") == start

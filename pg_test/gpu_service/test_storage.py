@@ -19,10 +19,12 @@ def server(installation):
 @pytest.fixture
 def check(db, out, scan):
     """In place of the storage tests' own: 'auto' takes the device wherever the columns allow."""
+
     def run(**options):
         for workers in (0, 2):
             result = export_both(db, "t", out, device="auto", scan=scan, workers=workers, **options)
             assert scan == "heap" or result.device == "gpu" or not result.rows or "row_group_bytes" in options, result
             columns = options.get("columns")
             oracle.check(db, "t", out / "gpu.parquet", ", ".join(f'"{name}"' for name in columns) if columns else "*")
+
     return run

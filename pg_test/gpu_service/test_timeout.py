@@ -8,7 +8,20 @@ import time
 import pytest
 
 from ..helpers import oracle
-from ..helpers.gpu_server import REAL, ROWS, GpuServer, all_free, cpu_values, make_big, notices, ready, running, runs, service_info, wait_until_writing
+from ..helpers.gpu_server import (
+    REAL,
+    ROWS,
+    GpuServer,
+    all_free,
+    cpu_values,
+    make_big,
+    notices,
+    ready,
+    running,
+    runs,
+    service_info,
+    wait_until_writing,
+)
 from ..helpers.support import PROMPT, SCANS, entries, eventually, export, raises, workers_of
 
 pytestmark = pytest.mark.skipif(REAL, reason="of fake devices")
@@ -46,6 +59,7 @@ def patient(db):
 
 def wait_for_engine(server, db, before=None):
     """Waits for another engine than before. After some of them the service gives up until a reload."""
+
     def there():
         if service_info(server)["state"] == "failed":
             db.execute("SELECT pg_reload_conf()")
@@ -97,9 +111,9 @@ def test_stopped_engine(server, db, truth, out, scan, workers, device):
     assert (result.rows, result.device) == (ROWS, "gpu+cpu")
     assert oracle.read_pyarrow(out / "t.parquet").equals(truth)
     words = f"the GPU engine, process {engine}, did not answer within {LIMIT} seconds"
-    (severity, message, detail), = call.heard
+    ((severity, message, detail),) = call.heard
     assert severity == "WARNING" and "GPU service failed" in message and words in detail, call.heard
-    eventually(lambda: any(words in message for message, in db.execute("SELECT message FROM gpu_status()")))
+    eventually(lambda: any(words in message for (message,) in db.execute("SELECT message FROM gpu_status()")))
     wait_for_engine(server, db, engine)
     assert not runs(engine)
     assert all_free(db)
@@ -158,7 +172,8 @@ def test_a_service_that_does_not_answer_either(server, db, truth, out):
 
 
 def test_while_no_engine_answers(server, db, out):
-    """'auto' uses the CPU at once, gpu_status() says since when and gpu_devices() which, also if an engine cannot be killed."""
+    """'auto' uses the CPU at once, gpu_status() says since when and gpu_devices() which, also if an engine cannot be
+    killed."""
     path = server.data / "pg_dynshmem" / "pg_strata.gpu"
     before = path.read_bytes()
     since, reason = 1_700_000_000_000_000, "the GPU engine, process 1, did not answer within 4 seconds"

@@ -21,7 +21,10 @@ class Result(NamedTuple):
 def export(connection, table, path, **options):
     """SELECT * FROM export_table_arrow(table, path, option => value, ...)"""
     named = "".join(f", {name} => %s" for name in options)
-    sql = f"SELECT path, files, record_batches, rows, bytes, scan, device, workers, elapsed::text FROM export_table_arrow(%s::regclass, %s{named})"
+    sql = (
+        f"SELECT path, files, record_batches, rows, bytes, scan, device, workers, "
+        f"elapsed::text FROM export_table_arrow(%s::regclass, %s{named})"
+    )
     return Result(*connection.execute(sql, (table, str(path), *options.values())).fetchone())
 
 

@@ -13,7 +13,7 @@ class Reader:
 
     def take(self, count):
         self.at += count
-        return self.data[self.at - count:self.at]
+        return self.data[self.at - count : self.at]
 
     def varint(self):
         value = shift = 0
@@ -86,7 +86,9 @@ def encode(kind, value):
                 if inner in (TRUE, FALSE):
                     inner = TRUE if one else FALSE
                 step = number - last
-                out += (bytes([step << 4 | inner]) if 0 < step < 16 else bytes([inner]) + zigzag(number)) + encode(inner, one)
+                out += (bytes([step << 4 | inner]) if 0 < step < 16 else bytes([inner]) + zigzag(number)) + encode(
+                    inner, one
+                )
                 last = number
             return out + b"\0"
 
@@ -95,7 +97,7 @@ def read(path):
     """A file's bytes before its footer, and the footer."""
     data = path.read_bytes()
     length = struct.unpack("<I", data[-8:-4])[0]
-    return data[:-8 - length], Reader(data[-8 - length:-8]).value(STRUCT)
+    return data[: -8 - length], Reader(data[-8 - length : -8]).value(STRUCT)
 
 
 def write(path, body, footer):

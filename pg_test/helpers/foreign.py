@@ -18,7 +18,9 @@ def columns_of(connection, table):
     """The column list of a table, for CREATE FOREIGN TABLE."""
     rows = connection.execute(
         "SELECT quote_ident(attname), format_type(atttypid, atttypmod) FROM pg_attribute "
-        "WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum", (table,)).fetchall()
+        "WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum",
+        (table,),
+    ).fetchall()
     return ", ".join(f"{name} {sql_type}" for name, sql_type in rows)
 
 
@@ -78,10 +80,14 @@ def bytes_read(connection, query):
 
 def import_schema(connection, name, schema=None, **options):
     named = ", ".join(f"{option} '{value}'" for option, value in options.items())
-    connection.execute(f"IMPORT FOREIGN SCHEMA {name} FROM SERVER pg_strata INTO {schema or connection.schema} OPTIONS ({named})")
+    connection.execute(
+        f"IMPORT FOREIGN SCHEMA {name} FROM SERVER pg_strata INTO {schema or connection.schema} OPTIONS ({named})"
+    )
 
 
 def described(connection, table):
     return connection.execute(
         "SELECT attname, format_type(atttypid, atttypmod), attfdwoptions FROM pg_attribute "
-        "WHERE attrelid = %s::regclass AND attnum > 0 ORDER BY attnum", (table,)).fetchall()
+        "WHERE attrelid = %s::regclass AND attnum > 0 ORDER BY attnum",
+        (table,),
+    ).fetchall()

@@ -8,10 +8,14 @@ from . import oracle
 from .gpu_server import same_files
 from .support import export
 
-LINES = """SELECT (i / 4)::int8 AS key, i % 4 + 1 AS line, (i::int8 * 7919 % 30000)::numeric AS customer, (i::int8 * 104729 % 200000)::int AS part,
-    '1992-01-01'::date + i / 300 AS day, (ARRAY['1-URGENT','2-HIGH','3-MEDIUM','4-NOT SPECIFIED','5-LOW'])[1 + i * 31 % 5] AS priority,
-    (i * 31 % 50)::numeric AS quantity, sqrt(i) AS root, (i * 0.37)::float4 AS narrow, (i::int8 * 7919 % 10000000)::numeric / 100 AS price, (i * 17 % 11) / 100.0::float8 AS discount,
-    CASE WHEN i % 10 > 0 THEN (i::int8 * 15485863 % 1000000007)::text END AS comment, i % 3 = 0 AS flag, md5(i::text)::uuid AS id
+LINES = """SELECT (i / 4)::int8 AS key, i % 4 + 1 AS line, (i::int8 * 7919 % 30000)::numeric AS customer,
+    (i::int8 * 104729 % 200000)::int AS part,
+    '1992-01-01'::date + i / 300 AS day,
+    (ARRAY['1-URGENT','2-HIGH','3-MEDIUM','4-NOT SPECIFIED','5-LOW'])[1 + i * 31 % 5] AS priority,
+    (i * 31 % 50)::numeric AS quantity, sqrt(i) AS root, (i * 0.37)::float4 AS narrow,
+    (i::int8 * 7919 % 10000000)::numeric / 100 AS price, (i * 17 % 11) / 100.0::float8 AS discount,
+    CASE WHEN i % 10 > 0 THEN (i::int8 * 15485863 % 1000000007)::text END AS comment, i % 3 = 0 AS flag,
+    md5(i::text)::uuid AS id
     FROM generate_series(1, {rows}) i"""
 # Rendered by the server, so no GPU can read them in the heap.
 UNFIT = {"c_jsonb", "c_enum", "n_array"}
@@ -23,8 +27,12 @@ def fit(cases):
 
 def encoded(connection):
     """The row groups that the last export had encoded on the GPU, those that it did again on the CPU, and why."""
-    message = connection.execute("SELECT message FROM gpu_status() WHERE message LIKE '%row groups encoded%' ORDER BY time DESC LIMIT 1").fetchone()[0]
-    groups, again, why = re.search(r"(\d+) row groups encoded on the GPU, (\d+) more on the CPU after a try(?:: (.*))?$", message).groups()
+    message = connection.execute(
+        "SELECT message FROM gpu_status() WHERE message LIKE '%row groups encoded%' ORDER BY time DESC LIMIT 1"
+    ).fetchone()[0]
+    groups, again, why = re.search(
+        r"(\d+) row groups encoded on the GPU, (\d+) more on the CPU after a try(?:: (.*))?$", message
+    ).groups()
     return int(groups), int(again), why
 
 
@@ -48,7 +56,22 @@ def statistics(path):
         metadata = pq.read_metadata(file)
         for group in range(metadata.num_row_groups):
             columns = [metadata.row_group(group).column(i) for i in range(metadata.num_columns)]
-            found.append([(column.path_in_schema, column.num_values, column.compression, None if column.statistics is None else (
-                column.statistics.null_count, column.statistics.has_min_max, repr(column.statistics.min_raw), repr(column.statistics.max_raw)))
-                for column in columns])
+            found.append(
+                [
+                    (
+                        column.path_in_schema,
+                        column.num_values,
+                        column.compression,
+                        None
+                        if column.statistics is None
+                        else (
+                            column.statistics.null_count,
+                            column.statistics.has_min_max,
+                            repr(column.statistics.min_raw),
+                            repr(column.statistics.max_raw),
+                        ),
+                    )
+                    for column in columns
+                ]
+            )
     return found

@@ -16,10 +16,16 @@ from .support import Background, eventually, export
 
 # On a machine with a GPU the device check runs the tests on it; PG_STRATA_FAKE_DEVICES rehearses that.
 REAL = "PG_STRATA_TEST_GPU" in os.environ
-SETTINGS = {"shared_buffers": "128MB", "max_connections": "50", "max_prepared_transactions": "2",
-            "pg_strata.gpu_fake_devices": os.environ.get("PG_STRATA_FAKE_DEVICES", "0" if REAL else "2"), "pg_strata.nvrtc_library": os.environ.get("PG_STRATA_NVRTC", ""),
-            "pg_strata.gpu_min_table_size": "0",
-            "pg_strata.gpu_pool_size": "32MB", "pg_strata.gpu_slot_size": "512kB"}
+SETTINGS = {
+    "shared_buffers": "128MB",
+    "max_connections": "50",
+    "max_prepared_transactions": "2",
+    "pg_strata.gpu_fake_devices": os.environ.get("PG_STRATA_FAKE_DEVICES", "0" if REAL else "2"),
+    "pg_strata.nvrtc_library": os.environ.get("PG_STRATA_NVRTC", ""),
+    "pg_strata.gpu_min_table_size": "0",
+    "pg_strata.gpu_pool_size": "32MB",
+    "pg_strata.gpu_slot_size": "512kB",
+}
 
 
 # The number of rows of `big`.
@@ -139,7 +145,9 @@ def same_files(one, other):
 def export_both(connection, table, out, device="gpu", **options):
     """Exports on the device and on the CPU: equal in every value and every row group."""
     result = export(connection, table, out / "gpu.parquet", device=device, overwrite=True, **options)
-    cpu = export(connection, table, out / "cpu.parquet", device="cpu", overwrite=True, **{**options, "scan": result.scan})
+    cpu = export(
+        connection, table, out / "cpu.parquet", device="cpu", overwrite=True, **{**options, "scan": result.scan}
+    )
     assert (result.rows, result.row_groups, cpu.device) == (cpu.rows, cpu.row_groups, "cpu")
     same_files(out / "gpu.parquet", out / "cpu.parquet")
     (out / "cpu.parquet").unlink()
@@ -149,7 +157,9 @@ def export_both(connection, table, out, device="gpu", **options):
 def notices(connection):
     """Collects what the server tells the client from now on: (severity, message, detail)."""
     heard = []
-    connection.add_notice_handler(lambda notice: heard.append((notice.severity_nonlocalized, notice.message_primary, notice.message_detail or "")))
+    connection.add_notice_handler(
+        lambda notice: heard.append((notice.severity_nonlocalized, notice.message_primary, notice.message_detail or ""))
+    )
     return heard
 
 

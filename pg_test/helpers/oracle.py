@@ -16,9 +16,16 @@ import pyarrow.parquet as pq
 from . import literals
 
 PINNED = {
-    "DateStyle": "ISO", "IntervalStyle": "iso_8601", "TimeZone": "UTC", "extra_float_digits": "1",
-    "bytea_output": "hex", "client_encoding": "UTF8", "synchronize_seqscans": "off",
-    "max_parallel_workers_per_gather": "0", "enable_indexscan": "off", "enable_bitmapscan": "off",
+    "DateStyle": "ISO",
+    "IntervalStyle": "iso_8601",
+    "TimeZone": "UTC",
+    "extra_float_digits": "1",
+    "bytea_output": "hex",
+    "client_encoding": "UTF8",
+    "synchronize_seqscans": "off",
+    "max_parallel_workers_per_gather": "0",
+    "enable_indexscan": "off",
+    "enable_bitmapscan": "off",
 }
 
 
@@ -34,8 +41,10 @@ def select(connection, query):
     finally:
         _set(connection, before)
     names = [result.fname(column).decode() for column in range(result.nfields)]
-    rows = [tuple(_decoded(result.get_value(row, column)) for column in range(result.nfields))
-            for row in range(result.ntuples)]
+    rows = [
+        tuple(_decoded(result.get_value(row, column)) for column in range(result.nfields))
+        for row in range(result.ntuples)
+    ]
     return names, rows
 
 
@@ -171,8 +180,9 @@ def check_table(table, names, rows, reader, ordered=True, known=None):
     for name, ours, truth in zip(names, got, want):
         if ours != truth:
             row = next(i for i, pair in enumerate(zip(ours, truth)) if pair[0] != pair[1])
-            raise AssertionError(f"{reader}: column {name}, row {row}: file has {short(ours[row])}, "
-                                 f"PostgreSQL has {short(truth[row])}")
+            raise AssertionError(
+                f"{reader}: column {name}, row {row}: file has {short(ours[row])}, PostgreSQL has {short(truth[row])}"
+            )
 
 
 def _column(rows, i, kind, known):
@@ -196,8 +206,11 @@ def _sorted_rows(columns):
 
 def check_required(connection, table, path):
     """A column is REQUIRED in the file exactly when it is NOT NULL in the table."""
-    strict = dict(connection.execute(
-        "SELECT attname, attnotnull FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0", (table,)).fetchall())
+    strict = dict(
+        connection.execute(
+            "SELECT attname, attnotnull FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0", (table,)
+        ).fetchall()
+    )
     for file in data_files(path):
         for field in pq.read_schema(file):
             assert field.nullable != strict[field.name], f"{field.name}: nullable {field.nullable}"

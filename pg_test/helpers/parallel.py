@@ -1,5 +1,5 @@
-"""`pytest -n 3`: a worker of pytest-xdist takes a file's tests of one PostgreSQL version at a time, so that a file's servers
-are started once. Files of many tests come first."""
+"""`pytest -n 3`: a worker of pytest-xdist takes a file's tests of one PostgreSQL version at a time, so that a file's
+servers are started once. Files of many tests come first."""
 
 import re
 

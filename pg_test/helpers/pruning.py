@@ -20,10 +20,25 @@ def counted(connection, query):
 def on_and_off(connection, condition):
     """The ids that match, which must be the same with and without pruning and pushdown, and those of the table."""
     answers = []
-    for table, pruning, pushdown in (("f", "on", "on"), ("f", "on", "off"), ("f", "off", "on"), ("f", "off", "off"), ("s", "on", "on")):
-        connection.execute(f"SET pg_strata.arrow_fdw_pruning = {pruning}; SET pg_strata.arrow_fdw_pushdown = {pushdown}")
+    for table, pruning, pushdown in (
+        ("f", "on", "on"),
+        ("f", "on", "off"),
+        ("f", "off", "on"),
+        ("f", "off", "off"),
+        ("s", "on", "on"),
+    ):
+        connection.execute(
+            f"SET pg_strata.arrow_fdw_pruning = {pruning}; SET pg_strata.arrow_fdw_pushdown = {pushdown}"
+        )
         ids = connection.execute(f"SELECT array_agg(id ORDER BY id) FROM {table} WHERE {condition}").fetchone()[0]
-        answers.append((ids, connection.execute(f"SELECT count(*), count(id), sum(id), min(id), max(id) FROM {table} WHERE {condition}").fetchone()))
+        answers.append(
+            (
+                ids,
+                connection.execute(
+                    f"SELECT count(*), count(id), sum(id), min(id), max(id) FROM {table} WHERE {condition}"
+                ).fetchone(),
+            )
+        )
     connection.execute("RESET pg_strata.arrow_fdw_pruning; RESET pg_strata.arrow_fdw_pushdown")
     assert all(answer == answers[0] for answer in answers), condition
     return answers[0][0]
@@ -56,7 +71,15 @@ def conditions_on(connection, cases):
         yield f"{name} IN ({', '.join(texts[:2])})"
         yield f"{name} IN (NULL, {texts[-1]})"
         if not sql_type.endswith("]"):
-            yield from (f"{name} {operator} ANY (ARRAY[{texts[0]}, {texts[-1]}, NULL]::{sql_type}[])" for operator in OPERATORS)
+            yield from (
+                f"{name} {operator} ANY (ARRAY[{texts[0]}, {texts[-1]}, NULL]::{sql_type}[])" for operator in OPERATORS
+            )
         yield f"{name} = {texts[0]} OR {name} > {texts[-1]} AND id > 2"
         yield f"NOT ({name} = {texts[0]})"
-        yield from (f"{name} IS NULL", f"{name} IS NOT NULL", f"{name} = NULL::{sql_type}", f"{name} IS NULL OR id = 1", f"id = 3 AND {name} IS NOT NULL")
+        yield from (
+            f"{name} IS NULL",
+            f"{name} IS NOT NULL",
+            f"{name} = NULL::{sql_type}",
+            f"{name} IS NULL OR id = 1",
+            f"id = 3 AND {name} IS NOT NULL",
+        )

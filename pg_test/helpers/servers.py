@@ -37,9 +37,13 @@ class Contained(Server):
 
 @contextlib.contextmanager
 def file_size_limit(server, limit):
-    """RLIMIT_FSIZE (less than each process's share of the export) of the postmaster, which every backend started from now on inherits."""
+    """RLIMIT_FSIZE (less than each process's share of the export) of the postmaster, which every backend started from
+    now on inherits."""
+
     def set_limit(value):
-        subprocess.run(["prlimit", f"--pid={server.process.pid}", f"--fsize={value}:unlimited"], check=True, **places.as_server())
+        subprocess.run(
+            ["prlimit", f"--pid={server.process.pid}", f"--fsize={value}:unlimited"], check=True, **places.as_server()
+        )
 
     set_limit(limit)
     try:

@@ -36,7 +36,10 @@ def export(connection, table, path, **options):
 
     The interval comes as text: the client cannot read every IntervalStyle that a test sets."""
     named = "".join(f", {name} => %s" for name in options)
-    sql = f"SELECT path, files, row_groups, rows, bytes, scan, device, workers, elapsed::text FROM export_table_parquet(%s::regclass, %s{named})"
+    sql = (
+        f"SELECT path, files, row_groups, rows, bytes, scan, device, workers, "
+        f"elapsed::text FROM export_table_parquet(%s::regclass, %s{named})"
+    )
     return Result(*connection.execute(sql, (table, str(path), *options.values())).fetchone())
 
 
@@ -44,7 +47,10 @@ def export_query(connection, query, path, kind="parquet", **options):
     """SELECT * FROM export_query_<kind>(query, path, option => value, ...)"""
     named = "".join(f", {name} => %s" for name in options)
     groups = "row_groups" if kind == "parquet" else "record_batches"
-    sql = f"SELECT path, files, {groups}, rows, bytes, scan, device, workers, elapsed::text FROM export_query_{kind}(%s, %s{named})"
+    sql = (
+        f"SELECT path, files, {groups}, rows, bytes, scan, device, workers, "
+        f"elapsed::text FROM export_query_{kind}(%s, %s{named})"
+    )
     return Result(*connection.execute(sql, (query, str(path), *options.values())).fetchone())
 
 
@@ -116,7 +122,12 @@ class Background(threading.Thread):
 
 
 def workers_of(connection, pid):
-    return [row[0] for row in connection.execute("SELECT pid FROM pg_stat_activity WHERE leader_pid = %s AND pid <> %s", (pid, pid))]
+    return [
+        row[0]
+        for row in connection.execute(
+            "SELECT pid FROM pg_stat_activity WHERE leader_pid = %s AND pid <> %s", (pid, pid)
+        )
+    ]
 
 
 def copy_binary(connection, table):

@@ -32,11 +32,16 @@ def test_every_test_lies_in_a_folder():
 
 
 def test_imports_are_found(tmp_path):
-    (tmp_path / "t.py").write_text("import a.test_b\ndef f():\n    from ..export.test_c import d as e\n    from . import test_g, h\n    from ..conftest import i\n")
+    (tmp_path / "t.py").write_text(
+        "import a.test_b\ndef f():\n    from ..export.test_c import d as e\n    from . "
+        "import test_g, h\n    from ..conftest import i\n"
+    )
     assert list(imports_of_tests(tmp_path / "t.py")) == [".a.test_b", "export.test_c.d", ".test_g", "conftest.i"]
 
 
 def test_what_a_worker_takes_at_a_time():
     one, other = "pg_test/sql/test_docs.py::test_types[pg18]", "pg_test/sql/test_docs.py::test_statements[pg18-README]"
     assert unit_of(one) == unit_of(other) != unit_of(one.replace("18", "15"))
-    assert unit_of(one) != unit_of(one.replace("docs", "errors")) and unit_of(one) != unit_of("pg_test/sql/test_docs.py::test_links[README]")
+    assert unit_of(one) != unit_of(one.replace("docs", "errors")) and unit_of(one) != unit_of(
+        "pg_test/sql/test_docs.py::test_links[README]"
+    )

@@ -41,18 +41,45 @@ def make(version, rows, samples, seed=1):
     lines, records = [HEADER.format(version=version) + ("\tFORMAT\t" + "\t".join(samples) if samples else "")], []
     for row in range(rows):
         record = {
-            "chrom": pick("20", "X", "chrUn_1"), "pos": row * 3 + 1, "id": pick(None, ["rs%d" % row], ["rs%d" % row, "cosm9"]), "ref": pick("A", "GATTACA"),
-            "alt": pick(None, ["T"], ["T", "<DEL>"]), "qual": pick(None, 0.0, number()), "filter": pick(None, ["PASS"], ["q10", "s50"]),
-            "info_NS": pick(None, 0, -2147483640, 2147483647), "info_AF": pick(None, [0.5], [number(), None]), "info_AA": pick(None, "T", "ä€"),
-            "info_DB": pick(True, False), "info_OPS": pick(None, ["1M", "2D"], ["3I"]), "info_END": None}
-        info = [f"{name[5:]}={write(value)}" for name, value in record.items() if name.startswith("info_") and name != "info_DB" and value is not None]
+            "chrom": pick("20", "X", "chrUn_1"),
+            "pos": row * 3 + 1,
+            "id": pick(None, ["rs%d" % row], ["rs%d" % row, "cosm9"]),
+            "ref": pick("A", "GATTACA"),
+            "alt": pick(None, ["T"], ["T", "<DEL>"]),
+            "qual": pick(None, 0.0, number()),
+            "filter": pick(None, ["PASS"], ["q10", "s50"]),
+            "info_NS": pick(None, 0, -2147483640, 2147483647),
+            "info_AF": pick(None, [0.5], [number(), None]),
+            "info_AA": pick(None, "T", "ä€"),
+            "info_DB": pick(True, False),
+            "info_OPS": pick(None, ["1M", "2D"], ["3I"]),
+            "info_END": None,
+        }
+        info = [
+            f"{name[5:]}={write(value)}"
+            for name, value in record.items()
+            if name.startswith("info_") and name != "info_DB" and value is not None
+        ]
         info += ["DB"] * record["info_DB"]
-        fields = [record["chrom"], record["pos"], ";".join(record["id"]) if record["id"] else ".", record["ref"], write(record["alt"]),
-                  write(record["qual"]), ";".join(record["filter"]) if record["filter"] else ".", ";".join(info) or "."]
+        fields = [
+            record["chrom"],
+            record["pos"],
+            ";".join(record["id"]) if record["id"] else ".",
+            record["ref"],
+            write(record["alt"]),
+            write(record["qual"]),
+            ";".join(record["filter"]) if record["filter"] else ".",
+            ";".join(info) or ".",
+        ]
         keys = pick(["GT", "GQ"], ["GT", "PL", "VAF"], ["GQ"])
         told = [{"sample": name, "GT": None, "GQ": None, "PL": None, "VAF": None} for name in samples]
         for sample in told:
-            values = {"GT": pick("0/1", "0|1", "./.", "1", "2|2|1", *EXPLICIT[version]), "GQ": pick(None, 7, -1), "PL": pick(None, [0, 10, None], [255]), "VAF": pick(None, number())}
+            values = {
+                "GT": pick("0/1", "0|1", "./.", "1", "2|2|1", *EXPLICIT[version]),
+                "GQ": pick(None, 7, -1),
+                "PL": pick(None, [0, 10, None], [255]),
+                "VAF": pick(None, number()),
+            }
             sample.update({key: values[key] for key in keys})
         if samples:
             fields += [":".join(keys)] + [":".join(write(sample[key]) for key in keys) for sample in told]
@@ -66,8 +93,13 @@ def bgzip(data):
     """Blocks of the gzip format that say how long they are (SAM specification, 4.1), and the empty one at the end."""
     blocks = []
     for start in [*range(0, len(data), 40000), None]:
-        piece = b"" if start is None else data[start:start + 40000]
+        piece = b"" if start is None else data[start : start + 40000]
         deflate = zlib.compressobj(6, zlib.DEFLATED, -15)
         body = deflate.compress(piece) + deflate.flush()
-        blocks.append(b"\x1f\x8b\x08\x04\0\0\0\0\0\xff\x06\0BC\x02\0" + struct.pack("<H", len(body) + 25) + body + struct.pack("<II", zlib.crc32(piece), len(piece)))
+        blocks.append(
+            b"\x1f\x8b\x08\x04\0\0\0\0\0\xff\x06\0BC\x02\0"
+            + struct.pack("<H", len(body) + 25)
+            + body
+            + struct.pack("<II", zlib.crc32(piece), len(piece))
+        )
     return b"".join(blocks)

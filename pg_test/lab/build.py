@@ -28,8 +28,13 @@ def environment(postgres):
         file.write_text(config)
     path = f"{TOOLS / 'bin'}{os.pathsep}{os.environ['PATH']}"
     arguments = [f"-I{postgres.headers()}", *shlex.split(postgres.ask("--cppflags"))]
-    return {**cargo_environment(), **libclang.environment(pgrx_header(postgres.major), arguments), "PATH": path,
-            "PGRX_HOME": str(pgrx_home), "PGRX_PG_CONFIG_PATH": str(postgres.pg_config)}
+    return {
+        **cargo_environment(),
+        **libclang.environment(pgrx_header(postgres.major), arguments),
+        "PATH": path,
+        "PGRX_HOME": str(pgrx_home),
+        "PGRX_PG_CONFIG_PATH": str(postgres.pg_config),
+    }
 
 
 def cargo_environment():
@@ -40,8 +45,16 @@ def pgrx_header(major):
     """The header that bindgen reads, of the crate pgrx-pg-sys. Cargo fetches all crates for this."""
     say("fetching crates that cargo does not have yet: a minute the first time")
     host = run(["rustc", "-vV"], cwd=ROOT, stdout=subprocess.PIPE).stdout
-    command = ["cargo", "metadata", "--format-version=1", "--filter-platform", re.search("host: (.*)", host)[1],
-               "--no-default-features", "--features", f"pg{major}"]
+    command = [
+        "cargo",
+        "metadata",
+        "--format-version=1",
+        "--filter-platform",
+        re.search("host: (.*)", host)[1],
+        "--no-default-features",
+        "--features",
+        f"pg{major}",
+    ]
     asked = run(command, cwd=ROOT, env=cargo_environment(), stdout=subprocess.PIPE)
     crate = next(crate for crate in json.loads(asked.stdout)["packages"] if crate["name"] == "pgrx-pg-sys")
     return Path(crate["manifest_path"]).parent / "include" / f"pg{major}.h"
@@ -53,7 +66,10 @@ def install(postgres, *features):
     extensions = Path(postgres.ask("--sharedir")) / "extension"
     for directory in (Path(postgres.ask("--pkglibdir")), extensions):
         if not os.access(directory, os.W_OK):
-            fail(f"{directory} is not writable: run make install as its owner, or unset PG_CONFIG to use a private PostgreSQL 18")
+            fail(
+                f"{directory} is not writable: "
+                "run make install as its owner, or unset PG_CONFIG to use a private PostgreSQL 18"
+            )
     say(f"building pg_strata for {postgres}: about five minutes the first time")
     compile_release(postgres, features, "--lib")
     library = (TARGET / "release" / "libpg_strata.so").read_bytes()
@@ -79,7 +95,9 @@ def check_for_tests(postgres):
     """Fails unless the installed library has the feature `testing`."""
     library = installed_library(postgres)
     if not library.exists() or TEST_GEAR not in library.read_bytes():
-        raise RuntimeError(f"{library} is not built for tests: python3 -m pg_test.lab install {postgres.major} does that")
+        raise RuntimeError(
+            f"{library} is not built for tests: python3 -m pg_test.lab install {postgres.major} does that"
+        )
 
 
 def replace(path, content, mode=0o644):
@@ -91,10 +109,13 @@ def replace(path, content, mode=0o644):
 
 
 def generated_sql(postgres, *features):
-    """The SQL of the installed library's functions, as pgrx describes them in a section of it, without pgrx's comments."""
+    """The SQL of the installed library's functions, as pgrx describes them in a section of it, without pgrx's
+    comments."""
     compile_release(postgres, features, "--bin", "schema")
     section = TARGET / "pgrx" / str(postgres.major) / "section"
-    subprocess.run(["objcopy", "-O", "binary", "--only-section=.pgrxsc", installed_library(postgres), section], check=True)
+    subprocess.run(
+        ["objcopy", "-O", "binary", "--only-section=.pgrxsc", installed_library(postgres), section], check=True
+    )
     written = subprocess.run([TARGET / "release" / "schema", section], capture_output=True, text=True, check=True)
     text = re.sub(r"/\*.*?\*/\n", "", written.stdout, flags=re.S)
     text = re.sub(r"^--.*\n", "", text, flags=re.M)
@@ -132,8 +153,23 @@ def lint(major, *features, default=True):
     wrapper = Path(__file__).with_name("rustc-docsrs")
     env = {**cargo_environment(), "DOCS_RS": "1", "RUSTC_WRAPPER": str(wrapper)}
     chosen = [*([] if default else ["--no-default-features"]), "--features", ",".join([f"pg{major}", *features])]
-    made = run(["cargo", "clippy", "--lib", "--bin", "schema", *chosen, "--message-format=json-render-diagnostics", "--", "-D", "warnings"],
-               cwd=ROOT, env=env, stdout=subprocess.PIPE)
+    made = run(
+        [
+            "cargo",
+            "clippy",
+            "--lib",
+            "--bin",
+            "schema",
+            *chosen,
+            "--message-format=json-render-diagnostics",
+            "--",
+            "-D",
+            "warnings",
+        ],
+        cwd=ROOT,
+        env=env,
+        stdout=subprocess.PIPE,
+    )
     messages = map(json.loads, made.stdout.splitlines())
     library = next(found["filenames"][0] for found in messages if found.get("target", {}).get("name") == "pg_strata")
     record = Path(library.replace("/libpg_strata", "/pg_strata")).with_suffix(".d").read_text()

@@ -44,8 +44,11 @@ def environment(header, arguments, root="/"):
         for extra in ([], ["-isystem", asked.stdout.strip()]):
             if not (complaint := why_not(library, header, [*arguments, *extra])):
                 own = shlex.split(os.environ.get("BINDGEN_EXTRA_CLANG_ARGS", ""))
-                return {"LIBCLANG_PATH": str(library), "PGRX_BINDGEN_NO_DETECT_INCLUDES": "1",
-                        "BINDGEN_EXTRA_CLANG_ARGS": shlex.join([*own, *extra])}
+                return {
+                    "LIBCLANG_PATH": str(library),
+                    "PGRX_BINDGEN_NO_DETECT_INCLUDES": "1",
+                    "BINDGEN_EXTRA_CLANG_ARGS": shlex.join([*own, *extra]),
+                }
             complaints.append(f"{library}: {complaint}")
     fail(f"libclang cannot read PostgreSQL's headers ({complaints[-1]})")
 

@@ -16,11 +16,17 @@ def deb(postgres, packages=TARGET / "packages"):
     if not shutil.which("dpkg-deb"):
         fail("dpkg-deb is not on the PATH: apt install dpkg")
     name = f"postgresql-{postgres.major}-pg-strata"
-    architecture = subprocess.run(["dpkg", "--print-architecture"], capture_output=True, text=True, check=True).stdout.strip()
+    architecture = subprocess.run(
+        ["dpkg", "--print-architecture"], capture_output=True, text=True, check=True
+    ).stdout.strip()
     tree = packages / name
     shutil.rmtree(tree, ignore_errors=True)
-    lay_out(postgres, tree / f"usr/lib/postgresql/{postgres.major}/lib", tree / f"usr/share/postgresql/{postgres.major}/extension",
-            tree / f"usr/share/doc/{name}")
+    lay_out(
+        postgres,
+        tree / f"usr/lib/postgresql/{postgres.major}/lib",
+        tree / f"usr/share/postgresql/{postgres.major}/extension",
+        tree / f"usr/share/doc/{name}",
+    )
     (tree / "DEBIAN").mkdir()
     (tree / "DEBIAN" / "control").write_text(f"""Package: {name}
 Version: {build.VERSION}
@@ -34,7 +40,9 @@ Description: Parquet and Arrow from inside PostgreSQL {postgres.major}
  snapshot, and reads such files as foreign tables.
 """)
     package = packages / f"{name}_{build.VERSION}_{architecture}.deb"
-    subprocess.run(["dpkg-deb", "--root-owner-group", "-Zgzip", "--build", tree, package], check=True, capture_output=True)
+    subprocess.run(
+        ["dpkg-deb", "--root-owner-group", "-Zgzip", "--build", tree, package], check=True, capture_output=True
+    )
     return package
 
 
@@ -59,6 +67,11 @@ def lay_out(postgres, library, extension, licences):
 
 def glibc(postgres):
     """The newest version of glibc that the library asks for."""
-    read = subprocess.run(["readelf", "--version-info", "--wide", build.installed_library(postgres)], capture_output=True, text=True, check=True)
+    read = subprocess.run(
+        ["readelf", "--version-info", "--wide", build.installed_library(postgres)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     versions = {tuple(map(int, found.split("."))) for found in re.findall(r"GLIBC_([0-9.]+)", read.stdout)}
     return ".".join(map(str, max(versions)))

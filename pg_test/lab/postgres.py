@@ -38,8 +38,10 @@ class Postgres:
         """Of the server, which are in packages of their own."""
         place = Path(self.ask("--includedir-server"))
         if not (place / "postgres.h").exists():
-            fail(f"there is no {place}/postgres.h: apt install postgresql-server-dev-{self.major}, "
-                 "or dnf install postgresql-server-devel")
+            fail(
+                f"there is no {place}/postgres.h: apt install postgresql-server-dev-{self.major}, "
+                "or dnf install postgresql-server-devel"
+            )
         return place
 
     def program(self, name):

@@ -44,7 +44,9 @@ def pip(*arguments):
 def text_of(requirements):
     """A requirements file and those that it includes."""
     text = (ROOT / "pg_test" / requirements).read_text()
-    return "".join(text_of(line.split()[1]) if line.startswith("-r ") else line for line in text.splitlines(keepends=True))
+    return "".join(
+        text_of(line.split()[1]) if line.startswith("-r ") else line for line in text.splitlines(keepends=True)
+    )
 
 
 def ensure(requirements):

@@ -24,7 +24,8 @@ SETTINGS = {
 
 
 class Server:
-    """`with Server(postgres, "name") as server:` makes a new cluster, starts it, and stops and removes it at the end."""
+    """`with Server(postgres, "name") as server:` makes a new cluster, starts it, and stops and removes it at the
+    end."""
 
     def __init__(self, postgres, name, **settings):
         self.postgres = postgres
@@ -62,12 +63,26 @@ class Server:
 
     def initdb(self):
         fresh(self.place)
-        self.run("initdb", "-D", self.data, "-U", "postgres", "-A", "trust",
-                 "-E", "UTF8", "--locale=C", "--no-sync", "--no-instructions")
+        self.run(
+            "initdb",
+            "-D",
+            self.data,
+            "-U",
+            "postgres",
+            "-A",
+            "trust",
+            "-E",
+            "UTF8",
+            "--locale=C",
+            "--no-sync",
+            "--no-instructions",
+        )
 
     def run(self, program, *arguments):
         """Runs a program of the installation as the server's user."""
-        ran = subprocess.run([self.postgres.program(program), *arguments], capture_output=True, text=True, cwd="/", **as_server())
+        ran = subprocess.run(
+            [self.postgres.program(program), *arguments], capture_output=True, text=True, cwd="/", **as_server()
+        )
         if ran.returncode != 0:
             fail(f"{program} failed:\n{ran.stdout}{ran.stderr}")
 
@@ -82,8 +97,16 @@ class Server:
         # As careful people set it for their services: it must not change any error.
         environment = {**os.environ, "RUST_BACKTRACE": "1", **self.environment}
         with open(self.logfile, "ab") as log:
-            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                            cwd="/", env=environment, start_new_session=True, **({} if self.prefix else as_server()))
+            self.process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd="/",
+                env=environment,
+                start_new_session=True,
+                **({} if self.prefix else as_server()),
+            )
         self.wait()
 
     def wait(self, seconds=60):
@@ -121,13 +144,29 @@ class Server:
         return psycopg.connect(self.dsn(dbname, user), autocommit=True, **arguments)
 
     def psql_command(self, *arguments, dbname="postgres"):
-        command = [self.postgres.program("psql"), "-X", "-h", self.sockets, "-p", self.port, "-U", "postgres", "-d", dbname]
+        command = [
+            self.postgres.program("psql"),
+            "-X",
+            "-h",
+            self.sockets,
+            "-p",
+            self.port,
+            "-U",
+            "postgres",
+            "-d",
+            dbname,
+        ]
         return [*map(str, command), *arguments]
 
     def psql(self, *arguments, dbname="postgres", **keywords):
         """Runs psql; messages and results come interleaved in stdout, as a user sees them."""
-        return subprocess.run(self.psql_command(*arguments, dbname=dbname), text=True, stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, **keywords)
+        return subprocess.run(
+            self.psql_command(*arguments, dbname=dbname),
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            **keywords,
+        )
 
 
 class Standby(Server):
@@ -139,8 +178,16 @@ class Standby(Server):
 
     def initdb(self):
         fresh(self.place)
-        self.run("pg_basebackup", "-d", self.primary.dsn(), "-D", self.data, "--write-recovery-conf",
-                 "--checkpoint=fast", "--no-sync")
+        self.run(
+            "pg_basebackup",
+            "-d",
+            self.primary.dsn(),
+            "-D",
+            self.data,
+            "--write-recovery-conf",
+            "--checkpoint=fast",
+            "--no-sync",
+        )
 
     def catch_up(self, seconds=60):
         """Returns once all that the primary has committed so far can be seen here."""

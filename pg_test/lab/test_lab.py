@@ -27,16 +27,19 @@ def lay_out(root, *files):
         (root / file).touch()
 
 
-@pytest.mark.parametrize("files, packages", [
-    ([], ["postgresql-15", "postgresql-server-dev-15"]),
-    (["usr/lib/postgresql/15/bin/postgres"], ["postgresql-server-dev-15"]),
-    (["usr/lib/postgresql/15/bin/pg_config", "usr/include/postgresql/15/server/postgres.h"], ["postgresql-15"]),
-    (["usr/lib/postgresql/15/bin/postgres", "usr/include/postgresql/15/server/postgres.h"], []),
-])
+@pytest.mark.parametrize(
+    "files, packages",
+    [
+        ([], ["postgresql-15", "postgresql-server-dev-15"]),
+        (["usr/lib/postgresql/15/bin/postgres"], ["postgresql-server-dev-15"]),
+        (["usr/lib/postgresql/15/bin/pg_config", "usr/include/postgresql/15/server/postgres.h"], ["postgresql-15"]),
+        (["usr/lib/postgresql/15/bin/postgres", "usr/include/postgresql/15/server/postgres.h"], []),
+    ],
+)
 def test_packages_that_are_missing(tmp_path, files, packages):
     lay_out(tmp_path, *files)
     said = postgres.missing(15, tmp_path)
-    assert said.split()[-len(packages):] == packages if packages else said == ""
+    assert said.split()[-len(packages) :] == packages if packages else said == ""
 
 
 def test_one_version():
@@ -58,8 +61,11 @@ def test_a_debian_package(installation):
     listed = subprocess.run(["dpkg-deb", "--contents", made], capture_output=True, text=True, check=True).stdout
     files = {line.split()[5] for line in listed.splitlines() if line.startswith("-")}
     extension = f"./usr/share/postgresql/{installation.major}/extension"
-    assert files > {f"./usr/lib/postgresql/{installation.major}/lib/pg_strata.so", f"{extension}/pg_strata.control",
-                    f"{extension}/{build.SQL.name}"}
+    assert files > {
+        f"./usr/lib/postgresql/{installation.major}/lib/pg_strata.so",
+        f"{extension}/pg_strata.control",
+        f"{extension}/{build.SQL.name}",
+    }
     assert all("root/root" in line for line in listed.splitlines())
 
 

@@ -39,8 +39,9 @@ def test_features_can_be_left_out(features):
     assert "src/export/leader.rs" in compiled
 
 
-@pytest.mark.parametrize("features, crates", [("", set()), ("gpu", {"cudarc"}),
-                                              ("vcf", {"noodles-bgzf", "noodles-vcf"})])
+@pytest.mark.parametrize(
+    "features, crates", [("", set()), ("gpu", {"cudarc"}), ("vcf", {"noodles-bgzf", "noodles-vcf"})]
+)
 def test_crates_of_the_features(features, crates):
     """A library without a feature is built without its crates."""
     resolved = cargo_metadata("--no-default-features", "--features", f"pg18,{features}")["resolve"]["nodes"]

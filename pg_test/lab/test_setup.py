@@ -16,17 +16,20 @@ def lay_out(root, *files):
         (root / file).touch()
 
 
-@pytest.mark.parametrize("file, found", [
-    ("usr/lib/llvm-14/lib/libclang.so", True),
-    ("usr/lib/llvm-19/lib/libclang-19.so.1", True),
-    ("usr/lib/x86_64-linux-gnu/libclang-14.so.14.0.6", True),
-    ("usr/lib/x86_64-linux-gnu/libclang.so.1", True),
-    ("usr/lib64/libclang.so.18.1", True),
-    ("usr/lib/x86_64-linux-gnu/libclang-cpp.so.14", False),
-    ("usr/lib/llvm-14/lib/libclang-cpp.so", False),
-    ("usr/lib/llvm-14/lib/libclang-cpp.so.14", False),
-    ("usr/lib/llvm-14/lib/libLLVM-14.so", False),
-])
+@pytest.mark.parametrize(
+    "file, found",
+    [
+        ("usr/lib/llvm-14/lib/libclang.so", True),
+        ("usr/lib/llvm-19/lib/libclang-19.so.1", True),
+        ("usr/lib/x86_64-linux-gnu/libclang-14.so.14.0.6", True),
+        ("usr/lib/x86_64-linux-gnu/libclang.so.1", True),
+        ("usr/lib64/libclang.so.18.1", True),
+        ("usr/lib/x86_64-linux-gnu/libclang-cpp.so.14", False),
+        ("usr/lib/llvm-14/lib/libclang-cpp.so", False),
+        ("usr/lib/llvm-14/lib/libclang-cpp.so.14", False),
+        ("usr/lib/llvm-14/lib/libLLVM-14.so", False),
+    ],
+)
 def test_libclang_is_found(tmp_path, file, found):
     lay_out(tmp_path, file)
     assert libclang.among(libclang.FOLDERS, tmp_path) == [tmp_path / file] * found
@@ -39,6 +42,7 @@ def no_wheel(monkeypatch):
 
     def fetched(*_):
         raise AssertionError("fetched a wheel, though a libclang is installed")
+
     monkeypatch.setattr(libclang, "unpack_wheel", fetched)
 
 
@@ -85,7 +89,7 @@ def test_libclang_path(tmp_path, a_libclang, no_wheel, monkeypatch):
 def test_headers_that_cannot_be_read_are_told_of(tmp_path, a_libclang, monkeypatch):
     monkeypatch.setenv("LIBCLANG_PATH", str(a_libclang))
     with pytest.raises(SystemExit, match="'port/not_there.h' file not found"):
-        libclang.environment(header_of(tmp_path, "#include \"port/not_there.h\"\n"), [])
+        libclang.environment(header_of(tmp_path, '#include "port/not_there.h"\n'), [])
 
 
 def test_a_postgresql_without_the_headers_of_its_server(tmp_path):
@@ -93,7 +97,9 @@ def test_a_postgresql_without_the_headers_of_its_server(tmp_path):
     answers = f"case $1 in --version) echo PostgreSQL 16.4 ;; *) echo {tmp_path}/server ;; esac"
     pg_config.write_text(f"#!/bin/sh\n{answers}\n")
     pg_config.chmod(0o755)
-    with pytest.raises(SystemExit, match="apt install postgresql-server-dev-16, or dnf install postgresql-server-devel"):
+    with pytest.raises(
+        SystemExit, match="apt install postgresql-server-dev-16, or dnf install postgresql-server-devel"
+    ):
         postgres.Postgres(pg_config).headers()
     lay_out(tmp_path, "server/postgres.h")
     assert postgres.Postgres(pg_config).headers() == tmp_path / "server"
@@ -103,15 +109,20 @@ RUST = {"cargo": "echo cargo 1.99.0", "rustc": "echo rustc 1.99.0"}
 NO_GCC = "apt install gcc libc6-dev, or dnf install gcc glibc-devel"
 
 
-@pytest.mark.parametrize("programs, said", [
-    ({}, "cargo is not on the PATH: install Rust .*apt install rustup.*dnf install rustup"),
-    ({**RUST, "cargo": "echo cargo 1.63.0"}, "this cargo is 1.63.0, older than 1.90"),
-    ({"cargo": "echo no toolchain >&2; exit 1"}, r"cargo --version fails \(no toolchain\)"),
-    (RUST, f"cc is not on the PATH: {NO_GCC}"),
-    ({**RUST, "cargo": "echo cargo 2.0.0", "cc": "echo no stdio.h >&2; exit 1"},
-     rf"cc cannot build a program \(no stdio.h\): {NO_GCC}"),
-    ({**RUST, "cc": "exit 0"}, r"c\+\+ is not on the PATH: apt install g\+\+, or dnf install gcc-c\+\+"),
-])
+@pytest.mark.parametrize(
+    "programs, said",
+    [
+        ({}, "cargo is not on the PATH: install Rust .*apt install rustup.*dnf install rustup"),
+        ({**RUST, "cargo": "echo cargo 1.63.0"}, "this cargo is 1.63.0, older than 1.90"),
+        ({"cargo": "echo no toolchain >&2; exit 1"}, r"cargo --version fails \(no toolchain\)"),
+        (RUST, f"cc is not on the PATH: {NO_GCC}"),
+        (
+            {**RUST, "cargo": "echo cargo 2.0.0", "cc": "echo no stdio.h >&2; exit 1"},
+            rf"cc cannot build a program \(no stdio.h\): {NO_GCC}",
+        ),
+        ({**RUST, "cc": "exit 0"}, r"c\+\+ is not on the PATH: apt install g\+\+, or dnf install gcc-c\+\+"),
+    ],
+)
 def test_tools_that_are_missing(tmp_path, monkeypatch, programs, said):
     for name, does in programs.items():
         (tmp_path / name).write_text(f"#!/bin/sh\n{does}\n")

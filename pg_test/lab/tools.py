@@ -12,17 +12,22 @@ from .places import ROOT, TARGET, fail, writable
 
 RUST = re.search(r'^rust-version = "(.*)"', (ROOT / "Cargo.toml").read_text(), re.M).group(1)
 PYTHON = (3, 11)
-INSTALL_RUST = (f"install Rust {RUST} or newer: https://rustup.rs, or apt install rustup (from Debian 13 on), "
-                "or dnf install rustup")
-PROGRAM = {"c": "#include <stdio.h>\nint main(void) { return puts(\"\"); }",
-           "c++": "#include <vector>\nint main() { return (int)std::vector<int>().size(); }"}
+INSTALL_RUST = (
+    f"install Rust {RUST} or newer: https://rustup.rs, or apt install rustup (from Debian 13 on), or dnf install rustup"
+)
+PROGRAM = {
+    "c": '#include <stdio.h>\nint main(void) { return puts(""); }',
+    "c++": "#include <vector>\nint main() { return (int)std::vector<int>().size(); }",
+}
 
 
 def check(*languages):
     """Python, Rust, and compilers for C and the languages named."""
     if sys.version_info < PYTHON:
-        fail(f"this Python is {sys.version.split()[0]}, older than {'.'.join(map(str, PYTHON))}: "
-             "install a newer one, and run make PYTHON=/path/to/python3")
+        fail(
+            f"this Python is {sys.version.split()[0]}, older than {'.'.join(map(str, PYTHON))}: "
+            "install a newer one, and run make PYTHON=/path/to/python3"
+        )
     check_rust()
     compiler("cc", "c", "apt install gcc libc6-dev, or dnf install gcc glibc-devel")
     if "c++" in languages:

@@ -16,7 +16,10 @@ pytestmark = [pytest.mark.parametrize("scan", SCANS), pytest.mark.parametrize("w
 @pytest.fixture
 def incompressible(db):
     """More than 12 MB, whatever the codec."""
-    db.execute("CREATE TABLE t AS SELECT i, sha256(i::text::bytea) AS a, sha256((-i)::text::bytea) AS b FROM generate_series(1, 200000) i")
+    db.execute(
+        "CREATE TABLE t AS SELECT i, sha256(i::text::bytea) AS a, "
+        "sha256((-i)::text::bytea) AS b FROM generate_series(1, 200000) i"
+    )
     return "t"
 
 
@@ -25,7 +28,16 @@ def check(connection, directory, table, scan, workers, sqlstates):
     target.write_bytes(OLD)
     for path in (target, directory / "parts"):
         with pytest.raises(psycopg.Error) as caught:
-            export(connection, table, path, scan=scan, workers=workers, overwrite=True, compression="none", row_group_rows=20_000)
+            export(
+                connection,
+                table,
+                path,
+                scan=scan,
+                workers=workers,
+                overwrite=True,
+                compression="none",
+                row_group_rows=20_000,
+            )
         diagnostic = caught.value.diag
         assert diagnostic.sqlstate in sqlstates, f"{diagnostic.sqlstate}: {diagnostic.message_primary}"
         assert str(directory) in f"{diagnostic.message_primary} {diagnostic.message_detail}"

@@ -1,4 +1,5 @@
-"""One system call fails: every call of every function that writes files, one after the other, by a library in front of libc.
+"""One system call fails: every call of every function that writes files, one after the other, by a library in front of
+libc.
 
 Either the call fails and all is as it was, or it succeeds and the file is whole: there is nothing between."""
 
@@ -14,18 +15,29 @@ from ..helpers.support import Background, entries, eventually, raises
 from ..lab import places
 
 EXPORTS = {
-    "parquet": ("export_table_parquet('t', {path}, workers => 2, row_group_rows => 1000, overwrite => true)", "t.parquet"),
+    "parquet": (
+        "export_table_parquet('t', {path}, workers => 2, row_group_rows => 1000, overwrite => true)",
+        "t.parquet",
+    ),
     "parquet, new": ("export_table_parquet('t', {path}, workers => 0)", "t.parquet"),
-    "directory": ("export_table_parquet('t', {path}, workers => 2, row_group_rows => 1000, overwrite => true)", "parts"),
+    "directory": (
+        "export_table_parquet('t', {path}, workers => 2, row_group_rows => 1000, overwrite => true)",
+        "parts",
+    ),
     "arrow": ("export_table_arrow('t', {path}, workers => 0, overwrite => true)", "t.arrow"),
-    "arrow, directory": ("export_table_arrow('t', {path}, workers => 2, record_batch_rows => 1000, overwrite => true)", "parts"),
+    "arrow, directory": (
+        "export_table_arrow('t', {path}, workers => 2, record_batch_rows => 1000, overwrite => true)",
+        "parts",
+    ),
     "append": ("export_table_arrow('t', {path}, workers => 0, append => true)", "t.arrow"),
     "query": ("export_query_parquet('SELECT * FROM t', {path}, overwrite => true)", "t.parquet"),
     "query, arrow": ("export_query_arrow('SELECT * FROM t', {path}, overwrite => true)", "t.arrow"),
     "dump": ("copy_binary_dump('t', {path}, overwrite => true)", "t.bin"),
     "vcf": ("import_vcf({vcf}, {path}, overwrite => true)", "t.arrow"),
 }
-VCF = "##fileformat=VCFv4.3\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n" + "".join(f"1\t{i}\t.\tA\tC\t.\tPASS\t.\n" for i in range(1, ROWS + 1))
+VCF = "##fileformat=VCFv4.3\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n" + "".join(
+    f"1\t{i}\t.\tA\tC\t.\tPASS\t.\n" for i in range(1, ROWS + 1)
+)
 
 
 def contents(path):
@@ -215,7 +227,10 @@ def test_a_private_files_successor_is_private_from_the_start(faulty, out):
 def test_the_data_directory_is_for_superusers(faulty, out):
     server, _ = faulty
     with server.connect() as db:
-        db.execute("DROP ROLE IF EXISTS plain; CREATE ROLE plain; GRANT pg_write_server_files TO plain; GRANT SELECT ON t TO plain; SET ROLE plain")
+        db.execute(
+            "DROP ROLE IF EXISTS plain; CREATE ROLE plain; GRANT pg_write_server_files TO plain; "
+            "GRANT SELECT ON t TO plain; SET ROLE plain"
+        )
         with raises("42501"):
             db.execute(OVERWRITE.format(server.data / "pg_twophase"))
         with raises("42501"):

@@ -47,7 +47,9 @@ def running(big, again, out, bystander):
         for name, value in settings.items():
             connection.execute(f"SET {name} = {value}")
         connection.execute("LOAD 'pg_strata'")
-        call = Background(lambda: export(connection, big, path, scan=scan, workers=workers, overwrite=True, row_group_rows=100_000))
+        call = Background(
+            lambda: export(connection, big, path, scan=scan, workers=workers, overwrite=True, row_group_rows=100_000)
+        )
         call.pid = connection.info.backend_pid
         call.connection = connection
         return call
@@ -119,7 +121,10 @@ def test_cancel_of_a_directory_export(running, bystander, out, scan):
 
 def test_client_that_goes_away(server, big, bystander, out):
     """With client_connection_check_interval set, an export whose client is gone ends and cleans up."""
-    sql = f"SET client_connection_check_interval = '50ms'; SELECT * FROM export_table_parquet('{big}', '{out / 't.parquet'}', compression => 'gzip:9')"
+    sql = (
+        f"SET client_connection_check_interval = '50ms'; "
+        f"SELECT * FROM export_table_parquet('{big}', '{out / 't.parquet'}', compression => 'gzip:9')"
+    )
     with subprocess.Popen(server.psql_command("-c", sql)) as client:
         eventually(lambda: entries(out))
         client.kill()
@@ -134,7 +139,11 @@ def test_killed_backend(installation, scan, out):
     with Server(installation, "crash", shared_buffers="128MB") as own:
         target = out / "t.parquet"
         with own.connect() as connection:
-            connection.execute("CREATE EXTENSION pg_strata; CREATE TABLE big AS SELECT i AS id, md5(i::text) AS a, md5((-i)::text) AS b FROM generate_series(1, 1500000) i; CHECKPOINT")
+            connection.execute(
+                "CREATE EXTENSION pg_strata; "
+                "CREATE TABLE big AS SELECT i AS id, md5(i::text) AS a, "
+                "md5((-i)::text) AS b FROM generate_series(1, 1500000) i; CHECKPOINT"
+            )
             connection.execute("CREATE TABLE small AS SELECT 1 AS a")
         target.write_bytes(OLD)
         connection = own.connect()

@@ -1,8 +1,9 @@
 """Memory runs out: calls of every function under random limits of address space.
 
-Whatever comes of a call, the server goes on: the call succeeds, with the right answer, or it is an error of memory; nothing is left behind, other
-sessions live, and the same call without a limit is right. MEMORY_RUNS says how many calls there are and MEMORY_SEED which; run 17 of a seed is always
-the same call under the same limit above what its process uses."""
+Whatever comes of a call, the server goes on: the call succeeds, with the right answer, or it is an error of memory;
+nothing is left behind, other sessions live, and the same call without a limit is right. MEMORY_RUNS says how many calls
+there are and MEMORY_SEED which; run 17 of a seed is always the same call under the same limit above what its process
+uses."""
 
 import collections
 import hashlib
@@ -31,10 +32,13 @@ READ_CODECS = ["none", "snappy", "lz4_raw", "zstd", "gzip", "brotli"]
 COLUMNS = "id int, n numeric, x double precision, s text, b bytea, a int[], j jsonb"
 TABLES = {
     "wide": f"""CREATE TABLE wide ({COLUMNS}, c pair, d date, u uuid);
-        INSERT INTO wide SELECT i, i / 7.0, i / 3.0, 'text ' || i % 1000, sha256(i::text::bytea), array[i, i + 1], jsonb_build_object('k', i),
-            ('(' || i || ',t' || i || ')')::pair, date '2000-01-01' + i % 9999, md5(i::text)::uuid FROM generate_series(1, 30000) i""",
+        INSERT INTO wide SELECT i, i / 7.0, i / 3.0, 'text ' || i % 1000, sha256(i::text::bytea), array[i, i + 1],
+        jsonb_build_object('k', i),
+            ('(' || i || ',t' || i || ')')::pair, date '2000-01-01' + i % 9999,
+            md5(i::text)::uuid FROM generate_series(1, 30000) i""",
     "long": """CREATE TABLE long (id int, s text, a text[]);
-        INSERT INTO long SELECT i, repeat(md5(i::text), 100000), array[repeat(md5(i::text), 40000)] FROM generate_series(1, 3) i""",
+        INSERT INTO long SELECT i, repeat(md5(i::text), 100000),
+        array[repeat(md5(i::text), 40000)] FROM generate_series(1, 3) i""",
 }
 
 
@@ -49,18 +53,60 @@ def export_calls(pick):
     table, workers, scan = pick(list(TABLES)), pick([0, 2]), pick(["heap", "copy_binary"])
     common = f"workers => {workers}, scan => '{scan}', overwrite => true"
     parquet, arrow = pick(CODECS), pick(BUFFER_CODECS)
-    appended = f"SELECT rows FROM export_table_arrow('{table}', '{{out}}/t.arrow', compression => '{arrow}', append => true)"
+    appended = (
+        f"SELECT rows FROM export_table_arrow('{table}', '{{out}}/t.arrow', compression => '{arrow}', append => true)"
+    )
     return [
-        Call(f"SELECT rows FROM export_table_parquet('{table}', '{{out}}/t.parquet', compression => '{parquet}', {common})", "t.parquet", workers),
-        Call(f"SELECT rows FROM export_table_parquet('{table}', '{{out}}/t.parquet', bloom_filters => '{{{{id,s}}}}', {common})", "t.parquet", workers),
-        Call(f"SELECT rows FROM export_table_arrow('{table}', '{{out}}/t.arrow', compression => '{arrow}', {common})", "t.arrow", workers),
+        Call(
+            (
+                f"SELECT rows FROM export_table_parquet('{table}', '{{out}}/t.parquet', "
+                f"compression => '{parquet}', {common})"
+            ),
+            "t.parquet",
+            workers,
+        ),
+        Call(
+            (
+                f"SELECT rows FROM export_table_parquet('{table}', '{{out}}/t.parquet', "
+                f"bloom_filters => '{{{{id,s}}}}', {common})"
+            ),
+            "t.parquet",
+            workers,
+        ),
+        Call(
+            f"SELECT rows FROM export_table_arrow('{table}', '{{out}}/t.arrow', compression => '{arrow}', {common})",
+            "t.arrow",
+            workers,
+        ),
         Call(appended, "t.arrow", before=appended),
-        Call(f"SELECT rows FROM export_query_parquet('TABLE {table}', '{{out}}/t.parquet', compression => '{parquet}', overwrite => true)", "t.parquet"),
-        Call(f"SELECT rows FROM export_query_arrow('TABLE {table}', '{{out}}/t.arrow', compression => '{arrow}', overwrite => true)", "t.arrow"),
-        Call(f"SELECT rows FROM copy_binary_dump('{table}', '{{out}}/t.bin', workers => {workers}, overwrite => true)", "t.bin", workers),
+        Call(
+            (
+                f"SELECT rows FROM export_query_parquet('TABLE {table}', '{{out}}/t.parquet', "
+                f"compression => '{parquet}', overwrite => true)"
+            ),
+            "t.parquet",
+        ),
+        Call(
+            (
+                f"SELECT rows FROM export_query_arrow('TABLE {table}', '{{out}}/t.arrow', "
+                f"compression => '{arrow}', overwrite => true)"
+            ),
+            "t.arrow",
+        ),
+        Call(
+            f"SELECT rows FROM copy_binary_dump('{table}', '{{out}}/t.bin', workers => {workers}, overwrite => true)",
+            "t.bin",
+            workers,
+        ),
         Call(f"SELECT rows, bytes FROM copy_binary_dump('{table}', workers => {workers})", workers=workers),
         Call(f"SELECT rows, bytes FROM decode_table('{table}', '{scan}', {workers}, 'cpu')", workers=workers),
-        Call(f"SELECT rows FROM import_vcf('{{files}}/{pick(['t.vcf', 't.vcf.gz'])}', '{{out}}/t.arrow', '{pick(['column', 'rows'])}', '{arrow}', true)", "t.arrow"),
+        Call(
+            (
+                f"SELECT rows FROM import_vcf('{{files}}/{pick(['t.vcf', 't.vcf.gz'])}', '{{out}}/t.arrow', "
+                f"'{pick(['column', 'rows'])}', '{arrow}', true)"
+            ),
+            "t.arrow",
+        ),
     ]
 
 
@@ -78,8 +124,11 @@ def read_calls(pick):
         Call(f"SELECT count(*), sum(id), min(id), max(id), avg(id) FROM {foreign} WHERE id > 2"),
         Call(f"SELECT s, count(*) FROM {foreign} WHERE s < 'text 3' GROUP BY s ORDER BY s"),
         Call(f"SELECT count(*), sum(length(value)) FROM arrow_fdw_metadata_info('{foreign}')"),
-        Call("BEGIN; CREATE SCHEMA imported; IMPORT FOREIGN SCHEMA f FROM SERVER pg_strata INTO imported "
-             f"OPTIONS (file '{{files}}/{table}_{codec}.parquet'); SELECT count(*) FROM pg_attribute WHERE attrelid = 'imported.f'::regclass; ROLLBACK"),
+        Call(
+            "BEGIN; CREATE SCHEMA imported; IMPORT FOREIGN SCHEMA f FROM SERVER pg_strata INTO imported "
+            f"OPTIONS (file '{{files}}/{table}_{codec}.parquet'); "
+            f"SELECT count(*) FROM pg_attribute WHERE attrelid = 'imported.f'::regclass; ROLLBACK"
+        ),
     ]
 
 
@@ -95,11 +144,15 @@ def memory(installation):
                 for codec in READ_CODECS:
                     path = files / f"{table}_{codec}.parquet"
                     db.execute(f"SELECT export_table_parquet('{table}', '{path}', compression => '{codec}')")
-                    db.execute(f"IMPORT FOREIGN SCHEMA {path.stem} FROM SERVER pg_strata INTO public OPTIONS (file '{path}')")
+                    db.execute(
+                        f"IMPORT FOREIGN SCHEMA {path.stem} FROM SERVER pg_strata INTO public OPTIONS (file '{path}')"
+                    )
                 for codec in BUFFER_CODECS:
                     path = files / f"{table}_a{codec}.arrow"
                     db.execute(f"SELECT export_table_arrow('{table}', '{path}', compression => '{codec}')")
-                    db.execute(f"IMPORT FOREIGN SCHEMA {path.stem} FROM SERVER pg_strata INTO public OPTIONS (file '{path}')")
+                    db.execute(
+                        f"IMPORT FOREIGN SCHEMA {path.stem} FROM SERVER pg_strata INTO public OPTIONS (file '{path}')"
+                    )
             text, _ = make("4.3", 5_000, ["one", "two", "three"])
             (files / "t.vcf").write_text(text)
             (files / "t.vcf.gz").write_bytes(bgzip(text.encode()))
@@ -186,7 +239,10 @@ class Campaign:
         call = chance.choice(chance.choice([export_calls, read_calls])(chance.choice))
         room = int(2 ** chance.uniform(2, 8) * MB)
         of_workers = call.workers > 0 and chance.random() < 0.5
-        told = f"run {number} of seed {SEED}, {room / MB:.1f} MB more{' for each worker' if of_workers else ''}: {call.sql}"
+        told = (
+            f"run {number} of seed {SEED}, "
+            f"{room / MB:.1f} MB more{' for each worker' if of_workers else ''}: {call.sql}"
+        )
         expected = self.expect(call)
         db = self.connect()
         self.prepare(db, call)
@@ -257,8 +313,12 @@ def test_no_room_for_the_reserve(memory, out):
 def test_what_the_reserve_has_no_room_for(memory, out):
     """A library's allocation that is larger: where it cannot be an error it is the session's end, and nobody else's."""
     server, _, bystander = memory
-    lines = ["##fileformat=VCFv4.3", '##INFO=<ID=X,Number=1,Type=String,Description="x">', "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO",
-             "1\t1\t.\tA\tC\t.\tPASS\tX=" + "x" * (64 * MB)]
+    lines = [
+        "##fileformat=VCFv4.3",
+        '##INFO=<ID=X,Number=1,Type=String,Description="x">',
+        "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO",
+        "1\t1\t.\tA\tC\t.\tPASS\tX=" + "x" * (64 * MB),
+    ]
     (out / "long.vcf").write_text("\n".join(lines) + "\n")
     sql = f"SELECT rows FROM import_vcf('{out}/long.vcf', '{out}/t.arrow')"
     with server.connect() as db:
@@ -296,7 +356,9 @@ def test_workers_that_shared_memory_has_room_for(little_shared_memory, out):
     """Fewer workers, or none, and no word of it but in the result."""
     server, directory = little_shared_memory
     with server.connect() as db:
-        db.execute("CREATE EXTENSION pg_strata; CREATE TABLE t AS SELECT i, i % 7 AS j FROM generate_series(1, 50000) i")
+        db.execute(
+            "CREATE EXTENSION pg_strata; CREATE TABLE t AS SELECT i, i % 7 AS j FROM generate_series(1, 50000) i"
+        )
         said = []
         db.add_notice_handler(lambda notice: said.append(notice.message_primary))
         # PostgreSQL makes a segment of more than 1 MB for a session's first workers.
@@ -311,7 +373,12 @@ def test_workers_that_shared_memory_has_room_for(little_shared_memory, out):
         dumped = db.execute("SELECT rows FROM copy_binary_dump('t', workers => 12)").fetchone()
         (directory / "filler").unlink()
         again = export(db, "t", out / "again.parquet", workers=12)
-    assert 0 < some.workers < 12 and first.workers == none.workers == 0 and again.workers == 12, (first, some, none, again)
+    assert 0 < some.workers < 12 and first.workers == none.workers == 0 and again.workers == 12, (
+        first,
+        some,
+        none,
+        again,
+    )
     assert first.rows == some.rows == none.rows == again.rows == dumped[0] == 50000 and not said, said
     assert pq.read_table(out / "some.parquet").equals(pq.read_table(out / "again.parquet"))
     assert none.files == 1 and pq.read_table(out / "none").num_rows == 50000

@@ -1,4 +1,5 @@
-"""Temporary files that a crash left, and those that are in use: by a lock on the file beside them, whoever has it and wherever it runs."""
+"""Temporary files that a crash left, and those that are in use: by a lock on the file beside them, whoever has it and
+wherever it runs."""
 
 import errno
 import fcntl
@@ -87,7 +88,8 @@ def test_what_is_locked_stays(table, out, kind):
 
 @every_export
 def test_names_without_a_lock_file_hinder_nobody(table, out, kind):
-    """Those of earlier versions, with the backend's own process id or one that is another's, and of file systems without locks."""
+    """Those of earlier versions, with the backend's own process id or one that is another's, and of file systems
+    without locks."""
     names = [leave(out, kind, last).name for last in (str(table.info.backend_pid), "1", DIGITS)]
     assert call(table, kind, out) == ROWS and call(table, kind, out) == ROWS
     assert temporaries(out) == sorted(names)
@@ -138,7 +140,7 @@ def test_a_lock_file_that_is_taken_before_it_is_locked(faulty, table, out, how):
         control.arm("flock", out, 0, -1500)
         slow = Background(lambda: call(other, "file", out))
         eventually(lambda: control.fired)
-        taken, = temporaries(out)
+        (taken,) = temporaries(out)
         if how == "removed":
             assert call(table, "file", out) == ROWS
             assert temporaries(out) == []
@@ -168,7 +170,8 @@ def test_file_systems_without_locks(faulty, table, out):
 
 @pytest.mark.parametrize("what", ["export", "export with a file", "file", "link"])
 def test_what_was_to_be_replaced_stays_if_it_is_no_exports(table, out, what):
-    """A crash between exchanging the directories and removing the old one, which the lock file says: it is removed as an overwrite would do it."""
+    """A crash between exchanging the directories and removing the old one, which the lock file says: it is removed as
+    an overwrite would do it."""
     assert call(table, "directory", out) == ROWS
     path = out / f".parts.pg_strata.{DIGITS}"
     locked(path).write_text("\0")
@@ -180,6 +183,7 @@ def test_what_was_to_be_replaced_stays_if_it_is_no_exports(table, out, what):
         path.write_text("mine")
     else:
         path.symlink_to(out / "parts")
+
     def there():
         return os.readlink(path) if path.is_symlink() else entries(path) if path.is_dir() else path.read_text()
 
@@ -196,7 +200,10 @@ def test_what_was_to_be_replaced_stays_if_it_is_no_exports(table, out, what):
 def test_containers_that_share_a_directory(faulty, table, out, installation):
     """Neither server sees the other's processes; each sees the other's locks."""
     with Contained(installation, "contained") as contained, contained.connect() as inside:
-        inside.execute(f"CREATE EXTENSION pg_strata; CREATE TABLE t AS SELECT i, 'text ' || i AS s FROM generate_series(1, {ROWS}) i")
+        inside.execute(
+            f"CREATE EXTENSION pg_strata; "
+            f"CREATE TABLE t AS SELECT i, 'text ' || i AS s FROM generate_series(1, {ROWS}) i"
+        )
         assert inside.info.backend_pid < table.info.backend_pid
         _, control = faulty
         for kind in ("file", "directory"):

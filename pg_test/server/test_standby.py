@@ -41,8 +41,15 @@ def test_every_type(db, reader, out, target, scan, workers):
     db.execute("DELETE FROM t WHERE c_int2 = 1; UPDATE t SET c_text = repeat(c_text, 3000) WHERE c_int2 = -1")
     connection = reader()
     assert connection.execute("SELECT pg_is_in_recovery()").fetchone() == (True,)
-    result = export_and_check(connection, "t", out / target, scan=scan, workers=workers, row_group_rows=200,
-                              ordered=target.endswith("parquet"))
+    result = export_and_check(
+        connection,
+        "t",
+        out / target,
+        scan=scan,
+        workers=workers,
+        row_group_rows=200,
+        ordered=target.endswith("parquet"),
+    )
     assert result.workers == workers
     assert result.rows == db.execute("SELECT count(*) FROM t").fetchone()[0]
 

@@ -13,7 +13,8 @@ def table(server):
     with server.connect() as connection:
         connection.execute("""
             CREATE TABLE columnar_rows AS
-            SELECT g AS id, g % 7 AS k, (g * 0.01)::numeric(12, 2) AS n, date '2020-01-01' + g % 400 AS d, 'x' || g % 13 AS t,
+            SELECT g AS id, g % 7 AS k, (g * 0.01)::numeric(12, 2) AS n, date '2020-01-01' + g % 400 AS d,
+            'x' || g % 13 AS t,
                    CASE WHEN g % 11 = 0 THEN NULL ELSE g END AS nn, g % 2 = 0 AS f
             FROM generate_series(1, 30000) g;
             ANALYZE columnar_rows""")
@@ -31,7 +32,7 @@ def forced(server):
 
 
 def plan(connection, query, options="COSTS OFF"):
-    return "\n".join(line for line, in connection.execute(f"EXPLAIN ({options}) {query}"))
+    return "\n".join(line for (line,) in connection.execute(f"EXPLAIN ({options}) {query}"))
 
 
 def both(connection, query):
@@ -47,7 +48,9 @@ def both(connection, query):
 @pytest.mark.parametrize("seed", range(12))
 def test_random_aggregations(forced, seed):
     counts, differing = random_sql.run(forced, 9_000_000 + seed, 60)
-    assert not differing, "\n".join(f"{text}\n  PostgreSQL {plain}\n  columns    {found}" for text, plain, found in differing)
+    assert not differing, "\n".join(
+        f"{text}\n  PostgreSQL {plain}\n  columns    {found}" for text, plain, found in differing
+    )
     assert counts["columns"] > 20
 
 
@@ -86,22 +89,25 @@ def test_workers(forced, table):
     assert "Workers: 2 planned, 2 launched" in analyzed
 
 
-@pytest.mark.parametrize("query", [
-    "SELECT k + 1, count(*) FROM {} GROUP BY k + 1",
-    "SELECT k, count(*) + 1, sum(nn) / 2 FROM {} GROUP BY k HAVING sum(nn) > 100 ORDER BY 2 DESC, 1",
-    "SELECT count(*) FROM {} WHERE id < 0",
-    "SELECT k, count(*) FROM {} WHERE id < 0 GROUP BY k",
-    "SELECT sum(n), min(d), max(id), avg(n) FROM {} WHERE id < 0",
-    "SELECT DISTINCT count(*) FROM {} GROUP BY k",
-    "SELECT a.c + b.c FROM (SELECT count(*) AS c FROM {} WHERE f) a, (SELECT count(*) AS c FROM {} WHERE NOT f) b",
-    "SELECT k, rank() OVER (ORDER BY sum(n) DESC) FROM {} GROUP BY k",
-    "SELECT g, (SELECT count(*) FROM {} WHERE k = g) FROM generate_series(0, 8) g",
-    "SELECT g, c FROM generate_series(0, 3) g, LATERAL (SELECT count(*) AS c FROM {} WHERE k < g) l",
-    "WITH c AS MATERIALIZED (SELECT k, count(*) AS n FROM {} GROUP BY k) SELECT * FROM c a JOIN c b USING (k)",
-    "SELECT k, count(*) FROM {} GROUP BY k UNION ALL SELECT k, sum(id) FROM {} GROUP BY k",
-    "SELECT count(*) FILTER (WHERE d > '2020-03-01'), count(nn) FROM {}",
-    "SELECT CASE k WHEN 1 THEN 'one' ELSE 'other' END, count(*) FROM {} GROUP BY k",
-])
+@pytest.mark.parametrize(
+    "query",
+    [
+        "SELECT k + 1, count(*) FROM {} GROUP BY k + 1",
+        "SELECT k, count(*) + 1, sum(nn) / 2 FROM {} GROUP BY k HAVING sum(nn) > 100 ORDER BY 2 DESC, 1",
+        "SELECT count(*) FROM {} WHERE id < 0",
+        "SELECT k, count(*) FROM {} WHERE id < 0 GROUP BY k",
+        "SELECT sum(n), min(d), max(id), avg(n) FROM {} WHERE id < 0",
+        "SELECT DISTINCT count(*) FROM {} GROUP BY k",
+        "SELECT a.c + b.c FROM (SELECT count(*) AS c FROM {} WHERE f) a, (SELECT count(*) AS c FROM {} WHERE NOT f) b",
+        "SELECT k, rank() OVER (ORDER BY sum(n) DESC) FROM {} GROUP BY k",
+        "SELECT g, (SELECT count(*) FROM {} WHERE k = g) FROM generate_series(0, 8) g",
+        "SELECT g, c FROM generate_series(0, 3) g, LATERAL (SELECT count(*) AS c FROM {} WHERE k < g) l",
+        "WITH c AS MATERIALIZED (SELECT k, count(*) AS n FROM {} GROUP BY k) SELECT * FROM c a JOIN c b USING (k)",
+        "SELECT k, count(*) FROM {} GROUP BY k UNION ALL SELECT k, sum(id) FROM {} GROUP BY k",
+        "SELECT count(*) FILTER (WHERE d > '2020-03-01'), count(nn) FROM {}",
+        "SELECT CASE k WHEN 1 THEN 'one' ELSE 'other' END, count(*) FROM {} GROUP BY k",
+    ],
+)
 def test_shapes(forced, table, query):
     query = query.replace("{}", table)
     assert NODE in plan(forced, query)
@@ -109,7 +115,9 @@ def test_shapes(forced, table, query):
 
 
 def test_prepared_statements(forced, table):
-    forced.execute(f"PREPARE counted(int, text) AS SELECT t, count(*) FROM {table} WHERE k = $1 AND t LIKE $2 GROUP BY t")
+    forced.execute(
+        f"PREPARE counted(int, text) AS SELECT t, count(*) FROM {table} WHERE k = $1 AND t LIKE $2 GROUP BY t"
+    )
     wanted = forced.execute(f"SELECT t, count(*) FROM {table} WHERE k = 3 AND t LIKE 'x1%' GROUP BY t").fetchall()
     for _ in range(8):
         assert sorted(forced.execute("EXECUTE counted(3, 'x1%')").fetchall()) == sorted(wanted)
@@ -146,7 +154,9 @@ def test_errors_are_those_of_postgresql(forced, table):
         forced.execute(f"SELECT sum(id * id * 1000) FROM {table}")
     # No row arrives.
     assert forced.execute(f"SELECT sum(1 / (id - id)) FROM {table} WHERE id < 0").fetchone() == (None,)
-    assert forced.execute(f"SELECT sum(CASE WHEN id = 17 THEN 0 ELSE 1 / (id - 17) END) FROM {table}").fetchone() == (0,)
+    assert forced.execute(f"SELECT sum(CASE WHEN id = 17 THEN 0 ELSE 1 / (id - 17) END) FROM {table}").fetchone() == (
+        0,
+    )
 
 
 def test_a_view_that_hides_rows_shows_none_of_their_errors(server, forced, table):
@@ -178,12 +188,18 @@ def test_groups_beyond_the_memory_of_a_hash_table(forced, table):
     assert "Spare: the groups need more memory than a hash table may take" in analyzed or "Spare: rows that" in analyzed
     assert len(both(forced, query)) == 30000
     # A loop begins PostgreSQL's plan again.
-    looped = f"SELECT g, (SELECT max(c) FROM (SELECT id, count(*) AS c FROM {table} WHERE id % 2 < g GROUP BY id) x) FROM generate_series(1, 3) g"
+    looped = (
+        f"SELECT g, (SELECT max(c) FROM (SELECT id, count(*) AS c FROM {table} WHERE id % 2 < g GROUP BY id) x) "
+        f"FROM generate_series(1, 3) g"
+    )
     assert both(forced, looped) == [(1, 1), (2, 1), (3, 1)]
 
 
 def test_what_is_not_computed_here(forced, table):
-    forced.execute(f"CREATE TABLE columnar_child () INHERITS ({table}); INSERT INTO columnar_child SELECT * FROM ONLY {table} LIMIT 10")
+    forced.execute(
+        f"CREATE TABLE columnar_child () INHERITS ({table}); "
+        f"INSERT INTO columnar_child SELECT * FROM ONLY {table} LIMIT 10"
+    )
     try:
         for query in (
             f"SELECT count(*) FROM {table}",  # with children
@@ -204,7 +220,10 @@ def test_what_is_not_computed_here(forced, table):
 
 def test_a_column_added_later_and_one_dropped(forced):
     forced.execute("CREATE TABLE altered AS SELECT g AS a, g AS gone, g AS b FROM generate_series(1, 1000) g")
-    forced.execute("ALTER TABLE altered DROP COLUMN gone; ALTER TABLE altered ADD COLUMN c numeric(8, 3) DEFAULT 1.125, ADD COLUMN e text")
+    forced.execute(
+        "ALTER TABLE altered DROP COLUMN gone; "
+        "ALTER TABLE altered ADD COLUMN c numeric(8, 3) DEFAULT 1.125, ADD COLUMN e text"
+    )
     forced.execute("INSERT INTO altered VALUES (1001, 1001, 2, 'e')")
     try:
         assert both(forced, "SELECT e, sum(b), sum(c), count(a) FROM altered GROUP BY e")

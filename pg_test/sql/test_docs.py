@@ -1,6 +1,7 @@
 """README and docs: every statement of an `sql` block runs, and the tables say what the extension does.
 
-In those blocks `-- 200` behind a SELECT is the first value of its first row, `-- ERROR 42501` the SQLSTATE that it fails with.
+In those blocks `-- 200` behind a SELECT is the first value of its first row, `-- ERROR 42501` the SQLSTATE that it
+fails with.
 """
 
 import re
@@ -18,7 +19,8 @@ BLOCK = re.compile(r"^```sql\n(.*?)^```", re.M | re.S)
 STATEMENT = re.compile(r"(.+?);[ ]*(?:--[ ]*(.*?))?[ ]*$", re.M | re.S)
 # What the statements read.
 TABLES = """
-    CREATE TABLE lineorder (lo_orderkey bigint NOT NULL, lo_custkey int NOT NULL, lo_year int NOT NULL, lo_discount numeric NOT NULL,
+    CREATE TABLE lineorder (lo_orderkey bigint NOT NULL, lo_custkey int NOT NULL, lo_year int NOT NULL,
+    lo_discount numeric NOT NULL,
                             lo_revenue numeric NOT NULL);
     INSERT INTO lineorder SELECT i, i % 5, 1992 + i % 7, i % 11, i * 100 FROM generate_series(1, 200) i;
     CREATE TABLE customer AS SELECT i AS c_custkey, 'nation ' || i AS c_nation FROM generate_series(0, 4) i;
@@ -132,11 +134,14 @@ def test_types(db, out):
     rows = [row for row in tables((places.ROOT / "docs" / "types.md").read_text()) if row[0].startswith("`")]
     expected = {}
     for kinds, names in rows:
-        kinds, names = re.findall("`([^`]+)`", kinds), re.findall(r"U?INT\(\d+\)|\b(?!UTC)[A-Z_]+(?:32|64)?\b(?:\(µs\))?", names)
+        kinds, names = (
+            re.findall("`([^`]+)`", kinds),
+            re.findall(r"U?INT\(\d+\)|\b(?!UTC)[A-Z_]+(?:32|64)?\b(?:\(µs\))?", names),
+        )
         for at, kind in enumerate(kinds):
             expected[kind.replace("(p,s)", "(9,2)")] = names[min(at, len(names) - 1)]
     assert len(expected) > 20
-    columns = ", ".join(f'c{at} {kind if kind != "char" else "char(3)"}' for at, kind in enumerate(expected))
+    columns = ", ".join(f"c{at} {kind if kind != 'char' else 'char(3)'}" for at, kind in enumerate(expected))
     db.execute(f"CREATE TABLE t ({columns})")
     db.execute("INSERT INTO t DEFAULT VALUES")
     db.execute("SELECT export_table_parquet('t', %s)", (str(out / "t.parquet"),))

@@ -34,14 +34,23 @@ def test_oid_of_nothing(table, out):
 
 
 @pytest.mark.parametrize("scan", SCANS)
-@pytest.mark.parametrize("what, statement", [
-    ("i", "CREATE INDEX i ON t (a)"), ("s", "CREATE SEQUENCE s"), ("c", "CREATE TYPE c AS (x int)"),
-])
+@pytest.mark.parametrize(
+    "what, statement",
+    [
+        ("i", "CREATE INDEX i ON t (a)"),
+        ("s", "CREATE SEQUENCE s"),
+        ("c", "CREATE TYPE c AS (x int)"),
+    ],
+)
 def test_not_a_table(table, out, what, statement, scan):
     table.execute(statement)
-    oid = table.execute("SELECT c.oid FROM pg_class c WHERE relname = %s AND relnamespace = %s::regnamespace", (what, table.schema)).fetchone()[0]
+    oid = table.execute(
+        "SELECT c.oid FROM pg_class c WHERE relname = %s AND relnamespace = %s::regnamespace", (what, table.schema)
+    ).fetchone()[0]
     with raises("42809"):
-        table.execute("SELECT * FROM export_table_parquet(%s::oid::regclass, %s, scan => %s)", (oid, str(out / "t.parquet"), scan))
+        table.execute(
+            "SELECT * FROM export_table_parquet(%s::oid::regclass, %s, scan => %s)", (oid, str(out / "t.parquet"), scan)
+        )
 
 
 @pytest.mark.parametrize("path", ["t.parquet", "./t.parquet", "../t.parquet", ""])
@@ -69,7 +78,9 @@ def test_extension_in_another_case(table, out):
     (out / "t.PARQUET").unlink()
 
 
-@pytest.mark.parametrize("name", ["n" * 247 + ".parquet", "\u00e9" * 123 + "n.parquet", "n" * 255], ids=["file", "accents", "directory"])
+@pytest.mark.parametrize(
+    "name", ["n" * 247 + ".parquet", "\u00e9" * 123 + "n.parquet", "n" * 255], ids=["file", "accents", "directory"]
+)
 def test_longest_names(table, out, name):
     """The temporary file has a name of its own, and 255 bytes are not too long for the target."""
     for _ in range(2):
@@ -100,10 +111,15 @@ def test_target_is_a_link_to_a_directory(table, out):
     (out / "real").rmdir()
 
 
-@pytest.mark.parametrize("call, names", [
-    ("export_query_parquet(NULL, '/tmp/t.parquet')", "SELECT"), ("export_query_parquet('SELECT 1', NULL)", "path"),
-    ("import_vcf(NULL, '/tmp/t.arrow')", "path"), ("export_table_parquet(NULL, '/tmp/t.parquet')", "table"),
-])
+@pytest.mark.parametrize(
+    "call, names",
+    [
+        ("export_query_parquet(NULL, '/tmp/t.parquet')", "SELECT"),
+        ("export_query_parquet('SELECT 1', NULL)", "path"),
+        ("import_vcf(NULL, '/tmp/t.arrow')", "path"),
+        ("export_table_parquet(NULL, '/tmp/t.parquet')", "table"),
+    ],
+)
 def test_hint_of_what_is_missing(table, call, names):
     with raises("22004") as caught:
         table.execute(f"SELECT * FROM {call}")
@@ -111,10 +127,15 @@ def test_hint_of_what_is_missing(table, call, names):
 
 
 def test_no_error_carries_a_backtrace(table, server):
-    """The servers of the tests run with RUST_BACKTRACE set. Errors of ours, and PostgreSQL's raised inside our functions."""
+    """The servers of the tests run with RUST_BACKTRACE set. Errors of ours, and PostgreSQL's raised inside our
+    functions."""
     assert b"RUST_BACKTRACE=1" in open(f"/proc/{server.process.pid}/environ", "rb").read()
-    for call in ("export_table_parquet('t', 'relative')", "export_query_parquet('SELECT 1/0 AS x', '/tmp/t.parquet')",
-                 "copy_binary_dump('t', '/nowhere/t')", "read_parquet('/nowhere') AS t(a int)"):
+    for call in (
+        "export_table_parquet('t', 'relative')",
+        "export_query_parquet('SELECT 1/0 AS x', '/tmp/t.parquet')",
+        "copy_binary_dump('t', '/nowhere/t')",
+        "read_parquet('/nowhere') AS t(a int)",
+    ):
         with pytest.raises(psycopg.Error) as caught:
             table.execute(f"SELECT * FROM {call}")
         assert "\n" not in (caught.value.diag.message_detail or ""), call
@@ -139,14 +160,27 @@ def test_directory_that_cannot_be_written(table, out):
     out.chmod(0o755)
 
 
-@pytest.mark.parametrize("name, value, sqlstate", [
-    ("compression", "zip", "22023"), ("compression", "", "22023"), ("compression", "zstd:99", "22003"),
-    ("compression", "zstd:x", "22003"), ("compression", "snappy:1", "22003"), ("compression", "gzip:-1", "22003"),
-    ("scan", "index", "22023"), ("workers", -1, "22003"), ("row_group_rows", 0, "22003"), ("row_group_rows", -5, "22003"),
-    ("row_group_bytes", 0, "22003"), ("row_group_bytes", -1, "22003"),
-    ("columns", ["a", "nope"], "42703"), ("columns", ["a", "b", "a"], "42701"),
-    ("columns", ["a", None], "22004"), ("columns", ["ctid"], "42703"),
-])
+@pytest.mark.parametrize(
+    "name, value, sqlstate",
+    [
+        ("compression", "zip", "22023"),
+        ("compression", "", "22023"),
+        ("compression", "zstd:99", "22003"),
+        ("compression", "zstd:x", "22003"),
+        ("compression", "snappy:1", "22003"),
+        ("compression", "gzip:-1", "22003"),
+        ("scan", "index", "22023"),
+        ("workers", -1, "22003"),
+        ("row_group_rows", 0, "22003"),
+        ("row_group_rows", -5, "22003"),
+        ("row_group_bytes", 0, "22003"),
+        ("row_group_bytes", -1, "22003"),
+        ("columns", ["a", "nope"], "42703"),
+        ("columns", ["a", "b", "a"], "42701"),
+        ("columns", ["a", None], "22004"),
+        ("columns", ["ctid"], "42703"),
+    ],
+)
 def test_bad_option(table, out, name, value, sqlstate):
     with raises(sqlstate):
         export(table, "t", out / "t.parquet", **{name: value})
@@ -167,7 +201,17 @@ def test_null_arguments(table, out, argument):
 
 
 def test_null_options_are_the_defaults(table, out):
-    names = ("columns", "compression", "row_group_rows", "row_group_bytes", "workers", "scan", "overwrite", "bloom_filters", "byte_stream_split")
+    names = (
+        "columns",
+        "compression",
+        "row_group_rows",
+        "row_group_bytes",
+        "workers",
+        "scan",
+        "overwrite",
+        "bloom_filters",
+        "byte_stream_split",
+    )
     assert export(table, "t", out / "t.parquet", **dict.fromkeys(names)).rows == 100
     (out / "t.parquet").unlink()
 

@@ -64,9 +64,14 @@ def test_execute_alone_is_not_enough(db, out, role):
     """PostgreSQL checks EXECUTE; the functions check the role too, whoever was granted EXECUTE."""
     db.execute(f"""CREATE TABLE t AS SELECT 1 AS a; GRANT SELECT ON t TO {role};
         REVOKE pg_write_server_files FROM {role}""")
-    calls = ["export_table_parquet('t', '{}/t.parquet')", "export_query_parquet('TABLE t', '{}/t.parquet')",
-             "export_table_arrow('t', '{}/t.arrow')", "export_query_arrow('TABLE t', '{}/t.arrow')",
-             "copy_binary_dump('t', '{}/t.bin')", "import_vcf('/none.vcf', '{}/t.arrow')"]
+    calls = [
+        "export_table_parquet('t', '{}/t.parquet')",
+        "export_query_parquet('TABLE t', '{}/t.parquet')",
+        "export_table_arrow('t', '{}/t.arrow')",
+        "export_query_arrow('TABLE t', '{}/t.arrow')",
+        "copy_binary_dump('t', '{}/t.bin')",
+        "import_vcf('/none.vcf', '{}/t.arrow')",
+    ]
     assert {call.partition("(")[0] for call in calls} == functions_of(WRITERS)
     for call in calls:
         name = call.partition("(")[0]
@@ -83,8 +88,11 @@ def test_execute_alone_is_not_enough(db, out, role):
 def test_execute_alone_is_not_enough_to_read(db, out, role):
     db.execute(f"CREATE TABLE t AS SELECT 1 AS a; SELECT export_table_parquet('t', '{out}/t.parquet')")
     db.execute(f"IMPORT FOREIGN SCHEMA f FROM SERVER pg_strata INTO {db.schema} OPTIONS (file '{out}/t.parquet')")
-    calls = [f"read_parquet('{out}/t.parquet') AS t(a int)", f"read_arrow('{out}/t.parquet') AS t(a int)",
-             "arrow_fdw_metadata_info('f')"]
+    calls = [
+        f"read_parquet('{out}/t.parquet') AS t(a int)",
+        f"read_arrow('{out}/t.parquet') AS t(a int)",
+        "arrow_fdw_metadata_info('f')",
+    ]
     assert {call.partition("(")[0] for call in calls} == functions_of(READERS)
     for call in calls:
         name = call.partition("(")[0]
@@ -125,8 +133,15 @@ def attempt(session, path):
         return error.sqlstate
 
 
-@pytest.mark.parametrize("where, may", [("ROLE {role}", True), ("ROLE {role} IN DATABASE postgres", True),
-                                        ("DATABASE postgres", False), ("ROLE ALL", False)])
+@pytest.mark.parametrize(
+    "where, may",
+    [
+        ("ROLE {role}", True),
+        ("ROLE {role} IN DATABASE postgres", True),
+        ("DATABASE postgres", False),
+        ("ROLE ALL", False),
+    ],
+)
 def test_directories_of_a_role_permit_it_to_export(db, sessions, out, role, where, may):
     """With EXECUTE, and only there. Those that are set for others too only confine who may write files anyway."""
     target = where.format(role=role)
@@ -155,8 +170,12 @@ def test_a_role_does_not_widen_its_directories(db, sessions, out, role, loaded):
             assert attempt(session, f"{out}/t.parquet") == "42501"
         with sessions("-c pg_strata.export_directories=/") as session:
             assert attempt(session, f"{out}/t.parquet") == "42501"
-    for widen in ("SET pg_strata.export_directories = '/'", f"ALTER ROLE {role} SET pg_strata.export_directories = '/'",
-                  f"ALTER ROLE {role} RESET pg_strata.export_directories", f"ALTER ROLE {role} RESET ALL"):
+    for widen in (
+        "SET pg_strata.export_directories = '/'",
+        f"ALTER ROLE {role} SET pg_strata.export_directories = '/'",
+        f"ALTER ROLE {role} RESET pg_strata.export_directories",
+        f"ALTER ROLE {role} RESET ALL",
+    ):
         with sessions() as session:
             session.execute("SELECT arrow_fdw_metadata_stats()" if loaded else "SELECT 1")
             try:
@@ -212,7 +231,7 @@ def test_empty_directories_permit_nothing(db, sessions, out, role, value):
 @pytest.mark.parametrize("ours_first", [True, False])
 def test_beside_an_extension_that_owns_arrow_fdw(installation, empty, out, ours_first):
     with other_extension(installation, "strom_like", STROM) as create:
-        for command in ["CREATE EXTENSION pg_strata", create][::1 if ours_first else -1]:
+        for command in ["CREATE EXTENSION pg_strata", create][:: 1 if ours_first else -1]:
             empty.execute(command)
         check_round_trip(empty, out)
         assert empty.execute("SELECT pgstrom.arrow_fdw_metadata_stats()").fetchone() == (2,)
@@ -233,7 +252,7 @@ def test_a_wrapper_and_a_server_named_arrow_fdw_for_scripts(empty, out):
 def test_a_read_parquet_with_other_arguments_in_one_schema(installation, empty, out, ours_first):
     """A call with a path alone is ambiguous, until ours is moved."""
     with other_extension(installation, "duckdb_like", DUCKDB) as create:
-        for command in ["CREATE EXTENSION pg_strata", create][::1 if ours_first else -1]:
+        for command in ["CREATE EXTENSION pg_strata", create][:: 1 if ours_first else -1]:
             empty.execute(command)
         with pytest.raises(psycopg.errors.AmbiguousFunction):
             empty.execute("SELECT read_parquet('/none')")
@@ -247,7 +266,7 @@ def test_a_read_parquet_with_other_arguments_in_one_schema(installation, empty, 
 def test_a_read_parquet_in_another_schema(installation, empty, out, ours_first, theirs):
     with other_extension(installation, "duckdb_like", theirs) as create:
         empty.execute("CREATE SCHEMA strata")
-        for command in ["CREATE EXTENSION pg_strata SCHEMA strata", create][::1 if ours_first else -1]:
+        for command in ["CREATE EXTENSION pg_strata SCHEMA strata", create][:: 1 if ours_first else -1]:
             empty.execute(command)
         check_round_trip(empty, out, "strata")
         assert empty.execute("SELECT read_parquet('/none')").fetchone() == ("theirs",)
@@ -288,8 +307,11 @@ def devices(installation):
 def test_everything_works_in_a_schema_outside_of_the_search_path(devices, out, schema, moved):
     with database(devices, "extension") as db:
         db.execute(f"CREATE SCHEMA {schema}; SET search_path = ''")
-        db.execute(f"CREATE EXTENSION pg_strata SCHEMA public; ALTER EXTENSION pg_strata SET SCHEMA {schema}" if moved
-                   else f"CREATE EXTENSION pg_strata SCHEMA {schema}")
+        db.execute(
+            f"CREATE EXTENSION pg_strata SCHEMA public; ALTER EXTENSION pg_strata SET SCHEMA {schema}"
+            if moved
+            else f"CREATE EXTENSION pg_strata SCHEMA {schema}"
+        )
         check_round_trip(db, out, schema)
         db.execute(f"""CREATE TYPE {schema}."Mood" AS ENUM ('well', 'ill');
             CREATE TABLE {schema}."Ta""ble" AS SELECT i AS "Id", ('{{well,ill}}'::{schema}."Mood"[])[1 + i % 2] AS mood
@@ -309,7 +331,7 @@ def test_everything_works_in_a_schema_outside_of_the_search_path(devices, out, s
             read = f'SELECT "Id", mood::text::{schema}."Mood" FROM {foreign}'
             assert value(db, f"SELECT count(*) FROM (TABLE {table} EXCEPT ALL {read}) AS d") == 0, name
             assert value(db, f'SELECT count(*) FROM {foreign} WHERE "Id" BETWEEN 5 AND 8') == 4
-            rows = f"""{schema}.read_{name.partition('.')[2]}('{out / name}') AS t("Id" int)"""
+            rows = f"""{schema}.read_{name.partition(".")[2]}('{out / name}') AS t("Id" int)"""
             assert value(db, f'SELECT sum("Id") FROM {rows}') == 200010000
             db.execute(f"DROP FOREIGN TABLE {foreign}")
         assert value(db, f"SELECT rows FROM {schema}.copy_binary_dump('{table}', '{out}/t.bin')") == 20000

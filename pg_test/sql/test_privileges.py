@@ -10,13 +10,19 @@ pytestmark = [pytest.mark.fast, pytest.mark.parametrize("scan", SCANS)]
 
 @pytest.fixture
 def secret(db):
-    db.execute("CREATE TABLE t (id int, owner text, salary numeric); INSERT INTO t SELECT i, 'o' || i % 3, i * 1.5 FROM generate_series(1, 300) i")
+    db.execute(
+        "CREATE TABLE t (id int, owner text, salary numeric); "
+        "INSERT INTO t SELECT i, 'o' || i % 3, i * 1.5 FROM generate_series(1, 300) i"
+    )
     return db
 
 
 def test_plain_role_may_not_write_files(secret, out, role, scan):
     """Refused by the functions themselves, with a hint."""
-    secret.execute(f"REVOKE pg_write_server_files FROM {role}; GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public TO {role}; GRANT SELECT ON t TO {role}; SET ROLE {role}")
+    secret.execute(
+        f"REVOKE pg_write_server_files FROM {role}; GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public TO {role}; "
+        f"GRANT SELECT ON t TO {role}; SET ROLE {role}"
+    )
     with raises("42501"):
         export(secret, "t", out / "t.parquet", scan=scan)
     with raises("42501"):
@@ -66,7 +72,10 @@ def test_row_security(secret, out, role, scan):
 
 def test_row_security_does_not_apply(secret, out, role, scan):
     """BYPASSRLS and the table's owner see everything, unless the owner is FORCEd."""
-    secret.execute(f"ALTER TABLE t ENABLE ROW LEVEL SECURITY; GRANT SELECT ON t TO {role}; ALTER ROLE {role} BYPASSRLS; SET ROLE {role}")
+    secret.execute(
+        f"ALTER TABLE t ENABLE ROW LEVEL SECURITY; GRANT SELECT ON t TO {role}; "
+        f"ALTER ROLE {role} BYPASSRLS; SET ROLE {role}"
+    )
     assert export(secret, "t", out / "bypass.parquet", scan=scan).rows == 300
     secret.execute(f"RESET ROLE; ALTER ROLE {role} NOBYPASSRLS; ALTER TABLE t OWNER TO {role}; SET ROLE {role}")
     assert export(secret, "t", out / "owner.parquet", scan=scan).rows == 300
@@ -77,7 +86,8 @@ def test_row_security_does_not_apply(secret, out, role, scan):
 
 
 def test_row_security_off(secret, out, role, scan):
-    secret.execute(f"""ALTER TABLE t ENABLE ROW LEVEL SECURITY; CREATE POLICY mine ON t USING (true); GRANT SELECT ON t TO {role};
+    secret.execute(f"""ALTER TABLE t ENABLE ROW LEVEL SECURITY; CREATE POLICY mine ON t USING (true);
+        GRANT SELECT ON t TO {role};
         SET ROLE {role}; SET row_security = off""")
     with raises("0A000"):
         export(secret, "t", out / "t.parquet", scan=scan)
@@ -100,8 +110,16 @@ def test_export_directories(secret, out, scan):
     (allowed / "link").symlink_to(other)
     secret.execute(f"SET pg_strata.export_directories = '{allowed}'")
     assert export(secret, "t", allowed / "t.parquet", scan=scan).rows == 300
-    for path in (other / "t.parquet", lookalike / "t.parquet", out / "t.parquet", allowed / ".." / "other" / "t.parquet",
-                 allowed / "link" / "t.parquet", out / "nowhere" / "t.parquet", allowed / ".." / "nowhere" / "t.parquet", "/root/t.parquet"):
+    for path in (
+        other / "t.parquet",
+        lookalike / "t.parquet",
+        out / "t.parquet",
+        allowed / ".." / "other" / "t.parquet",
+        allowed / "link" / "t.parquet",
+        out / "nowhere" / "t.parquet",
+        allowed / ".." / "nowhere" / "t.parquet",
+        "/root/t.parquet",
+    ):
         with raises("42501"):
             export(secret, "t", path, scan=scan)
     assert entries(other) == entries(lookalike) == [] and entries(allowed) == ["link", "t.parquet"]
@@ -116,8 +134,20 @@ def test_outside_of_export_directories_all_errors_are_alike(secret, out, scan):
         (out / "allowed" / link).symlink_to(target)
     secret.execute(f"SET pg_strata.export_directories = '{out}/allowed'")
     told = set()
-    for path in ("other", "nowhere", "other/there", "other/nowhere", "allowed/../other", "allowed/../nowhere", "allowed/link", "allowed/link/there",
-                 "allowed/link/nowhere", "allowed/dangling", "allowed/dangling/there", "allowed/deeper"):
+    for path in (
+        "other",
+        "nowhere",
+        "other/there",
+        "other/nowhere",
+        "allowed/../other",
+        "allowed/../nowhere",
+        "allowed/link",
+        "allowed/link/there",
+        "allowed/link/nowhere",
+        "allowed/dangling",
+        "allowed/dangling/there",
+        "allowed/deeper",
+    ):
         with raises("42501") as caught:
             export(secret, "t", f"{out}/{path}/t.parquet", scan=scan)
         told.add(str(caught.value).replace(f"{out}/{path}/t.parquet", "PATH"))
@@ -137,7 +167,6 @@ def test_only_a_superuser_sets_export_directories(secret, out, role, scan):
     assert caught.value.sqlstate == "42501"
 
 
-
 @pytest.fixture
 def guarded(server, db, role, scan, out):
     """How a role's own connections with an option end: exports to an allowed and to another directory."""
@@ -146,7 +175,10 @@ def guarded(server, db, role, scan, out):
     (out / "allowed").mkdir()
     (out / "allowed").chmod(0o777)
     out.chmod(0o777)
-    db.execute(f"CREATE TABLE g AS SELECT 1 AS a; GRANT SELECT ON g TO {role}; ALTER ROLE {role} SET search_path = {db.schema}, public")
+    db.execute(
+        f"CREATE TABLE g AS SELECT 1 AS a; GRANT SELECT ON g TO {role}; "
+        f"ALTER ROLE {role} SET search_path = {db.schema}, public"
+    )
 
     def outcomes(options):
         with psycopg.connect(server.dsn(user=role), autocommit=True, options=options) as connection:
@@ -163,8 +195,15 @@ def guarded(server, db, role, scan, out):
 
 @pytest.mark.parametrize("where", ["system", "database", "role", "role in database"])
 def test_export_directories_hold_however_a_session_begins(db, guarded, role, out, where):
-    target = {"system": "SYSTEM", "database": "DATABASE postgres", "role": f"ROLE {role}", "role in database": f"ROLE {role} IN DATABASE postgres"}[where]
-    db.execute(f"LOAD 'pg_strata'; ALTER {target} SET pg_strata.export_directories = '{out}/allowed'") if where != "system" else db.execute("LOAD 'pg_strata'")
+    target = {
+        "system": "SYSTEM",
+        "database": "DATABASE postgres",
+        "role": f"ROLE {role}",
+        "role in database": f"ROLE {role} IN DATABASE postgres",
+    }[where]
+    db.execute(
+        f"LOAD 'pg_strata'; ALTER {target} SET pg_strata.export_directories = '{out}/allowed'"
+    ) if where != "system" else db.execute("LOAD 'pg_strata'")
     if where == "system":
         db.execute(f"ALTER SYSTEM SET pg_strata.export_directories = '{out}/allowed'")
     db.execute("SELECT pg_reload_conf(), pg_sleep(0.3)")
@@ -182,7 +221,9 @@ def test_export_directories_hold_however_a_session_begins(db, guarded, role, out
 
 def test_a_setting_that_is_not_known_tells_nothing_of_directories(server, guarded, role, out):
     """Which the session set before the library was loaded."""
-    with psycopg.connect(server.dsn(user=role), autocommit=True, options="-c pg_strata.export_directories=/") as connection:
+    with psycopg.connect(
+        server.dsn(user=role), autocommit=True, options="-c pg_strata.export_directories=/"
+    ) as connection:
         for directory in ("allowed", "nowhere"):
             with raises("42501"):
                 export(connection, "g", out / directory / "t.parquet")
@@ -201,13 +242,18 @@ def test_explain_of_a_view_tells_nothing_of_hidden_rows(secret, out, role, scan)
     if scan != "heap":
         pytest.skip("nothing is exported by a scan of its own here")
     export(secret, "t", out / "hidden-name.parquet", row_group_rows=100)
-    secret.execute(f"""CREATE FOREIGN TABLE f (id int, owner text, salary numeric) SERVER pg_strata OPTIONS (file '{out}/hidden-name.parquet');
+    secret.execute(f"""CREATE FOREIGN TABLE f (id int, owner text,
+        salary numeric) SERVER pg_strata OPTIONS (file '{out}/hidden-name.parquet');
         CREATE VIEW v WITH (security_barrier) AS SELECT * FROM f WHERE owner = 'o1'; GRANT SELECT ON v TO {role}""")
 
     def told():
         queries = ("SELECT * FROM v WHERE id = 250", "SELECT count(*) FROM v WHERE id < 50")
-        return [secret.execute(f"EXPLAIN (ANALYZE {analyze}, COSTS OFF, VERBOSE, FORMAT {form}) {query}").fetchall()
-                for analyze in ("ON", "OFF") for form in ("TEXT", "JSON") for query in queries]
+        return [
+            secret.execute(f"EXPLAIN (ANALYZE {analyze}, COSTS OFF, VERBOSE, FORMAT {form}) {query}").fetchall()
+            for analyze in ("ON", "OFF")
+            for form in ("TEXT", "JSON")
+            for query in queries
+        ]
 
     assert all("hidden-name" in str(plan) for plan in told())
     assert sum("skipped" in str(plan) for plan in told()) == 4

@@ -28,8 +28,17 @@ def test_sql(server, out, file):
     with server.connect() as connection:
         connection.execute(f"CREATE DATABASE {database}")
     try:
-        run = server.psql("-a", "-q", "-v", f"out={out}", "-v", "SHOW_CONTEXT=never", dbname=database, input=file.read_text(),
-                          env={**os.environ, "PGTZ": "UTC", "PGDATESTYLE": "ISO"})
+        run = server.psql(
+            "-a",
+            "-q",
+            "-v",
+            f"out={out}",
+            "-v",
+            "SHOW_CONTEXT=never",
+            dbname=database,
+            input=file.read_text(),
+            env={**os.environ, "PGTZ": "UTC", "PGDATESTYLE": "ISO"},
+        )
     finally:
         with server.connect() as connection:
             connection.execute(f"DROP DATABASE {database} WITH (FORCE)")

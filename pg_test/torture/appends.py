@@ -34,7 +34,9 @@ def once(arena, seconds, sessions):
             append = 0
             while time.monotonic() < ends:
                 append += 1
-                db.execute(f"TRUNCATE mine; INSERT INTO mine SELECT {number}, {append}, i FROM generate_series(1, {ROWS}) i")
+                db.execute(
+                    f"TRUNCATE mine; INSERT INTO mine SELECT {number}, {append}, i FROM generate_series(1, {ROWS}) i"
+                )
                 try:
                     db.execute(f"SELECT export_table_arrow('mine', '{path}', append => true)")
                     succeeded.append((number, append))
@@ -46,7 +48,9 @@ def once(arena, seconds, sessions):
 
     works = [Background(lambda number=number: append(number)) for number in range(sessions)]
     results = [work.result(seconds + 120) for work in works]
-    wanted = collections.Counter((*one, row) for succeeded, _ in results for one in succeeded for row in range(1, ROWS + 1))
+    wanted = collections.Counter(
+        (*one, row) for succeeded, _ in results for one in succeeded for row in range(1, ROWS + 1)
+    )
     table = pa.ipc.open_file(path).read_all()
     table.validate(full=True)
     found = collections.Counter(zip(*(table[name].to_pylist() for name in ("session", "append", "row"))))

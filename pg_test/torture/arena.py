@@ -1,4 +1,5 @@
-"""What the faults happen to: one private server with fake GPUs, its tables, the files it reads and the directory it writes to."""
+"""What the faults happen to: one private server with fake GPUs, its tables, the files it reads and the directory it
+writes to."""
 
 import contextlib
 import os
@@ -14,10 +15,16 @@ from ..helpers.support import Background, create_extension, eventually
 from ..lab import places
 from .calls import SOURCES, TABLES, answer, calls
 
-SETTINGS = {"shared_buffers": "256MB", "max_connections": "60", "max_prepared_transactions": "2",
-            # Segments as files of the data directory: those of other servers are nowhere near.
-            "dynamic_shared_memory_type": "mmap",
-            "client_connection_check_interval": "20ms", "deadlock_timeout": "20ms", "restart_after_crash": "on"}
+SETTINGS = {
+    "shared_buffers": "256MB",
+    "max_connections": "60",
+    "max_prepared_transactions": "2",
+    # Segments as files of the data directory: those of other servers are nowhere near.
+    "dynamic_shared_memory_type": "mmap",
+    "client_connection_check_interval": "20ms",
+    "deadlock_timeout": "20ms",
+    "restart_after_crash": "on",
+}
 
 
 class Finding(AssertionError):
@@ -103,21 +110,34 @@ class Arena:
         return call
 
     def workers(self):
-        return [pid for pid, in self.watcher.execute("SELECT pid FROM pg_stat_activity WHERE leader_pid = %s AND pid <> %s",
-                                                     (self.victim.info.backend_pid,) * 2)]
+        return [
+            pid
+            for (pid,) in self.watcher.execute(
+                "SELECT pid FROM pg_stat_activity WHERE leader_pid = %s AND pid <> %s",
+                (self.victim.info.backend_pid,) * 2,
+            )
+        ]
 
     def waits(self):
         """What every session does, for a finding that it does nothing."""
-        return self.watcher.execute("SELECT pid, backend_type, state, wait_event_type, wait_event, left(query, 60) FROM pg_stat_activity").fetchall()
+        return self.watcher.execute(
+            "SELECT pid, backend_type, state, wait_event_type, wait_event, left(query, 60) FROM pg_stat_activity"
+        ).fetchall()
 
     def wait_until_gone(self, pid):
-        eventually(lambda: not self.ask("SELECT count(*) FROM pg_stat_activity WHERE pid = %s", pid), 20, lambda: f"backend {pid} does not end")
+        eventually(
+            lambda: not self.ask("SELECT count(*) FROM pg_stat_activity WHERE pid = %s", pid),
+            20,
+            lambda: f"backend {pid} does not end",
+        )
 
     def kill(self, pid):
         """SIGKILL: by its design PostgreSQL ends all sessions and recovers."""
         os.kill(pid, signal.SIGKILL)
-        log = lambda: self.server.log()[self.log_read:]
-        eventually(lambda: "all server processes terminated; reinitializing" in log(), 30, lambda: "no restart after SIGKILL")
+        log = lambda: self.server.log()[self.log_read :]
+        eventually(
+            lambda: "all server processes terminated; reinitializing" in log(), 30, lambda: "no restart after SIGKILL"
+        )
         self.server.wait()
         self.crashes += 1
         self.forget_session()

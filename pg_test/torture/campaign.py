@@ -38,7 +38,11 @@ def every_index(arena, call, name, error, workers):
         fired = arena.control.fired
         arena.control.disarm()
         outcome = finish(arena, call, work, before)
-        must(outcome in ("done", "58030", "53100"), f"{name} {number} of {call.name}: not an error of storage:", work.error)
+        must(
+            outcome in ("done", "58030", "53100"),
+            f"{name} {number} of {call.name}: not an error of storage:",
+            work.error,
+        )
         failed += outcome != "done"
         if name in REMOVALS and call.target:
             remove_leftovers(arena)

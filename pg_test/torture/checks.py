@@ -10,7 +10,8 @@ from ..helpers.support import entries
 from .arena import must, sqlstate
 from .calls import SMALL, answer, rows_and_sum, state
 
-# PostgreSQL's own errors, which say no more: cancels, terminations, locks, lost connections, what is not there any more.
+# PostgreSQL's own errors, which say no more: cancels, terminations, locks, lost connections, what is not there any
+# more.
 WITHOUT_HINT = {"57014", "57P01", "57P02", "57P03", "08006", "55P03", "40P01", "42P01", "25P02", "40001", None}
 LOUD = re.compile(r"terminated by signal|PANIC|TRAP:|panicked|could not be reaped|^\d+ XX000 ", re.MULTILINE)
 
@@ -21,12 +22,15 @@ def check_error(error):
     code, diagnostic = error.sqlstate, error.diag
     must(code != "XX000", "internal error:", error)
     must(code is not None or isinstance(error, psycopg.OperationalError), "no SQLSTATE:", repr(error))
-    own = "temporary file" in (diagnostic.message_primary or "") or "in memory context" in (diagnostic.message_detail or "")
+    own = "temporary file" in (diagnostic.message_primary or "") or "in memory context" in (
+        diagnostic.message_detail or ""
+    )
     must(code in WITHOUT_HINT or diagnostic.message_hint or own, f"no hint ({code}):", error)
 
 
 def check_target(arena, call, before, error, either=False, cut=False):
-    """Where the call succeeded the target is right. Where it failed it is as it was; `either`: whether it failed nobody can tell."""
+    """Where the call succeeded the target is right. Where it failed it is as it was; `either`: whether it failed nobody
+    can tell."""
     if not call.target:
         return
     now = state(call.target)
@@ -73,15 +77,26 @@ def check_server(arena):
         text = log.read().decode(errors="replace")
     arena.log_read += len(text.encode(errors="replace"))
     loud = LOUD.search(text)
-    must(not loud, "the server's log:", text[max(0, loud.start() - 200):loud.start() + 600] if loud else "")
-    must(arena.server.process.poll() is None and arena.ask("SELECT pg_postmaster_start_time()") == arena.start_time, "another server")
+    must(not loud, "the server's log:", text[max(0, loud.start() - 200) : loud.start() + 600] if loud else "")
+    must(
+        arena.server.process.poll() is None and arena.ask("SELECT pg_postmaster_start_time()") == arena.start_time,
+        "another server",
+    )
     busy = """SELECT (SELECT count(*) FROM pg_locks WHERE pid <> pg_backend_pid()),
-        (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'parallel worker' OR backend_type LIKE 'pg_strata%%' AND leader_pid IS NOT NULL)"""
-    until(lambda: arena.watcher.execute(busy).fetchone() == (0, 0), lambda: f"locks and workers left: {arena.watcher.execute(busy).fetchone()}")
-    until(lambda: entries(arena.out) == names(arena), lambda: f"files left: {set(entries(arena.out)) ^ set(names(arena))}")
+        (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'parallel worker' OR backend_type LIKE 'pg_strata%%'
+        AND leader_pid IS NOT NULL)"""
+    until(
+        lambda: arena.watcher.execute(busy).fetchone() == (0, 0),
+        lambda: f"locks and workers left: {arena.watcher.execute(busy).fetchone()}",
+    )
+    until(
+        lambda: entries(arena.out) == names(arena), lambda: f"files left: {set(entries(arena.out)) ^ set(names(arena))}"
+    )
     check_segments(arena)
     temporary = arena.server.data / "base" / "pgsql_tmp"
-    until(lambda: not temporary.exists() or not entries(temporary), lambda: f"temporary files left: {entries(temporary)}")
+    until(
+        lambda: not temporary.exists() or not entries(temporary), lambda: f"temporary files left: {entries(temporary)}"
+    )
     check_descriptors(arena)
 
 

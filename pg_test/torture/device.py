@@ -33,7 +33,9 @@ def failing(place):
     try:
         with open(image, "wb") as file:
             file.truncate(SIZE)
-        if quietly("mkfs.ext4", "-q", "-F", "-O", "^has_journal", "-E", "lazy_itable_init=0,root_owner=" + owner(), image).returncode:
+        if quietly(
+            "mkfs.ext4", "-q", "-F", "-O", "^has_journal", "-E", "lazy_itable_init=0,root_owner=" + owner(), image
+        ).returncode:
             raise Skipped("there is no mkfs.ext4")
         found = quietly("losetup", "--find", "--show", image)
         if found.returncode:
@@ -69,11 +71,23 @@ def drop_caches():
     Path("/proc/sys/vm/drop_caches").write_text("3")
 
 
-NAMES = ("parquet large", "arrow large", "query large", "dump large", "directory large", "append", "parquet small", "arrow directory", "query arrow", "vcf")
+NAMES = (
+    "parquet large",
+    "arrow large",
+    "query large",
+    "dump large",
+    "directory large",
+    "append",
+    "parquet small",
+    "arrow directory",
+    "query arrow",
+    "vcf",
+)
 
 
 def run(arena, exports=100):
-    """Exports onto the device while it fills up; how many reported what, after caches are dropped, is held against the files."""
+    """Exports onto the device while it fills up; how many reported what, after caches are dropped, is held against the
+    files."""
     counts = {"done": 0, "refused": 0, "false": 0}
     try:
         number = 0
@@ -83,7 +97,10 @@ def run(arena, exports=100):
     except Skipped as why:
         return f"skipped: {why}"
     must(counts["false"] == 0, f"{counts['false']} of {exports} reported success over damage")
-    return f"{exports} exports onto a failing device: {counts['done']} succeeded, {counts['refused']} failed, 0 reported success over damage"
+    return (
+        f"{exports} exports onto a failing device: {counts['done']} succeeded, {counts['refused']} failed, "
+        f"0 reported success over damage"
+    )
 
 
 def rounds(arena, backing, mounted, number, exports, counts):

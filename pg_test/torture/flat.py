@@ -9,10 +9,26 @@ from .arena import must
 from .calls import answer
 
 SLACK = 2 << 20
-REPEATED = ("parquet small", "directory small", "arrow small", "query arrow", "dump small", "vcf", "append", "gpu small", "read_parquet", "aggregate", "pruned")
-ERRORS = ("export_table_parquet('small', '/nowhere/t.parquet')", "export_query_arrow('SELECT 1/(id - 1000) AS a FROM small', '{out}/q.arrow')",
-          "export_table_arrow('small', '{out}/vcf.arrow', append => true)", "import_vcf('{out}/small.bin', '{out}/v.arrow')",
-          "export_query_parquet('SELECT * FROM read_parquet(''{out}/small.bin'') AS t(a int)', '{out}/q.parquet')")
+REPEATED = (
+    "parquet small",
+    "directory small",
+    "arrow small",
+    "query arrow",
+    "dump small",
+    "vcf",
+    "append",
+    "gpu small",
+    "read_parquet",
+    "aggregate",
+    "pruned",
+)
+ERRORS = (
+    "export_table_parquet('small', '/nowhere/t.parquet')",
+    "export_query_arrow('SELECT 1/(id - 1000) AS a FROM small', '{out}/q.arrow')",
+    "export_table_arrow('small', '{out}/vcf.arrow', append => true)",
+    "import_vcf('{out}/small.bin', '{out}/v.arrow')",
+    "export_query_parquet('SELECT * FROM read_parquet(''{out}/small.bin'') AS t(a int)', '{out}/q.parquet')",
+)
 
 
 def resident(pid):
@@ -27,7 +43,10 @@ def run(arena, rounds=1000):
     session = arena.session()
     pid = session.info.backend_pid
     told = []
-    for what, work in (("exports", lambda number: export(arena, session, number)), ("errors", lambda number: refuse(arena, session, number))):
+    for what, work in (
+        ("exports", lambda number: export(arena, session, number)),
+        ("errors", lambda number: refuse(arena, session, number)),
+    ):
         for number in range(rounds):
             work(number)
             if number == rounds // 5:

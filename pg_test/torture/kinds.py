@@ -23,9 +23,11 @@ KINDS = {}
 
 def kind(weight):
     """Registers a kind, and how often it comes."""
+
     def register(function):
         KINDS[function.__name__.replace("_", " ")] = (weight, function)
         return function
+
     return register
 
 
@@ -85,7 +87,11 @@ def worker(arena, chance):
     call = pick(arena, chance, lambda call: "{workers}" in call.sql and large(call))
     before = state(call.target) if call.target else None
     work = arena.start(call.text(chance.choice((1, 2, 4))))
-    eventually(lambda: work.ended or arena.workers(), 30, lambda: f"{call.name} neither ends nor starts a worker: {arena.waits()}")
+    eventually(
+        lambda: work.ended or arena.workers(),
+        30,
+        lambda: f"{call.name} neither ends nor starts a worker: {arena.waits()}",
+    )
     time.sleep(chance.random() * 0.05)
     for pid in arena.workers()[:1]:
         arena.watcher.execute(f"SELECT pg_{chance.choice(('cancel', 'terminate'))}_backend(%s)", (pid,))
@@ -154,23 +160,46 @@ def deadlock(arena, chance):
     return call, finish(arena, call, work, before)
 
 
-DDL = ["ALTER TABLE d ADD more int DEFAULT 7; ALTER TABLE d DROP more", "TRUNCATE d; INSERT INTO d TABLE small", "ALTER TABLE d ALTER n TYPE numeric(30,10)",
-       "DROP TABLE d; CREATE TABLE d AS TABLE small", "VACUUM FULL d", "ALTER TABLE d SET UNLOGGED", "CREATE INDEX ON d (id); CLUSTER d USING d_id_idx",
-       "ALTER TABLE d RENAME TO e; ALTER TABLE e RENAME TO d", "DELETE FROM d WHERE id > 1000", "REINDEX TABLE d"]
-PARTITIONS = ["ALTER TABLE dp DETACH PARTITION dp2", "ALTER TABLE dp ATTACH PARTITION dp2 FOR VALUES FROM (1000) TO (2001)", "DROP TABLE dp1",
-              "CREATE TABLE dp1 PARTITION OF dp FOR VALUES FROM (0) TO (1000)", "TRUNCATE dp2"]
-FORMS = ["export_table_parquet('{table}', '{path}', workers => {workers}, overwrite => true)", "export_table_arrow('{table}', '{path}', workers => {workers}, overwrite => true)",
-         "copy_binary_dump('{table}', '{path}', {workers}, overwrite => true)", "export_query_arrow('TABLE {table}', '{path}', overwrite => true)"]
+DDL = [
+    "ALTER TABLE d ADD more int DEFAULT 7; ALTER TABLE d DROP more",
+    "TRUNCATE d; INSERT INTO d TABLE small",
+    "ALTER TABLE d ALTER n TYPE numeric(30,10)",
+    "DROP TABLE d; CREATE TABLE d AS TABLE small",
+    "VACUUM FULL d",
+    "ALTER TABLE d SET UNLOGGED",
+    "CREATE INDEX ON d (id); CLUSTER d USING d_id_idx",
+    "ALTER TABLE d RENAME TO e; ALTER TABLE e RENAME TO d",
+    "DELETE FROM d WHERE id > 1000",
+    "REINDEX TABLE d",
+]
+PARTITIONS = [
+    "ALTER TABLE dp DETACH PARTITION dp2",
+    "ALTER TABLE dp ATTACH PARTITION dp2 FOR VALUES FROM (1000) TO (2001)",
+    "DROP TABLE dp1",
+    "CREATE TABLE dp1 PARTITION OF dp FOR VALUES FROM (0) TO (1000)",
+    "TRUNCATE dp2",
+]
+FORMS = [
+    "export_table_parquet('{table}', '{path}', workers => {workers}, overwrite => true)",
+    "export_table_arrow('{table}', '{path}', workers => {workers}, overwrite => true)",
+    "copy_binary_dump('{table}', '{path}', {workers}, overwrite => true)",
+    "export_query_arrow('TABLE {table}', '{path}', overwrite => true)",
+]
 
 
 @kind(5)
 def ddl(arena, chance):
-    """Definitions and storage change while the table is exported; the statement says how many rows there are in the file."""
+    """Definitions and storage change while the table is exported; the statement says how many rows there are in the
+    file."""
     partitioned = chance.random() < 0.4
     table, statements = ("dp", PARTITIONS) if partitioned else ("d", DDL)
-    arena.watcher.execute("DROP TABLE IF EXISTS d, dp, dp1, dp2; CREATE TABLE d AS TABLE small; CREATE TABLE dp (LIKE small) PARTITION BY RANGE (id);"
-                          "CREATE TABLE dp1 PARTITION OF dp FOR VALUES FROM (0) TO (1000); CREATE TABLE dp2 PARTITION OF dp FOR VALUES FROM (1000) TO (2001);"
-                          "INSERT INTO dp TABLE small")
+    arena.watcher.execute(
+        "DROP TABLE IF EXISTS d, dp, dp1, dp2; CREATE TABLE d AS TABLE small; "
+        "CREATE TABLE dp (LIKE small) PARTITION BY RANGE (id);"
+        "CREATE TABLE dp1 PARTITION OF dp FOR VALUES FROM (0) TO (1000); "
+        "CREATE TABLE dp2 PARTITION OF dp FOR VALUES FROM (1000) TO (2001);"
+        "INSERT INTO dp TABLE small"
+    )
     path = arena.out / f"ddl.{chance.choice(('parquet', 'arrow', 'bin'))}"
     form = {".parquet": FORMS[0], ".arrow": chance.choice((FORMS[1], FORMS[3])), ".bin": FORMS[2]}[path.suffix]
     sql = "SELECT rows FROM " + form.format(table=table, path=path, workers=chance.choice((0, 2)))
@@ -213,7 +242,12 @@ def system_call(arena, chance):
     name = chance.choice(possible if possible and chance.random() < 0.95 else CALLS)
     number = chance.randrange(arena.reached.get((call.name, name)) or 2)
     before = state(call.target) if call.target else None
-    arena.control.arm(name, under, number, chance.choice((errno.EIO, errno.ENOSPC, errno.EIO, errno.EMFILE if "open" in name else errno.ENOSPC)))
+    arena.control.arm(
+        name,
+        under,
+        number,
+        chance.choice((errno.EIO, errno.ENOSPC, errno.EIO, errno.EMFILE if "open" in name else errno.ENOSPC)),
+    )
     work = arena.start(call.text(chance.choice((0, 1, 2))))
     work.join(60)
     arena.reached[call.name, name] = max(arena.control.reached, arena.reached.get((call.name, name), 0))
@@ -238,7 +272,12 @@ def slow_call(arena, chance):
     """A cancel or a terminate while a system call takes its time."""
     call = pick(arena, chance, lambda call: call.target)
     before = state(call.target)
-    arena.control.arm(chance.choice(("pwrite64", "write", "fsync", "sync_file_range", "open64", "renameat2", "rename", "flock")), arena.out, chance.randrange(3), -30)
+    arena.control.arm(
+        chance.choice(("pwrite64", "write", "fsync", "sync_file_range", "open64", "renameat2", "rename", "flock")),
+        arena.out,
+        chance.randrange(3),
+        -30,
+    )
     work = arena.start(call.text(chance.choice((0, 2))))
     eventually(lambda: work.ended or arena.control.fired)
     way = chance.choice(("cancel", "terminate"))
@@ -334,12 +373,21 @@ def file_goes(arena, chance):
     return arena.calls["read_parquet"], sqlstate(work.error)
 
 
-REFUSED = ["export_table_parquet('small', 'relative.parquet')", "export_table_parquet('small', '/nowhere/t.parquet')", "export_table_parquet('small', '{out}/t.arrow')",
-           "export_table_arrow('small', '{out}/t.arrow', compression => 'lzo')", "export_table_parquet('small', '{out}/t.parquet', columns => '{{none}}')",
-           "export_table_parquet('small', '{out}/small.parquet')", "export_query_parquet('DELETE FROM small', '{out}/q.parquet')",
-           "export_query_arrow('SELECT 1/0 AS a', '{out}/q.arrow')", "export_query_parquet('SELECT 1 AS a, 2 AS a', '{out}/q.parquet')",
-           "import_vcf('{out}/small.bin', '{out}/v.arrow')", "export_table_parquet('small', '{out}/t.parquet', workers => -1)",
-           "export_table_arrow('small', '{out}/vcf.arrow', append => true)", "export_table_parquet('slow', '{out}/t.parquet')"]
+REFUSED = [
+    "export_table_parquet('small', 'relative.parquet')",
+    "export_table_parquet('small', '/nowhere/t.parquet')",
+    "export_table_parquet('small', '{out}/t.arrow')",
+    "export_table_arrow('small', '{out}/t.arrow', compression => 'lzo')",
+    "export_table_parquet('small', '{out}/t.parquet', columns => '{{none}}')",
+    "export_table_parquet('small', '{out}/small.parquet')",
+    "export_query_parquet('DELETE FROM small', '{out}/q.parquet')",
+    "export_query_arrow('SELECT 1/0 AS a', '{out}/q.arrow')",
+    "export_query_parquet('SELECT 1 AS a, 2 AS a', '{out}/q.parquet')",
+    "import_vcf('{out}/small.bin', '{out}/v.arrow')",
+    "export_table_parquet('small', '{out}/t.parquet', workers => -1)",
+    "export_table_arrow('small', '{out}/vcf.arrow', append => true)",
+    "export_table_parquet('slow', '{out}/t.parquet')",
+]
 
 
 @kind(5)
@@ -383,7 +431,18 @@ def rollback(arena, chance):
 @kind(0.5)
 def crowd(arena, chance, sessions=30):
     """Thirty sessions append to, overwrite and export to the same few targets at once."""
-    calls = [arena.calls[name] for name in ("append", "parquet small", "directory small", "arrow small", "query arrow", "arrow directory", "dump small")]
+    calls = [
+        arena.calls[name]
+        for name in (
+            "append",
+            "parquet small",
+            "directory small",
+            "arrow small",
+            "query arrow",
+            "arrow directory",
+            "dump small",
+        )
+    ]
     taken = [chance.choice(calls) for _ in range(sessions)]
     before, _ = rows_of_append(arena)
 
@@ -421,7 +480,16 @@ def memory(arena, chance):
     call = pick(arena, chance)
     before = state(call.target) if call.target else None
     pid = arena.session().info.backend_pid
-    used = int(next(line.split()[1] for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmSize"))) << 10
+    used = (
+        int(
+            next(
+                line.split()[1]
+                for line in Path(f"/proc/{pid}/status").read_text().splitlines()
+                if line.startswith("VmSize")
+            )
+        )
+        << 10
+    )
     arena.limit_memory(pid, used + chance.randrange(1 << 20, 96 << 20))
     work = arena.start(call.text(chance.choice((0, 0, 2))))
     outcome = finish(arena, call, work, before)

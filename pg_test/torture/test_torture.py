@@ -19,7 +19,9 @@ def arena(installation):
 
 
 def told(findings):
-    return "\n".join(f"python -m pg_test.torture --replay {seed} --kinds '{kind}': {what}" for seed, kind, what in findings)
+    return "\n".join(
+        f"python -m pg_test.torture --replay {seed} --kinds '{kind}': {what}" for seed, kind, what in findings
+    )
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "memory"])
@@ -56,7 +58,9 @@ def test_a_session_stays_as_small_as_it_was(arena):
 def test_system_calls_of_what_reads_and_writes(arena):
     """Those functions of which test_faults.py has no export, and those that read."""
     calls = [arena.calls[name] for name in ("gpu small", "foreign", "partitions")]
-    campaign.run(arena, calls, ("open64", "pwrite64", "fsync", "sync_file_range", "rename", "ftruncate64"), campaign.ERRORS[:1])
+    campaign.run(
+        arena, calls, ("open64", "pwrite64", "fsync", "sync_file_range", "rename", "ftruncate64"), campaign.ERRORS[:1]
+    )
     calls = [arena.calls[name] for name in ("foreign", "read_arrow", "pruned", "parallel", "import schema")]
     campaign.run(arena, calls, ("open64", "pread64", "fstat64", "statx", "opendir", "readdir64"), campaign.ERRORS[:1])
 
