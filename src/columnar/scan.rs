@@ -218,9 +218,9 @@ unsafe fn next_group(node: *mut pg_sys::CustomScanState) -> Result<*mut pg_sys::
 unsafe fn fill(slot: *mut pg_sys::TupleTableSlot, shown: &[Shown], types: &[pg_sys::Oid]) -> Result<()> {
     // SAFETY: the slot has as many attributes as its descriptor.
     unsafe {
-        for index in 0..types.len() {
+        for (index, &kind) in types.iter().enumerate() {
             let value = match shown.get(index) {
-                Some(shown) => datum::of_shown(shown, types[index])?,
+                Some(shown) => datum::of_shown(shown, kind)?,
                 None => None,
             };
             (*slot).tts_isnull.add(index).write(value.is_none());
