@@ -114,9 +114,11 @@ unsafe fn cost(candidate: &Candidate, groups: f64) -> f64 {
 /// # Safety
 /// The candidate lies in the context and is written.
 unsafe fn free_with(context: pg_sys::MemoryContext, candidate: *mut Candidate) {
+    /// # Safety
+    /// The context calls it once, with a candidate that lies in it.
     #[pg_guard]
     unsafe extern "C-unwind" fn drop_it(candidate: *mut std::ffi::c_void) {
-        // SAFETY: the callback is called once, with the candidate that it was registered for.
+        // SAFETY: the context passes the candidate that the callback was registered for.
         unsafe { std::ptr::drop_in_place(candidate.cast::<Candidate>()) }
     }
     // SAFETY: the callback lies in the context, as it must.
