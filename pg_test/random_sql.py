@@ -96,7 +96,6 @@ COLUMNS = {
 INTEGERS = ("i2", "i4", "i8", "s4")
 NUMERICS = ("n", "n2", "nw")
 TEXTS = ("t", "v", "c")
-SUMMED = INTEGERS + NUMERICS
 # Equal values of these may differ in how they are shown, and which of them a group shows is not defined.
 SHOWN = {"n": "trim_scale({})", "f4": "({} + 0::real)", "f8": "({} + 0::double precision)"}
 ORDERED = ("i2", "i4", "i8", "s4", "f4", "f8", "n", "n2", "nw", "d", "ti", "ts", "tz")

@@ -4,13 +4,16 @@
 -- for PG-Strom's. Foreign tables refer to the server by its OID.
 DO $$
 DECLARE
-    ours CONSTANT regprocedure := 'arrow_fdw_handler()';
+    extension CONSTANT oid := (SELECT oid FROM pg_catalog.pg_extension WHERE extname = 'pg_strata');
 BEGIN
-    IF EXISTS (SELECT FROM pg_catalog.pg_foreign_server s JOIN pg_catalog.pg_foreign_data_wrapper w ON w.oid = s.srvfdw
-                WHERE s.srvname = 'arrow_fdw' AND w.fdwhandler = ours) THEN
+    IF EXISTS (SELECT FROM pg_catalog.pg_foreign_server s JOIN pg_catalog.pg_depend d ON d.objid = s.oid
+                WHERE s.srvname = 'arrow_fdw' AND d.classid = 'pg_catalog.pg_foreign_server'::regclass AND d.deptype = 'e'
+                  AND d.refobjid = extension) THEN
         ALTER SERVER arrow_fdw RENAME TO pg_strata;
     END IF;
-    IF EXISTS (SELECT FROM pg_catalog.pg_foreign_data_wrapper WHERE fdwname = 'arrow_fdw' AND fdwhandler = ours) THEN
+    IF EXISTS (SELECT FROM pg_catalog.pg_foreign_data_wrapper w JOIN pg_catalog.pg_depend d ON d.objid = w.oid
+                WHERE w.fdwname = 'arrow_fdw' AND d.classid = 'pg_catalog.pg_foreign_data_wrapper'::regclass AND d.deptype = 'e'
+                  AND d.refobjid = extension) THEN
         ALTER FOREIGN DATA WRAPPER arrow_fdw RENAME TO pg_strata;
     END IF;
 END
@@ -56,13 +59,18 @@ GRANT EXECUTE ON FUNCTION read_parquet(text), read_arrow(text), arrow_fdw_metada
 UPDATE pg_catalog.pg_init_privs i
    SET initprivs = ARRAY(
            SELECT item FROM pg_catalog.unnest(i.initprivs) AS item, pg_catalog.aclexplode(ARRAY[item]) AS a
-            WHERE a.grantee IN (p.proowner, 'pg_write_server_files'::regrole, 'pg_read_server_files'::regrole, 'pg_monitor'::regrole))
+            WHERE a.grantee IN (p.proowner, CASE WHEN p.proname IN ('read_parquet', 'read_arrow', 'arrow_fdw_metadata_info')
+                                                 THEN 'pg_read_server_files'::regrole
+                                                 WHEN p.proname LIKE 'gpu\_%' THEN 'pg_monitor'::regrole
+                                                 ELSE 'pg_write_server_files'::regrole END))
   FROM pg_catalog.pg_proc p, pg_catalog.pg_depend d, pg_catalog.pg_extension e
  WHERE e.extname = 'pg_strata' AND d.refclassid = 'pg_catalog.pg_extension'::regclass AND d.refobjid = e.oid AND d.deptype = 'e'
    AND d.classid = 'pg_catalog.pg_proc'::regclass AND d.objid = p.oid AND i.classoid = d.classid AND i.objoid = p.oid;
--- Since PostgreSQL 17 it also keeps roles from being dropped that are named there.
+-- Since PostgreSQL 17 it also keeps roles from being dropped that are named there; those that still are stay.
 DELETE FROM pg_catalog.pg_shdepend s
  USING pg_catalog.pg_database b, pg_catalog.pg_depend d, pg_catalog.pg_extension e
  WHERE b.datname = pg_catalog.current_database() AND s.dbid = b.oid AND s.deptype = 'i' AND s.classid = d.classid AND s.objid = d.objid
    AND e.extname = 'pg_strata' AND d.refclassid = 'pg_catalog.pg_extension'::regclass AND d.refobjid = e.oid AND d.deptype = 'e'
-   AND d.classid = 'pg_catalog.pg_proc'::regclass;
+   AND d.classid = 'pg_catalog.pg_proc'::regclass
+   AND NOT EXISTS (SELECT FROM pg_catalog.pg_init_privs i, pg_catalog.aclexplode(i.initprivs) AS a
+                    WHERE i.classoid = s.classid AND i.objoid = s.objid AND s.refobjid IN (a.grantee, a.grantor));

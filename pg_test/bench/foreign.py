@@ -1,4 +1,4 @@
-"""python -m pg_test.bench.foreign [ROWS=6000000] [ROUNDS=3]: arrow_fdw against the heap, DuckDB and pyarrow.
+"""python -m pg_test.bench.foreign [ROWS=6000000] [ROUNDS=3]: foreign tables against the heap, DuckDB and pyarrow.
 
 The sum of three columns of lineorder from one file, with a condition and without; and the seed's query over a file for
 each year and ship mode. Every contender in turn in each round; prints medians as a table.

@@ -43,7 +43,7 @@ def test_values(db, out, version, samples, way, pack):
 
 
 def test_as_a_table(db, out):
-    """Read back by arrow_fdw, types and all."""
+    """Read back as a foreign table, types and all."""
     text, records = make("4.3", 500, ["a", "b"])
     (out / "in.vcf").write_text(text)
     import_vcf(db, out / "in.vcf", out / "variants.arrow", samples="rows", compression="lz4")

@@ -1,4 +1,4 @@
-"""arrow_fdw asks the Bloom filters of Parquet files: the same rows as without, from no more row groups than there may
+"""Scans ask the Bloom filters of Parquet files: the same rows as without, from no more row groups than there may
 be."""
 
 import datetime

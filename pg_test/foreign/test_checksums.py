@@ -1,4 +1,4 @@
-"""Pages of Parquet files have checksums, which every reader can verify, and arrow_fdw does."""
+"""Pages of Parquet files have checksums, which every reader can verify, and foreign tables do."""
 
 import pyarrow as pa
 import pyarrow.parquet as pq

@@ -1,4 +1,4 @@
-"""arrow_fdw over sets of files: IMPORT FOREIGN SCHEMA, virtual columns, damaged and changing files, ANALYZE,
+"""Foreign tables over sets of files: IMPORT FOREIGN SCHEMA, virtual columns, damaged and changing files, ANALYZE,
 archives."""
 
 import random

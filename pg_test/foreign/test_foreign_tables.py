@@ -1,4 +1,4 @@
-"""arrow_fdw: every value read back as the table has it, foreign files, options, privileges, plans."""
+"""Foreign tables: every value read back as the table has it, foreign files, options, privileges, plans."""
 
 from decimal import Decimal
 

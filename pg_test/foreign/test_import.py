@@ -1,4 +1,4 @@
-"""arrow_fdw: which column of which file a name stands for, and the types and names that IMPORT FOREIGN SCHEMA
+"""Foreign tables: which column of which file a name stands for, and the types and names that IMPORT FOREIGN SCHEMA
 chooses."""
 
 import datetime

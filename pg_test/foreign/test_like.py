@@ -1,4 +1,4 @@
-"""arrow_fdw leaves out groups by what texts begin with: LIKE, ^@ and starts_with, the same rows as without."""
+"""Scans of files leave out groups by what texts begin with: LIKE, ^@ and starts_with, the same rows as without."""
 
 import psycopg
 import pyarrow as pa

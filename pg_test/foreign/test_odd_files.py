@@ -1,4 +1,4 @@
-"""Files that other readers take and that are not quite what the formats say: arrow_fdw reads what can be read of
+"""Files that other readers take and that are not quite what the formats say: foreign tables read what can be read of
 them."""
 
 import struct

@@ -1,4 +1,4 @@
-"""arrow_fdw reads of a row group the pages that may have matching rows, by Parquet's page index: the same rows as
+"""Scans read of a row group the pages that may have matching rows, by Parquet's page index: the same rows as
 without."""
 
 import datetime

@@ -1,4 +1,4 @@
-"""arrow_fdw leaves out row groups and record batches by their statistics, never one with a matching row, and decides
+"""Scans leave out row groups and record batches by their statistics, never one with a matching row, and decide
 conditions on columns: the same rows as the executor's."""
 
 import re

@@ -1,4 +1,4 @@
-"""arrow_fdw decides conditions and computes aggregates on columns: the executor's answers, to the last digit."""
+"""Scans of files decide conditions and compute aggregates on columns: the executor's answers, to the last digit."""
 
 import itertools
 import re

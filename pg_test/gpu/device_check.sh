@@ -104,7 +104,7 @@ sanitize() {
 place() {
     rm -rf "${work:?}/$1"
     mkdir -p "$work/$1/target"
-    cp -r "$folder/pg_test" "$work/$1/"
+    cp -r "$folder/pg_test" "$folder/Cargo.toml" "$work/$1/"
     python3 -c 'import sys, tarfile; tarfile.open(sys.argv[1]).extractall(sys.argv[2])' "$folder/pg18.tar.xz" "$work/$1/target"
 }
 

@@ -19,7 +19,7 @@ mkdir -p "$folder"
 cargo build --release --example gpu_check --features testing
 cp "$target/release/examples/gpu_check" "$folder/"
 strip "$folder/gpu_check"
-cp -r pg_test "$folder/"
+cp -r pg_test Cargo.toml "$folder/"
 find "$folder/pg_test" -name __pycache__ -prune -exec rm -rf {} +
 
 [ -z "${NVCOMP:-}" ] || xz -9 -c "$NVCOMP" > "$folder/libnvcomp.so.6.xz"
@@ -47,8 +47,8 @@ from pg_test.lab import postgres
 print(postgres.WHEELS[18][0], end="")
 PY
     tar -C "$work" -c pg18 | xz -9 -T2 > "$folder/pg18.tar.xz"
-    wheels=$(grep -E '^(psycopg|duckdb)' pg_test/requirements.txt | sed 's/\[binary\]//')
-    binary=$(sed -n 's/^psycopg\[binary\]==/psycopg-binary==/p' pg_test/requirements.txt)
+    wheels=$(grep -E '^(psycopg|duckdb)' pg_test/requirements-demo.txt | sed 's/\[binary\]//')
+    binary=$(sed -n 's/^psycopg\[binary\]==/psycopg-binary==/p' pg_test/requirements-demo.txt)
     "$python" -m pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: \
         --python-version 3.12 --implementation cp \
         --platform manylinux_2_28_x86_64 --platform manylinux_2_27_x86_64 --platform manylinux_2_17_x86_64 \

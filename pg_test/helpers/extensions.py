@@ -1,6 +1,7 @@
 """What tests of the extension itself share: databases without it, extensions of others, and its catalog entries."""
 
 import contextlib
+import os
 from pathlib import Path
 
 # A schema that has to be quoted.
@@ -56,7 +57,8 @@ def database(server, name):
 
 @contextlib.contextmanager
 def other_extension(installation, name, script):
-    """Somebody else's extension, in the private installation."""
+    """Somebody else's extension, in the private installation, which other tests use at the same time."""
+    name += f"_{os.getpid()}"
     folder = Path(installation.ask("--sharedir")) / "extension"
     control, sql = folder / f"{name}.control", folder / f"{name}--1.sql"
     control.write_text("default_version = '1'\nrelocatable = false\n")

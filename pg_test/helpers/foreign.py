@@ -1,4 +1,4 @@
-"""Foreign tables of arrow_fdw: making them, writing files for them, and what EXPLAIN says of them."""
+"""Foreign tables: making them, writing files for them, and what EXPLAIN says of them."""
 
 import re
 from decimal import Decimal

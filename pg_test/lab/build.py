@@ -26,12 +26,10 @@ def environment(postgres):
     file = pgrx_home / "config.toml"
     if not file.exists() or file.read_text() != config:
         file.write_text(config)
-    path = f"{TOOLS / 'bin'}{os.pathsep}{os.environ['PATH']}"
     arguments = [f"-I{postgres.headers()}", *shlex.split(postgres.ask("--cppflags"))]
     return {
         **cargo_environment(),
         **libclang.environment(pgrx_header(postgres.major), arguments),
-        "PATH": path,
         "PGRX_HOME": str(pgrx_home),
         "PGRX_PG_CONFIG_PATH": str(postgres.pg_config),
     }

@@ -33,7 +33,11 @@ def make_venv():
 
 
 def pip(*arguments):
-    """The environment's own pip, else the system's acting on the environment."""
+    """The environment's own pip, else the system's acting on the environment, which is made if it is not there."""
+    if not PYTHON.exists():
+        say("making a Python environment in target/venv: ten seconds")
+        TARGET.mkdir(exist_ok=True)
+        make_venv()
     own = VENV / "bin" / "pip"
     command = [PYTHON, "-m", "pip"] if own.exists() else [sys.executable, "-m", "pip", "--python", PYTHON]
     # Without a place for its cache, pip warns, and talks of sudo.
@@ -55,10 +59,6 @@ def ensure(requirements):
     stamp = VENV / f"{requirements}.stamp"
     if stamp.exists() and stamp.read_text() == wanted:
         return
-    if not PYTHON.exists():
-        say("making a Python environment in target/venv: ten seconds")
-        TARGET.mkdir(exist_ok=True)
-        make_venv()
     say(f"installing pg_test/{requirements}: half a minute")
     pip("install", "--quiet", "-r", str(ROOT / "pg_test" / requirements))
     stamp.write_text(wanted)

@@ -237,7 +237,7 @@ def test_beside_an_extension_that_owns_arrow_fdw(installation, empty, out, ours_
         assert empty.execute("SELECT pgstrom.arrow_fdw_metadata_stats()").fetchone() == (2,)
         empty.execute("DROP EXTENSION pg_strata")
         assert empty.execute("SELECT srvname FROM pg_foreign_server").fetchall() == [("arrow_fdw",)]
-        empty.execute("CREATE EXTENSION pg_strata; DROP EXTENSION strom_like")
+        empty.execute(f"CREATE EXTENSION pg_strata; {create.replace('CREATE', 'DROP')}")
         check_round_trip(empty, out)
 
 

@@ -2,6 +2,7 @@
 
 import subprocess
 
+import psycopg
 import pytest
 
 from ..helpers.extensions import CATALOG, ODD, STROM, database, other_extension, value
@@ -106,6 +107,28 @@ def test_update_with_data_and_privileges(role, empty, out, version):
     empty.execute(f"RESET ROLE; CREATE FOREIGN TABLE h (a int) SERVER pg_strata OPTIONS (file '{out}/u.parquet')")
     assert value(empty, "SELECT sum(a) FROM h") == 55
     empty.execute("DROP FOREIGN TABLE f, g, h; DROP SERVER mine; DROP VIEW v; DROP EXTENSION pg_strata")
+
+
+def test_update_by_another_superuser(empty):
+    """Who owns the extension stays a role that cannot be dropped, as after a fresh installation."""
+    named = """SELECT p.proname, s.refobjid::regrole::text, s.deptype FROM pg_shdepend s
+        JOIN pg_proc p ON s.classid = 'pg_proc'::regclass AND s.objid = p.oid
+        WHERE s.dbid = (SELECT oid FROM pg_database WHERE datname = current_database()) ORDER BY 1, 2, 3"""
+    empty.execute("CREATE ROLE strata_owner SUPERUSER")
+    try:
+        found = []
+        for create in (
+            "CREATE EXTENSION pg_strata VERSION '0.1.0'; ALTER EXTENSION pg_strata UPDATE",
+            "CREATE EXTENSION pg_strata",
+        ):
+            empty.execute(f"SET ROLE strata_owner; {create}; RESET ROLE")
+            found.append(empty.execute(named).fetchall())
+            with pytest.raises(psycopg.errors.DependentObjectsStillExist):
+                empty.execute("DROP ROLE strata_owner")
+            empty.execute("DROP EXTENSION pg_strata")
+        assert found[0] == found[1] != []
+    finally:
+        empty.execute("RESET ROLE; DROP ROLE strata_owner")
 
 
 def test_update_leaves_names_that_users_gave_and_others_have(installation, empty, out):
