@@ -215,7 +215,8 @@ def test_what_is_not_computed_here(forced, table):
         assert NODE in plan(forced, f"SELECT count(*) FROM ONLY {table}")
         assert forced.execute(f"SELECT count(*) FROM {table}").fetchone() == (30010,)
     finally:
-        forced.execute("DROP TABLE columnar_child")
+        # Which finds that there are no children any more.
+        forced.execute(f"DROP TABLE columnar_child; ANALYZE {table}")
 
 
 def test_a_column_added_later_and_one_dropped(forced):
@@ -240,3 +241,89 @@ def test_a_cancel_ends_a_run(server, table):
                 connection.execute(f"SELECT t, id, count(*) FROM {table} GROUP BY t, id")
         connection.execute("SET statement_timeout = 0")
         assert connection.execute(f"SELECT count(*) FROM {table}").fetchone() == (30000,)
+
+
+def test_domains(forced):
+    forced.execute("""
+        CREATE DOMAIN own_uuid AS uuid; CREATE DOMAIN own_real AS real; CREATE DOMAIN own_number AS numeric(8, 2);
+        CREATE TABLE domains (u own_uuid, r own_real, n own_number);
+        INSERT INTO domains
+        VALUES ('a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11', 1.5, 2), (NULL, -0.25, 3.10), (NULL, NULL, 5)""")
+    try:
+        both(forced, "SELECT u::text, r::text, n::text, count(*) FROM domains GROUP BY u, r, n")
+        both(forced, "SELECT min(r), max(r), sum(n) FROM domains")
+    finally:
+        forced.execute("DROP TABLE domains; DROP DOMAIN own_uuid, own_real, own_number")
+
+
+def test_timestamps_and_a_list_of_dates(forced):
+    forced.execute(
+        "CREATE TABLE times AS "
+        "SELECT timestamp '2000-01-02' + g * interval '1 hour' AS ts FROM generate_series(0, 99) g"
+    )
+    forced.execute("PREPARE among(date[]) AS SELECT count(*) FROM times WHERE ts = ANY ($1)")
+    forced.execute("PREPARE beside(date[]) AS SELECT count(*) FROM times WHERE ts <> ALL ($1)")
+    try:
+        assert forced.execute("EXECUTE among('{2000-01-02,2000-01-04}')").fetchone() == (2,)
+        assert forced.execute("EXECUTE beside('{2000-01-02,2000-01-04}')").fetchone() == (98,)
+    finally:
+        forced.execute("DROP TABLE times")
+
+
+def test_a_view_that_was_never_populated(forced, table):
+    forced.execute(f"CREATE MATERIALIZED VIEW unpopulated AS SELECT * FROM {table} WITH NO DATA")
+    try:
+        with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState, match="has not been populated"):
+            forced.execute("SELECT count(*) FROM unpopulated")
+        forced.execute("REFRESH MATERIALIZED VIEW unpopulated")
+        assert NODE in plan(forced, "SELECT count(*) FROM unpopulated")
+        assert forced.execute("SELECT count(*) FROM unpopulated").fetchone() == (30000,)
+    finally:
+        forced.execute("DROP MATERIALIZED VIEW unpopulated")
+
+
+@pytest.mark.parametrize(
+    "rows", ["(1.0), (1.00), (1.0)", "(2.0), (1.00), (1.0), (1.000), ('NaN'), (2)", "(1), (2.5), (1.0)"]
+)
+def test_equal_numerics_show_what_a_scan_in_order_shows(forced, rows):
+    forced.execute("SET max_parallel_workers_per_gather = 0; SET enable_sort = off")
+    forced.execute(f"CREATE TABLE scales (x numeric); INSERT INTO scales VALUES {rows}")
+    try:
+        both(forced, "SELECT min(x)::text, max(x)::text, sum(x)::text FROM scales")
+        both(forced, "SELECT x::text, count(*) FROM scales GROUP BY x")
+    finally:
+        forced.execute("DROP TABLE scales")
+
+
+def test_deep_expressions(forced, table):
+    """Those that are too deep are left to PostgreSQL's plans; workers take the others."""
+    for terms, taken in ((20, True), (40, False), (3000, False)):
+        query = f"SELECT sum({' + '.join(['k'] * terms)}) FROM {table}"
+        assert (NODE in plan(forced, query)) == taken
+        assert forced.execute(query).fetchone() == (terms * 90000,)
+
+
+def test_conditions_on_groups_in_the_order_of_their_costs(forced, table):
+    forced.execute("""CREATE FUNCTION refuses(bigint) RETURNS boolean LANGUAGE plpgsql COST 1000 AS
+        $$ BEGIN RAISE 'called'; END $$""")
+    try:
+        query = f"SELECT k FROM {table} GROUP BY k HAVING refuses(sum(id)) AND count(*) > 100000"
+        assert NODE in plan(forced, query)
+        assert both(forced, query) == []
+    finally:
+        forced.execute("DROP FUNCTION refuses")
+
+
+def test_many_runs_in_a_query_take_little_memory(forced):
+    forced.execute("CREATE TABLE few AS SELECT g AS a FROM generate_series(1, 3) g")
+    query = "SELECT sum((SELECT count(*) FROM few WHERE a < g % 3 + 1)) FROM generate_series(1, {}) g"
+    used = "SELECT sum(used_bytes) FROM pg_backend_memory_contexts"
+    try:
+        for rows in (300, 3000):
+            assert "SubPlan" in plan(forced, query.format(rows)) and NODE in plan(forced, query.format(rows))
+            inside = f"SELECT ({used}), x FROM ({query.format(rows)}) AS q(x)"
+            first = forced.execute(used).fetchone()[0]
+            assert forced.execute(inside).fetchone()[1] == rows
+        assert forced.execute(inside).fetchone()[0] - first < 4_000_000
+    finally:
+        forced.execute("DROP TABLE few")

@@ -5,6 +5,7 @@ use pgrx::pg_sys::{self, Node, NodeTag, Oid};
 use super::translate::Translator;
 use super::types::{compares, type_of};
 use crate::pg::catalog::Table;
+use crate::pg::encoding;
 use crate::pg::list::members;
 use crate::query::{Executor, Function, Output, Plan, Test, Type};
 
@@ -35,6 +36,10 @@ impl Candidate {
     ) -> Option<Candidate> {
         // SAFETY: the relations are the planner's.
         unsafe {
+            // Names and texts of an SQL_ASCII database need not be UTF-8, as which they travel to the workers.
+            if !encoding::names_are_text() {
+                return None;
+            }
             let query = &*(*root).parse;
             if !query.groupingSets.is_null() || query.hasTargetSRFs || !(*root).rowMarks.is_null() {
                 return None;
@@ -77,7 +82,7 @@ impl Candidate {
                 columns.len() - 1
             }))
         };
-        let mut translator = Translator { column: &mut column, has_parameters: true, case: None };
+        let mut translator = Translator { column: &mut column, has_parameters: true, case: None, depth: 0 };
         // SAFETY: the expressions are the planner's.
         unsafe {
             let filters = translate_all(&mut translator, &self.filters)?;
@@ -124,8 +129,9 @@ unsafe fn table_of(root: *mut pg_sys::PlannerInfo, input: *mut pg_sys::RelOptInf
             return None;
         }
         let table = Table::find(entry.relid)?;
-        (table.is_heap() && !table.is_other_temporary() && !table.is_absent_on_standby())
-            .then_some(entry.relid)
+        let is_readable =
+            table.is_populated() && !table.is_other_temporary() && !table.is_absent_on_standby();
+        (table.is_heap() && is_readable).then_some(entry.relid)
     }
 }
 
@@ -142,7 +148,7 @@ unsafe fn filters(input: *mut pg_sys::RelOptInfo) -> Option<Vec<*mut Node>> {
         }
         let level = |clause: *mut pg_sys::RestrictInfo| {
             let is_free =
-                (*clause).leakproof && (*clause).eval_cost.per_tuple <= 10.0 * pg_sys::cpu_operator_cost;
+                (*clause).leakproof && (*clause).eval_cost.per_tuple < 10.0 * pg_sys::cpu_operator_cost;
             if is_free { 0 } else { (*clause).security_level }
         };
         clauses.sort_by(|&a, &b| {

@@ -32,7 +32,7 @@ pub fn methods() -> *const pg_sys::CustomPathMethods {
 /// The planner calls it with a path of ours.
 #[pg_guard]
 unsafe extern "C-unwind" fn plan(
-    _root: *mut pg_sys::PlannerInfo,
+    root: *mut pg_sys::PlannerInfo,
     _rel: *mut pg_sys::RelOptInfo,
     path: *mut pg_sys::CustomPath,
     targets: *mut pg_sys::List,
@@ -46,7 +46,7 @@ unsafe extern "C-unwind" fn plan(
         let plan = pg_sys::palloc0(size_of::<pg_sys::CustomScan>()).cast::<pg_sys::CustomScan>();
         (*plan).scan.plan.type_ = NodeTag::T_CustomScan;
         (*plan).scan.plan.targetlist = targets;
-        (*plan).scan.plan.qual = candidate.having;
+        (*plan).scan.plan.qual = list(by_cost(root, candidate.having));
         (*plan).scan.scanrelid = 0;
         (*plan).custom_plans = spare;
         (*plan).custom_exprs =
@@ -57,6 +57,23 @@ unsafe extern "C-unwind" fn plan(
         (*plan).methods = scan::methods();
         plan.cast()
     }
+}
+
+/// Returns conditions in the order in which PostgreSQL evaluates them (order_qual_clauses in createplan.c).
+///
+/// # Safety
+/// The list is one of conditions of the planner's.
+unsafe fn by_cost(root: *mut pg_sys::PlannerInfo, clauses: *mut pg_sys::List) -> Vec<*mut Node> {
+    let cost = |clause: &*mut Node| {
+        let mut cost = pg_sys::QualCost::default();
+        // SAFETY: the caller passes conditions.
+        unsafe { pg_sys::cost_qual_eval_node(&mut cost, *clause, root) };
+        cost.per_tuple
+    };
+    // SAFETY: the caller passes a list of conditions.
+    let mut clauses = unsafe { members::<Node>(clauses) };
+    clauses.sort_by(|a, b| cost(a).total_cmp(&cost(b)));
+    clauses
 }
 
 impl Candidate {

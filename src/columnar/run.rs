@@ -186,7 +186,7 @@ unsafe fn translate(
     };
     let columns = chosen.iter().map(column).collect::<Option<Vec<_>>>()?;
     let mut number = |var: &pg_sys::Var| Some(var.varattno as usize - 1);
-    let mut translator = Translator { column: &mut number, has_parameters: false, case: None };
+    let mut translator = Translator { column: &mut number, has_parameters: false, case: None, depth: 0 };
     // SAFETY: the caller passes expressions; the aggregates are the plan's.
     unsafe {
         let exprs = translate_all(&mut translator, own)?.into_iter().map(|(expr, _)| expr);

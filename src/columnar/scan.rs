@@ -15,6 +15,7 @@ use crate::pg::catalog::attributes_of;
 use crate::pg::check_for_interrupts;
 use crate::pg::error::{Result, internal};
 use crate::pg::list::members;
+use crate::pg::pg_type::base_type;
 use crate::query::{Cursor, Shown};
 
 struct ScanMethods(pg_sys::CustomScanMethods);
@@ -112,13 +113,16 @@ unsafe fn start(node: *mut pg_sys::CustomScanState) -> Result<()> {
         let custom = ps.plan.cast::<pg_sys::CustomScan>();
         let shape = Shape::from_list((*custom).custom_private);
         let shape = shape.ok_or_else(|| internal("the plan of an aggregation has no shape"))?;
-        let found = match Query::new(node, shape)? {
-            Ok(query) => run::run(query, (*ps.state).es_snapshot)?,
-            Err(unfit) => Err(unfit),
-        };
+        // What PostgreSQL allocates for one run is freed with it: there may be many in a query.
+        let mut context = PgMemoryContexts::new("pg_strata aggregation");
+        let found = context.switch_to(|_| match Query::new(node, shape)? {
+            Ok(query) => run::run(query, (*ps.state).es_snapshot),
+            Err(unfit) => Ok(Err(unfit)),
+        })?;
+        drop(context);
         of(node).types = attributes_of((*(*node).ss.ss_ScanTupleSlot).tts_tupleDescriptor)
             .iter()
-            .map(|of| of.type_oid)
+            .map(|of| base_type(of.type_oid, -1).0)
             .collect();
         of(node).state = match found {
             Ok(ran) => State::Groups(ran.into(), Cursor::default()),

@@ -20,7 +20,13 @@ pub struct Translator<'a> {
     pub has_parameters: bool,
     /// The argument of the CASE that is translated, which its conditions compare.
     pub case: Option<Expr>,
+    /// How many expressions the one that is translated lies in.
+    pub depth: usize,
 }
+
+/// Expressions that lie deeper in others are not translated. Each takes some frames of the stack, and three levels of the
+/// JSON that workers get, of which serde_json reads 128.
+const DEEPEST: usize = 32;
 
 /// An expression and its type.
 type Typed = (Expr, Type);
@@ -31,9 +37,19 @@ impl Translator<'_> {
     /// # Safety
     /// The node is an expression.
     pub unsafe fn expr(&mut self, node: *mut Node) -> Option<Typed> {
-        if node.is_null() {
+        if node.is_null() || self.depth == DEEPEST {
             return None;
         }
+        self.depth += 1;
+        // SAFETY: the caller passes an expression.
+        let found = unsafe { self.of_node(node) };
+        self.depth -= 1;
+        found
+    }
+
+    /// # Safety
+    /// The node is an expression.
+    unsafe fn of_node(&mut self, node: *mut Node) -> Option<Typed> {
         // SAFETY: each node is of the type that its tag says; its arguments are expressions.
         unsafe {
             let of = || type_of(pg_sys::exprType(node));
@@ -219,7 +235,7 @@ impl Translator<'_> {
             let is_known =
                 of != Type::Bool && comparable(of, element_of).is_some() && of.class() == element_of.class();
             if !is_known
-                || of == Type::Date && element_of != Type::Date
+                || (of == Type::Date) != (element_of == Type::Date)
                 || !compares(of, Test::Equal, node.inputcollid)
             {
                 return None;

@@ -14,6 +14,11 @@ pub fn database_is_utf8() -> bool {
     database_encoding() == UTF8
 }
 
+/// Returns whether names are text of an encoding: SQL_ASCII takes any bytes.
+pub fn names_are_text() -> bool {
+    database_encoding() != pg_sys::pg_enc::PG_SQL_ASCII as i32
+}
+
 /// Returns whether every character of this database is one byte.
 pub fn database_is_single_byte() -> bool {
     // SAFETY: reads a process-wide setting.

@@ -7,7 +7,9 @@ use pgrx::pg_sys;
 use pgrx::pg_sys::panic::ErrorReportable;
 
 use super::database_encoding::UTF8;
-pub use super::database_encoding::{database_is_single_byte, database_is_utf8, in_message, takes_utf8};
+pub use super::database_encoding::{
+    database_is_single_byte, database_is_utf8, in_message, names_are_text, takes_utf8,
+};
 use super::error::{Code, Error, Result, error};
 use super::xact::attempt;
 use crate::memory::copy;

@@ -4,12 +4,15 @@ use std::ops::Range;
 
 use super::Unfit;
 use super::keys::{Layout, text};
-use super::plan::Plan;
+use super::plan::{Aggregate, Expr, Function, Plan};
 use super::program::{Phase, Program};
 use super::state::{Groups, States};
 use super::table::Table;
-use super::value::{Class, Value};
+use super::value::{Class, Type, Value};
 use super::vector::{BLOCK, Rows, Vector};
+
+/// About what the sum of values that 128 bits do not hold takes.
+const OTHER_BYTES: usize = 256;
 
 /// Evaluates the expressions of a row that is odd.
 pub trait Odd {
@@ -23,6 +26,8 @@ pub trait Odd {
 pub struct Executor {
     pub plan: Plan,
     program: Program,
+    /// What is shown depends on the order of the rows: of equal numerics that show different scales.
+    is_ordered: bool,
     filters: Vec<Phase>,
     /// The keys, then each aggregate's argument and filter.
     results: Phase,
@@ -52,10 +57,15 @@ impl Executor {
             states.push(States::new(aggregate, &plan.columns, at)?);
             at += states.last().map_or(0, States::words);
         }
+        let is_numeric = |expr: &Expr| expr.of(&plan.columns) == Type::Numeric;
+        let is_extreme = |of: &&Aggregate| matches!(of.function, Function::Least | Function::Greatest);
+        let mut extremes = plan.aggregates.iter().filter(is_extreme).flat_map(|of| &of.argument);
+        let is_ordered = plan.keys.iter().any(is_numeric) || extremes.any(is_numeric);
         let table = Table::new(layout.clone(), &vec![0; at - layout.words], limit);
         Ok(Executor {
             plan,
             program,
+            is_ordered,
             filters,
             results,
             table,
@@ -85,7 +95,7 @@ impl Executor {
         Ok(())
     }
 
-    /// Adds a block's rows; returns those that are odd.
+    /// Adds a block's rows; returns those that are odd, and, if their order matters, all after the first of them.
     fn add_block(&mut self, rows: &Rows, block: Range<usize>) -> Result<Vec<u32>, Unfit> {
         let mut left = Vec::new();
         let mut selected = std::mem::take(&mut self.selected);
@@ -110,9 +120,15 @@ impl Executor {
                 live.retain(|&row| !self.odd[row as usize]);
                 left.extend(selected.iter().zip(&self.odd).filter(|(_, odd)| **odd).map(|(row, _)| row));
             }
+            if let Some(&first) = left.iter().min().filter(|_| self.is_ordered) {
+                let is_after = |row: u32| selected[row as usize] > first;
+                left.extend(live.iter().filter(|&&row| is_after(row)).map(|&row| selected[row as usize]));
+                live.retain(|&row| !is_after(row));
+            }
             self.add_selected(rows, &live)?;
         }
         self.selected = selected;
+        left.sort_unstable();
         Ok(left)
     }
 
@@ -200,6 +216,7 @@ impl Executor {
                 states.add_value(&mut groups, argument.unwrap_or(&Value::Word(0)))?;
             }
         }
+        self.table.elsewhere = self.states.iter().map(|states| states.others.len() * OTHER_BYTES).sum();
         Ok(())
     }
 }

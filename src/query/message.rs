@@ -56,7 +56,9 @@ impl Executor {
         }
         self.counted += head.counted;
         self.odd_rows += head.odd_rows;
+        check();
         self.align(&mut head, &mut rows)?;
+        check();
         self.insert(&head, &rows, texts, check)
     }
 

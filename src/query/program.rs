@@ -65,7 +65,12 @@ enum List {
     Words(Vec<i64>),
     /// By `float_key`.
     Floats(Vec<i64>),
-    Numerics(Vec<Numeric>),
+    /// And, at the scale of the values that were looked up last, those that are integers there.
+    Numerics {
+        values: Vec<Numeric>,
+        scale: Option<u8>,
+        integers: Vec<i128>,
+    },
     Bytes(Vec<Vec<u8>>),
 }
 
@@ -249,10 +254,13 @@ impl List {
                 Value::Float(bits) => Ok(float_key(f64::from_bits(*bits))),
                 _ => Err(OTHER),
             }))?),
-            Class::Numeric => List::Numerics(sorted(values.iter().map(|value| match value {
-                Value::Numeric(numeric) => Ok(numeric.clone()),
-                _ => Err(OTHER),
-            }))?),
+            Class::Numeric => {
+                let values = sorted(values.iter().map(|value| match value {
+                    Value::Numeric(numeric) => Ok(numeric.clone()),
+                    _ => Err(OTHER),
+                }))?;
+                List::Numerics { values, scale: None, integers: Vec::new() }
+            }
             Class::Bytes => List::Bytes(sorted(values.iter().map(|value| match value {
                 Value::Bytes(bytes) => Ok(compared(of, bytes).to_vec()),
                 _ => Err(OTHER),
@@ -314,7 +322,7 @@ impl Work {
         }
     }
 
-    fn run(&self, of: Type, before: &Before, out: &mut Vector, odd: &mut [bool]) {
+    fn run(&mut self, of: Type, before: &Before, out: &mut Vector, odd: &mut [bool]) {
         match self {
             Work::Column(_) | Work::Constant(_) => {}
             Work::Arithmetic(op, [left, right]) => {
@@ -348,7 +356,7 @@ impl Work {
                     nulls.resize(found.len(), false);
                     nulls.iter_mut().zip(&*found).for_each(|(null, found)| *null |= !found);
                 }
-                found.iter_mut().for_each(|found| *found ^= is_negated);
+                found.iter_mut().for_each(|found| *found ^= *is_negated);
             }
             Work::Like { argument, pattern, is_negated } => {
                 out.nulls.clone_from(&before.out(*argument).nulls);
@@ -389,7 +397,7 @@ impl<'a> Before<'a> {
 
 impl List {
     /// Appends for each row whether its value is in the list.
-    fn find(&self, from: &Vector, before: &Before, argument: usize, out: &mut Vec<bool>) {
+    fn find(&mut self, from: &Vector, before: &Before, argument: usize, out: &mut Vec<bool>) {
         match self {
             List::Words(list) => out.extend(from.words().iter().map(|word| list.binary_search(word).is_ok())),
             List::Floats(list) => {
@@ -399,10 +407,13 @@ impl List {
                 let is_in = |bytes: &[u8]| list.binary_search_by(|value| value[..].cmp(bytes)).is_ok();
                 out.extend(before.bytes(argument).map(is_in));
             }
-            List::Numerics(list) => {
-                // Those that are no integer at this scale are equal to none.
-                let list: Vec<i128> = list.iter().filter_map(|value| integer(value, from.scale)).collect();
-                out.extend((0..from.len()).map(|row| list.binary_search(&from.wide(row)).is_ok()));
+            List::Numerics { values, scale, integers } => {
+                if *scale != Some(from.scale) {
+                    // Those that are no integer at this scale are equal to none.
+                    *integers = values.iter().filter_map(|value| integer(value, from.scale)).collect();
+                    *scale = Some(from.scale);
+                }
+                out.extend((0..from.len()).map(|row| integers.binary_search(&from.wide(row)).is_ok()));
             }
         }
     }

@@ -19,6 +19,8 @@ pub struct Table {
     states: Vec<u64>,
     hashes: Vec<u64>,
     limit: usize,
+    /// Bytes that states take elsewhere.
+    pub elsewhere: usize,
 }
 
 /// Returns the bytes of a row's text.
@@ -40,6 +42,7 @@ impl Table {
             states: states.to_vec(),
             hashes: Vec::new(),
             limit,
+            elsewhere: 0,
             layout,
         };
         if table.layout.keys.is_empty() {
@@ -51,7 +54,7 @@ impl Table {
 
     /// Bytes that the groups take.
     pub fn size(&self) -> usize {
-        8 * (self.rows.capacity() + self.slots.capacity()) + self.texts.capacity()
+        8 * (self.rows.capacity() + self.slots.capacity()) + self.texts.capacity() + self.elsewhere
     }
 
     pub fn group(&self, number: usize) -> &[u64] {
@@ -95,6 +98,7 @@ impl Table {
 
     /// Makes room for more groups, so that none has to be moved while keys are placed.
     fn reserve(&mut self, more: usize) -> Result<(), Unfit> {
+        self.check(0)?;
         let wanted = self.count + more;
         if wanted >= u32::MAX as usize {
             return Err(Unfit("more groups than have numbers"));
