@@ -71,6 +71,15 @@ def test_a_large_table_is_taken_by_its_cost(server, table):
         assert "Aggregate" in plain and NODE not in plain
 
 
+def test_a_small_table_is_left_to_the_executor(server):
+    with server.connect() as connection:
+        connection.execute("LOAD 'pg_strata'; SET pg_strata.columnar_sql = auto")
+        connection.execute("CREATE TEMP TABLE ten AS SELECT 1 AS a FROM generate_series(1, 10); ANALYZE ten")
+        assert NODE not in plan(connection, "SELECT sum(a) FROM ten")
+        connection.execute("SET pg_strata.columnar_sql = force")
+        assert NODE in plan(connection, "SELECT sum(a) FROM ten")
+
+
 def test_explain(forced, table):
     query = f"SELECT k, sum(n) FROM {table} WHERE d < '2020-06-01' AND f GROUP BY k HAVING count(*) > 1"
     assert plan(forced, query).splitlines() == [

@@ -77,7 +77,7 @@ unsafe fn add_path(candidate: Candidate, root: *mut pg_sys::PlannerInfo, output:
             list([
                 pg_sys::MemoryContextAlloc((*root).planner_cxt, size_of::<Candidate>()).cast::<Candidate>()
             ]);
-        // The planner's memory is dropped as a whole: what the candidate has in Rust's is copied into it.
+        // The candidate's lists lie in Rust's memory, which the planner's context does not free.
         let kept = members::<Candidate>((*path).custom_private)[0];
         kept.write(candidate);
         free_with((*root).planner_cxt, kept);
@@ -93,6 +93,8 @@ unsafe fn add_path(candidate: Candidate, root: *mut pg_sys::PlannerInfo, output:
 unsafe fn cost(candidate: &Candidate, groups: f64) -> f64 {
     /// A value in a vector costs a fraction of what the executor's operators do.
     const COLUMNAR: f64 = 0.1;
+    /// What a run takes beside its rows, so that small tables are left to the executor.
+    const SETUP: f64 = 100.0;
     // SAFETY: the relation is the planner's.
     unsafe {
         let input = &*candidate.input;
@@ -102,7 +104,8 @@ unsafe fn cost(candidate: &Candidate, groups: f64) -> f64 {
         let row = pg_sys::cpu_tuple_cost + expressions + input.baserestrictcost.per_tuple;
         let launch = if workers > 0.0 { pg_sys::parallel_setup_cost } else { 0.0 };
         let merge = groups * (1.0 + workers) * pg_sys::cpu_operator_cost;
-        launch
+        SETUP
+            + launch
             + f64::from(input.pages) * pg_sys::seq_page_cost
             + input.tuples * row * COLUMNAR / (1.0 + workers)
             + merge
