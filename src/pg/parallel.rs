@@ -223,7 +223,7 @@ impl Workers {
                     Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
                     "a parallel worker ended without a result",
                 )
-                .set_hint("See the server log; run the export again."));
+                .set_hint("See the server log; run the statement again."));
             }
         }
         Ok((messages, words))

@@ -17,7 +17,7 @@ pub fn of_table(pass: &Pass, table: &Table, renderer: &mut Renderer) -> Result<V
                 Code::ERRCODE_UNDEFINED_COLUMN,
                 format!("column \"{}\" is gone from {}", column.field.name, table.qualified_name()),
             )
-            .set_hint("The table was altered meanwhile; run the export again."));
+            .set_hint("The table was altered meanwhile; run the statement again."));
         }
     }
     let mut attrs = of_query(pass, &attributes);
