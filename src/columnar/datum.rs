@@ -1,11 +1,12 @@
 //! Values as Datums, and Datums as values.
 
+use arrow::datatypes::i256;
 use pgrx::pg_sys::{self, Datum, Oid};
 
-use crate::expr::{Finite, Numeric};
+use crate::expr::{Finite, IMAGE_HEADER, Numeric};
 use crate::pg::error::{Code, Result, error};
+use crate::pg::varlena;
 use crate::query::{Shown, Type, Value};
-use arrow::datatypes::i256;
 
 /// Returns a Datum of a type as a value; `None` is NULL.
 ///
@@ -24,22 +25,10 @@ pub unsafe fn value(of: Type, datum: Option<Datum>) -> Value {
             Type::Int8 | Type::Time | Type::Timestamp | Type::TimestampTz => Value::Word(word as i64),
             Type::Float4 => Value::Float(f64::from(f32::from_bits(word as u32)).to_bits()),
             Type::Float8 => Value::Float(word as u64),
-            Type::Numeric => Value::Numeric(Numeric::read(&varlena(datum)).unwrap_or(Numeric::NaN)),
-            Type::Text | Type::Bpchar => Value::Bytes(varlena(datum)),
+            Type::Numeric => Value::Numeric(Numeric::read(varlena::bytes(datum)).unwrap_or(Numeric::NaN)),
+            Type::Text | Type::Bpchar => Value::Bytes(varlena::bytes(datum).to_vec()),
             Type::Uuid => Value::Bytes(std::slice::from_raw_parts(datum.cast_mut_ptr::<u8>(), 16).to_vec()),
         }
-    }
-}
-
-/// Returns a varlena's bytes.
-///
-/// # Safety
-/// The Datum is a varlena.
-unsafe fn varlena(datum: Datum) -> Vec<u8> {
-    // SAFETY: the caller passes a varlena; the result is neither compressed nor stored elsewhere.
-    unsafe {
-        let plain = pg_sys::detoast_attr(datum.cast_mut_ptr());
-        std::slice::from_raw_parts(pgrx::vardata_any(plain).cast(), pgrx::varsize_any_exhdr(plain)).to_vec()
     }
 }
 
@@ -47,7 +36,7 @@ unsafe fn varlena(datum: Datum) -> Vec<u8> {
 pub fn of_cell(of: Type, bytes: &[u8]) -> Datum {
     let mut word = [0; 8];
     match of {
-        Type::Numeric | Type::Text | Type::Bpchar => return of_varlena(bytes),
+        Type::Numeric | Type::Text | Type::Bpchar => return varlena::datum(bytes),
         Type::Uuid => return of_copy(bytes),
         _ => {
             let length = bytes.len().min(8);
@@ -72,19 +61,6 @@ fn of_copy(bytes: &[u8]) -> Datum {
     }
 }
 
-/// Makes a varlena of its bytes.
-fn of_varlena(bytes: &[u8]) -> Datum {
-    const HEADER: usize = 4;
-    // SAFETY: as many bytes as are allocated; `palloc` aligns them.
-    unsafe {
-        let size = HEADER + bytes.len();
-        let copy = pg_sys::palloc(size).cast::<u8>();
-        copy.add(HEADER).copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
-        pgrx::set_varsize_4b(copy.cast(), size as i32);
-        Datum::from(copy)
-    }
-}
-
 /// Returns what a group shows as a Datum of a type, in the current context; `None` for NULL.
 pub fn of_shown(shown: &Shown, oid: Oid) -> Result<Option<Datum>> {
     Ok(Some(match shown {
@@ -101,7 +77,7 @@ pub fn of_shown(shown: &Shown, oid: Oid) -> Result<Option<Datum>> {
             return Ok(unsafe { pgrx::direct_function_call_as_datum(pg_sys::numeric_div, &arguments) });
         }
         Shown::Bytes(bytes) if oid == pg_sys::UUIDOID => of_copy(bytes),
-        Shown::Bytes(bytes) => of_varlena(bytes),
+        Shown::Bytes(bytes) => varlena::datum(bytes),
         Shown::TooLarge => {
             return Err(error(Code::ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE, "bigint out of range")
                 .set_hint("Sum the column as numeric."));
@@ -110,8 +86,7 @@ pub fn of_shown(shown: &Shown, oid: Oid) -> Result<Option<Datum>> {
 }
 
 fn numeric_datum(numeric: &Numeric) -> Datum {
-    let image = numeric.image();
-    of_varlena(&image[4..])
+    varlena::datum(&numeric.image()[IMAGE_HEADER..])
 }
 
 fn scaled(value: i128, scale: u8, dscale: u16) -> Datum {

@@ -1,13 +1,12 @@
 //! EXPLAIN of an aggregation on columns.
 
-use std::ffi::{CStr, CString};
-
 use pgrx::pg_guard;
 use pgrx::pg_sys;
 
-use super::node::State;
+use super::node::{State, of};
 use super::shape::Shape;
-use crate::pg::encoding::{from_utf8, name_to_utf8};
+use crate::pg::encoding::name_to_utf8;
+use crate::pg::explain::{property, texts};
 use crate::pg::list::members;
 
 /// # Safety
@@ -27,25 +26,19 @@ pub unsafe extern "C-unwind" fn explain(
             property("Table", &name_to_utf8(table), state);
         }
         let exprs = members::<pg_sys::Expr>((*plan).custom_exprs);
-        let context = pg_sys::set_deparse_context_plan((*state).deparse_cxt, plan.cast(), ancestors);
-        let texts = |exprs: &[*mut pg_sys::Expr], separator: &str| {
-            let text = |expr: &*mut pg_sys::Expr| {
-                name_to_utf8(pg_sys::deparse_expression(expr.cast(), context, (*state).verbose, false))
-            };
-            exprs.iter().map(text).collect::<Vec<_>>().join(separator)
-        };
+        let texts = |exprs: &[*mut pg_sys::Expr]| texts(exprs, plan.cast(), ancestors, state);
         let (filters, rest) = exprs.split_at(shape.filters.min(exprs.len()));
         if !filters.is_empty() {
-            property("Columnar Filter", &texts(filters, " AND "), state);
+            property("Columnar Filter", &texts(filters).join(" AND "), state);
         }
         let keys = &rest[..shape.keys.min(rest.len())];
         if !keys.is_empty() {
-            property("Group Key", &texts(keys, ", "), state);
+            property("Group Key", &texts(keys).join(", "), state);
         }
         if !(*state).analyze {
             return;
         }
-        match &super::node::of(node).state {
+        match &of(node).state {
             State::Groups(ran, _) => {
                 property("Groups", &ran.executor.table.count.to_string(), state);
                 let scanned =
@@ -57,15 +50,4 @@ pub unsafe extern "C-unwind" fn explain(
             State::Begun => {}
         }
     }
-}
-
-/// # Safety
-/// EXPLAIN is running with the state.
-unsafe fn property(name: &str, text: &str, state: *mut pg_sys::ExplainState) {
-    let name = CString::new(name).unwrap_or_default();
-    let mut text = from_utf8(text);
-    text.push(0);
-    let text = CStr::from_bytes_until_nul(&text).unwrap_or_default();
-    // SAFETY: two C strings, which EXPLAIN copies.
-    unsafe { pg_sys::ExplainPropertyText(name.as_ptr(), text.as_ptr(), state) }
 }

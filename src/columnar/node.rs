@@ -17,6 +17,8 @@ pub struct Scan {
     pub state: State,
     /// The executor's flags, with which PostgreSQL's plan is started.
     pub flags: i32,
+    /// What PostgreSQL allocates for one run.
+    pub memory: pg_sys::MemoryContext,
     /// The types of the plan's own tuples.
     pub types: Vec<pg_sys::Oid>,
     pub shown: Vec<Shown>,

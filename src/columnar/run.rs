@@ -18,7 +18,7 @@ use crate::pg::error::{Result, internal};
 use crate::pg::list::members;
 use crate::pg::memory;
 use crate::pg::parallel::{self, Body, RESERVED_WORDS, Workers};
-use crate::pg::snapshot::Active;
+use crate::pg::snapshot::Snapshot;
 use crate::plan::relation::LeafRelation;
 use crate::plan::{Output, Pass, Reading, ScanKind, Source, columns};
 use crate::query::{self, Executor, Plan, Unfit};
@@ -206,7 +206,7 @@ unsafe fn translate(
 
 /// Scans the table under a snapshot; the result is that of all processes.
 pub fn run(query: Query, snapshot: pg_sys::Snapshot) -> Result<Fit<Ran>> {
-    let _active = Active::push(snapshot);
+    let _active = Snapshot::push(snapshot);
     memory::checked(|| {
         let Query { job, workers } = query;
         let message = serde_json::to_vec(&job).map_err(|cause| internal(cause.to_string()))?;

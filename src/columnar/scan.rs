@@ -13,6 +13,7 @@ use super::shape::{NAME, Shape};
 use super::{datum, explain};
 use crate::pg::catalog::attributes_of;
 use crate::pg::check_for_interrupts;
+use crate::pg::context::context;
 use crate::pg::error::{Result, internal};
 use crate::pg::list::members;
 use crate::pg::pg_type::base_type;
@@ -80,7 +81,10 @@ unsafe extern "C-unwind" fn begin(
 ) {
     // SAFETY: the scan is dropped with the query's memory context.
     unsafe {
-        let scan = Scan { state: State::Begun, flags, types: Vec::new(), shown: Vec::new() };
+        let before = pg_sys::MemoryContextSwitchTo((*estate).es_query_cxt);
+        let memory = context(c"pg_strata aggregation");
+        pg_sys::MemoryContextSwitchTo(before);
+        let scan = Scan { state: State::Begun, flags, memory, types: Vec::new(), shown: Vec::new() };
         let mut query = PgMemoryContexts::For((*estate).es_query_cxt);
         (*node.cast::<Node>()).scan = query.leak_and_drop_on_delete(scan);
     }
@@ -114,12 +118,13 @@ unsafe fn start(node: *mut pg_sys::CustomScanState) -> Result<()> {
         let shape = Shape::from_list((*custom).custom_private);
         let shape = shape.ok_or_else(|| internal("the plan of an aggregation has no shape"))?;
         // What PostgreSQL allocates for one run is freed with it: there may be many in a query.
-        let mut context = PgMemoryContexts::new("pg_strata aggregation");
-        let found = context.switch_to(|_| match Query::new(node, shape)? {
-            Ok(query) => run::run(query, (*ps.state).es_snapshot),
-            Err(unfit) => Ok(Err(unfit)),
-        })?;
-        drop(context);
+        let before = pg_sys::MemoryContextSwitchTo(of(node).memory);
+        let found = match Query::new(node, shape)? {
+            Ok(query) => run::run(query, (*ps.state).es_snapshot)?,
+            Err(unfit) => Err(unfit),
+        };
+        pg_sys::MemoryContextSwitchTo(before);
+        pg_sys::MemoryContextReset(of(node).memory);
         of(node).types = attributes_of((*(*node).ss.ss_ScanTupleSlot).tts_tupleDescriptor)
             .iter()
             .map(|of| base_type(of.type_oid, -1).0)

@@ -34,12 +34,8 @@ pub fn type_of(oid: Oid) -> Option<Type> {
 
 /// Returns the scale of a numeric that is declared with one between 0 and 38.
 pub fn declared_scale(oid: Oid, typmod: i32) -> Option<u8> {
-    const VARHDRSZ: i32 = 4;
     let (base, typmod) = pg_type::base_type(oid, typmod);
-    if base != pg_sys::NUMERICOID || typmod < VARHDRSZ {
-        return None;
-    }
-    let scale = (((typmod - VARHDRSZ) & 0x7ff) ^ 1024) - 1024;
+    let (_, scale) = pg_type::numeric_typmod(typmod).filter(|_| base == pg_sys::NUMERICOID)?;
     u8::try_from(scale).ok().filter(|scale| *scale <= 38)
 }
 

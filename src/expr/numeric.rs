@@ -31,8 +31,8 @@ pub struct Finite {
 const NBASE: u16 = 10_000;
 /// Decimal digits in one of `digits`.
 const DEC_DIGITS: i32 = 4;
-/// A varlena's header.
-const HEADER: usize = 4;
+/// The bytes of the varlena header at the beginning of an image.
+pub const IMAGE_HEADER: usize = 4;
 const SHORT: u16 = 0x8000;
 pub const SHORT_NEGATIVE: u16 = 0x2000;
 const SHORT_DSCALE_SHIFT: u16 = 7;
@@ -102,7 +102,7 @@ impl Numeric {
                 words.extend(digits);
             }
         }
-        let size = HEADER + 2 * words.len();
+        let size = IMAGE_HEADER + 2 * words.len();
         let mut image = Vec::with_capacity(size);
         image.extend(((size as u32) << 2).to_ne_bytes());
         words.iter().for_each(|word| image.extend(word.to_ne_bytes()));

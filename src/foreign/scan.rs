@@ -14,6 +14,7 @@ use super::open_file::OpenFile;
 use super::options::{self, TableOptions};
 use super::tuple_slot::{Cells, clear, store};
 use crate::fdw::{FileId, Keys, Rows};
+use crate::pg::context::context;
 use crate::pg::error::{Result, internal};
 use crate::pg::expr::Scope;
 use crate::pg::{catalog, check_for_interrupts, guc, pg_type};
@@ -372,19 +373,5 @@ impl Scan {
             aggregates.restart();
         }
         self.claims.restart();
-    }
-}
-
-/// Makes a memory context below the current one.
-fn context(name: &'static std::ffi::CStr) -> pg_sys::MemoryContext {
-    // SAFETY: the parent is the current context, and the name is static.
-    unsafe {
-        pg_sys::AllocSetContextCreateExtended(
-            pg_sys::CurrentMemoryContext,
-            name.as_ptr(),
-            0,
-            64 << 10,
-            8 << 20,
-        )
     }
 }

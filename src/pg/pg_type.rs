@@ -28,6 +28,13 @@ pub fn base_type(type_oid: Oid, typmod: i32) -> (Oid, i32) {
     (base, typmod)
 }
 
+/// Returns precision and scale of a numeric that is declared with them (numeric.c, make_numeric_typmod).
+pub fn numeric_typmod(typmod: i32) -> Option<(i32, i32)> {
+    const VARHDRSZ: i32 = 4;
+    let packed = (typmod >= VARHDRSZ).then(|| typmod - VARHDRSZ)?;
+    Some((packed >> 16 & 0xffff, ((packed & 0x7ff) ^ 1024) - 1024))
+}
+
 pub fn type_class(base: Oid) -> TypeClass {
     // SAFETY: syscache look-ups of a type that a column uses.
     unsafe {

@@ -27,32 +27,19 @@ impl Snapshot {
         }
         Snapshot(())
     }
+
+    /// Makes the snapshot of the statement that runs the active one.
+    pub fn push(snapshot: pg_sys::Snapshot) -> Snapshot {
+        // SAFETY: the executor keeps the snapshot while the statement runs; on the main thread.
+        unsafe { pg_sys::PushActiveSnapshot(snapshot) };
+        Snapshot(())
+    }
 }
 
 impl Drop for Snapshot {
     fn drop(&mut self) {
         if !std::thread::panicking() {
-            // SAFETY: pushed by `take`; snapshots pushed later are popped already.
-            unsafe { pg_sys::PopActiveSnapshot() }
-        }
-    }
-}
-
-/// A statement's snapshot, active until this is dropped; an abort pops it by itself.
-pub struct Active(());
-
-impl Active {
-    pub fn push(snapshot: pg_sys::Snapshot) -> Active {
-        // SAFETY: the snapshot is that of the statement that runs, on the main thread.
-        unsafe { pg_sys::PushActiveSnapshot(snapshot) };
-        Active(())
-    }
-}
-
-impl Drop for Active {
-    fn drop(&mut self) {
-        if !std::thread::panicking() {
-            // SAFETY: pushed by `push`; snapshots pushed later are popped already.
+            // SAFETY: pushed by `take` or `push`; snapshots pushed later are popped already.
             unsafe { pg_sys::PopActiveSnapshot() }
         }
     }

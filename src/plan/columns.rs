@@ -281,13 +281,7 @@ fn scalar_kind(base: pgrx::pg_sys::Oid, typmod: i32, shape_count: &mut usize) ->
 /// Returns the kind of a declared numeric(p,s) of up to 38 digits. PostgreSQL 15 allows a negative scale, which means
 /// zeros before the point, and one above the precision, which means zeros after it.
 fn numeric_kind(typmod: i32) -> Option<Kind> {
-    const VARHDRSZ: i32 = 4;
-    if typmod < VARHDRSZ {
-        return None;
-    }
-    let packed = typmod - VARHDRSZ;
-    let precision = packed >> 16 & 0xffff;
-    let scale = ((packed & 0x7ff) ^ 1024) - 1024;
+    let (precision, scale) = pg_type::numeric_typmod(typmod)?;
     let digits = precision.max(scale) + (-scale).max(0);
     (digits <= 38).then(|| Kind::Decimal { precision: digits as u8, scale: scale.max(0) as u8 })
 }

@@ -3,7 +3,6 @@
 use super::plan::{Like, Test};
 use super::vector::{Values, Vector};
 use crate::expr::float_key;
-use crate::types::Cell;
 use crate::wire::numeric::pow10;
 
 /// Compares words.
@@ -76,11 +75,6 @@ fn by_test<T: Ord + Copy>(test: Test, a: &[T], b: &[T], out: &mut Vec<bool>) {
         Test::Greater => out.extend(pairs.map(|(a, b)| a > b)),
         Test::NotEqual => out.extend(pairs.map(|(a, b)| a != b)),
     }
-}
-
-/// Returns the bytes of a cell, none of NULL, and none of a place outside the arena.
-pub fn of_cell(cell: Cell, arena: &[u8]) -> &[u8] {
-    cell.bytes(arena).unwrap_or(&[])
 }
 
 impl Like {

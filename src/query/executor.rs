@@ -3,13 +3,13 @@
 use std::ops::Range;
 
 use super::Unfit;
-use super::keys::{Layout, text};
+use super::keys::Layout;
 use super::plan::{Aggregate, Expr, Function, Plan};
 use super::program::{Phase, Program};
 use super::state::{Groups, States};
 use super::table::Table;
 use super::value::{Class, Type, Value};
-use super::vector::{BLOCK, Rows, Vector};
+use super::vector::{BLOCK, Rows, Vector, text};
 
 /// About what the sum of values that 128 bits do not hold takes.
 const OTHER_BYTES: usize = 256;

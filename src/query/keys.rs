@@ -14,7 +14,7 @@
 
 use super::Unfit;
 use super::value::{Class, Type, Value, compared};
-use super::vector::Vector;
+use super::vector::{Vector, text};
 use crate::expr::{Numeric, Place, float_key};
 use crate::types::Cell;
 use crate::wire::numeric::pow10;
@@ -276,8 +276,4 @@ pub fn integer(value: &Numeric, scale: u8) -> Option<i128> {
         Place::At(value, true) if !is_special(value) => Some(value),
         _ => None,
     }
-}
-
-pub fn text(cell: Cell, arena: &[u8]) -> &[u8] {
-    cell.bytes(arena).unwrap_or(&[])
 }

@@ -4,7 +4,7 @@
 use super::keys::integer;
 use super::plan::{Arithmetic, Column, Expr, Like, Test};
 use super::value::{Class, Type, Value, compared};
-use super::vector::{BLOCK, Rows, Values, Vector};
+use super::vector::{BLOCK, Rows, Values, Vector, text};
 use super::{Unfit, arithmetic, column, compare, logic};
 use crate::expr::{Numeric, float_key};
 use crate::types::Cell;
@@ -198,10 +198,7 @@ impl Program {
 
     /// Returns the bytes that the cells of a step's vector point into.
     pub fn bytes<'a>(&'a self, step: usize, arena: &'a [u8]) -> &'a [u8] {
-        match &self.steps[step].work {
-            Work::Constant(bytes) => bytes,
-            _ => arena,
-        }
+        self.steps[step].work.arena(arena)
     }
 }
 
@@ -291,18 +288,28 @@ impl<'a> Before<'a> {
         steps.iter().map(|&step| self.out(step)).collect()
     }
 
+    /// Returns the bytes of a step's values, blanks at their end included.
+    fn texts(&self, step: usize) -> impl Iterator<Item = &'a [u8]> {
+        let arena = self.steps[step].work.arena(self.arena);
+        self.out(step).cells().iter().map(move |&cell| text(cell, arena))
+    }
+
     /// Returns the bytes of a step's values that count in comparisons.
     fn bytes(&self, step: usize) -> impl Iterator<Item = &'a [u8]> {
-        let Step { work, of, out } = &self.steps[step];
-        let arena = match work {
-            Work::Constant(bytes) => bytes,
-            _ => self.arena,
-        };
-        out.cells().iter().map(move |&cell| compared(*of, compare::of_cell(cell, arena)))
+        let of = self.steps[step].of;
+        self.texts(step).map(move |text| compared(of, text))
     }
 }
 
 impl Work {
+    /// Returns the bytes that the step's cells point into: its own of a constant, and a batch's otherwise.
+    fn arena<'a>(&'a self, arena: &'a [u8]) -> &'a [u8] {
+        match self {
+            Work::Constant(bytes) => bytes,
+            _ => arena,
+        }
+    }
+
     fn arguments(&self, each: &mut dyn FnMut(usize)) {
         match self {
             Work::Column(_) | Work::Constant(_) => {}
@@ -360,7 +367,7 @@ impl Work {
             }
             Work::Like { argument, pattern, is_negated } => {
                 out.nulls.clone_from(&before.out(*argument).nulls);
-                let texts = before.raw_bytes(*argument);
+                let texts = before.texts(*argument);
                 out.bools_mut().extend(texts.map(|text| pattern.matches(text) != *is_negated));
             }
             Work::Join(decides, parts) => logic::join(*decides, &before.all(parts), out),
@@ -381,17 +388,6 @@ impl Work {
             Work::ToNumeric(part) => arithmetic::to_numeric(before.out(*part), out),
             Work::ToTimestamp(part) => arithmetic::to_timestamp(before.out(*part), out, odd),
         }
-    }
-}
-
-impl<'a> Before<'a> {
-    /// Returns the bytes of a step's values, blanks at their end included.
-    fn raw_bytes(&self, step: usize) -> impl Iterator<Item = &'a [u8]> {
-        let arena = match &self.steps[step].work {
-            Work::Constant(bytes) => bytes,
-            _ => self.arena,
-        };
-        self.out(step).cells().iter().map(move |&cell| compare::of_cell(cell, arena))
     }
 }
 

@@ -173,3 +173,8 @@ fn greatest(values: &[i64]) -> u64 {
     let top = 64 - bits.leading_zeros();
     1_u64.checked_shl(top).unwrap_or(u64::MAX)
 }
+
+/// Returns the bytes of a cell, none of NULL.
+pub fn text(cell: Cell, arena: &[u8]) -> &[u8] {
+    cell.bytes(arena).unwrap_or(&[])
+}

@@ -4,10 +4,11 @@
 
 use pgrx::pg_sys::{self, Datum, Oid};
 
-use crate::expr::{Finite, Kind, State};
+use crate::expr::{Finite, IMAGE_HEADER, Kind, State};
 use crate::pg::error::{Code, Result, error};
 use crate::pg::list::members;
 use crate::pg::pg_type;
+use crate::pg::varlena;
 
 /// An aggregate function that is computed on columns.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -109,12 +110,14 @@ impl Aggregate {
                 Form::Serialized => (*count > 0).then(|| {
                     let mut bytes = (*count as i64).to_be_bytes().to_vec();
                     Finite::integer(*sum).send(&mut bytes);
-                    bytea(&bytes)
+                    varlena::datum(&bytes)
                 }),
             },
-            State::NumericSum(sum) => sum.send().map(|bytes| bytea(&bytes)),
+            State::NumericSum(sum) => sum.send().map(|bytes| varlena::datum(&bytes)),
             State::Extreme { found, .. } => found.map(int8),
-            State::NumericExtreme { found, .. } => found.as_ref().map(|value| varlena(&value.image())),
+            State::NumericExtreme { found, .. } => {
+                found.as_ref().map(|value| varlena::datum(&value.image()[IMAGE_HEADER..]))
+            }
         })
     }
 }
@@ -137,19 +140,4 @@ fn pair(count: i64, sum: i64) -> Datum {
     Datum::from(unsafe {
         pg_sys::construct_array(pair.as_mut_ptr(), 2, pg_sys::INT8OID, 8, true, ALIGN_DOUBLE)
     })
-}
-
-fn bytea(bytes: &[u8]) -> Datum {
-    varlena(&[&[0; 4][..], bytes].concat())
-}
-
-/// Returns a copy in the current context of a varlena whose header takes four bytes, which are written anew.
-fn varlena(bytes: &[u8]) -> Datum {
-    // SAFETY: as many bytes as are allocated; `palloc` aligns them.
-    unsafe {
-        let copy = pg_sys::palloc(bytes.len()).cast::<u8>();
-        copy.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
-        pgrx::set_varsize_4b(copy.cast(), bytes.len() as i32);
-        Datum::from(copy)
-    }
 }

@@ -4,6 +4,7 @@
 use pgrx::pg_sys::{self, Datum, Oid};
 
 use crate::expr::{Constant, Numeric, Scalar, Type};
+use crate::pg::varlena;
 
 /// A value, or an expression that has one.
 pub(super) enum Input {
@@ -83,8 +84,8 @@ unsafe fn scalar(value: Datum, of: Type, oid: Oid) -> Scalar {
                 Scalar::float(f32::from_bits(value.value() as u32).into())
             }
             Type::Float4 | Type::Float8 => Scalar::float(f64::from_bits(value.value() as u64)),
-            Type::Numeric => Scalar::Numeric(Numeric::read(varlena(value)).unwrap_or(Numeric::NaN)),
-            Type::Text | Type::Bpchar | Type::Bytea => Scalar::bytes(of, varlena(value)),
+            Type::Numeric => Scalar::Numeric(Numeric::read(varlena::bytes(value)).unwrap_or(Numeric::NaN)),
+            Type::Text | Type::Bpchar | Type::Bytea => Scalar::bytes(of, varlena::bytes(value)),
             Type::Uuid => Scalar::bytes(of, std::slice::from_raw_parts(value.cast_mut_ptr::<u8>(), 16)),
             Type::Bool | Type::Integer | Type::Oid | Type::Date | Type::Time | Type::Timestamp => {
                 Scalar::Integer(integer(value, oid))
@@ -102,19 +103,6 @@ fn integer(value: Datum, oid: Oid) -> i64 {
         pg_sys::INT4OID | pg_sys::DATEOID => (value as i32).into(),
         pg_sys::OIDOID => (value as u32).into(),
         _ => value as i64,
-    }
-}
-
-/// Returns a varlena's bytes, in the current context where they had to be unpacked.
-///
-/// # Safety
-/// The Datum is a varlena.
-unsafe fn varlena<'a>(datum: Datum) -> &'a [u8] {
-    // SAFETY: the caller passes a varlena; the result is neither compressed nor stored elsewhere.
-    unsafe {
-        let plain = pg_sys::detoast_attr(datum.cast_mut_ptr());
-        let (data, length) = (pgrx::vardata_any(plain), pgrx::varsize_any_exhdr(plain));
-        std::slice::from_raw_parts(data.cast(), length)
     }
 }
 
