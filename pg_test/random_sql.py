@@ -265,9 +265,14 @@ def run(connection, seed, statements, rows=(0, 1, 5, 300, 3000)):
     chance = random.Random(seed)
     connection.execute("DROP TABLE IF EXISTS random_rows")
     fill(connection, chance, "random_rows", chance.choice(rows))
+    return compare(connection, chance, "random_rows", statements)
+
+
+def compare(connection, chance, table, statements):
+    """What `run` returns, over a table that has the columns."""
     counts, differing = {"columns": 0, "spare": 0, "errors": 0}, []
     for _ in range(statements):
-        text = Statement(chance).text("random_rows")
+        text = Statement(chance).text(table)
         plain, plain_error = answer(connection, text, "off")
         found, error = answer(connection, text, "force")
         # Where rows raise several errors, which one is met first depends on the order of the rows.

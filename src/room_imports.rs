@@ -26,7 +26,7 @@ const ROOMS: [(&str, &[&str]); 19] = [
     ("publish", &["encode", "fdw", "foreign", "pg"]),
     ("plan", &["pg", "publish"]),
     ("scan", &["pg", "plan", "slot", "wire"]),
-    ("columnar", &["expr", "pg", "plan", "query", "scan"]),
+    ("columnar", &["expr", "foreign", "pg", "plan", "query", "scan"]),
     (
         "export",
         &[

@@ -6,7 +6,7 @@ use pgrx::pg_sys::{self, Datum, Oid};
 use crate::expr::{Finite, IMAGE_HEADER, Numeric};
 use crate::pg::error::{Code, Result, error};
 use crate::pg::varlena;
-use crate::query::{Shown, Type, Value};
+use crate::query::{Rows, Shown, Source, Type, Value};
 
 /// Returns a Datum of a type as a value; `None` is NULL.
 ///
@@ -32,8 +32,17 @@ pub unsafe fn value(of: Type, datum: Option<Datum>) -> Value {
     }
 }
 
+/// Returns the Datum of a row's value in a column, in the current context; `None` for NULL.
+pub fn of_row(of: Type, rows: &Rows, column: usize, row: usize) -> Option<Datum> {
+    match rows.column(column) {
+        Source::Cells(cells) => cells[row].bytes(rows.arena).map(|bytes| of_cell(of, bytes)),
+        Source::Words(words, nulls) => (!nulls[row]).then(|| Datum::from(words[row] as usize)),
+        Source::Decimals(decimals) => decimals.at(row).map(|value| numeric_datum(&value)),
+    }
+}
+
 /// Returns the Datum of a cell's bytes in the heap's form, which points into the current context.
-pub fn of_cell(of: Type, bytes: &[u8]) -> Datum {
+fn of_cell(of: Type, bytes: &[u8]) -> Datum {
     let mut word = [0; 8];
     match of {
         Type::Numeric | Type::Text | Type::Bpchar => return varlena::datum(bytes),

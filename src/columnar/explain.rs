@@ -1,10 +1,11 @@
 //! EXPLAIN of an aggregation on columns.
 
 use pgrx::pg_guard;
-use pgrx::pg_sys;
+use pgrx::pg_sys::{self, Oid};
 
 use super::node::{State, of};
 use super::shape::Shape;
+use crate::pg::access::check_read_role;
 use crate::pg::encoding::name_to_utf8;
 use crate::pg::explain::{property, texts};
 use crate::pg::list::members;
@@ -44,6 +45,11 @@ pub unsafe extern "C-unwind" fn explain(
                 let scanned =
                     format!("{} rows, {} evaluated one by one", ran.executor.counted, ran.executor.odd_rows);
                 property("Scanned", &scanned, state);
+                // The number of groups that a condition skips tells about rows that a view may hide.
+                if let Some(counts) = ran.groups.as_ref().filter(|_| check_read_role(Oid::INVALID).is_ok()) {
+                    let text = format!("{} loaded, {} skipped", counts.loaded, counts.skipped);
+                    property("Row Groups", &text, state);
+                }
                 property("Workers", &format!("{} planned, {} launched", ran.planned, ran.launched), state);
             }
             State::Spare(reason, _) => property("Spare", reason, state),

@@ -5,7 +5,8 @@
 //! plan.rs       the plan of such a path; shape.rs its private list
 //! translate.rs  PostgreSQL's expressions -> query::Expr; nodes.rs walks over expressions; types.rs types
 //! scan.rs       the plan's execution: the callbacks of its CustomScanState; node.rs its state; explain.rs EXPLAIN
-//! run.rs        leader and workers: scan -> query::Executor -> groups; odd.rs rows that PostgreSQL evaluates
+//! run.rs        leader and workers: scan -> query::Executor -> groups; file_rows.rs the rows of a foreign table;
+//!               sink.rs takes them; odd.rs rows that PostgreSQL evaluates
 //! datum.rs      values and Datums
 //! ```
 //!
@@ -17,6 +18,7 @@
 mod candidate;
 mod datum;
 mod explain;
+mod file_rows;
 mod node;
 mod nodes;
 mod odd;
@@ -25,6 +27,7 @@ mod plan;
 mod run;
 mod scan;
 mod shape;
+mod sink;
 mod translate;
 mod types;
 

@@ -97,8 +97,7 @@ impl Odd for OddRows {
             let before = pg_sys::MemoryContextSwitchTo(memory);
             pg_sys::ExecClearTuple(ready.slot);
             for (index, column) in self.columns.iter().enumerate() {
-                let value = rows.cells[index][row].bytes(rows.arena);
-                let value = value.map(|bytes| datum::of_cell(column.of, bytes));
+                let value = datum::of_row(column.of, rows, index, row);
                 (*ready.slot).tts_isnull.add(index).write(value.is_none());
                 (*ready.slot).tts_values.add(index).write(value.unwrap_or(Datum::from(0_usize)));
             }

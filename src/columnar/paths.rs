@@ -98,7 +98,7 @@ unsafe fn cost(candidate: &Candidate, groups: f64) -> f64 {
     // SAFETY: the relation is the planner's.
     unsafe {
         let input = &*candidate.input;
-        let workers = parallel::workers_for(input.pages.into(), None) as f64;
+        let workers = parallel::workers_for(candidate.blocks.into(), None) as f64;
         let expressions =
             (candidate.keys.len() + candidate.aggregates.len() + 1) as f64 * pg_sys::cpu_operator_cost;
         let row = pg_sys::cpu_tuple_cost + expressions + input.baserestrictcost.per_tuple;

@@ -97,7 +97,13 @@ impl Candidate {
     }
 
     fn shape(&self) -> Shape {
-        Shape { table: self.table, filters: self.filters.len(), keys: self.keys.len() }
+        Shape {
+            table: self.table,
+            role: self.role,
+            filters: self.filters.len(),
+            keys: self.keys.len(),
+            blocks: self.blocks,
+        }
     }
 
     /// Returns the plan's own tuples.

@@ -1,5 +1,5 @@
-//! Runs an aggregation over a table: the leader and its workers claim chunks of blocks, each has its own groups, and the
-//! leader merges them.
+//! Runs an aggregation over a table: the leader and its workers claim chunks of blocks or groups of files' rows, each has
+//! its own groups, and the leader merges them.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -7,11 +7,14 @@ use pgrx::pg_sys::{self, Node, NodeTag};
 use serde::{Deserialize, Serialize};
 
 use super::candidate::{function_of, translate_all};
+use super::file_rows::FileRows;
 use super::nodes::{list, replace_leaves};
-use super::odd::{Failure, OddRows};
+use super::odd::OddRows;
 use super::shape::Shape;
+use super::sink::QuerySink;
 use super::translate::Translator;
 use super::types::{declared_scale, type_of};
+use crate::foreign::Counts;
 use crate::pg::catalog::{Attribute, Table};
 use crate::pg::check_for_interrupts;
 use crate::pg::error::{Result, internal};
@@ -22,24 +25,51 @@ use crate::pg::snapshot::Snapshot;
 use crate::plan::relation::LeafRelation;
 use crate::plan::{Output, Pass, Reading, ScanKind, Source, columns};
 use crate::query::{self, Executor, Plan, Unfit};
-use crate::scan::{Encoded, Reader, RowValues, Rows, Sink};
+use crate::scan::Reader;
 use crate::types::Shapes;
 
 const NEXT: usize = RESERVED_WORDS;
 const STOP: usize = RESERVED_WORDS + 1;
-const WORDS: usize = RESERVED_WORDS + 2;
+/// The first of a foreign table's own words.
+const OF_FILES: usize = RESERVED_WORDS + 2;
 
 /// What every process needs.
 #[derive(Serialize, Deserialize)]
 struct Job {
-    reading: Reading,
+    input: Input,
     plan: Plan,
     /// The node's expressions over the columns, as nodeToString writes them, for rows that PostgreSQL evaluates.
     expressions: String,
-    /// Blocks that are claimed together.
-    chunk: u64,
     /// Bytes that the groups of a process may take.
     limit: usize,
+}
+
+/// Where rows come from.
+#[derive(Serialize, Deserialize)]
+enum Input {
+    Heap {
+        reading: Reading,
+        /// Blocks that are claimed together.
+        chunk: u64,
+    },
+    Files(FileRows),
+}
+
+impl Input {
+    /// Returns how many words the processes share.
+    fn words(&self) -> usize {
+        match self {
+            Input::Heap { .. } => OF_FILES,
+            Input::Files(rows) => OF_FILES + rows.words(),
+        }
+    }
+
+    fn counts(&self, words: &[AtomicU64]) -> Option<Counts> {
+        match self {
+            Input::Heap { .. } => None,
+            Input::Files(rows) => Some(rows.counts(&words[OF_FILES..])),
+        }
+    }
 }
 
 /// An aggregation whose parameters are known.
@@ -53,6 +83,8 @@ pub struct Ran {
     pub executor: Executor,
     pub planned: usize,
     pub launched: usize,
+    /// Groups of a foreign table's rows.
+    pub groups: Option<Counts>,
 }
 
 type Fit<T> = std::result::Result<T, Unfit>;
@@ -99,11 +131,21 @@ impl Query {
             };
             let expressions = pg_sys::nodeToString(list(own).cast());
             let expressions = std::ffi::CStr::from_ptr(expressions).to_string_lossy().into_owned();
-            Ok(Ok(Query::over(&table, &chosen, plan, expressions)))
+            let (input, workers) = match table.is_foreign() {
+                true => {
+                    let rows = FileRows::list(shape, numbers, &expressions)?;
+                    let workers = if parallel::is_worker() { 0 } else { rows.workers(shape.blocks) };
+                    (Input::Files(rows), workers)
+                }
+                false => Query::heap(&table, &chosen),
+            };
+            let limit = pg_sys::get_hash_memory_limit();
+            Ok(Ok(Query { job: Job { input, plan, expressions, limit }, workers }))
         }
     }
 
-    fn over(table: &Table, chosen: &[&Attribute], plan: Plan, expressions: String) -> Query {
+    /// Returns what is read of a heap, and the workers that it wants.
+    fn heap(table: &Table, chosen: &[&Attribute]) -> (Input, usize) {
         let blocks = table.blocks();
         let leaf = LeafRelation { oid: table.oid().to_u32(), name: table.qualified_name(), first: 0, blocks };
         let source = Source {
@@ -127,9 +169,7 @@ impl Query {
             scan: ScanKind::Heap,
             device: None,
         };
-        // SAFETY: reads process-wide settings.
-        let limit = unsafe { pg_sys::get_hash_memory_limit() };
-        Query { job: Job { reading, plan, expressions, chunk, limit }, workers }
+        (Input::Heap { reading, chunk }, workers)
     }
 }
 
@@ -210,16 +250,21 @@ pub fn run(query: Query, snapshot: pg_sys::Snapshot) -> Result<Fit<Ran>> {
     memory::checked(|| {
         let Query { job, workers } = query;
         let message = serde_json::to_vec(&job).map_err(|cause| internal(cause.to_string()))?;
-        let planned = parallel::with_room(workers, &message, WORDS);
+        let words = job.input.words();
+        let planned = parallel::with_room(workers, &message, words);
         if planned == 0 {
-            let words: Vec<AtomicU64> = (0..WORDS).map(|_| AtomicU64::new(0)).collect();
+            let words: Vec<AtomicU64> = (0..words).map(|_| AtomicU64::new(0)).collect();
+            prepare(&job, &words);
             let done = process(&job, &words)?;
-            return Ok(done.map(|executor| Ran { executor, planned: workers, launched: 0 }));
+            let groups = job.input.counts(&words);
+            return Ok(done.map(|executor| Ran { executor, planned: workers, launched: 0, groups }));
         }
-        let mut team = Workers::launch(Body::Query, planned, &message, WORDS);
+        let mut team = Workers::launch(Body::Query, planned, &message, words);
+        prepare(&job, team.shared());
         let launched = team.start();
         let done = process(&job, team.shared())?;
-        let (messages, _) = team.finish()?;
+        let (messages, words) = team.finish()?;
+        let groups = job.input.counts(&words);
         Ok(done.and_then(|mut executor| {
             for message in &messages {
                 match message.split_first() {
@@ -227,9 +272,16 @@ pub fn run(query: Query, snapshot: pg_sys::Snapshot) -> Result<Fit<Ran>> {
                     _ => return Err(Unfit("rows that a worker cannot compute")),
                 }
             }
-            Ok(Ran { executor, planned: workers, launched })
+            Ok(Ran { executor, planned: workers, launched, groups })
         }))
     })
+}
+
+/// Fills the shared words, before any other process uses them.
+fn prepare(job: &Job, words: &[AtomicU64]) {
+    if let Input::Files(rows) = &job.input {
+        rows.share(&words[OF_FILES..]);
+    }
 }
 
 /// The first byte of a worker's message that has groups.
@@ -253,79 +305,43 @@ fn process(job: &Job, words: &[AtomicU64]) -> Result<Fit<Executor>> {
         Ok(executor) => executor,
         Err(unfit) => return Ok(Err(unfit)),
     };
-    let pass = Pass {
-        reading: &job.reading,
-        shapes: Shapes::new(job.reading.columns.len()),
-        surveyed: true,
-        output: Output::Cells,
-    };
-    let mut reader = Reader::new(&pass);
     let odd = OddRows::new(&job.expressions, &job.plan)?;
-    let mut sink = QuerySink { executor, odd, unfit: None, words };
-    let blocks = job.reading.source.blocks();
+    let mut sink = QuerySink::new(executor, odd, &words[STOP]);
+    match &job.input {
+        Input::Heap { reading, chunk } => read_heap(reading, *chunk, &words[NEXT], &mut sink)?,
+        Input::Files(rows) => rows.read(&job.plan, &job.expressions, &words[OF_FILES..], &mut sink)?,
+    }
+    match sink.unfit {
+        Some(unfit) => Ok(Err(unfit)),
+        None if sink.is_stopped() => Ok(Err(Unfit("rows that another process cannot compute"))),
+        None => Ok(Ok(sink.executor)),
+    }
+}
+
+/// Adds the rows of chunks of blocks until none are left.
+fn read_heap(reading: &Reading, chunk: u64, next: &AtomicU64, sink: &mut QuerySink) -> Result<()> {
+    let shapes = Shapes::new(reading.columns.len());
+    let pass = Pass { reading, shapes, surveyed: true, output: Output::Cells };
+    let mut reader = Reader::new(&pass);
+    let blocks = reading.source.blocks();
     loop {
-        let start = words[NEXT].fetch_add(1, Ordering::Relaxed) * job.chunk;
-        if start >= blocks || sink.stopped() {
+        let start = next.fetch_add(1, Ordering::Relaxed) * chunk;
+        if start >= blocks || sink.is_stopped() {
             break;
         }
-        reader.read(start..blocks.min(start + job.chunk), &mut sink)?;
+        reader.read(start..blocks.min(start + chunk), sink)?;
     }
-    if let Some(unfit) = sink.unfit {
-        return Ok(Err(unfit));
+    if sink.is_stopped() {
+        return Ok(());
     }
-    if words[STOP].load(Ordering::Relaxed) != 0 {
-        return Ok(Err(Unfit("rows that another process cannot compute")));
-    }
-    reader.settle(&mut sink)?;
-    if let Some(unfit) = sink.unfit {
-        return Ok(Err(unfit));
-    }
+    reader.settle(sink)?;
     let (scanned, _) = reader.finish();
-    if scanned.rows != sink.executor.counted {
+    if scanned.rows != sink.executor.counted && sink.unfit.is_none() {
         let found = sink.executor.counted;
         return Err(internal(format!(
             "an aggregation saw {found} rows of {} that were scanned",
             scanned.rows
         )));
     }
-    Ok(Ok(sink.executor))
-}
-
-struct QuerySink<'w> {
-    executor: Executor,
-    odd: OddRows,
-    unfit: Option<Unfit>,
-    words: &'w [AtomicU64],
-}
-
-impl Sink for QuerySink<'_> {
-    fn rows(&mut self, rows: Rows) -> Result<()> {
-        let RowValues::Cells { cells, arena, .. } = rows.values else {
-            return Err(internal("an aggregation got rows that are decoded"));
-        };
-        if self.unfit.is_some() {
-            return Ok(());
-        }
-        match self.executor.add(&query::Rows { cells, arena }, rows.range, &mut self.odd) {
-            Ok(()) => Ok(()),
-            Err(Failure::Raised(error)) => Err(error),
-            Err(Failure::Unfit(unfit)) => {
-                self.words[STOP].store(1, Ordering::Relaxed);
-                self.unfit = Some(unfit);
-                Ok(())
-            }
-        }
-    }
-
-    fn stream(&mut self, _bytes: &[u8], _rows: usize) -> Result<()> {
-        Err(internal("an aggregation got a stream"))
-    }
-
-    fn group(&mut self, _group: Encoded) -> Result<bool> {
-        Ok(false)
-    }
-
-    fn stopped(&self) -> bool {
-        self.unfit.is_some() || self.words[STOP].load(Ordering::Relaxed) != 0
-    }
+    Ok(())
 }

@@ -14,8 +14,12 @@ pub const NAME: &CStr = c"ColumnarAggregate";
 #[derive(Clone, Copy)]
 pub struct Shape {
     pub table: Oid,
+    /// Whose privileges count for a foreign table's files; an invalid OID stands for the current user.
+    pub role: Oid,
     pub filters: usize,
     pub keys: usize,
+    /// Blocks that a foreign table's rows would take in a heap; 0 of other tables.
+    pub blocks: u32,
 }
 
 impl Shape {
@@ -24,10 +28,10 @@ impl Shape {
         let null = std::ptr::null_mut;
         // SAFETY: new lists in the current context.
         unsafe {
-            let table = pg_sys::lappend_oid(null(), self.table);
-            let counts =
-                pg_sys::lappend_int(pg_sys::lappend_int(null(), self.filters as i32), self.keys as i32);
-            list([table, counts])
+            let oids = pg_sys::lappend_oid(pg_sys::lappend_oid(null(), self.table), self.role);
+            let numbers = [self.filters as i32, self.keys as i32, self.blocks as i32];
+            let numbers = numbers.iter().fold(null(), |list, &number| pg_sys::lappend_int(list, number));
+            list([oids, numbers])
         }
     }
 
@@ -38,9 +42,11 @@ impl Shape {
     pub unsafe fn from_list(list: *const pg_sys::List) -> Option<Shape> {
         // SAFETY: the list is one that `to_list` made.
         unsafe {
-            let &[table, counts] = &members::<pg_sys::List>(list)[..] else { return None };
-            let (&[table], &[filters, keys]) = (&oids(table)[..], &integers(counts)[..]) else { return None };
-            Some(Shape { table, filters: filters as usize, keys: keys as usize })
+            let &[of_oids, numbers] = &members::<pg_sys::List>(list)[..] else { return None };
+            let &[table, role] = &oids(of_oids)[..] else { return None };
+            let &[filters, keys, blocks] = &integers(numbers)[..] else { return None };
+            let (filters, keys) = (filters as usize, keys as usize);
+            Some(Shape { table, role, filters, keys, blocks: blocks as u32 })
         }
     }
 }

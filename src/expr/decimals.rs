@@ -80,6 +80,32 @@ impl<'a> Decimals<'a> {
         }
     }
 
+    pub fn has_nulls(&self) -> bool {
+        self.array.null_count() > 0
+    }
+
+    pub fn is_null(&self, row: usize) -> bool {
+        self.array.is_null(row)
+    }
+
+    /// Appends the values of some rows; those of NULL are any. Returns false if one of them has more than 64 bits.
+    pub fn gather(&self, rows: &[u32], out: &mut Vec<i64>) -> bool {
+        let mut is_word = true;
+        with_values!(self.array, values => {
+            out.extend(rows.iter().map(|&row| {
+                let value = wide(values[row as usize]);
+                is_word &= i128::from(value as i64) == value;
+                value as i64
+            }));
+        });
+        is_word
+    }
+
+    /// Appends the values of some rows; those of NULL are any.
+    pub fn gather_wide(&self, rows: &[u32], out: &mut Vec<i128>) {
+        with_values!(self.array, values => out.extend(rows.iter().map(|&row| wide(values[row as usize]))));
+    }
+
     /// Clears the rows whose value is NULL, or those whose value is not.
     pub fn keep_null(&self, is_null: bool, rows: &mut [bool]) {
         match self.array.nulls() {
@@ -134,6 +160,13 @@ impl<'a> Decimals<'a> {
             }
             found
         })
+    }
+
+    /// Returns the value of a row as numeric; `None` for NULL.
+    pub fn at(&self, row: usize) -> Option<Numeric> {
+        let mut value = Vec::new();
+        self.gather_wide(&[row as u32], &mut value);
+        value.first().filter(|_| !self.is_null(row)).map(|&value| self.numeric(value))
     }
 
     /// Returns a value as numeric.

@@ -44,4 +44,4 @@ pub use prefix::Prefix;
 pub use range::{Place, Range, float_key};
 pub use sum::NumericSum;
 pub use value::{Constant, Scalar, Type, without_blanks};
-pub use vector::{Batch, Vector};
+pub use vector::{Batch, Vector, varlena};

@@ -68,7 +68,7 @@ impl Batch<'_> {
     }
 
     /// Returns the values of some columns; numerics stay in the file's form if it has one.
-    fn load(&mut self, wanted: &[usize]) -> Result<Vec<Option<Vector<'_>>>> {
+    pub fn load(&mut self, wanted: &[usize]) -> Result<Vec<Option<Vector<'_>>>> {
         let Batch { columns, values, rows, path, first } = self;
         let mut decimals = Vec::with_capacity(wanted.len());
         for &at in wanted {

@@ -19,6 +19,17 @@ pub unsafe fn of<'a>(node: *mut pg_sys::ForeignScanState) -> &'a mut Scan {
     unsafe { &mut *(*node).fdw_state.cast::<Scan>() }
 }
 
+/// Returns whether callbacks, which may be NULL, are ours.
+///
+/// # Safety
+/// The pointer is NULL, or that of a foreign data wrapper's callbacks.
+pub unsafe fn are_ours(routine: *const pg_sys::FdwRoutine) -> bool {
+    let address = |of: unsafe extern "C-unwind" fn(*mut pg_sys::ForeignScanState, i32)| of as usize;
+    // SAFETY: the caller passes callbacks or NULL.
+    let found = unsafe { routine.as_ref() }.and_then(|routine| routine.BeginForeignScan);
+    found.map(address) == Some(address(begin))
+}
+
 /// Returns whose privileges count for a scan of a relation: the query's user's, or the view's owner's.
 ///
 /// # Safety

@@ -100,12 +100,12 @@ impl Claims {
         let files = self.files();
         // SAFETY: the caller passes room for the counters, one more for each file, and the list.
         unsafe {
-            shared.write(Shared { files, list_bytes: list.len(), ..Shared::default() });
-            let read = shared.add(1).cast::<AtomicU64>();
-            (0..files).for_each(|file| read.add(file).write(AtomicU64::default()));
+            Shared::write(shared, files);
+            (*shared).list_bytes = list.len();
             // What the list left out is counted already.
             (*shared).add(&self.own.counts());
-            read.add(files).cast::<u8>().copy_from_nonoverlapping(list.as_ptr(), list.len());
+            let after = shared.add(1).cast::<AtomicU64>().add(files).cast::<u8>();
+            after.copy_from_nonoverlapping(list.as_ptr(), list.len());
         }
         self.shared = shared;
     }
@@ -142,6 +142,19 @@ impl Shared {
         size_of::<Shared>() + files * size_of::<AtomicU64>() + list_bytes
     }
 
+    /// Writes counters of nothing yet, for so many files, without a list.
+    ///
+    /// # Safety
+    /// `shared` has as many bytes as `bytes` says, and nobody else uses them yet.
+    pub unsafe fn write(shared: *mut Shared, files: usize) {
+        // SAFETY: the caller passes room for the counters, and one more for each file.
+        unsafe {
+            shared.write(Shared { files, ..Shared::default() });
+            let read = shared.add(1).cast::<AtomicU64>();
+            (0..files).for_each(|file| read.add(file).write(AtomicU64::default()));
+        }
+    }
+
     /// Returns the bytes read, by file.
     ///
     /// # Safety
@@ -173,7 +186,7 @@ impl Shared {
         self.skipped.fetch_add(counts.skipped, Ordering::Relaxed);
     }
 
-    fn counts(&self) -> Counts {
+    pub fn counts(&self) -> Counts {
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Counts { loaded: load(&self.loaded), skipped: load(&self.skipped) }
     }

@@ -10,6 +10,7 @@
 //! task.rs             what a plan tells its scan
 //! callbacks.rs        begin, next row, rescan, end
 //! scan.rs             files -> claims of groups -> batches: one Scan for each scan node and process
+//! table_reader.rs     a table's columns in batches, for SQL on columns
 //! claims.rs           who reads which group; parallel.rs the claims in shared memory
 //! open_file.rs        the file that is being read, and what is known of its groups
 //! conditions.rs       the conditions that a scan decides, and those that skip groups; aggregates.rs states
@@ -53,13 +54,17 @@ mod pushdown;
 mod read_files;
 mod routine;
 mod scan;
+mod table_reader;
 mod task;
 mod tuple_slot;
 
+pub use claims::Counts;
 pub use error::report;
+pub use estimate::role;
 pub use files::metadata_stats;
 #[cfg(feature = "vcf")]
 pub use files::open;
 pub use metadata_info::metadata_info;
 pub use read_files::read_files;
 pub use routine::routine;
+pub use table_reader::{Files, TableReader};

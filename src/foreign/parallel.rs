@@ -12,24 +12,44 @@ use super::callbacks;
 use super::claims::{ScanFile, Shared};
 use super::scan::Scan;
 use crate::fdw::{FileId, Keys};
-use crate::pg::error::internal;
+use crate::pg::error::{Result, internal};
 
-/// A file in the list.
-#[derive(Serialize, Deserialize)]
-struct Listed {
+/// A file in the list that the leader makes.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Listed {
     id: FileId,
     keys: Keys,
     groups: usize,
 }
 
-fn listed(scan: &mut Scan) -> Vec<u8> {
-    let units = scan.list().unwrap_or_report();
+impl Listed {
+    pub fn groups(&self) -> usize {
+        self.groups
+    }
+}
+
+/// Returns the files of a scan, for its workers.
+pub fn list_of(scan: &mut Scan) -> Result<Vec<Listed>> {
     let entry = |unit: &ScanFile| Listed {
         id: FileId::clone(&unit.id),
         keys: unit.keys.clone(),
         groups: unit.groups,
     };
-    let list: Vec<Listed> = units.iter().map(entry).collect();
+    Ok(scan.list()?.iter().map(entry).collect())
+}
+
+/// Makes the leader's files those of a worker's scan.
+pub fn take_list(scan: &mut Scan, list: impl IntoIterator<Item = Listed>) {
+    let mut first = 0;
+    let units = list.into_iter().map(|Listed { id, keys, groups }| {
+        first += groups;
+        ScanFile { id: Arc::new(id), keys, groups, first: first - groups }
+    });
+    scan.units = Some(units.collect());
+}
+
+fn listed(scan: &mut Scan) -> Vec<u8> {
+    let list = list_of(scan).unwrap_or_report();
     serde_json::to_vec(&list).map_err(|cause| internal(cause.to_string())).unwrap_or_report()
 }
 
@@ -99,13 +119,8 @@ pub unsafe extern "C-unwind" fn initialize_worker(
         let list: Vec<Listed> = serde_json::from_slice(Shared::list(shared))
             .map_err(|cause| internal(cause.to_string()))
             .unwrap_or_report();
-        let mut first = 0;
-        let units = list.into_iter().map(|Listed { id, keys, groups }| {
-            first += groups;
-            ScanFile { id: Arc::new(id), keys, groups, first: first - groups }
-        });
         let scan = callbacks::of(node);
-        scan.units = Some(units.collect());
+        take_list(scan, list);
         scan.claims.join(shared);
     }
 }

@@ -51,7 +51,7 @@ unsafe fn scope(rel: *mut pg_sys::RelOptInfo, exprs: *mut pg_sys::List) -> Scope
         let own = vars.filter(|&var| (*var).varno as u32 == (*rel).relid && (*var).varattno > 0);
         let column =
             |var: *mut pg_sys::Var| ((*var).varattno, pg_type::base_type((*var).vartype, (*var).vartypmod).0);
-        Scope { relation: (*rel).relid, columns: own.map(column).collect(), parent: std::ptr::null_mut() }
+        Scope { relation: (*rel).relid, columns: own.map(column).collect(), parent: None }
     }
 }
 

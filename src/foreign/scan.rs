@@ -13,6 +13,7 @@ use super::files::{list, metadata, open, reopen};
 use super::open_file::OpenFile;
 use super::options::{self, TableOptions};
 use super::tuple_slot::{Cells, clear, store};
+use crate::expr::Vector;
 use crate::fdw::{FileId, Keys, Rows};
 use crate::pg::context::context;
 use crate::pg::error::{Result, internal};
@@ -20,7 +21,7 @@ use crate::pg::expr::Scope;
 use crate::pg::{catalog, check_for_interrupts, guc, pg_type};
 
 pub struct Scan {
-    options: TableOptions,
+    pub options: TableOptions,
     pub columns: Vec<TableColumn>,
     pub conditions: Conditions,
     /// Whether the conditions also skip groups.
@@ -120,13 +121,37 @@ impl Scan {
         unsafe {
             let plan = (*node).ss.ps.plan;
             let others = if self.is_pruning { (*plan).qual } else { std::ptr::null_mut() };
-            let scope = Scope { relation, columns, parent: &raw mut (*node).ss.ps };
+            let scope = Scope { relation, columns, parent: Some(&raw mut (*node).ss.ps) };
             let conditions = Conditions::new((*plan.cast::<pg_sys::ForeignScan>()).fdw_exprs, others, &scope);
             self.conditions =
                 conditions.ok_or_else(|| internal("a condition of the plan is not understood"))?;
             if running {
                 self.expressions = (*node).ss.ps.ps_ExprContext;
             }
+        }
+        Ok(())
+    }
+
+    /// Takes conditions that skip groups only, over Vars whose numbers are those of `number`. They have no parameters.
+    ///
+    /// # Safety
+    /// The list is one of expressions, which outlive the scan.
+    pub unsafe fn prune_by(
+        &mut self,
+        conditions: *mut pg_sys::List,
+        number: impl Fn(&TableColumn) -> i16,
+    ) -> Result<()> {
+        if !self.is_pruning {
+            return Ok(());
+        }
+        let base = |of: &TableColumn| (number(of), pg_type::base_type(of.type_oid, of.typmod).0);
+        let columns = self.columns.iter().map(base).collect();
+        let scope = Scope { relation: 1, columns, parent: Some(std::ptr::null_mut()) };
+        // SAFETY: the caller passes a list of expressions.
+        unsafe {
+            let conditions = Conditions::new(std::ptr::null(), conditions, &scope);
+            self.conditions = conditions.unwrap_or_default();
+            self.expressions = pg_sys::CreateStandaloneExprContext();
         }
         Ok(())
     }
@@ -194,21 +219,28 @@ impl Scan {
     fn advance(&mut self) -> Result<bool> {
         (self.rows, self.next) = (0, 0);
         self.cells.clear();
+        while let Some(rows) = self.next_batch()? {
+            if self.take(rows)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Returns the next rows of the groups that may match; `None` at the end.
+    pub fn next_batch(&mut self) -> Result<Option<Rows>> {
         loop {
             check_for_interrupts();
             if let Some(open) = &mut self.open {
                 let rows = open.scanner.next_batch().map_err(report)?;
                 self.claims.count_read(open.unit, open.uncounted());
-                if let Some(rows) = rows {
-                    match self.take(rows)? {
-                        true => return Ok(true),
-                        false => continue,
-                    }
+                if rows.is_some() {
+                    return Ok(rows);
                 }
             }
             let Some((unit, group)) = self.claim()? else {
                 self.open = None;
-                return Ok(false);
+                return Ok(None);
             };
             let loaded = self.open_group(unit, group)?;
             self.claims.count(u64::from(loaded), u64::from(!loaded));
@@ -216,6 +248,20 @@ impl Scan {
                 self.claims.count_read(open.unit, open.uncounted());
             }
         }
+    }
+
+    /// Passes on the values of all columns in a batch.
+    pub fn with_columns<T>(
+        &mut self,
+        rows: &Rows,
+        work: impl FnOnce(&[Option<Vector>]) -> Result<T>,
+    ) -> Result<T> {
+        let Some(open) = &mut self.open else { return Err(internal("a batch has no file")) };
+        let (columns, path, first) = (&self.columns, &open.scanner.meta().id.path, open.first);
+        let mut batch = Batch { columns, values: &mut open.values, rows, path, first };
+        let all: Vec<usize> = (0..columns.len()).collect();
+        // SAFETY: the last batch is not used any more.
+        unsafe { in_context(self.contexts.batch, || work(&batch.load(&all)?)) }
     }
 
     /// Returns a group that no other process reads; `None` at the end.

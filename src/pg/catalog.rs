@@ -108,6 +108,10 @@ impl Table {
         unsafe { std::ptr::eq((*self.relation).rd_tableam, pg_sys::GetHeapamTableAmRoutine()) }
     }
 
+    pub fn is_foreign(&self) -> bool {
+        self.form().relkind as u8 == pg_sys::RELKIND_FOREIGN_TABLE
+    }
+
     /// Returns `pg_class.relfilenode`, which changes when the table is rewritten.
     pub fn storage(&self) -> Oid {
         self.form().relfilenode

@@ -1,14 +1,87 @@
-//! Reads a table's cells into vectors. Cells are in the heap's form.
+//! Reads a batch's columns into vectors.
 
 use super::plan::Column;
 use super::value::Type;
-use super::vector::{Values, Vector};
+use super::vector::{Rows, Source, Values, Vector};
+use crate::expr::Decimals;
 use crate::types::Cell;
 use crate::wire::numeric::{HeapNumeric, Numeric, pow10};
 use crate::wire::short_numeric::ShortNumeric;
 
+/// Reads a column's values in some rows, and marks those that a vector cannot hold.
+pub fn read(column: Column, batch: &Rows, index: usize, rows: &[u32], out: &mut Vector, odd: &mut [bool]) {
+    match batch.column(index) {
+        Source::Cells(cells) => read_cells(column, cells, batch.arena, rows, out, odd),
+        Source::Words(words, nulls) => read_words(column, words, nulls, rows, out),
+        Source::Decimals(decimals) => read_decimals(&decimals, rows, out, odd),
+    }
+}
+
+/// Reads Datums of a type that is passed by value.
+fn read_words(column: Column, words: &[u64], nulls: &[bool], rows: &[u32], out: &mut Vector) {
+    out.nulls.clear();
+    if nulls.contains(&true) {
+        out.nulls.extend(rows.iter().map(|&row| nulls[row as usize]));
+    }
+    let words = rows.iter().map(|&row| words[row as usize]);
+    match column.of {
+        Type::Bool => out.bools_mut().extend(words.map(|word| word as u8 != 0)),
+        Type::Float4 => out.floats_mut().extend(words.map(|word| f64::from(f32::from_bits(word as u32)))),
+        Type::Float8 => out.floats_mut().extend(words.map(f64::from_bits)),
+        Type::Oid => out.words_mut().extend(words.map(|word| i64::from(word as u32))),
+        _ => out.words_mut().extend(words.map(|word| word as i64)),
+    }
+    (out.scale, out.bound) = (0, 0);
+    out.measure();
+}
+
+/// Reads numerics at the scale that they show.
+fn read_decimals(decimals: &Decimals, rows: &[u32], out: &mut Vector, odd: &mut [bool]) {
+    out.nulls.clear();
+    if decimals.has_nulls() {
+        out.nulls.extend(rows.iter().map(|&row| decimals.is_null(row as usize)));
+    }
+    let Some(scale) = u8::try_from(decimals.dscale).ok().filter(|scale| *scale <= 38) else {
+        out.words_mut().resize(rows.len(), 0);
+        (out.scale, out.bound) = (0, 0);
+        odd.fill(true);
+        return;
+    };
+    out.scale = scale;
+    let more = i32::from(scale) - decimals.scale;
+    if more != 0 || !decimals.gather(rows, out.words_mut()) {
+        let (up, down) = (power(more), power(-more));
+        let mut wide = Vec::with_capacity(rows.len());
+        decimals.gather_wide(rows, &mut wide);
+        for (at, value) in wide.iter_mut().enumerate() {
+            let shown = if *value % down == 0 { (*value / down).checked_mul(up) } else { None };
+            match shown.filter(|shown| shown.abs() < limit()) {
+                Some(shown) => *value = shown,
+                None => {
+                    odd[at] |= !out.is_null(at);
+                    *value = 0;
+                }
+            }
+        }
+        out.set_integers(wide);
+    }
+    out.measure();
+}
+
+/// Returns ten to a power, and one for those below zero.
+fn power(exponent: i32) -> i128 {
+    u32::try_from(exponent).ok().map_or(1, |exponent| 10_i128.checked_pow(exponent).unwrap_or(i128::MAX))
+}
+
 /// Reads the cells of some rows, and marks those that a vector cannot hold.
-pub fn read(column: Column, cells: &[Cell], arena: &[u8], rows: &[u32], out: &mut Vector, odd: &mut [bool]) {
+fn read_cells(
+    column: Column,
+    cells: &[Cell],
+    arena: &[u8],
+    rows: &[u32],
+    out: &mut Vector,
+    odd: &mut [bool],
+) {
     out.nulls.clear();
     if rows.iter().any(|&row| cells[row as usize].is_null()) {
         out.nulls.extend(rows.iter().map(|&row| cells[row as usize].is_null()));
@@ -26,14 +99,10 @@ pub fn read(column: Column, cells: &[Cell], arena: &[u8], rows: &[u32], out: &mu
             cells.words(odd, i64::from_le_bytes, out)
         }
         Type::Float4 => {
-            let Values::Floats(floats) = &mut out.values else { unreachable!("a column of floats") };
-            floats.clear();
-            cells.fixed(odd, |bytes| f32::from_le_bytes(bytes).into(), floats);
+            cells.fixed(odd, |bytes| f32::from_le_bytes(bytes).into(), out.floats_mut());
         }
         Type::Float8 => {
-            let Values::Floats(floats) = &mut out.values else { unreachable!("a column of floats") };
-            floats.clear();
-            cells.fixed(odd, f64::from_le_bytes, floats);
+            cells.fixed(odd, f64::from_le_bytes, out.floats_mut());
         }
         Type::Numeric => cells.numerics(column.scale, out, odd),
         Type::Text | Type::Bpchar | Type::Uuid => {
@@ -164,10 +233,7 @@ impl Cells<'_> {
                 }
             }
         }
-        match wide.iter().map(|&value| i64::try_from(value)).collect::<Result<Vec<i64>, _>>() {
-            Ok(words) => *out.words_mut() = words,
-            Err(_) => *out.wide_mut() = wide,
-        }
+        out.set_integers(wide);
     }
 }
 

@@ -35,7 +35,7 @@ pub use executor::{Executor, Odd};
 pub use plan::{Aggregate, Arithmetic, Column, Expr, Function, Like, Output, Plan, Test};
 pub use result::{Cursor, Shown};
 pub use value::{Type, Value};
-pub use vector::Rows;
+pub use vector::{Rows, Source};
 
 /// Why a query cannot be computed here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

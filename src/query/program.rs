@@ -183,8 +183,7 @@ impl Program {
             let Step { work, of, out } = &mut rest[0];
             match work {
                 Work::Column(index) => {
-                    let cells = &rows.cells[*index];
-                    column::read(self.columns[*index], cells, rows.arena, selected, out, odd);
+                    column::read(self.columns[*index], rows, *index, selected, out, odd);
                 }
                 Work::Constant(_) => out.resize(selected.len()),
                 _ => work.run(*of, &Before { steps: before, arena: rows.arena }, out, odd),

@@ -101,7 +101,7 @@ proptest! {
         };
         let mut executor = Executor::new(plan, usize::MAX).unwrap();
         let mut odd = Counted(Vec::new());
-        executor.add(&Rows { cells: &columns, arena: &arena }, 0..rows.len(), &mut odd).unwrap();
+        executor.add(&Rows::heap(&columns, &arena), 0..rows.len(), &mut odd).unwrap();
         let results: Vec<Option<Option<i32>>> = rows.iter().map(|(a, b)| {
             let (a, b) = (a.as_ref()?, b.as_ref()?);
             let (a, b) = (i64::from(*a), i64::from(*b));
@@ -149,7 +149,7 @@ proptest! {
         let share = rows.len().div_ceil(processes).max(1);
         for (number, executor) in executors.iter_mut().enumerate() {
             let range = (number * share).min(rows.len())..((number + 1) * share).min(rows.len());
-            executor.add(&Rows { cells: &columns, arena: &arena }, range, &mut None_).unwrap();
+            executor.add(&Rows::heap(&columns, &arena), range, &mut None_).unwrap();
         }
         let mut merged = executors.pop().unwrap();
         for other in executors {
@@ -187,7 +187,7 @@ fn groups_beyond_the_limit_are_unfit() {
     };
     let add = |limit: usize| {
         let mut executor = Executor::new(plan.clone(), limit).unwrap();
-        executor.add(&Rows { cells: &columns, arena: &arena }, 0..5000, &mut None_)
+        executor.add(&Rows::heap(&columns, &arena), 0..5000, &mut None_)
     };
     assert!(add(100 << 10).is_err());
     assert_eq!(add(10 << 20), Ok(()));
@@ -213,13 +213,14 @@ fn numerics_of_several_scales_meet() {
     impl Odd for Read {
         type Error = Unfit;
         fn row(&mut self, rows: &Rows, row: usize) -> Result<Option<Vec<Value>>, Unfit> {
-            let bytes = rows.cells[0][row].of(rows.arena);
+            let Source::Cells(cells) = rows.column(0) else { unreachable!("rows of a heap") };
+            let bytes = cells[row].of(rows.arena);
             let value = Value::Numeric(crate::expr::Numeric::read(bytes).unwrap());
             Ok(Some(vec![value.clone(), value]))
         }
     }
     let mut executor = Executor::new(plan, usize::MAX).unwrap();
-    executor.add(&Rows { cells: &columns, arena: &arena }, 0..5, &mut Read).unwrap();
+    executor.add(&Rows::heap(&columns, &arena), 0..5, &mut Read).unwrap();
     assert_eq!(executor.odd_rows, 4);
     let counts: Vec<Shown> = shown(&executor).into_iter().map(|row| row[1].clone()).collect();
     assert_eq!(counts.len(), 3);

@@ -1,17 +1,54 @@
 //! The values of an expression in a block of rows.
 
 use super::value::{Class, Type};
+use crate::expr::Decimals;
 use crate::types::Cell;
 
 /// Rows that are evaluated together. Their vectors stay in the processor's caches.
 pub const BLOCK: usize = 1024;
 
-/// Rows of a batch, as the scan has them.
+/// Rows of a batch, as a scan has them.
 #[derive(Clone, Copy)]
 pub struct Rows<'a> {
-    /// One vector a column, one cell a row.
-    pub cells: &'a [Vec<Cell>],
+    columns: Columns<'a>,
+    /// What the cells are places in.
     pub arena: &'a [u8],
+}
+
+#[derive(Clone, Copy)]
+enum Columns<'a> {
+    Heap(&'a [Vec<Cell>]),
+    Mixed(&'a [Source<'a>]),
+}
+
+/// The values of a column in a batch.
+#[derive(Clone, Copy)]
+pub enum Source<'a> {
+    /// Values in the heap's form.
+    Cells(&'a [Cell]),
+    /// Datums of a type that is passed by value, and NULL flags.
+    Words(&'a [u64], &'a [bool]),
+    /// Numerics in a file's form.
+    Decimals(Decimals<'a>),
+}
+
+impl<'a> Rows<'a> {
+    /// Rows of a heap: one vector a column, one cell a row.
+    pub fn heap(cells: &'a [Vec<Cell>], arena: &'a [u8]) -> Rows<'a> {
+        Rows { columns: Columns::Heap(cells), arena }
+    }
+
+    /// Rows whose columns come in several forms.
+    pub fn mixed(columns: &'a [Source<'a>], arena: &'a [u8]) -> Rows<'a> {
+        Rows { columns: Columns::Mixed(columns), arena }
+    }
+
+    pub fn column(&self, index: usize) -> Source<'a> {
+        match self.columns {
+            Columns::Heap(cells) => Source::Cells(&cells[index]),
+            Columns::Mixed(columns) => columns[index],
+        }
+    }
 }
 
 /// One value for each row of a block.
@@ -107,6 +144,24 @@ impl Vector {
         let Values::Words(values) = &mut self.values else { unreachable!("made above") };
         values.clear();
         values
+    }
+
+    /// Returns the floats, emptied.
+    pub fn floats_mut(&mut self) -> &mut Vec<f64> {
+        if !matches!(self.values, Values::Floats(_)) {
+            self.values = Values::Floats(Vec::new());
+        }
+        let Values::Floats(values) = &mut self.values else { unreachable!("made above") };
+        values.clear();
+        values
+    }
+
+    /// Sets integers, as words if all are.
+    pub fn set_integers(&mut self, wide: Vec<i128>) {
+        match wide.iter().map(|&value| i64::try_from(value)).collect::<Result<Vec<i64>, _>>() {
+            Ok(words) => *self.words_mut() = words,
+            Err(_) => *self.wide_mut() = wide,
+        }
     }
 
     /// Returns the wide integers, emptied.

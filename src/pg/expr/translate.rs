@@ -19,8 +19,9 @@ pub struct Scope {
     pub relation: u32,
     /// Attribute number, type below domains.
     pub columns: Vec<(i16, Oid)>,
-    /// The scan, in which expressions are evaluated; null while planning, where they have no values.
-    pub parent: *mut pg_sys::PlanState,
+    /// The scan in which expressions are evaluated, null for one without a node; `None` while planning, where they have no
+    /// values.
+    pub parent: Option<*mut pg_sys::PlanState>,
 }
 
 /// The purpose of a condition.
@@ -241,7 +242,7 @@ impl Translator<'_> {
     pub(super) unsafe fn operand(&mut self, node: *mut pg_sys::Node, values: Values) -> Option<Operand> {
         // SAFETY: the node is an expression.
         match unsafe { self.scope.input(node) }? {
-            Input::Constant(value) if !self.scope.parent.is_null() => {
+            Input::Constant(value) if self.scope.parent.is_some() => {
                 // SAFETY: the expression is of the values' type.
                 Some(Operand::Constant(unsafe { values.constant(value) }))
             }
@@ -295,10 +296,8 @@ impl Scope {
             if varies {
                 return None;
             }
-            let state = match self.parent.is_null() {
-                true => std::ptr::null_mut(),
-                false => pg_sys::ExecInitExpr(node.cast(), self.parent),
-            };
+            let init = |parent| pg_sys::ExecInitExpr(node.cast(), parent);
+            let state = self.parent.map_or(std::ptr::null_mut(), init);
             let is_fixed = pg_sys::pull_paramids(node.cast()).is_null();
             Some(Input::Expression { state, is_fixed, now: None })
         }
@@ -318,9 +317,9 @@ impl Scope {
             let is_other = |var: *mut pg_sys::Var| {
                 (*var).xpr.type_ == pg_sys::NodeTag::T_Var && (*var).varno as u32 != self.relation
             };
-            match self.parent.is_null() {
-                true => !members(pg_sys::pull_var_clause(node, VARS as i32)).into_iter().all(is_other),
-                false => pg_sys::contain_var_clause(node),
+            match self.parent {
+                None => !members(pg_sys::pull_var_clause(node, VARS as i32)).into_iter().all(is_other),
+                Some(_) => pg_sys::contain_var_clause(node),
             }
         }
     }

@@ -1,0 +1,190 @@
+"""Aggregations on columns over foreign tables: the answers are those of PostgreSQL's own plans over the same files."""
+
+import random
+
+import psycopg
+import pyarrow.parquet as pq
+import pytest
+
+from .. import random_sql
+from ..helpers.foreign import FORMATS, columns_of, export_group, foreign
+from ..helpers.support import raises
+
+NODE = "Custom Scan (ColumnarAggregate)"
+
+# What files have no value for, or what numerics with so many digits have none for.
+NOT_IN_FILES = """
+    n::text IN ('NaN', 'Infinity', '-Infinity') OR abs(n) > 1e20 OR abs(extract(year FROM d)) > 9999 OR ti = '24:00'
+    OR abs(extract(year FROM ts)) > 9999 OR abs(extract(year FROM tz)) > 9999
+"""
+
+
+@pytest.fixture
+def forced(db):
+    random_sql.prepare(db, 2)
+    db.execute("SET pg_strata.columnar_sql = force")
+    return db
+
+
+def plan(connection, query, options="COSTS OFF"):
+    return "\n".join(line for (line,) in connection.execute(f"EXPLAIN ({options}) {query}"))
+
+
+def analyzed(connection, query):
+    return plan(connection, query, "ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF")
+
+
+def both(connection, query):
+    """The rows of a query on columns, which are those of PostgreSQL's plan."""
+    assert NODE in plan(connection, query), plan(connection, query)
+    found = sorted(connection.execute(query).fetchall(), key=repr)
+    connection.execute("SET pg_strata.columnar_sql = off; SET pg_strata.arrow_fdw_pushdown = off")
+    assert NODE not in plan(connection, query)
+    assert found == sorted(connection.execute(query).fetchall(), key=repr)
+    connection.execute("SET pg_strata.columnar_sql = force; RESET pg_strata.arrow_fdw_pushdown")
+    return found
+
+
+@pytest.fixture
+def files(forced, out):
+    """A foreign table over three files in directories that tell a key, each with groups of 1,000 rows."""
+    forced.execute("CREATE TABLE whole (id int, k int, n numeric(12, 2), d date, t text, nn int, f boolean)")
+    for key in (1, 2, 3):
+        forced.execute(f"""
+            CREATE TABLE part AS
+            SELECT g AS id, g % 7 AS k, (g * 0.01)::numeric(12, 2) AS n, date '2020-01-01' + g % 400 AS d,
+                   CASE WHEN g % 13 = 0 THEN 'a text of more than twelve bytes ' || g % 5 ELSE 'x' || g % 13 END AS t,
+                   CASE WHEN g % 11 = 0 THEN NULL ELSE g END AS nn, g % 2 = 0 AS f
+            FROM generate_series({key * 10000}, {key * 10000 + 9999}) g""")
+        (out / f"key={key}").mkdir()
+        (out / f"key={key}").chmod(0o777)
+        export_group(forced, "parquet", "part", out / f"key={key}" / "part.parquet", 1000)
+        forced.execute("INSERT INTO whole SELECT * FROM part; DROP TABLE part")
+    columns = columns_of(forced, "whole") + ", key int OPTIONS (virtual 'key')"
+    foreign(forced, "files", columns, dir=out, pattern="key=@{key}/part.parquet")
+    return "files"
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize("seed", range(4))
+def test_random_aggregations(forced, out, kind, seed):
+    chance = random.Random(7_000_000 + seed)
+    random_sql.fill(forced, chance, "heap", chance.choice((0, 5, 300, 3000)))
+    forced.execute(f"DELETE FROM heap WHERE {NOT_IN_FILES}")
+    export_group(forced, kind, "heap", out / f"f.{kind}", 200)
+    foreign(forced, "files", columns_of(forced, "heap"), file=out / f"f.{kind}")
+    forced.execute("ANALYZE files")
+    counts, differing = random_sql.compare(forced, chance, "files", 60)
+    assert not differing, "\n".join(
+        f"{text}\n  PostgreSQL {plain}\n  columns    {found}" for text, plain, found in differing
+    )
+    assert counts["columns"] > 20
+
+
+@pytest.mark.parametrize("workers", (0, 2))
+@pytest.mark.parametrize(
+    "query",
+    (
+        "SELECT count(*) FROM files",
+        "SELECT count(*), sum(n), avg(nn), min(d), max(n) FROM files WHERE f",
+        "SELECT t, count(*), sum(id) FROM files GROUP BY t",
+        "SELECT key, k, sum(n * 2), count(nn) FROM files WHERE t LIKE '%text%' OR k = 3 GROUP BY key, k",
+        "SELECT id, sum(n) FROM files GROUP BY id HAVING sum(n) > 250",
+        "SELECT sum(id) FROM files WHERE key = 2 AND d < '2020-02-01'",
+        "SELECT count(*) FROM files WHERE key > 5",
+    ),
+)
+def test_answers(forced, files, query, workers):
+    forced.execute(f"SET max_parallel_workers_per_gather = {workers}")
+    found = both(forced, query)
+    forced.execute("SET pg_strata.columnar_sql = off")
+    of_heap = query.replace("files", "(SELECT whole.*, id / 10000 AS key FROM whole)")
+    assert found == sorted(forced.execute(of_heap).fetchall(), key=repr)
+
+
+def groups(out, may_match=lambda least, greatest: True):
+    """How many groups of all files there are, and those whose least and greatest id may match; with their rows."""
+    found = []
+    for path in sorted(out.rglob("*.parquet")):
+        metadata = pq.ParquetFile(path).metadata
+        found += [metadata.row_group(group) for group in range(metadata.num_row_groups)]
+    bounds = [(group.column(0).statistics, group) for group in found]
+    matching = [group for of, group in bounds if may_match(of.min, of.max)]
+    return len(found), len(matching), sum(group.num_rows for group in matching)
+
+
+def test_workers_share_the_groups(forced, files, out):
+    text = analyzed(forced, f"SELECT k, count(*) FROM {files} GROUP BY k")
+    assert "Scanned: 30000 rows, 0 evaluated one by one" in text
+    assert f"Row Groups: {groups(out)[0]} loaded, 0 skipped" in text
+    assert "Workers: 2 planned" in text
+
+
+def test_conditions_skip_groups_and_files(forced, files, out):
+    every, loaded, rows = groups(out, lambda least, greatest: greatest >= 11500 and least <= 12500)
+    assert 0 < loaded < every / 2
+    text = analyzed(forced, f"SELECT sum(n) FROM {files} WHERE id BETWEEN 11500 AND 12500")
+    assert f"Row Groups: {loaded} loaded, {every - loaded} skipped" in text and f"Scanned: {rows} rows" in text
+    # Of files that the path excludes nothing is read, not even how many groups they have.
+    text = analyzed(forced, f"SELECT sum(n) FROM {files} WHERE key = 3")
+    assert f"Row Groups: {groups(out / 'key=3')[0]} loaded, 0 skipped" in text
+    # A parameter's value is known when the groups are read.
+    forced.execute("SET plan_cache_mode = force_generic_plan")
+    forced.execute(f"PREPARE above(int) AS SELECT count(*) FROM {files} WHERE id >= $1")
+    every, loaded, _ = groups(out, lambda _, greatest: greatest >= 39500)
+    assert f"Row Groups: {loaded} loaded, {every - loaded} skipped" in analyzed(forced, "EXECUTE above(39500)")
+    assert forced.execute("EXECUTE above(39500)").fetchone() == (500,)
+    assert forced.execute("EXECUTE above(coalesce(NULL, 10000))").fetchone() == (30000,)
+    # An expression of parameters skips groups too.
+    forced.execute(f"PREPARE one(int, int) AS SELECT count(*) FROM {files} WHERE id = coalesce($1, $2)")
+    every, loaded, _ = groups(out, lambda least, greatest: least <= 20000 <= greatest)
+    assert f"Row Groups: {loaded} loaded, {every - loaded} skipped" in analyzed(forced, "EXECUTE one(NULL, 20000)")
+    assert forced.execute("EXECUTE one(NULL, 20000)").fetchone() == (1,)
+
+
+def test_rows_that_raise_an_error(forced, files):
+    with pytest.raises(psycopg.errors.DivisionByZero):
+        forced.execute(f"SELECT sum(id / (k - 3)) FROM {files}")
+    assert both(forced, f"SELECT sum(id / (k - 3)) FROM {files} WHERE k <> 3")
+    with pytest.raises(psycopg.errors.NumericValueOutOfRange):
+        forced.execute(f"SELECT max(id * 100000) FROM {files}")
+
+
+def test_a_file_without_a_column(forced, out):
+    forced.execute("CREATE TABLE a AS SELECT 1 AS x, 'y' AS y; CREATE TABLE b AS SELECT 2 AS x")
+    export_group(forced, "parquet", "a", out / "a.parquet", 10)
+    export_group(forced, "parquet", "b", out / "b.parquet", 10)
+    foreign(forced, "f", "x int, y text", dir=out, missing_columns="null")
+    assert both(forced, "SELECT y, sum(x) FROM f GROUP BY y") == sorted([("y", 1), (None, 2)], key=repr)
+    foreign(forced, "g", "x int, y text", dir=out)
+    with raises("HV005"):
+        forced.execute("SELECT y, sum(x) FROM g GROUP BY y")
+
+
+def test_a_value_that_does_not_fit_the_column(forced, out):
+    forced.execute("CREATE TABLE a AS SELECT 1000000 AS x")
+    export_group(forced, "parquet", "a", out / "a.parquet", 10)
+    foreign(forced, "f", "x smallint", file=out / "a.parquet")
+    with raises("22003"):
+        forced.execute("SELECT sum(x) FROM f")
+
+
+def test_who_may_read(forced, files):
+    (schema,) = forced.execute("SELECT current_schema()").fetchone()
+    forced.execute(
+        f"CREATE ROLE no_reader; GRANT USAGE ON SCHEMA {schema} TO no_reader; GRANT SELECT ON {files} TO no_reader"
+    )
+    try:
+        forced.execute("SET ROLE no_reader")
+        with raises("42501"):
+            forced.execute(f"SELECT sum(n) FROM {files}")
+        forced.execute("RESET ROLE; GRANT pg_read_server_files TO no_reader; SET ROLE no_reader")
+        assert forced.execute(f"SELECT count(*) FROM {files}").fetchone() == (30000,)
+        # A plan that was made with the privilege does not outlive it.
+        forced.execute("SET plan_cache_mode = force_generic_plan")
+        forced.execute(f"PREPARE all_rows AS SELECT sum(n) FROM {files}; EXECUTE all_rows")
+        forced.execute("RESET ROLE; REVOKE pg_read_server_files FROM no_reader; SET ROLE no_reader")
+        with raises("42501"):
+            forced.execute("EXECUTE all_rows")
+    finally:
+        forced.execute("RESET ROLE; DROP OWNED BY no_reader; DROP ROLE no_reader")

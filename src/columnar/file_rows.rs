@@ -1,0 +1,157 @@
+//! The rows of a foreign table, whose groups the leader and its workers claim.
+
+use std::ffi::CString;
+use std::sync::atomic::AtomicU64;
+
+use pgrx::pg_sys::{self, Node, Oid};
+use serde::{Deserialize, Serialize};
+
+use super::nodes::list;
+use super::shape::Shape;
+use super::sink::QuerySink;
+use crate::expr::{Vector, varlena};
+use crate::foreign::{Counts, Files, TableReader};
+use crate::pg::error::{Result, internal};
+use crate::pg::list::members;
+use crate::pg::parallel;
+use crate::query::{Plan, Rows, Source, Type};
+use crate::types::Cell;
+
+/// What processes read of a foreign table.
+#[derive(Serialize, Deserialize)]
+pub struct FileRows {
+    table: u32,
+    role: u32,
+    /// The attributes that are the plan's columns.
+    attributes: Vec<i16>,
+    filters: usize,
+    files: Files,
+    workers_option: Option<i32>,
+}
+
+impl FileRows {
+    /// Lists the files in which rows may meet the conditions, which come first among the expressions.
+    pub fn list(shape: Shape, attributes: Vec<i16>, expressions: &str) -> Result<FileRows> {
+        let mut reader = open(shape.table, shape.role, &attributes, expressions, shape.filters)?;
+        Ok(FileRows {
+            table: shape.table.to_u32(),
+            role: shape.role.to_u32(),
+            attributes,
+            filters: shape.filters,
+            files: reader.files()?,
+            workers_option: reader.workers_option(),
+        })
+    }
+
+    /// Returns how many workers it wants, for rows that would take so many blocks in a heap.
+    pub fn workers(&self, blocks: u32) -> usize {
+        let wanted = parallel::workers_for(blocks.into(), self.workers_option);
+        wanted.min(self.files.groups().saturating_sub(1))
+    }
+
+    /// Returns how many words the processes share.
+    pub fn words(&self) -> usize {
+        self.files.words()
+    }
+
+    /// Fills the words, before any other process uses them.
+    pub fn share(&self, words: &[AtomicU64]) {
+        debug_assert!(words.len() >= self.words());
+        // SAFETY: atomic words may be written through a shared reference, and nobody else uses them yet.
+        unsafe { self.files.share(words.as_ptr().cast_mut().cast()) }
+    }
+
+    /// Returns how many groups were read, and how many were skipped.
+    pub fn counts(&self, words: &[AtomicU64]) -> Counts {
+        // SAFETY: `share` has written the words.
+        unsafe { self.files.counts(words.as_ptr().cast()) }
+    }
+
+    /// Adds the rows of groups until none are left.
+    pub fn read(
+        &self,
+        plan: &Plan,
+        expressions: &str,
+        words: &[AtomicU64],
+        sink: &mut QuerySink,
+    ) -> Result<()> {
+        let (table, role) = (Oid::from(self.table), Oid::from(self.role));
+        let mut reader = open(table, role, &self.attributes, expressions, self.filters)?;
+        reader.take(&self.files);
+        // SAFETY: the leader has filled the words, which outlive the reader.
+        unsafe { reader.join(words.as_ptr().cast()) };
+        let mut held: Vec<Held> = plan.columns.iter().map(|_| Held::default()).collect();
+        let mut arena = Vec::new();
+        while !sink.is_stopped() {
+            let read = reader.next(|count, columns| {
+                arena.clear();
+                for ((column, vector), held) in plan.columns.iter().zip(columns).zip(&mut held) {
+                    held.take(column.of, vector, &mut arena);
+                }
+                let sources = columns.iter().zip(&held).map(|(vector, held)| held.source(vector));
+                let sources: Vec<Source> = sources.collect();
+                sink.add(&Rows::mixed(&sources, &arena), 0..count)
+            });
+            if read?.is_none() {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Opens a reader of the table. The conditions that come first among the expressions skip groups.
+fn open(table: Oid, role: Oid, attributes: &[i16], expressions: &str, filters: usize) -> Result<TableReader> {
+    let text = CString::new(expressions).map_err(|_| internal("an expression's text has a NUL"))?;
+    // SAFETY: the text is a list of expressions over Vars of the columns, without parameters; the nodes live in the
+    // current context, as long as the scan.
+    unsafe {
+        let nodes = members::<Node>(pg_sys::stringToNode(text.as_ptr()).cast());
+        let filters = list(nodes.into_iter().take(filters));
+        TableReader::new(table, role, attributes, filters)
+    }
+}
+
+/// The values of a column that do not lie in words: places in the batch's arena.
+#[derive(Default)]
+struct Held {
+    cells: Option<Vec<Cell>>,
+}
+
+impl Held {
+    fn take(&mut self, of: Type, vector: &Vector, arena: &mut Vec<u8>) {
+        let Vector::Words(words, nulls) = vector else {
+            self.cells = None;
+            return;
+        };
+        if !matches!(of, Type::Text | Type::Bpchar | Type::Uuid | Type::Numeric) {
+            self.cells = None;
+            return;
+        }
+        let cells = self.cells.get_or_insert_default();
+        cells.clear();
+        for (&word, &is_null) in words.iter().zip(*nulls) {
+            if is_null {
+                cells.push(Cell::NULL);
+                continue;
+            }
+            // SAFETY: the word is a Datum of the type, in the batch's memory.
+            let bytes = unsafe {
+                match of {
+                    Type::Uuid => std::slice::from_raw_parts(word as *const u8, 16),
+                    _ => varlena(word),
+                }
+            };
+            cells.push(Cell::new(arena.len(), bytes.len()));
+            arena.extend_from_slice(bytes);
+        }
+    }
+
+    fn source<'a>(&'a self, vector: &'a Vector) -> Source<'a> {
+        match (&self.cells, vector) {
+            (Some(cells), _) => Source::Cells(cells),
+            (None, Vector::Words(words, nulls)) => Source::Words(words, nulls),
+            (None, Vector::Decimals(decimals)) => Source::Decimals(*decimals),
+        }
+    }
+}

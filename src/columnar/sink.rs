@@ -1,0 +1,66 @@
+//! Takes the rows that a process reads, until they are all or one cannot be computed.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::odd::{Failure, OddRows};
+use crate::pg::error::{Result, internal};
+use crate::query::{self, Executor, Unfit};
+use crate::scan::{Encoded, RowValues, Rows, Sink};
+
+/// Takes the rows of a process.
+pub struct QuerySink<'w> {
+    pub executor: Executor,
+    odd: OddRows,
+    pub unfit: Option<Unfit>,
+    /// Not 0 if a process cannot compute the query.
+    stop: &'w AtomicU64,
+}
+
+impl<'w> QuerySink<'w> {
+    pub fn new(executor: Executor, odd: OddRows, stop: &'w AtomicU64) -> QuerySink<'w> {
+        QuerySink { executor, odd, unfit: None, stop }
+    }
+
+    /// Adds rows, unless the query cannot be computed here.
+    pub fn add(&mut self, rows: &query::Rows, range: Range<usize>) -> Result<()> {
+        if self.unfit.is_some() {
+            return Ok(());
+        }
+        match self.executor.add(rows, range, &mut self.odd) {
+            Ok(()) => Ok(()),
+            Err(Failure::Raised(error)) => Err(error),
+            Err(Failure::Unfit(unfit)) => {
+                self.stop.store(1, Ordering::Relaxed);
+                self.unfit = Some(unfit);
+                Ok(())
+            }
+        }
+    }
+
+    /// Returns whether a process cannot compute the query.
+    pub fn is_stopped(&self) -> bool {
+        self.unfit.is_some() || self.stop.load(Ordering::Relaxed) != 0
+    }
+}
+
+impl Sink for QuerySink<'_> {
+    fn rows(&mut self, rows: Rows) -> Result<()> {
+        let RowValues::Cells { cells, arena, .. } = rows.values else {
+            return Err(internal("an aggregation got rows that are decoded"));
+        };
+        self.add(&query::Rows::heap(cells, arena), rows.range)
+    }
+
+    fn stream(&mut self, _bytes: &[u8], _rows: usize) -> Result<()> {
+        Err(internal("an aggregation got a stream"))
+    }
+
+    fn group(&mut self, _group: Encoded) -> Result<bool> {
+        Ok(false)
+    }
+
+    fn stopped(&self) -> bool {
+        self.is_stopped()
+    }
+}

@@ -1,0 +1,122 @@
+//! Reads the columns of a foreign table batch by batch, for a caller that evaluates them itself: alone, or with parallel
+//! workers that share the claims.
+
+use pgrx::pg_sys::{self, Oid};
+
+use super::access::check_may_read;
+use super::callbacks;
+use super::claims::{Counts, Shared};
+use super::file_column::TableColumn;
+use super::parallel::{Listed, list_of, take_list};
+use super::scan::Scan;
+use crate::expr::Vector;
+use crate::pg::catalog::Table;
+use crate::pg::error::Result;
+
+pub struct TableReader {
+    scan: Scan,
+    /// The scan's place of each column.
+    places: Vec<usize>,
+}
+
+impl TableReader {
+    /// Returns whether a relation of the planner's is a foreign table of ours.
+    ///
+    /// # Safety
+    /// The relation is the planner's.
+    pub unsafe fn reads(relation: *const pg_sys::RelOptInfo) -> bool {
+        // SAFETY: the caller passes a relation.
+        unsafe { callbacks::are_ours((*relation).fdwroutine) }
+    }
+
+    /// Opens the attributes of a table, with the privileges of `role`. Groups of rows are skipped if one of the conditions
+    /// is true for none of their rows; the conditions' Vars are numbered as the attributes are, from 1.
+    ///
+    /// # Safety
+    /// The conditions are a list of expressions without parameters, which outlives the reader, or NULL.
+    pub unsafe fn new(
+        table: Oid,
+        role: Oid,
+        attributes: &[i16],
+        conditions: *mut pg_sys::List,
+    ) -> Result<TableReader> {
+        check_may_read(table, role)?;
+        let table = Table::open(table)?;
+        let mut scan = Scan::new(table.oid(), attributes, &[], table.descriptor())?;
+        let number = |column: &TableColumn| attributes.iter().position(|number| *number == column.number);
+        // SAFETY: the caller passes a list of expressions.
+        unsafe { scan.prune_by(conditions, |column| number(column).map_or(0, |at| at as i16 + 1))? };
+        let place = |number: &i16| scan.columns.iter().position(|column| column.number == *number);
+        let places = attributes.iter().filter_map(place).collect();
+        Ok(TableReader { scan, places })
+    }
+
+    /// Lists the files, for the reader of every process.
+    pub fn files(&mut self) -> Result<Files> {
+        list_of(&mut self.scan).map(Files)
+    }
+
+    /// Reads files that the leader has listed.
+    pub fn take(&mut self, files: &Files) {
+        take_list(&mut self.scan, files.0.iter().cloned());
+    }
+
+    /// Returns the table's option parallel_workers.
+    pub fn workers_option(&self) -> Option<i32> {
+        self.scan.options.parallel_workers
+    }
+
+    /// Claims groups from counters that all processes share.
+    ///
+    /// # Safety
+    /// `Files::share` has written the words, which outlive the reader.
+    pub unsafe fn join(&mut self, words: *const u64) {
+        // SAFETY: the caller passes the shared counters.
+        unsafe { self.scan.claims.join(words.cast()) }
+    }
+
+    /// Passes the next rows on: their number, and the values of each column. Returns `None` at the end.
+    pub fn next<T>(&mut self, work: impl FnOnce(usize, &[&Vector]) -> Result<T>) -> Result<Option<T>> {
+        let Some(rows) = self.scan.next_batch()? else { return Ok(None) };
+        let places = &self.places;
+        self.scan
+            .with_columns(&rows, |columns| {
+                let columns: Vec<&Vector> = places.iter().filter_map(|&at| columns[at].as_ref()).collect();
+                work(rows.count, &columns)
+            })
+            .map(Some)
+    }
+}
+
+/// The files of a table, as its leader has listed them.
+#[derive(serde::Serialize, serde::Deserialize)]
+pub struct Files(Vec<Listed>);
+
+impl Files {
+    /// Returns how many words the shared counters take.
+    pub fn words(&self) -> usize {
+        Shared::bytes(self.0.len(), 0).div_ceil(size_of::<u64>())
+    }
+
+    pub fn groups(&self) -> usize {
+        self.0.iter().map(Listed::groups).sum()
+    }
+
+    /// Writes the counters.
+    ///
+    /// # Safety
+    /// There are as many words as `words` says, which nobody uses yet.
+    pub unsafe fn share(&self, words: *mut u64) {
+        // SAFETY: the caller passes room for the counters.
+        unsafe { Shared::write(words.cast(), self.0.len()) }
+    }
+
+    /// Returns how many groups were read, and how many were skipped.
+    ///
+    /// # Safety
+    /// `share` has written the words.
+    pub unsafe fn counts(&self, words: *const u64) -> Counts {
+        // SAFETY: the caller passes the counters.
+        unsafe { (*words.cast::<Shared>()).counts() }
+    }
+}
