@@ -1,10 +1,12 @@
 //! SQL on columns: the planner's and the executor's callbacks, and the run over a table by the leader and its workers.
 //!
 //! ```text
-//! paths.rs      offers a path for the aggregation of a table; candidate.rs what can be computed here
+//! paths.rs      offers a path for the aggregation of a table; candidate.rs what can be computed here;
+//!               leaves.rs the tables that are read
 //! plan.rs       the plan of such a path; shape.rs its private list
 //! translate.rs  PostgreSQL's expressions -> query::Expr; nodes.rs walks over expressions; types.rs types
-//! scan.rs       the plan's execution: the callbacks of its CustomScanState; node.rs its state; explain.rs EXPLAIN
+//! scan.rs       the plan's execution: the callbacks of its CustomScanState; node.rs its state; explain.rs EXPLAIN;
+//!               shown_groups.rs groups -> tuples
 //! run.rs        leader and workers: scan -> query::Executor -> groups; file_rows.rs the rows of a foreign table;
 //!               sink.rs takes them; odd.rs rows that PostgreSQL evaluates
 //! datum.rs      values and Datums
@@ -19,6 +21,7 @@ mod candidate;
 mod datum;
 mod explain;
 mod file_rows;
+mod leaves;
 mod node;
 mod nodes;
 mod odd;
@@ -27,6 +30,7 @@ mod plan;
 mod run;
 mod scan;
 mod shape;
+mod shown_groups;
 mod sink;
 mod translate;
 mod types;

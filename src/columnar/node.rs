@@ -3,7 +3,8 @@
 use pgrx::pg_sys;
 
 use super::run::Ran;
-use crate::query::{Cursor, Shown};
+use super::shown_groups::ShownGroups;
+use crate::query::Cursor;
 
 /// The node's state. PostgreSQL knows the first field.
 #[repr(C)]
@@ -19,9 +20,7 @@ pub struct Scan {
     pub flags: i32,
     /// What PostgreSQL allocates for one run.
     pub memory: pg_sys::MemoryContext,
-    /// The types of the plan's own tuples.
-    pub types: Vec<pg_sys::Oid>,
-    pub shown: Vec<Shown>,
+    pub shown: ShownGroups,
 }
 
 pub enum State {

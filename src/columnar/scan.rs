@@ -7,17 +7,19 @@ use pgrx::pg_sys::panic::ErrorReportable;
 use pgrx::pg_sys::{self, NodeTag};
 use pgrx::{PgMemoryContexts, pg_guard};
 
+use super::explain;
 use super::node::{Node, Scan, State, of};
 use super::run::{self, Query};
 use super::shape::{NAME, Shape};
-use super::{datum, explain};
+use super::shown_groups::ShownGroups;
 use crate::pg::catalog::attributes_of;
 use crate::pg::check_for_interrupts;
 use crate::pg::context::context;
 use crate::pg::error::{Result, internal};
 use crate::pg::list::members;
 use crate::pg::pg_type::base_type;
-use crate::query::{Cursor, Shown};
+use crate::pg::tuple_slot::{clear, store_values};
+use crate::query::Cursor;
 
 struct ScanMethods(pg_sys::CustomScanMethods);
 
@@ -83,8 +85,8 @@ unsafe extern "C-unwind" fn begin(
     unsafe {
         let before = pg_sys::MemoryContextSwitchTo((*estate).es_query_cxt);
         let memory = context(c"pg_strata aggregation");
+        let scan = Scan { state: State::Begun, flags, memory, shown: ShownGroups::new() };
         pg_sys::MemoryContextSwitchTo(before);
-        let scan = Scan { state: State::Begun, flags, memory, types: Vec::new(), shown: Vec::new() };
         let mut query = PgMemoryContexts::For((*estate).es_query_cxt);
         (*node.cast::<Node>()).scan = query.leak_and_drop_on_delete(scan);
     }
@@ -119,16 +121,14 @@ unsafe fn start(node: *mut pg_sys::CustomScanState) -> Result<()> {
         let shape = shape.ok_or_else(|| internal("the plan of an aggregation has no shape"))?;
         // What PostgreSQL allocates for one run is freed with it: there may be many in a query.
         let before = pg_sys::MemoryContextSwitchTo(of(node).memory);
-        let found = match Query::new(node, shape)? {
+        let found = match Query::new(node, &shape)? {
             Ok(query) => run::run(query, (*ps.state).es_snapshot)?,
             Err(unfit) => Err(unfit),
         };
         pg_sys::MemoryContextSwitchTo(before);
         pg_sys::MemoryContextReset(of(node).memory);
-        of(node).types = attributes_of((*(*node).ss.ss_ScanTupleSlot).tts_tupleDescriptor)
-            .iter()
-            .map(|of| base_type(of.type_oid, -1).0)
-            .collect();
+        let attributes = attributes_of((*(*node).ss.ss_ScanTupleSlot).tts_tupleDescriptor);
+        of(node).shown.restart(attributes.iter().map(|of| base_type(of.type_oid, -1).0).collect());
         of(node).state = match found {
             Ok(ran) => State::Groups(ran.into(), Cursor::default()),
             Err(unfit) => State::Spare(unfit.0, start_spare(node)),
@@ -197,18 +197,15 @@ unsafe fn next_group(node: *mut pg_sys::CustomScanState) -> Result<*mut pg_sys::
         let (slot, context) = ((*node).ss.ss_ScanTupleSlot, ps.ps_ExprContext);
         loop {
             check_for_interrupts();
-            pg_sys::MemoryContextReset((*context).ecxt_per_tuple_memory);
-            pg_sys::ExecClearTuple(slot);
-            if !cursor.next(&ran.executor, &mut scan.shown) {
+            reset((*context).ecxt_per_tuple_memory);
+            clear(slot);
+            let Some((values, nulls)) = scan.shown.next(&ran.executor, cursor)? else {
                 return Ok(match ps.ps_ProjInfo.is_null() {
                     true => slot,
                     false => pg_sys::ExecClearTuple(ps.ps_ResultTupleSlot),
                 });
-            }
-            let before = pg_sys::MemoryContextSwitchTo((*context).ecxt_per_tuple_memory);
-            let filled = fill(slot, &scan.shown, &scan.types);
-            pg_sys::MemoryContextSwitchTo(before);
-            filled?;
+            };
+            store_values(slot, values, nulls);
             (*context).ecxt_scantuple = slot;
             if ps.qual.is_null() || pg_sys::ExecQual(ps.qual, context) {
                 return Ok(match ps.ps_ProjInfo.is_null() {
@@ -220,24 +217,17 @@ unsafe fn next_group(node: *mut pg_sys::CustomScanState) -> Result<*mut pg_sys::
     }
 }
 
-/// Fills the plan's own tuple: keys and aggregates; the columns behind them have no values.
+/// Resets a context, unless nothing was allocated in it: a call for each group is felt.
 ///
 /// # Safety
-/// The slot is that of the plan's own tuples.
-unsafe fn fill(slot: *mut pg_sys::TupleTableSlot, shown: &[Shown], types: &[pg_sys::Oid]) -> Result<()> {
-    // SAFETY: the slot has as many attributes as its descriptor.
+/// Nothing in the context is used any more.
+unsafe fn reset(context: pg_sys::MemoryContext) {
+    // SAFETY: the caller passes a context.
     unsafe {
-        for (index, &kind) in types.iter().enumerate() {
-            let value = match shown.get(index) {
-                Some(shown) => datum::of_shown(shown, kind)?,
-                None => None,
-            };
-            (*slot).tts_isnull.add(index).write(value.is_none());
-            (*slot).tts_values.add(index).write(value.unwrap_or(pg_sys::Datum::from(0_usize)));
+        if !(*context).isReset || !(*context).firstchild.is_null() {
+            pg_sys::MemoryContextReset(context);
         }
-        pg_sys::ExecStoreVirtualTuple(slot);
     }
-    Ok(())
 }
 
 /// # Safety
@@ -257,7 +247,10 @@ unsafe extern "C-unwind" fn rescan(node: *mut pg_sys::CustomScanState) {
         let scan = of(node);
         match &mut scan.state {
             // The same groups again.
-            State::Groups(_, cursor) if changed.is_null() => *cursor = Cursor::default(),
+            State::Groups(_, cursor) if changed.is_null() => {
+                *cursor = Cursor::default();
+                scan.shown.rewind();
+            }
             State::Spare(..) if changed.is_null() => {}
             state => *state = State::Begun,
         }

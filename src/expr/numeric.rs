@@ -141,6 +141,27 @@ impl Finite {
 
     /// Returns `value * 10^-scale`.
     pub fn scaled(value: i256, scale: i32, dscale: u16) -> Finite {
+        let short = value.to_i128().and_then(|value| Finite::scaled_short(value, scale, dscale));
+        short.unwrap_or_else(|| Finite::scaled_long(value, scale, dscale))
+    }
+
+    /// Returns the same of a value that has 64 bits as a multiple of a power of 10000.
+    fn scaled_short(value: i128, scale: i32, dscale: u16) -> Option<Finite> {
+        let fraction = -(-scale).div_euclid(DEC_DIGITS);
+        let more = format::pow10((DEC_DIGITS * fraction - scale) as u32)?;
+        let mut rest = u64::try_from(value.unsigned_abs().checked_mul(more as u128)?).ok()?;
+        // The greatest has five groups of four digits.
+        let mut digits = Vec::with_capacity(5);
+        while rest != 0 {
+            digits.push((rest % NBASE as u64) as u16);
+            rest /= NBASE as u64;
+        }
+        digits.reverse();
+        let weight = digits.len() as i32 - 1 - fraction;
+        Some(Finite::new(value < 0, weight, dscale, digits))
+    }
+
+    fn scaled_long(value: i256, scale: i32, dscale: u16) -> Finite {
         Finite::scaled_text(&value.to_string(), scale, dscale)
     }
 
@@ -290,6 +311,19 @@ mod tests {
         assert_eq!(scaled(1, 8, 8), finite(false, -2, 8, &[1]));
         assert_eq!(scaled(-5, 70, 70), finite(true, -18, 70, &[500]));
         assert_eq!(scaled(7, -5, 0), finite(false, 1, 0, &[70]));
+    }
+
+    #[test]
+    fn short_values_are_made_as_long_ones() {
+        let values =
+            [0, 1, -1, 9, 10_000, 99_999_999, -123_456_789_012_345, i64::MAX.into(), i128::MAX, i128::MIN];
+        for value in values {
+            for scale in [-9, -4, -1, 0, 1, 2, 3, 4, 5, 8, 17, 38] {
+                let long = Finite::scaled_long(i256::from_i128(value), scale, 7);
+                assert_eq!(scaled(value, scale, 7), long, "{value} {scale}");
+            }
+        }
+        assert!(Finite::scaled_short(-99_999_999, 2, 2).is_some());
     }
 
     #[test]

@@ -8,10 +8,10 @@ use super::aggregates::Aggregates;
 use super::column::Failure;
 use super::conditions::Conditions;
 use super::file_column::{FileColumn, TableColumn};
-use super::tuple_slot::Cells;
 use crate::expr::Vector;
 use crate::fdw::Rows;
 use crate::pg::error::{Error, Result, internal};
+use crate::pg::tuple_slot::Cells;
 
 /// A batch, and the columns that make values of it.
 pub struct Batch<'a> {

@@ -16,7 +16,7 @@
 //! conditions.rs       the conditions that a scan decides, and those that skip groups; aggregates.rs states
 //! batch.rs            a batch -> the rows that match -> tuples, or aggregates' states
 //! column.rs           a column's Arrow array -> Datums; nested.rs lists and structs
-//! file_column.rs      a column's place in a file; tuple_slot.rs Datums -> tuples
+//! file_column.rs      a column's place in a file
 //! import.rs           files -> the foreign table that suits them; declared.rs its types
 //! files.rs            options -> files; error.rs what is wrong with one, as PostgreSQL reports it
 //! explain.rs, analyze.rs, metadata_info.rs, read_files.rs  what their names say
@@ -56,7 +56,6 @@ mod routine;
 mod scan;
 mod table_reader;
 mod task;
-mod tuple_slot;
 
 pub use claims::Counts;
 pub use error::report;

@@ -12,12 +12,12 @@ use super::file_column::TableColumn;
 use super::files::{list, metadata, open, reopen};
 use super::open_file::OpenFile;
 use super::options::{self, TableOptions};
-use super::tuple_slot::{Cells, clear, store};
 use crate::expr::Vector;
 use crate::fdw::{FileId, Keys, Rows};
 use crate::pg::context::context;
 use crate::pg::error::{Result, internal};
 use crate::pg::expr::Scope;
+use crate::pg::tuple_slot::{Cells, clear, store};
 use crate::pg::{catalog, check_for_interrupts, guc, pg_type};
 
 pub struct Scan {

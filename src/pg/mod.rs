@@ -22,6 +22,7 @@ pub mod query;
 pub mod render;
 pub mod session;
 pub mod snapshot;
+pub mod tuple_slot;
 pub mod varlena;
 pub mod virtual_columns;
 pub mod wait_event;

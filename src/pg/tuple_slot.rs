@@ -45,3 +45,17 @@ pub unsafe fn store(slot: *mut pg_sys::TupleTableSlot, cells: &[Cells], row: usi
         (*slot).tts_nvalid = natts as i16;
     }
 }
+
+/// Stores values of all attributes as a virtual tuple.
+///
+/// # Safety
+/// The slot is clear, and has as many attributes as there are values and flags.
+pub unsafe fn store_values(slot: *mut pg_sys::TupleTableSlot, values: &[Datum], nulls: &[bool]) {
+    // SAFETY: the slot has an element for each attribute.
+    unsafe {
+        (*slot).tts_values.copy_from_nonoverlapping(values.as_ptr(), values.len());
+        (*slot).tts_isnull.copy_from_nonoverlapping(nulls.as_ptr(), nulls.len());
+        (*slot).tts_flags &= !(pg_sys::TTS_FLAG_EMPTY as u16);
+        (*slot).tts_nvalid = values.len() as i16;
+    }
+}

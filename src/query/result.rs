@@ -47,6 +47,11 @@ impl Cursor {
         self.next += 1;
         true
     }
+
+    /// Makes the last group the next one again.
+    pub fn step_back(&mut self) {
+        self.next = self.next.saturating_sub(1);
+    }
 }
 
 impl Executor {
