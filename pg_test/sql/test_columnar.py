@@ -205,27 +205,17 @@ def test_groups_beyond_the_memory_of_a_hash_table(forced, table):
 
 
 def test_what_is_not_computed_here(forced, table):
-    forced.execute(
-        f"CREATE TABLE columnar_child () INHERITS ({table}); "
-        f"INSERT INTO columnar_child SELECT * FROM ONLY {table} LIMIT 10"
-    )
-    try:
-        for query in (
-            f"SELECT count(*) FROM {table}",  # with children
-            f"SELECT count(*) FROM {table} TABLESAMPLE BERNOULLI (50)",
-            f"SELECT sum(id::float8) FROM ONLY {table}",
-            f"SELECT count(DISTINCT k) FROM ONLY {table}",
-            f"SELECT string_agg(t, ',') FROM ONLY {table}",
-            f"SELECT k, count(*) FROM ONLY {table} GROUP BY GROUPING SETS ((k), ())",
-            f"SELECT count(*) FROM ONLY {table} WHERE random() < 2",
-            f"SELECT count(*) FROM ONLY {table} WHERE ctid > '(0,0)'",
-        ):
-            assert NODE not in plan(forced, query), query
-        assert NODE in plan(forced, f"SELECT count(*) FROM ONLY {table}")
-        assert forced.execute(f"SELECT count(*) FROM {table}").fetchone() == (30010,)
-    finally:
-        # Which finds that there are no children any more.
-        forced.execute(f"DROP TABLE columnar_child; ANALYZE {table}")
+    for query in (
+        f"SELECT count(*) FROM {table} TABLESAMPLE BERNOULLI (50)",
+        f"SELECT sum(id::float8) FROM {table}",
+        f"SELECT count(DISTINCT k) FROM {table}",
+        f"SELECT string_agg(t, ',') FROM {table}",
+        f"SELECT k, count(*) FROM {table} GROUP BY GROUPING SETS ((k), ())",
+        f"SELECT count(*) FROM {table} WHERE random() < 2",
+        f"SELECT count(*) FROM {table} WHERE ctid > '(0,0)'",
+    ):
+        assert NODE not in plan(forced, query), query
+    assert NODE in plan(forced, f"SELECT count(*) FROM {table}")
 
 
 def test_a_column_added_later_and_one_dropped(forced):

@@ -2,10 +2,9 @@
 
 use pgrx::pg_sys::{self, Node, NodeTag, Oid};
 
+use super::leaves::{Leaf, leaves};
 use super::translate::Translator;
 use super::types::{compares, type_of};
-use crate::foreign::{self, TableReader};
-use crate::pg::catalog::Table;
 use crate::pg::encoding;
 use crate::pg::list::members;
 use crate::query::{Executor, Function, Output, Plan, Test, Type};
@@ -13,10 +12,7 @@ use crate::query::{Executor, Function, Output, Plan, Test, Type};
 /// An aggregation that can be computed on columns.
 pub struct Candidate {
     pub table: Oid,
-    /// Whose privileges count for a foreign table's files.
-    pub role: Oid,
-    /// Blocks that the rows take, or those of a foreign table would take in a heap.
-    pub blocks: u32,
+    pub leaves: Vec<Leaf>,
     pub input: *mut pg_sys::RelOptInfo,
     /// Conditions, in the order in which they are evaluated.
     pub filters: Vec<*mut Node>,
@@ -49,25 +45,22 @@ impl Candidate {
             if !query.groupingSets.is_null() || query.hasTargetSRFs || !(*root).rowMarks.is_null() {
                 return None;
             }
-            let (table, is_foreign) = table_of(root, input)?;
+            let leaves = leaves(root, input)?;
             let keys = members::<pg_sys::SortGroupClause>(query.groupClause).into_iter();
             let keys = keys.map(|clause| pg_sys::get_sortgroupclause_expr(clause, (*root).processed_tlist));
             let keys: Vec<*mut Node> = keys.collect();
             let mut candidate = Candidate {
-                table,
-                role: if is_foreign { foreign::role(root, input) } else { Oid::INVALID },
-                blocks: (*input).pages,
+                table: (**(*root).simple_rte_array.add((*input).relid as usize)).relid,
+                leaves,
                 input,
-                filters: filters(input)?,
+                filters: filters(root, input)?,
                 aggregates: aggregates((*output).reltarget, having, &keys)?,
                 keys,
                 having,
                 group_size: 0,
             };
             let plan = candidate.translate((*input).relid)?;
-            if is_foreign {
-                candidate.blocks = heap_blocks((*input).tuples, plan.columns.len());
-            }
+            candidate.leaves.iter_mut().for_each(|leaf| leaf.estimate(plan.columns.len()));
             let limit = usize::MAX;
             let executor = Executor::new(plan, limit).ok()?;
             candidate.group_size = 8 * executor.table.stride;
@@ -120,50 +113,17 @@ impl Candidate {
     }
 }
 
-/// Returns how many blocks rows of so many columns would take in a heap.
-fn heap_blocks(rows: f64, columns: usize) -> u32 {
-    const ROW_OVERHEAD: usize = 28;
-    const COLUMN: usize = 8;
-    let bytes = rows * (ROW_OVERHEAD + COLUMN * columns) as f64;
-    (bytes / f64::from(pg_sys::BLCKSZ)).min(f64::from(i32::MAX)) as u32
-}
-
-/// Returns the table that a relation of the planner's is, read once: a heap without children, or a foreign table of
-/// ours, and which of them.
-///
-/// # Safety
-/// The arguments are the planner's.
-unsafe fn table_of(root: *mut pg_sys::PlannerInfo, input: *mut pg_sys::RelOptInfo) -> Option<(Oid, bool)> {
-    // SAFETY: a base relation has an entry in the range table.
-    unsafe {
-        if (*input).reloptkind != pg_sys::RelOptKind::RELOPT_BASEREL || !(*input).lateral_relids.is_null() {
-            return None;
-        }
-        let entry = &**(*root).simple_rte_array.add((*input).relid as usize);
-        let is_table = entry.rtekind == pg_sys::RTEKind::RTE_RELATION
-            && matches!(entry.relkind as u8, b'r' | b'm' | b'f')
-            && !entry.inh
-            && entry.tablesample.is_null();
-        if !is_table {
-            return None;
-        }
-        if entry.relkind as u8 == b'f' {
-            return TableReader::reads(input).then_some((entry.relid, true));
-        }
-        let table = Table::find(entry.relid)?;
-        let is_readable =
-            table.is_populated() && !table.is_other_temporary() && !table.is_absent_on_standby();
-        (table.is_heap() && is_readable).then_some((entry.relid, false))
-    }
-}
-
 /// Returns a relation's conditions in the order in which a scan evaluates them (order_qual_clauses in createplan.c).
 ///
 /// # Safety
 /// The relation is the planner's.
-unsafe fn filters(input: *mut pg_sys::RelOptInfo) -> Option<Vec<*mut Node>> {
-    // SAFETY: a relation's conditions are RestrictInfos, whose costs the planner has estimated.
+unsafe fn filters(root: *mut pg_sys::PlannerInfo, input: *mut pg_sys::RelOptInfo) -> Option<Vec<*mut Node>> {
+    // SAFETY: a relation's conditions are RestrictInfos.
     unsafe {
+        // The planner has not estimated what the conditions of a parent cost.
+        let mut cost = pg_sys::QualCost::default();
+        pg_sys::cost_qual_eval(&mut cost, (*input).baserestrictinfo, root);
+        (*input).baserestrictcost.per_tuple = (*input).baserestrictcost.per_tuple.max(cost.per_tuple);
         let mut clauses = members::<pg_sys::RestrictInfo>((*input).baserestrictinfo);
         if clauses.iter().any(|&clause| (*clause).pseudoconstant) {
             return None;

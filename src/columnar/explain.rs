@@ -24,7 +24,12 @@ pub unsafe extern "C-unwind" fn explain(
         let Some(shape) = Shape::from_list((*plan).custom_private) else { return };
         let table = pg_sys::get_rel_name(shape.table);
         if !table.is_null() {
-            property("Table", &name_to_utf8(table), state);
+            let name = name_to_utf8(table);
+            let text = match shape.leaves[..] {
+                [(only, _)] if only == shape.table => name,
+                _ => format!("{name}, of {} tables", shape.leaves.len()),
+            };
+            property("Table", &text, state);
         }
         let exprs = members::<pg_sys::Expr>((*plan).custom_exprs);
         let texts = |exprs: &[*mut pg_sys::Expr]| texts(exprs, plan.cast(), ancestors, state);

@@ -7,13 +7,11 @@ use pgrx::pg_sys::{self, Node, Oid};
 use serde::{Deserialize, Serialize};
 
 use super::nodes::list;
-use super::shape::Shape;
 use super::sink::QuerySink;
 use crate::expr::{Vector, varlena};
 use crate::foreign::{Counts, Files, TableReader};
 use crate::pg::error::{Result, internal};
 use crate::pg::list::members;
-use crate::pg::parallel;
 use crate::query::{Plan, Rows, Source, Type};
 use crate::types::Cell;
 
@@ -26,27 +24,31 @@ pub struct FileRows {
     attributes: Vec<i16>,
     filters: usize,
     files: Files,
-    workers_option: Option<i32>,
+    pub workers_option: Option<i32>,
 }
 
 impl FileRows {
-    /// Lists the files in which rows may meet the conditions, which come first among the expressions.
-    pub fn list(shape: Shape, attributes: Vec<i16>, expressions: &str) -> Result<FileRows> {
-        let mut reader = open(shape.table, shape.role, &attributes, expressions, shape.filters)?;
+    /// Lists the files in which rows may meet the conditions, which are the first `filters` of the expressions.
+    pub fn list(
+        (table, role): (Oid, Oid),
+        attributes: Vec<i16>,
+        expressions: &str,
+        filters: usize,
+    ) -> Result<FileRows> {
+        let mut reader = open(table, role, &attributes, expressions, filters)?;
         Ok(FileRows {
-            table: shape.table.to_u32(),
-            role: shape.role.to_u32(),
+            table: table.to_u32(),
+            role: role.to_u32(),
             attributes,
-            filters: shape.filters,
+            filters,
             files: reader.files()?,
             workers_option: reader.workers_option(),
         })
     }
 
-    /// Returns how many workers it wants, for rows that would take so many blocks in a heap.
-    pub fn workers(&self, blocks: u32) -> usize {
-        let wanted = parallel::workers_for(blocks.into(), self.workers_option);
-        wanted.min(self.files.groups().saturating_sub(1))
+    /// Returns how many groups there are.
+    pub fn groups(&self) -> usize {
+        self.files.groups()
     }
 
     /// Returns how many words the processes share.

@@ -98,7 +98,8 @@ unsafe fn cost(candidate: &Candidate, groups: f64) -> f64 {
     // SAFETY: the relation is the planner's.
     unsafe {
         let input = &*candidate.input;
-        let workers = parallel::workers_for(candidate.blocks.into(), None) as f64;
+        let blocks: u64 = candidate.leaves.iter().map(|leaf| u64::from(leaf.blocks)).sum();
+        let workers = parallel::workers_for(blocks, None) as f64;
         let expressions =
             (candidate.keys.len() + candidate.aggregates.len() + 1) as f64 * pg_sys::cpu_operator_cost;
         let row = pg_sys::cpu_tuple_cost + expressions + input.baserestrictcost.per_tuple;
@@ -106,7 +107,7 @@ unsafe fn cost(candidate: &Candidate, groups: f64) -> f64 {
         let merge = groups * (1.0 + workers) * pg_sys::cpu_operator_cost;
         SETUP
             + launch
-            + f64::from(input.pages) * pg_sys::seq_page_cost
+            + blocks as f64 * pg_sys::seq_page_cost
             + input.tuples * row * COLUMNAR / (1.0 + workers)
             + merge
     }

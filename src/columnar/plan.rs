@@ -5,9 +5,10 @@
 //! the keys and the aggregates' arguments and filters are the node's own expressions.
 
 use pgrx::pg_guard;
-use pgrx::pg_sys::{self, Node, NodeTag};
+use pgrx::pg_sys::{self, Node, NodeTag, Oid};
 
 use super::candidate::{Candidate, argument};
+use super::leaves::Leaf;
 use super::nodes::list;
 use super::scan;
 use super::shape::{NAME, Shape};
@@ -97,12 +98,15 @@ impl Candidate {
     }
 
     fn shape(&self) -> Shape {
+        let (foreign, heaps): (Vec<&Leaf>, Vec<&Leaf>) =
+            self.leaves.iter().partition(|leaf| leaf.role.is_some());
+        let of = |leaf: &&Leaf| (leaf.table, leaf.role.unwrap_or(Oid::INVALID));
         Shape {
             table: self.table,
-            role: self.role,
+            leaves: heaps.iter().chain(&foreign).map(of).collect(),
             filters: self.filters.len(),
             keys: self.keys.len(),
-            blocks: self.blocks,
+            blocks: foreign.iter().fold(0, |blocks, leaf| leaf.blocks.saturating_add(blocks)),
         }
     }
 

@@ -17,7 +17,7 @@ use super::types::{declared_scale, type_of};
 use crate::foreign::Counts;
 use crate::pg::catalog::{Attribute, Table};
 use crate::pg::check_for_interrupts;
-use crate::pg::error::{Result, internal};
+use crate::pg::error::{Error, Result, internal};
 use crate::pg::list::members;
 use crate::pg::memory;
 use crate::pg::parallel::{self, Body, RESERVED_WORDS, Workers};
@@ -30,7 +30,7 @@ use crate::types::Shapes;
 
 const NEXT: usize = RESERVED_WORDS;
 const STOP: usize = RESERVED_WORDS + 1;
-/// The first of a foreign table's own words.
+/// The first of the foreign tables' own words.
 const OF_FILES: usize = RESERVED_WORDS + 2;
 
 /// What every process needs.
@@ -46,29 +46,38 @@ struct Job {
 
 /// Where rows come from.
 #[derive(Serialize, Deserialize)]
-enum Input {
-    Heap {
-        reading: Reading,
-        /// Blocks that are claimed together.
-        chunk: u64,
-    },
-    Files(FileRows),
+struct Input {
+    heaps: Option<Heaps>,
+    files: Vec<FileRows>,
+}
+
+/// Heaps as one row of blocks.
+#[derive(Serialize, Deserialize)]
+struct Heaps {
+    reading: Reading,
+    /// Blocks that are claimed together.
+    chunk: u64,
 }
 
 impl Input {
     /// Returns how many words the processes share.
     fn words(&self) -> usize {
-        match self {
-            Input::Heap { .. } => OF_FILES,
-            Input::Files(rows) => OF_FILES + rows.words(),
-        }
+        OF_FILES + self.files.iter().map(FileRows::words).sum::<usize>()
+    }
+
+    /// Returns each foreign table's rows with its shared words.
+    fn files<'a>(&'a self, words: &'a [AtomicU64]) -> impl Iterator<Item = (&'a FileRows, &'a [AtomicU64])> {
+        let mut rest = &words[OF_FILES..];
+        self.files.iter().map(move |rows| {
+            let (own, others) = rest.split_at(rows.words());
+            rest = others;
+            (rows, own)
+        })
     }
 
     fn counts(&self, words: &[AtomicU64]) -> Option<Counts> {
-        match self {
-            Input::Heap { .. } => None,
-            Input::Files(rows) => Some(rows.counts(&words[OF_FILES..])),
-        }
+        let counts = self.files(words).map(|(rows, words)| rows.counts(words));
+        counts.reduce(|a, b| Counts { loaded: a.loaded + b.loaded, skipped: a.skipped + b.skipped })
     }
 }
 
@@ -94,7 +103,7 @@ impl Query {
     ///
     /// # Safety
     /// The node is one of ours, and the executor runs it.
-    pub unsafe fn new(node: *mut pg_sys::CustomScanState, shape: Shape) -> Result<Fit<Query>> {
+    pub unsafe fn new(node: *mut pg_sys::CustomScanState, shape: &Shape) -> Result<Fit<Query>> {
         // SAFETY: the node's plan is a CustomScan of ours.
         unsafe {
             let plan = (*node).ss.ps.plan.cast::<pg_sys::CustomScan>();
@@ -123,7 +132,7 @@ impl Query {
             let attributes = table.attributes();
             let chosen: Option<Vec<&Attribute>> =
                 numbers.iter().map(|number| attributes.iter().find(|of| of.number == *number)).collect();
-            let chosen = chosen.ok_or_else(|| internal("a column of an aggregation is gone"))?;
+            let chosen = chosen.ok_or_else(column_is_gone)?;
             let aggrefs = tuple.iter().filter(|node| (***node).type_ == NodeTag::T_Aggref);
             let aggrefs: Vec<*mut pg_sys::Aggref> = aggrefs.map(|node| node.cast()).collect();
             let Some(plan) = translate(&own, shape, &aggrefs, &chosen) else {
@@ -131,46 +140,72 @@ impl Query {
             };
             let expressions = pg_sys::nodeToString(list(own).cast());
             let expressions = std::ffi::CStr::from_ptr(expressions).to_string_lossy().into_owned();
-            let (input, workers) = match table.is_foreign() {
-                true => {
-                    let rows = FileRows::list(shape, numbers, &expressions)?;
-                    let workers = if parallel::is_worker() { 0 } else { rows.workers(shape.blocks) };
-                    (Input::Files(rows), workers)
-                }
-                false => Query::heap(&table, &chosen),
-            };
+            let (input, workers) = Query::input(&table, shape, &chosen, &expressions)?;
             let limit = pg_sys::get_hash_memory_limit();
             Ok(Ok(Query { job: Job { input, plan, expressions, limit }, workers }))
         }
     }
 
-    /// Returns what is read of a heap, and the workers that it wants.
-    fn heap(table: &Table, chosen: &[&Attribute]) -> (Input, usize) {
-        let blocks = table.blocks();
-        let leaf = LeafRelation { oid: table.oid().to_u32(), name: table.qualified_name(), first: 0, blocks };
-        let source = Source {
-            oid: leaf.oid,
-            name: leaf.name.clone(),
-            leaves: vec![leaf],
-            is_temporary: table.is_temporary(),
+    /// Returns what is read, and the workers that it wants.
+    fn input(
+        table: &Table,
+        shape: &Shape,
+        chosen: &[&Attribute],
+        expressions: &str,
+    ) -> Result<(Input, usize)> {
+        let mut source = Source {
+            oid: table.oid().to_u32(),
+            name: table.qualified_name(),
+            leaves: Vec::new(),
+            is_temporary: false,
             is_heap: true,
             workers_option: table.parallel_workers_option(),
         };
+        let mut files = Vec::new();
+        for &(oid, role) in &shape.leaves {
+            let leaf = Table::open(oid)?;
+            if leaf.is_foreign() {
+                let numbers = numbers_of(&leaf, chosen)?;
+                let rows = FileRows::list((oid, role), numbers, expressions, shape.filters)?;
+                files.push(rows);
+                continue;
+            }
+            source.is_temporary |= leaf.is_temporary();
+            source.leaves.push(LeafRelation {
+                oid: oid.to_u32(),
+                name: leaf.qualified_name(),
+                first: source.blocks(),
+                blocks: leaf.blocks(),
+            });
+        }
+        let blocks = source.blocks();
+        let option = source.workers_option.or(files.iter().find_map(|rows| rows.workers_option));
         let workers = match source.is_temporary || parallel::is_worker() {
             true => 0,
-            false => parallel::workers_for(blocks.into(), source.workers_option),
+            false => parallel::workers_for(blocks + u64::from(shape.blocks), option),
         };
+        // Each process has a part to claim.
+        let parts = blocks.saturating_add(files.iter().map(|rows| rows.groups() as u64).sum());
+        let workers = workers.min(usize::try_from(parts.saturating_sub(1)).unwrap_or(usize::MAX));
         // So many that all processes end at about the same time.
-        let chunk = (u64::from(blocks) / (16 * (workers as u64 + 1))).clamp(32, 1024);
-        let reading = Reading {
-            source,
-            query: None,
-            columns: columns::select(chosen).0,
-            scan: ScanKind::Heap,
-            device: None,
-        };
-        (Input::Heap { reading, chunk }, workers)
+        let chunk = (blocks / (16 * (workers as u64 + 1))).clamp(32, 1024);
+        let columns = columns::select(chosen).0;
+        let reading = Reading { source, query: None, columns, scan: ScanKind::Heap, device: None };
+        let heaps = (!reading.source.leaves.is_empty()).then_some(Heaps { reading, chunk });
+        Ok((Input { heaps, files }, workers))
     }
+}
+
+/// Returns the numbers in a partition or child of a table's attributes, which have the same names there.
+fn numbers_of(leaf: &Table, attributes: &[&Attribute]) -> Result<Vec<i16>> {
+    let own = leaf.attributes();
+    let number = |of: &&Attribute| own.iter().find(|own| !own.dropped && own.name == of.name);
+    let numbers = attributes.iter().map(|of| number(of).map(|own| own.number));
+    numbers.collect::<Option<Vec<i16>>>().ok_or_else(column_is_gone)
+}
+
+fn column_is_gone() -> Error {
+    internal("a column of an aggregation is gone")
 }
 
 /// Returns a parameter's value now as a constant.
@@ -216,7 +251,7 @@ unsafe fn own_column(var: *mut pg_sys::Var, numbers: &mut Vec<i16>) -> *mut Node
 /// The expressions are those of a plan of ours, over columns.
 unsafe fn translate(
     own: &[*mut Node],
-    shape: Shape,
+    shape: &Shape,
     aggrefs: &[*mut pg_sys::Aggref],
     chosen: &[&Attribute],
 ) -> Option<Plan> {
@@ -279,9 +314,7 @@ pub fn run(query: Query, snapshot: pg_sys::Snapshot) -> Result<Fit<Ran>> {
 
 /// Fills the shared words, before any other process uses them.
 fn prepare(job: &Job, words: &[AtomicU64]) {
-    if let Input::Files(rows) = &job.input {
-        rows.share(&words[OF_FILES..]);
-    }
+    job.input.files(words).for_each(|(rows, words)| rows.share(words));
 }
 
 /// The first byte of a worker's message that has groups.
@@ -307,9 +340,11 @@ fn process(job: &Job, words: &[AtomicU64]) -> Result<Fit<Executor>> {
     };
     let odd = OddRows::new(&job.expressions, &job.plan)?;
     let mut sink = QuerySink::new(executor, odd, &words[STOP]);
-    match &job.input {
-        Input::Heap { reading, chunk } => read_heap(reading, *chunk, &words[NEXT], &mut sink)?,
-        Input::Files(rows) => rows.read(&job.plan, &job.expressions, &words[OF_FILES..], &mut sink)?,
+    if let Some(heaps) = &job.input.heaps {
+        read_heaps(heaps, &words[NEXT], &mut sink)?;
+    }
+    for (rows, words) in job.input.files(words) {
+        rows.read(&job.plan, &job.expressions, words, &mut sink)?;
     }
     match sink.unfit {
         Some(unfit) => Ok(Err(unfit)),
@@ -319,7 +354,8 @@ fn process(job: &Job, words: &[AtomicU64]) -> Result<Fit<Executor>> {
 }
 
 /// Adds the rows of chunks of blocks until none are left.
-fn read_heap(reading: &Reading, chunk: u64, next: &AtomicU64, sink: &mut QuerySink) -> Result<()> {
+fn read_heaps(heaps: &Heaps, next: &AtomicU64, sink: &mut QuerySink) -> Result<()> {
+    let Heaps { reading, chunk } = heaps;
     let shapes = Shapes::new(reading.columns.len());
     let pass = Pass { reading, shapes, surveyed: true, output: Output::Cells };
     let mut reader = Reader::new(&pass);
