@@ -148,6 +148,7 @@ pub enum Repr {
 
 /// The place of a value in its batch's arena. Nested kinds are `Repr::Wire` in both kinds of scan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
 pub struct Cell {
     pub pos: u32,
     len: u32,

@@ -7,6 +7,7 @@
 //!
 //! Sources: src/include/access/tupmacs.h (alignment), src/include/varatt.h (varlena).
 
+use super::short_varlenas::{self, LANES};
 use super::tuple::{Attr, Fixup, FixupKind, Take, TupleLayout, TupleRef, header, stand_in};
 use super::varlena::varlena;
 use crate::types::{Cell, Reason, ValueError};
@@ -204,8 +205,6 @@ impl Block {
         Ok(())
     }
 
-    // If there are no cells to write, `out` is empty, so that the loop cannot iterate over it.
-    #[allow(clippy::needless_range_loop)]
     fn advance_varlena<const PLAIN: bool, const OUT: bool>(
         &mut self,
         arena: &[u8],
@@ -215,27 +214,50 @@ impl Block {
         out: &mut [Cell],
         mut fixup: impl FnMut(Fixup),
     ) -> Result<(), ValueError> {
-        let mask = u32::from(attr.align) - 1;
         let whole = matches!(attr.take, Take::Server { .. });
-        let out = if OUT { &mut out[..self.rows] } else { out };
-        for t in 0..self.rows {
-            if !PLAIN && let Some(cell) = self.stand_in(arena, t, number, absent) {
+        let mut next = 0;
+        while next < self.rows {
+            if PLAIN && !whole {
+                let cells = if OUT { &mut out[next..self.rows] } else { &mut [][..] };
+                let (pos, end) = (&mut self.pos[next..self.rows], &self.end[next..self.rows]);
+                next += short_varlenas::walk::<OUT>(arena, pos, end, cells);
+            }
+            let last = self.rows.min(next + LANES);
+            for t in next..last {
+                if !PLAIN && let Some(cell) = self.stand_in(arena, t, number, absent) {
+                    if OUT {
+                        out[t] = cell;
+                    }
+                    continue;
+                }
+                let cell = self.take_varlena(arena, t, attr, whole, OUT, &mut fixup)?;
                 if OUT {
                     out[t] = cell;
                 }
-                continue;
             }
-            let datum =
-                varlena(arena, self.pos[t], self.end[t], mask).map_err(|what| self.malformed(t, what))?;
-            self.pos[t] = datum.pos + datum.len;
-            if !OUT {
-                continue;
-            }
-            if datum.kind == FixupKind::Plain && !whole {
-                out[t] = Cell::new((datum.pos + datum.head) as usize, (datum.len - datum.head) as usize);
-                continue;
-            }
-            out[t] = Cell::new(datum.pos as usize, datum.len as usize);
+            next = last;
+        }
+        Ok(())
+    }
+
+    /// Moves a tuple past a varlena, and returns its cell. If there is a cell to write, it may need a fixup.
+    #[inline(always)]
+    fn take_varlena(
+        &mut self,
+        arena: &[u8],
+        t: usize,
+        attr: &Attr,
+        whole: bool,
+        has_cell: bool,
+        fixup: &mut impl FnMut(Fixup),
+    ) -> Result<Cell, ValueError> {
+        let mask = u32::from(attr.align) - 1;
+        let datum = varlena(arena, self.pos[t], self.end[t], mask).map_err(|what| self.malformed(t, what))?;
+        self.pos[t] = datum.pos + datum.len;
+        if datum.kind == FixupKind::Plain && !whole {
+            return Ok(Cell::new((datum.pos + datum.head) as usize, (datum.len - datum.head) as usize));
+        }
+        if has_cell {
             fixup(Fixup {
                 row: (self.first + t) as u32,
                 column: 0,
@@ -244,7 +266,7 @@ impl Block {
                 kind: datum.kind,
             });
         }
-        Ok(())
+        Ok(Cell::new(datum.pos as usize, datum.len as usize))
     }
 
     /// Only few system catalogs store C strings, so this function is not specialised.

@@ -262,6 +262,66 @@ fn datum(attr: &Attr, seed: u32, nulls: bool) -> Datum {
     }
 }
 
+/// Among tuples that are moved eight at a time, one at any place is of another kind.
+#[test]
+fn short_varlenas_beside_others() {
+    let attrs = [
+        attr(-1, 4, Take::Varlena { column: 0 }),
+        attr(-1, 4, Take::Skip),
+        attr(-1, 4, Take::Varlena { column: 1 }),
+    ];
+    let layout = TupleLayout::new(attrs.to_vec(), 2);
+    let others = [
+        Datum::Varlena(vec![b'l'; 300], false),
+        Datum::Varlena(vec![b's'; 3], false),
+        Datum::Compressed(vec![b'c'; 20]),
+        Datum::External([b'e'; 16]),
+    ];
+    for rows in [1, 7, 8, 9, 16, 17, 130] {
+        for (other, at) in others.iter().flat_map(|other| (0..rows).step_by(3).map(move |at| (other, at))) {
+            let value = |row: usize, seed: usize| match row == at {
+                true => other.clone(),
+                false => Datum::Varlena(vec![(row + seed) as u8; (7 * row + seed) % 126], true),
+            };
+            let of_row: Vec<[Datum; 3]> =
+                (0..rows).map(|row| [value(row, 0), value(row + at % 2, 1), value(row, 2)]).collect();
+            let tuples: Vec<_> = of_row.iter().map(|row| form_tuple(&attrs, row)).collect();
+            let (mut arena, refs) = arena_of(&tuples);
+            // The last tuple ends with the arena.
+            arena.truncate((refs[rows - 1].pos + refs[rows - 1].len) as usize);
+            let (cells, fixups) = deformed(&mut arena, &refs, &layout).unwrap();
+            for (row, values) in of_row.iter().enumerate() {
+                for (column, value) in [(0, &values[0]), (1, &values[2])] {
+                    let found = cells[column][row].of(&arena);
+                    let is_right = match value {
+                        Datum::Varlena(bytes, _) => found == bytes,
+                        Datum::Compressed(bytes) => found.ends_with(bytes),
+                        Datum::External(bytes) => found.ends_with(bytes),
+                        _ => false,
+                    };
+                    assert!(is_right, "{rows} rows, {at}: row {row}, column {column}");
+                }
+            }
+            let fixed = usize::from(matches!(other, Datum::Compressed(_) | Datum::External(_)));
+            assert_eq!(fixups.len(), 2 * fixed);
+        }
+    }
+}
+
+#[test]
+fn short_varlenas_that_leave_their_tuples() {
+    let attrs = [attr(-1, 4, Take::Varlena { column: 0 })];
+    let layout = TupleLayout::new(attrs.to_vec(), 1);
+    let tuple = form_tuple(&attrs, &[Datum::Varlena(vec![b'x'; 10], true)]);
+    for wrong in 0..20 {
+        let mut tuples = vec![tuple.clone(); 20];
+        // One byte too many.
+        tuples[wrong][24] += 2;
+        let (mut arena, refs) = arena_of(&tuples);
+        assert_eq!(deformed(&mut arena, &refs, &layout).unwrap_err().row, wrong);
+    }
+}
+
 proptest! {
     #[test]
     fn agrees_with_the_tuple_builder(
@@ -336,7 +396,8 @@ proptest! {
         arena.extend(tuple);
         let layout = TupleLayout::new(attrs, 20);
         for pos in [16, pos] {
-            if let Ok((cells, _)) = deformed(&mut arena.clone(), &[TupleRef { pos, len: len.into() }], &layout) {
+            let tuples = [TupleRef { pos, len: len.into() }; 9];
+            if let Ok((cells, _)) = deformed(&mut arena.clone(), &tuples, &layout) {
                 for cell in cells.iter().flatten().filter(|cell| !cell.is_null()) {
                     let _ = cell.pos;
                 }

@@ -14,6 +14,7 @@ pub mod numeric;
 mod numeric_text;
 pub mod page;
 pub mod short_numeric;
+mod short_varlenas;
 pub mod tuple;
 mod varlena;
 
