@@ -6,6 +6,7 @@ use super::vector::{Rows, Source, Values, Vector};
 use crate::expr::Decimals;
 use crate::types::Cell;
 use crate::wire::numeric::{HeapNumeric, Numeric, pow10};
+use crate::wire::numeric_lanes::{self, LANES};
 use crate::wire::short_numeric::ShortNumeric;
 
 /// Reads a column's values in some rows, and marks those that a vector cannot hold.
@@ -192,23 +193,31 @@ impl Cells<'_> {
         let mut words = std::mem::take(out.words_mut());
         words.resize(self.rows.len(), 0);
         let mut is_wide = None;
-        for (at, word) in words.iter_mut().enumerate() {
-            let cell = self.cells[self.rows[at] as usize];
-            if cell.is_null() {
-                continue;
+        let mut next = 0;
+        while next < words.len() && is_wide.is_none() {
+            let (rows, words_left) = (&self.rows[next..], &mut words[next..]);
+            next += numeric_lanes::read::<GROUPS, DIVISOR>(self.arena, self.cells, rows, scale, words_left);
+            let last = words.len().min(next + LANES);
+            for at in next..last {
+                let cell = self.cells[self.rows[at] as usize];
+                if cell.is_null() {
+                    continue;
+                }
+                let short =
+                    ShortNumeric::read(self.arena, cell).filter(|short| short.dscale == u16::from(scale));
+                match short.and_then(|short| short.at(GROUPS)).filter(|value| value % DIVISOR == 0) {
+                    Some(value) => words[at] = value / DIVISOR,
+                    None => match at_scale(cell.of(self.arena), scale).map(i64::try_from) {
+                        None => odd[at] = true,
+                        Some(Ok(value)) => words[at] = value,
+                        Some(Err(_)) => {
+                            is_wide = Some(at);
+                            break;
+                        }
+                    },
+                }
             }
-            let short = ShortNumeric::read(self.arena, cell).filter(|short| short.dscale == u16::from(scale));
-            match short.and_then(|short| short.at(GROUPS)).filter(|value| value % DIVISOR == 0) {
-                Some(value) => *word = value / DIVISOR,
-                None => match at_scale(cell.of(self.arena), scale).map(i64::try_from) {
-                    None => odd[at] = true,
-                    Some(Ok(value)) => *word = value,
-                    Some(Err(_)) => {
-                        is_wide = Some(at);
-                        break;
-                    }
-                },
-            }
+            next = last;
         }
         *out.words_mut() = words;
         if let Some(from) = is_wide {

@@ -11,6 +11,7 @@ compile_error!(
 pub mod copy_binary;
 pub mod deform;
 pub mod numeric;
+pub mod numeric_lanes;
 mod numeric_text;
 pub mod page;
 pub mod short_numeric;
