@@ -12,7 +12,7 @@ use crate::expr::{Vector, varlena};
 use crate::foreign::{Counts, Files, TableReader};
 use crate::pg::error::{Result, internal};
 use crate::pg::list::members;
-use crate::query::{Plan, Rows, Source, Type};
+use crate::query::{Plan, Rows, Source, Type, Unfit};
 use crate::types::Cell;
 
 /// What processes read of a foreign table.
@@ -86,8 +86,13 @@ impl FileRows {
         let mut arena = Vec::new();
         while !sink.is_stopped() {
             let read = reader.next(|count, columns| {
+                // PostgreSQL's plan does not look at values in rows that the conditions exclude.
+                let Ok(columns) = columns else {
+                    sink.give_up(Unfit("a value of a file that is not one of its column"));
+                    return Ok(());
+                };
                 arena.clear();
-                for ((column, vector), held) in plan.columns.iter().zip(columns).zip(&mut held) {
+                for ((column, vector), held) in plan.columns.iter().zip(&columns).zip(&mut held) {
                     held.take(column.of, vector, &mut arena);
                 }
                 let sources = columns.iter().zip(&held).map(|(vector, held)| held.source(vector));

@@ -31,11 +31,16 @@ impl<'w> QuerySink<'w> {
             Ok(()) => Ok(()),
             Err(Failure::Raised(error)) => Err(error),
             Err(Failure::Unfit(unfit)) => {
-                self.stop.store(1, Ordering::Relaxed);
-                self.unfit = Some(unfit);
+                self.give_up(unfit);
                 Ok(())
             }
         }
+    }
+
+    /// Leaves the query to PostgreSQL's plan.
+    pub fn give_up(&mut self, unfit: Unfit) {
+        self.stop.store(1, Ordering::Relaxed);
+        self.unfit = Some(unfit);
     }
 
     /// Returns whether a process cannot compute the query.

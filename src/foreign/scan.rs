@@ -250,18 +250,18 @@ impl Scan {
         }
     }
 
-    /// Passes on the values of all columns in a batch.
+    /// Passes on the values of all columns in a batch, or the error that one of them is not a value of its column.
     pub fn with_columns<T>(
         &mut self,
         rows: &Rows,
-        work: impl FnOnce(&[Option<Vector>]) -> Result<T>,
+        work: impl FnOnce(Result<Vec<Option<Vector>>>) -> Result<T>,
     ) -> Result<T> {
         let Some(open) = &mut self.open else { return Err(internal("a batch has no file")) };
         let (columns, path, first) = (&self.columns, &open.scanner.meta().id.path, open.first);
         let mut batch = Batch { columns, values: &mut open.values, rows, path, first };
         let all: Vec<usize> = (0..columns.len()).collect();
         // SAFETY: the last batch is not used any more.
-        unsafe { in_context(self.contexts.batch, || work(&batch.load(&all)?)) }
+        unsafe { in_context(self.contexts.batch, || work(batch.load(&all))) }
     }
 
     /// Returns a group that no other process reads; `None` at the end.

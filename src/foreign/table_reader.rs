@@ -75,16 +75,21 @@ impl TableReader {
         unsafe { self.scan.claims.join(words.cast()) }
     }
 
-    /// Passes the next rows on: their number, and the values of each column. Returns `None` at the end.
-    pub fn next<T>(&mut self, work: impl FnOnce(usize, &[&Vector]) -> Result<T>) -> Result<Option<T>> {
+    /// Passes the next rows on: their number, and the values of each column, or the error that one of them is not a value
+    /// of its column. Returns `None` at the end.
+    pub fn next<T>(
+        &mut self,
+        work: impl FnOnce(usize, Result<Vec<&Vector>>) -> Result<T>,
+    ) -> Result<Option<T>> {
         let Some(rows) = self.scan.next_batch()? else { return Ok(None) };
         let places = &self.places;
-        self.scan
-            .with_columns(&rows, |columns| {
-                let columns: Vec<&Vector> = places.iter().filter_map(|&at| columns[at].as_ref()).collect();
-                work(rows.count, &columns)
-            })
-            .map(Some)
+        let read = self.scan.with_columns(&rows, |columns| match columns {
+            Ok(columns) => {
+                work(rows.count, Ok(places.iter().filter_map(|&at| columns[at].as_ref()).collect()))
+            }
+            Err(error) => work(rows.count, Err(error)),
+        });
+        read.map(Some)
     }
 }
 
