@@ -12,7 +12,7 @@ use parquet::file::metadata::{
 
 use super::error::{LeftOut, Problem, ReadError, Result, guarded};
 use super::footer;
-use super::lenient::Footer;
+use super::footer_repair::Footer;
 use super::raw;
 use super::source::Source;
 use crate::memory::room_for;

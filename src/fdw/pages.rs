@@ -15,11 +15,11 @@ use parquet::file::page_index::index_reader::{decode_column_index, decode_offset
 use parquet::file::page_index::offset_index::OffsetIndexMetaData;
 
 use super::bounds::{Bounds, leaf_of, page_bounds};
+use super::chunk_pages::Places;
 use super::error::guarded;
 use super::footer;
 use super::meta::{FileMeta, Format};
 use super::source::Source;
-use super::walk::Places;
 
 /// The pages of one column of a row group.
 pub struct Pages {

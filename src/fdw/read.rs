@@ -7,7 +7,7 @@ use arrow::ipc::reader::FileDecoder;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReader};
 
 use super::bloom::BloomFilter;
-use super::checked;
+use super::checked_pages::checked_reader;
 use super::error::{Problem, ReadError, Result, guarded};
 use super::meta::{FileMeta, Format};
 use super::old_pages::fault_of;
@@ -138,7 +138,7 @@ impl Scanner {
         let Some((one, places)) = found else { return false };
         let reader = guarded(self.source.path(), || {
             let rows = Some(selected.selection());
-            checked::reader(&self.source, &one, 0, &self.columns, self.rows_at_once, rows, Some(&places))
+            checked_reader(&self.source, &one, 0, &self.columns, self.rows_at_once, rows, Some(&places))
         });
         match reader {
             Ok(reader) => self.open = Open::Parquet(Box::new(reader)),
@@ -156,7 +156,7 @@ impl Scanner {
         let Format::Parquet(metadata) = &self.meta.format else { return Err(self.short()) };
         let reader = guarded(self.source.path(), || {
             let rows = Some(rest.selection());
-            checked::reader(&self.source, metadata, self.group, &self.columns, self.rows_at_once, rows, None)
+            checked_reader(&self.source, metadata, self.group, &self.columns, self.rows_at_once, rows, None)
         })?;
         self.open = Open::Parquet(Box::new(reader));
         (self.done, self.left, self.is_indexed) = (0, rest.count(), false);
@@ -167,7 +167,7 @@ impl Scanner {
     /// Makes a reader of a whole row group.
     fn reader(&self, metadata: &ArrowReaderMetadata, columns: &[usize]) -> Result<ParquetRecordBatchReader> {
         guarded(self.source.path(), || {
-            checked::reader(&self.source, metadata, self.group, columns, self.rows_at_once, None, None)
+            checked_reader(&self.source, metadata, self.group, columns, self.rows_at_once, None, None)
         })
     }
 

@@ -22,7 +22,7 @@ use crate::memory::reserve_exact;
 /// The offsets of the index's pages, with their number of values if the index has it.
 pub type Places = HashMap<u64, Option<u64>>;
 
-pub struct Walk {
+pub struct ChunkPages {
     source: Source,
     unpacker: Unpacker,
     fault: Option<Fault>,
@@ -44,12 +44,12 @@ struct Index {
     rows: u64,
 }
 
-impl Walk {
-    pub fn new(source: &Source, chunk: &ColumnChunkMetaData, fault: Option<Fault>) -> Walk {
+impl ChunkPages {
+    pub fn new(source: &Source, chunk: &ColumnChunkMetaData, fault: Option<Fault>) -> ChunkPages {
         let (at, length) = chunk.byte_range();
         // The chunk is longer than it states.
         let end = if fault == Some(Fault::ShortChunks) { u64::MAX } else { at.saturating_add(length) };
-        Walk {
+        ChunkPages {
             source: source.clone(),
             unpacker: Unpacker::new(chunk.compression()),
             fault,
@@ -62,7 +62,7 @@ impl Walk {
     }
 
     /// Follows the index. The dictionary precedes the first page.
-    pub fn with_index(mut self, pages: Vec<PageLocation>, places: &Places, rows: u64) -> Walk {
+    pub fn with_index(mut self, pages: Vec<PageLocation>, places: &Places, rows: u64) -> ChunkPages {
         let first = pages.first().and_then(|page| u64::try_from(page.offset).ok());
         let dictionary = first.filter(|&first| first > self.at).map(|first| self.at..first);
         self.index = Some(Index { dictionary, pages: pages.into(), places: places.clone(), rows });

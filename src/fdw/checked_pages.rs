@@ -13,12 +13,12 @@ use parquet::errors::{ParquetError, Result};
 use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 use parquet::schema::types::ColumnDescPtr;
 
+use super::chunk_pages::{ChunkPages, Places};
 use super::error::ReadError;
 use super::lengths::Lengths;
 use super::old_pages::{Fault, fault_of};
 use super::source::Source;
 use super::thrift::Checked;
-use super::walk::{Places, Walk};
 use crate::memory::headroom;
 
 /// One row group whose pages are checked.
@@ -33,7 +33,7 @@ struct Group<'a> {
 
 /// Makes a reader of columns of one row group: of all rows, or of those that are selected, by the page index
 /// whose pages are in `places`.
-pub fn reader(
+pub fn checked_reader(
     source: &Source,
     metadata: &ArrowReaderMetadata,
     group: usize,
@@ -66,7 +66,7 @@ impl RowGroups for Group<'_> {
             let width = usize::try_from(column.type_length())?;
             check_room::<u8>(width.saturating_mul(self.batch_rows))?;
         }
-        let mut pages = Walk::new(self.source, chunk, self.fault);
+        let mut pages = ChunkPages::new(self.source, chunk, self.fault);
         let index = self.metadata.page_index();
         let located = index.and_then(|index| index.page_locations(self.group, leaf).cloned());
         if let Some((places, located)) = self.places.zip(located) {
@@ -98,7 +98,7 @@ impl Iterator for Chunk {
 impl PageIterator for Chunk {}
 
 struct Pages {
-    pages: Walk,
+    pages: ChunkPages,
     column: ColumnDescPtr,
 }
 
@@ -242,5 +242,5 @@ fn damaged(why: &str) -> ParquetError {
 }
 
 #[cfg(test)]
-#[path = "checked_tests.rs"]
+#[path = "checked_pages_tests.rs"]
 mod tests;
