@@ -72,12 +72,12 @@ fn export_table_parquet(
     >,
     Error,
 > {
-    let filters = column_names(bloom_filters, "bloom_filters", "Leave bloom_filters out for none.")?;
+    let bloom_filters = column_names(bloom_filters, "bloom_filters", "Leave bloom_filters out for none.")?;
     let request = Request {
         subject: table_subject(table, columns)?,
         path: required(text(path)?, "path")?,
         format: Format::Parquet {
-            filters: filters.unwrap_or_default(),
+            bloom_filters: bloom_filters.unwrap_or_default(),
             split: byte_stream_split.unwrap_or(false),
         },
         compression: parquet_codec(compression)?,

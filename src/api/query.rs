@@ -49,7 +49,7 @@ fn export_query_parquet(
         compression: parquet_codec(compression)?,
         group_rows: positive(row_group_rows, "row_group_rows", 1_000_000)?,
         group_bytes: positive(row_group_bytes, "row_group_bytes", 128 << 20)?,
-        ..of_query(query, path, Format::Parquet { filters: Vec::new(), split: false }, overwrite)?
+        ..of_query(query, path, Format::Parquet { bloom_filters: Vec::new(), split: false }, overwrite)?
     };
     Ok(TableIterator::once(export(&request)?))
 }

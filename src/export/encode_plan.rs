@@ -25,7 +25,7 @@ const TRIES: usize = 8;
 pub fn choose(reading: &Reading, seen: &mut Shapes, request: &Request) -> Result<Option<EncodePlan>> {
     // Filling a Bloom filter takes the values, which stay on the device.
     let split = match &request.format {
-        Format::Parquet { filters, split } if filters.is_empty() => *split,
+        Format::Parquet { bloom_filters, split } if bloom_filters.is_empty() => *split,
         _ => return Ok(None),
     };
     let mut choices = None;

@@ -36,12 +36,12 @@ impl GroupBuilder {
     ) -> Result<GroupBuilder> {
         let fields = pass.reading.fields();
         let writer = match format {
-            Format::Parquet { filters, split } => {
+            Format::Parquet { bloom_filters, split } => {
                 let options = Options { codec: parse_codec(compression)?, values_only: false, split: *split };
                 let mut writer = parquet_writer(&fields, &pass.shapes, &options)?;
                 let rows = usize::try_from(rows).unwrap_or(usize::MAX);
                 for (column, field) in fields.iter().enumerate() {
-                    if filters.contains(&field.name) {
+                    if bloom_filters.contains(&field.name) {
                         writer.add_bloom_filter(column, rows).map_err(encode_error)?;
                     }
                 }

@@ -154,7 +154,7 @@ fn open(subject: &Subject) -> Result<Opened> {
     }
 }
 
-/// Checks that columns named for bounds or filters are exported and of a type that has them.
+/// Checks that columns named for bounds or Bloom filters are exported and of a type that has them.
 fn check_named(source: &Source, columns: &[Column], format: &Format) -> Result<()> {
     type Has = fn(&Kind) -> bool;
     let (argument, names, has, what, hint): (_, _, Has, _, _) = match format {
@@ -166,9 +166,9 @@ fn check_named(source: &Source, columns: &[Column], format: &Format) -> Result<(
             "minimum and maximum in an Arrow file",
             "Leave it out of stats; uuid, json, jsonb, bytea, arrays and composites have none.",
         ),
-        Format::Parquet { filters, .. } => (
+        Format::Parquet { bloom_filters, .. } => (
             "bloom_filters",
-            filters,
+            bloom_filters,
             has_bloom_filter,
             "Bloom filter",
             "Leave it out of bloom_filters; boolean, real, double precision, arrays and composites have none.",

@@ -42,7 +42,7 @@ impl ScanKind {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Format {
     /// The columns that have a Bloom filter in each row group, and whether floats may be BYTE_STREAM_SPLIT.
-    Parquet { filters: Vec<String>, split: bool },
+    Parquet { bloom_filters: Vec<String>, split: bool },
     /// The columns whose least and greatest values each record batch states; `None` for all that have them.
     Arrow { stats: Option<Vec<String>> },
 }
