@@ -4,7 +4,7 @@ use crate::slot::fill::{AttrSpec, InputWriter};
 use crate::slot::layout::{COPY_BINARY, HEAP, get};
 use crate::slot::output::Output;
 use crate::types::{Kind, Lane, Repr, Shapes, Values};
-use crate::wire::copy_binary::{RowSource, Send};
+use crate::wire::copy_binary::{RowSource, SendMethod};
 use proptest::prelude::*;
 
 fn attr(op: Op, len: i16, align: u8, column: u32) -> AttrSpec {
@@ -179,15 +179,15 @@ fn a_row_is_decoded_as_far_as_its_walk_goes() {
 }
 
 /// Columns, how they are sent, and their operations in a slot.
-const COLUMNS: [(Kind, Send, Op); 8] = [
-    (Kind::Int2, Send::Swap2, Op::Int2),
-    (Kind::Date, Send::Swap4, Op::Date),
-    (Kind::Time, Send::Swap8, Op::Time),
-    (Kind::Timestamp, Send::Swap8, Op::Timestamp),
-    (Kind::Float8, Send::Swap8, Op::Int8),
-    (Kind::Decimal { precision: 9, scale: 2 }, Send::Numeric, Op::Decimal32),
-    (Kind::Text, Send::Raw, Op::Bytes),
-    (Kind::Json, Send::Jsonb, Op::Bytes),
+const COLUMNS: [(Kind, SendMethod, Op); 8] = [
+    (Kind::Int2, SendMethod::Swap2, Op::Int2),
+    (Kind::Date, SendMethod::Swap4, Op::Date),
+    (Kind::Time, SendMethod::Swap8, Op::Time),
+    (Kind::Timestamp, SendMethod::Swap8, Op::Timestamp),
+    (Kind::Float8, SendMethod::Swap8, Op::Int8),
+    (Kind::Decimal { precision: 9, scale: 2 }, SendMethod::Numeric, Op::Decimal32),
+    (Kind::Text, SendMethod::Raw, Op::Bytes),
+    (Kind::Json, SendMethod::Jsonb, Op::Bytes),
 ];
 
 fn cell_bytes(kind: &Kind, seed: u64) -> Vec<u8> {

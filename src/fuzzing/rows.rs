@@ -7,7 +7,7 @@ use crate::slot::input::Input;
 use crate::slot::layout::{self, BLOCK, HEAP, NO_COLUMN, Op, WANT_COLUMNS};
 use crate::slot::output::Output;
 use crate::types::{Cell, Field, Kind, Lane, Reason, Repr, Shapes, ValueError};
-use crate::wire::copy_binary::{HEADER_LEN, RowSource, Send, find_rows, read_header, read_rows};
+use crate::wire::copy_binary::{HEADER_LEN, RowSource, SendMethod, find_rows, read_header, read_rows};
 use crate::wire::deform::deform;
 use crate::wire::page::line_pointer;
 use crate::wire::tuple::{Attr, Take, TupleLayout, TupleRef};
@@ -188,7 +188,7 @@ pub fn copy_binary(data: &[u8]) {
 /// The writer must write what has been read.
 fn is_written_again(stream: &[u8], offsets: &[u32], cells: &[Vec<Cell>]) {
     let rows = offsets.len() - 1;
-    let send = vec![Send::Done; cells.len()];
+    let send = vec![SendMethod::Done; cells.len()];
     let source = RowSource { cells, arena: stream, send: &send };
     let (mut out, mut ends) = (vec![0; source.room(0..rows)], Vec::new());
     let written = source.write(0..rows, &mut out, offsets[0], &mut ends, |_, _| true);

@@ -25,7 +25,7 @@ use crate::slot::fill::{AttrSpec, InputWriter};
 use crate::slot::layout::{COPY_BINARY, HEAP, KEEP, Op, WANT_COLUMNS};
 use crate::slot::pool::{Pool, Slot, State};
 use crate::types::Cell;
-use crate::wire::copy_binary::{RowSource, Send};
+use crate::wire::copy_binary::{RowSource, SendMethod};
 use crate::wire::tuple;
 
 /// Slots of a process that are under way while it fills another.
@@ -236,10 +236,10 @@ impl PoolClient {
 }
 
 /// Columns whose cells are the field's bytes, except for a version that is removed again.
-fn counted(program: &[AttrSpec], send: &[Send]) -> Vec<usize> {
+fn counted(program: &[AttrSpec], send: &[SendMethod]) -> Vec<usize> {
     let whole = |column: &usize| {
         program[*column].attr.op == Op::Bytes as u8
-            && matches!(send[*column], Send::Raw | Send::Done | Send::Jsonb)
+            && matches!(send[*column], SendMethod::Raw | SendMethod::Done | SendMethod::Jsonb)
     };
     (0..program.len()).filter(whole).collect()
 }

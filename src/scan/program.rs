@@ -5,7 +5,7 @@ use crate::plan::Pass;
 use crate::slot::fill::AttrSpec;
 use crate::slot::layout::{Attr, NO_COLUMN, Op, STRIP_VERSION};
 use crate::types::{Kind, Physical, Shapes};
-use crate::wire::copy_binary::Send;
+use crate::wire::copy_binary::SendMethod;
 use crate::wire::tuple::{self, Take};
 
 /// How a column returns.
@@ -49,11 +49,11 @@ pub fn heap(pass: &Pass, attributes: &[tuple::Attr]) -> Vec<AttrSpec> {
 }
 
 /// Returns the program for rows of the COPY BINARY stream.
-pub fn copy_binary(pass: &Pass, send: &[Send]) -> Vec<AttrSpec> {
-    let spec = |(column, send): (usize, &Send)| {
+pub fn copy_binary(pass: &Pass, send: &[SendMethod]) -> Vec<AttrSpec> {
+    let spec = |(column, send): (usize, &SendMethod)| {
         let (op, _) = operation(&pass.reading.columns[column].field.kind, &pass.shapes);
         let (precision, scale) = digits(pass, column);
-        let strip = if *send == Send::Jsonb { STRIP_VERSION } else { 0 };
+        let strip = if *send == SendMethod::Jsonb { STRIP_VERSION } else { 0 };
         let attr = Attr { op: op as u8, precision, scale, strip, column: column as u32, ..Attr::default() };
         AttrSpec { attr, missing: None }
     };

@@ -8,12 +8,12 @@ use crate::memory::reserve;
 use crate::pg::error::{Result, internal};
 use crate::plan::{Output, Pass, Stored};
 use crate::types::{Cell, Kind, Repr, ValueError};
-use crate::wire::copy_binary::{RowSource, Send, read_rows};
+use crate::wire::copy_binary::{RowSource, SendMethod, read_rows};
 
 pub struct Stream {
     /// The stream itself is exported.
     pub raw: bool,
-    pub send: Vec<Send>,
+    pub send: Vec<SendMethod>,
     /// Columns whose sent bytes begin with jsonb's version.
     strip: Vec<bool>,
     /// Rows of the stream; `offsets` has the start of each.
@@ -24,11 +24,11 @@ pub struct Stream {
 
 impl Stream {
     pub fn new(pass: &Pass) -> Stream {
-        let send: Vec<Send> =
+        let send: Vec<SendMethod> =
             pass.reading.columns.iter().map(|column| send_of(&column.field.kind, column.stored)).collect();
         Stream {
             raw: matches!(pass.output, Output::Stream { .. }),
-            strip: send.iter().map(|send| *send == Send::Jsonb).collect(),
+            strip: send.iter().map(|send| *send == SendMethod::Jsonb).collect(),
             send,
             bytes: Vec::new(),
             offsets: Vec::new(),
@@ -90,16 +90,16 @@ pub(super) fn failure(failed: ValueError, place: Place) -> crate::pg::error::Err
 }
 
 /// Returns how the cells that the scan resolves become the stream's bytes.
-fn send_of(kind: &Kind, stored: Stored) -> Send {
+fn send_of(kind: &Kind, stored: Stored) -> SendMethod {
     match (stored, kind) {
-        (Stored::Nested | Stored::Sent, _) => Send::Done,
-        (_, Kind::Json) if stored != Stored::Direct => Send::Jsonb,
-        (Stored::Direct, Kind::Int2) => Send::Swap2,
-        (Stored::Direct, Kind::Int4 | Kind::Oid | Kind::Float4 | Kind::Date) => Send::Swap4,
+        (Stored::Nested | Stored::Sent, _) => SendMethod::Done,
+        (_, Kind::Json) if stored != Stored::Direct => SendMethod::Jsonb,
+        (Stored::Direct, Kind::Int2) => SendMethod::Swap2,
+        (Stored::Direct, Kind::Int4 | Kind::Oid | Kind::Float4 | Kind::Date) => SendMethod::Swap4,
         (Stored::Direct, Kind::Int8 | Kind::Float8 | Kind::Time | Kind::Timestamp | Kind::TimestampTz) => {
-            Send::Swap8
+            SendMethod::Swap8
         }
-        (Stored::Direct, Kind::Numeric { .. } | Kind::Decimal { .. }) => Send::Numeric,
-        _ => Send::Raw,
+        (Stored::Direct, Kind::Numeric { .. } | Kind::Decimal { .. }) => SendMethod::Numeric,
+        _ => SendMethod::Raw,
     }
 }

@@ -29,7 +29,7 @@ const NULL_FIELD: [u8; 4] = (-1i32).to_be_bytes();
 
 /// How a heap cell becomes the bytes that its type's send function sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Send {
+pub enum SendMethod {
     /// int2.
     Swap2,
     /// int4, oid, float4, date.
@@ -61,7 +61,7 @@ pub fn write_trailer(out: &mut Vec<u8>) {
 pub struct RowSource<'a> {
     pub cells: &'a [Vec<Cell>],
     pub arena: &'a [u8],
-    pub send: &'a [Send],
+    pub send: &'a [SendMethod],
 }
 
 /// The room that a short field needs to be written by stores of fixed width. The next field overwrites the bytes
@@ -111,12 +111,12 @@ impl RowSource<'_> {
 
     /// Returns a size that is enough for these rows.
     pub fn room(&self, rows: Range<usize>) -> usize {
-        let column = |(cells, send): (&Vec<Cell>, &Send)| {
+        let column = |(cells, send): (&Vec<Cell>, &SendMethod)| {
             let payload: usize = cells[rows.clone()].iter().map(|cell| cell.len()).sum();
             let header = match send {
                 // The wire's header comes in addition to the heap's.
-                Send::Numeric => LENGTH_WORD + 8,
-                Send::Jsonb => LENGTH_WORD + 1,
+                SendMethod::Numeric => LENGTH_WORD + 8,
+                SendMethod::Jsonb => LENGTH_WORD + 1,
                 _ => LENGTH_WORD,
             };
             payload + rows.len() * header
@@ -130,20 +130,20 @@ const WIDTH: Reason = Reason::Malformed("value of the wrong width");
 
 /// Writes a field. Returns its size; `None` if there is no room for it.
 #[inline(always)]
-fn write_field(cell: Cell, arena: &[u8], send: Send, out: &mut [u8]) -> Result<Option<usize>, Reason> {
+fn write_field(cell: Cell, arena: &[u8], send: SendMethod, out: &mut [u8]) -> Result<Option<usize>, Reason> {
     let Some(room) = out.first_chunk_mut::<FIELD_ROOM>() else { return Ok(None) };
     if cell.is_null() {
         room[..LENGTH_WORD].copy_from_slice(&NULL_FIELD);
         return Ok(Some(LENGTH_WORD));
     }
     let written = match send {
-        Send::Swap2 => write_swapped(cell, arena, u16::from_le_bytes, u16::to_be_bytes, room)?,
-        Send::Swap4 => write_swapped(cell, arena, u32::from_le_bytes, u32::to_be_bytes, room)?,
-        Send::Swap8 => write_swapped(cell, arena, u64::from_le_bytes, u64::to_be_bytes, room)?,
-        Send::Numeric => write_short_numeric(cell, arena, room),
-        Send::Raw if cell.len() <= 16 => write_short::<16>(cell, arena, room),
-        Send::Raw => write_short::<48>(cell, arena, room),
-        Send::Done | Send::Jsonb | Send::Interval => None,
+        SendMethod::Swap2 => write_swapped(cell, arena, u16::from_le_bytes, u16::to_be_bytes, room)?,
+        SendMethod::Swap4 => write_swapped(cell, arena, u32::from_le_bytes, u32::to_be_bytes, room)?,
+        SendMethod::Swap8 => write_swapped(cell, arena, u64::from_le_bytes, u64::to_be_bytes, room)?,
+        SendMethod::Numeric => write_short_numeric(cell, arena, room),
+        SendMethod::Raw if cell.len() <= 16 => write_short::<16>(cell, arena, room),
+        SendMethod::Raw => write_short::<48>(cell, arena, room),
+        SendMethod::Done | SendMethod::Jsonb | SendMethod::Interval => None,
     };
     match written {
         None => write_any(cell.of(arena), send, out),
@@ -190,10 +190,10 @@ fn write_short_numeric(cell: Cell, arena: &[u8], room: &mut [u8; FIELD_ROOM]) ->
 }
 
 /// Writes a field of any form and length.
-fn write_any(bytes: &[u8], send: Send, out: &mut [u8]) -> Result<Option<usize>, Reason> {
+fn write_any(bytes: &[u8], send: SendMethod, out: &mut [u8]) -> Result<Option<usize>, Reason> {
     let len = match send {
-        Send::Numeric => numeric::wire_len(bytes),
-        Send::Jsonb => 1 + bytes.len(),
+        SendMethod::Numeric => numeric::wire_len(bytes),
+        SendMethod::Jsonb => 1 + bytes.len(),
         _ => bytes.len(),
     };
     let word = i32::try_from(len).map_err(|_| Reason::OutOfRange)?;
@@ -201,12 +201,12 @@ fn write_any(bytes: &[u8], send: Send, out: &mut [u8]) -> Result<Option<usize>, 
     let (length, value) = field.split_at_mut(LENGTH_WORD);
     length.copy_from_slice(&word.to_be_bytes());
     match (send, value) {
-        (Send::Numeric, value) => numeric::write_wire(bytes, value)?,
-        (Send::Jsonb, [version, text @ ..]) => {
+        (SendMethod::Numeric, value) => numeric::write_wire(bytes, value)?,
+        (SendMethod::Jsonb, [version, text @ ..]) => {
             *version = 1;
             copy(bytes, text);
         }
-        (Send::Interval, value) => {
+        (SendMethod::Interval, value) => {
             if bytes.len() != 16 {
                 return Err(WIDTH);
             }

@@ -1,7 +1,7 @@
 use super::*;
 use proptest::prelude::*;
 
-fn written(rows: &[Vec<Option<Vec<u8>>>], send: &[Send]) -> (Vec<u8>, Vec<u32>) {
+fn written(rows: &[Vec<Option<Vec<u8>>>], send: &[SendMethod]) -> (Vec<u8>, Vec<u32>) {
     let mut arena = Vec::new();
     let mut cells = vec![Vec::new(); send.len()];
     for row in rows {
@@ -31,7 +31,7 @@ fn written(rows: &[Vec<Option<Vec<u8>>>], send: &[Send]) -> (Vec<u8>, Vec<u32>) 
 fn a_stream_by_hand() {
     // (258::int2, 'ab'::jsonb's text, NULL), then the same types' values as COPY writes them.
     let row = vec![Some(vec![0x02, 0x01]), Some(b"ab".to_vec()), None];
-    let (out, offsets) = written(&[row], &[Send::Swap2, Send::Jsonb, Send::Raw]);
+    let (out, offsets) = written(&[row], &[SendMethod::Swap2, SendMethod::Jsonb, SendMethod::Raw]);
     let expected = [
         &b"PGCOPY\n\xff\r\n\0"[..],
         &[0, 0, 0, 0, 0, 0, 0, 0],
@@ -62,7 +62,8 @@ fn every_send_form() {
         Some(vec![0x00, 0x81, 0x7B, 0x00, 0x94, 0x11]),
         Some(vec![7; 3]),
     ];
-    let send = [Send::Swap4, Send::Swap8, Send::Interval, Send::Numeric, Send::Done];
+    let send =
+        [SendMethod::Swap4, SendMethod::Swap8, SendMethod::Interval, SendMethod::Numeric, SendMethod::Done];
     let (out, _) = written(&[row], &send);
     let cells = read_stream(&out, &[false; 5]).unwrap();
     let field = |column: usize| cells[column][0].of(&out);
@@ -75,7 +76,9 @@ fn every_send_form() {
 
 #[test]
 fn refuses_values_of_the_wrong_width() {
-    for send in [Send::Swap2, Send::Swap4, Send::Swap8, Send::Interval, Send::Numeric] {
+    for send in
+        [SendMethod::Swap2, SendMethod::Swap4, SendMethod::Swap8, SendMethod::Interval, SendMethod::Numeric]
+    {
         let cells = [vec![Cell::NULL, Cell::new(0, 3)]];
         let source = RowSource { cells: &cells, arena: &[0; 3], send: &[send] };
         let error = source.write(0..2, &mut [0; 200], 0, &mut Vec::new(), |_, _| true);
@@ -85,7 +88,7 @@ fn refuses_values_of_the_wrong_width() {
 
 #[test]
 fn refuses_broken_streams() {
-    let (out, offsets) = written(&[vec![Some(vec![1; 4])], vec![None]], &[Send::Raw]);
+    let (out, offsets) = written(&[vec![Some(vec![1; 4])], vec![None]], &[SendMethod::Raw]);
     assert_eq!(find_rows(&out, HEADER_LEN).unwrap(), offsets);
     for cut in 0..out.len() {
         assert!(read_stream(&out[..cut], &[false]).is_err(), "cut at {cut}");
@@ -110,7 +113,7 @@ proptest! {
         rows in proptest::collection::vec(
             proptest::collection::vec(proptest::option::of(proptest::collection::vec(any::<u8>(), 0..20)), 3), 0..20),
     ) {
-        let (out, offsets) = written(&rows, &[Send::Raw, Send::Jsonb, Send::Done]);
+        let (out, offsets) = written(&rows, &[SendMethod::Raw, SendMethod::Jsonb, SendMethod::Done]);
         prop_assert_eq!(&find_rows(&out, HEADER_LEN).unwrap(), &offsets);
         let cells = read_stream(&out, &[false, true, false]).unwrap();
         for (r, row) in rows.iter().enumerate() {
@@ -178,7 +181,7 @@ proptest! {
             expected.push(row);
         }
         let range = cut % rows.len()..rows.len();
-        let send = [Send::Swap4, Send::Numeric, Send::Raw];
+        let send = [SendMethod::Swap4, SendMethod::Numeric, SendMethod::Raw];
         let source = RowSource { cells: &cells, arena: &arena, send: &send };
         let mut ends = Vec::new();
         let mut out = vec![0xEE; source.room(range.clone())];
