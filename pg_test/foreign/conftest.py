@@ -25,3 +25,15 @@ def by_hundreds(db, out):
     foreign(db, "f", "id int, x text, n numeric, d date", file=out / "s.parquet")
     db.execute("CREATE TABLE s AS SELECT * FROM f")
     return db
+
+
+@pytest.fixture
+def warnings(db):
+    """What the server warns of, message and detail."""
+    found = []
+    db.add_notice_handler(
+        lambda diagnostic: (
+            diagnostic.severity == "WARNING" and found.append((diagnostic.message_primary, diagnostic.message_detail))
+        )
+    )
+    return found

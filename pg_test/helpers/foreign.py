@@ -91,3 +91,7 @@ def described(connection, table):
         "WHERE attrelid = %s::regclass AND attnum > 0 ORDER BY attnum",
         (table,),
     ).fetchall()
+
+
+def pairs(connection, table, columns="*"):
+    return sorted(connection.execute(f"SELECT {columns} FROM {table}").fetchall(), key=repr)
