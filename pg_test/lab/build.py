@@ -9,6 +9,7 @@ from pathlib import Path
 
 from . import libclang, tools
 from .places import ROOT, TARGET, fail, run, say
+from .postgres import SUPPORTED
 
 TOOLS = TARGET / "tools"
 VERSION = re.search(r'^version = "(.*)"', (ROOT / "Cargo.toml").read_text(), re.M).group(1)
@@ -131,7 +132,7 @@ def pure():
     cargo("fmt --check")
     cargo("clippy --all-targets --features testing -- -D warnings")
     cargo("clippy --lib --no-default-features -- -D warnings")
-    check(15, 16, 17, 18)
+    check(*SUPPORTED)
     cargo("test --lib")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from . import build
+from . import build, postgres
 from .places import ROOT
 
 MAX_LIBRARY = 30_000_000
@@ -127,7 +127,7 @@ def test_metadata_and_control_file_say_the_same():
 
 
 def test_workflows_run_what_there_is():
-    """Every command is a target of the Makefile, a file, or one of pg_test.lab; every version is checked."""
+    """Every command is a target of the Makefile or a file; its lints are of every version that Cargo knows."""
     workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text()
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.M))
     called = re.findall(r"- run: make (\w+)$", workflow, re.M)
@@ -135,5 +135,5 @@ def test_workflows_run_what_there_is():
     assert "- run: .ci/run\n" in workflow and (ROOT / ".ci" / "run").stat().st_mode & 0o100
     assert "make test" in (ROOT / ".ci" / "run").read_text()
     cargo = tomllib.loads((ROOT / "Cargo.toml").read_text())
-    versions = ", ".join(sorted(name[2:] for name in cargo["features"] if re.fullmatch(r"pg\d+", name)))
-    assert re.search(rf"postgresql: \[{versions}\]\n(.*\n)*?.*- run: python3 -m pg_test.lab check \$", workflow)
+    versions = {int(name[2:]) for name in cargo["features"] if re.fullmatch(r"pg\d+", name)}
+    assert versions == set(postgres.SUPPORTED)
