@@ -6,7 +6,7 @@ from ..helpers.injection import CALLS, REMOVALS
 from .arena import must
 from .calls import state
 from .checks import check_server, finish
-from .kinds import remove_leftovers
+from .system_kinds import remove_leftovers
 
 ERRORS = (errno.EIO, errno.ENOSPC)
 
