@@ -2,7 +2,8 @@
 # First runs on bare machines: Debian roots by debootstrap, with what README asks for and one thing more or less in each.
 #
 #   pg_test/lab/bare.sh ready [STATE...]   set-up alone, nothing is compiled: what is missing is told, libclang reads the headers
-#   pg_test/lab/bare.sh demo STATE...      make demo from nothing
+#   pg_test/lab/bare.sh demo [STATE...]    make demo from nothing
+#   pg_test/lab/bare.sh quick [STATE...]   make demo of a library that is not optimised, with the crates that were compiled before
 #   pg_test/lab/bare.sh clean
 #
 # Needs root, debootstrap and a Rust toolchain. The roots come from the mirror of the machine's apt (or MIRROR=...) and lie under PLACE.
@@ -92,6 +93,7 @@ lay_out() {
         mkdir -p "$seed/registry"
         cp -a "${CARGO_HOME:-$HOME/.cargo}/registry/"{cache,index} "$seed/registry/" 2>/dev/null || true
     done
+    if [ $what = quick ] && [ -e "$PLACE/$suite-$user.crates" ]; then cp -a "$PLACE/$suite-$user.crates" "$merged$checkout/target/release"; fi
     chroot "$merged" chown -R "$user:" "$checkout" "$home"
     case $conditions in *read-only*) mount --bind "$merged$home" "$merged$home"; mount -o remount,ro,bind "$merged$home" ;; esac
 }
@@ -106,16 +108,34 @@ install_packages() {
     if [ -n "$remove" ]; then chroot "$merged" apt-get remove -y -qq $remove >>"$PLACE/$name/apt.log" 2>&1; fi
 }
 
+# Keeps compiled crates for states of the suite and the user, whose home is in cargo's fingerprints. Without pgrx-pg-sys, which holds what
+# bindgen has read, each state makes it anew, and what depends on it.
+keep_crates() {
+    [ -e "$PLACE/$suite-$user.crates" ] && return
+    cp -a "$merged$checkout/target/release" "$PLACE/$suite-$user.crates"
+    find "$PLACE/$suite-$user.crates" -depth -name '*pgrx[-_]pg[-_]sys*' -exec rm -rf {} +
+}
+
+# Whether the run said what it has to: one that ends in its only line, one that goes well as it goes.
+passed() {
+    case $what:$said in
+        ready:ready* | ready:leaving*) [ $rc = 0 ] && grep -qE "^-- .*$said" "$log" ;;
+        *:ready* | *:leaving*) [ $rc = 0 ] && grep -q "^DuckDB and pyarrow read from the file what PostgreSQL holds" "$log" ;;
+        *) [ $rc != 0 ] && grep -qE "^pg_strata: .*$said" "$log" ;;
+    esac
+}
+
 run_state() {
     local log=$PLACE/$name.log rc=0 start=$SECONDS
     lay_out
     case $what in
         ready) inside python3 -m pg_test.lab ready 18 15 >"$log" 2>&1 || rc=$? ;;
-        demo) inside make demo 2>&1 | tee "$log" || rc=$? ;;
+        demo) inside make demo >"$log" 2>&1 || rc=$? ;;
+        quick) inside env CARGO_INCREMENTAL=1 CARGO_PROFILE_RELEASE_OPT_LEVEL=0 make demo >"$log" 2>&1 || rc=$? ;;
     esac
-    # Said by a run that goes well, or in the one line of one that ends.
-    if { [ $rc = 0 ] && { [ $what != ready ] || grep -qE "^-- .*$said" "$log"; }; } || { [ $rc != 0 ] && grep -qE "^pg_strata: .*$said" "$log"; }; then
+    if passed; then
         printf 'pass  %-18s %4d s  %s\n' "$name" $((SECONDS - start)) "$(tail -1 "$log" | cut -c1-140)"
+        if [ $what:$rc = quick:0 ]; then keep_crates; fi
     else
         printf 'FAIL  %-18s, exit status %d, %s\n' "$name" $rc "$log"
         tail -5 "$log"
@@ -125,7 +145,7 @@ run_state() {
     rm -rf "${PLACE:?}/$name"
 }
 
-what=${1:?ready, demo or clean}
+what=${1:?ready, demo, quick or clean}
 shift
 if [ "$what" = clean ]; then rm -rf "$PLACE"; exit; fi
 # Mounts are seen, and left behind, by nobody else.
