@@ -98,7 +98,25 @@ NUMERICS = ("n", "n2", "nw")
 TEXTS = ("t", "v", "c")
 # Equal values of these may differ in how they are shown, and which of them a group shows is not defined.
 SHOWN = {"n": "trim_scale({})", "f4": "({} + 0::real)", "f8": "({} + 0::double precision)"}
-ORDERED = ("i2", "i4", "i8", "s4", "f4", "f8", "n", "n2", "nw", "d", "ti", "ts", "tz")
+ORDERED = (
+    "i2",
+    "i4",
+    "i8",
+    "s4",
+    "f4",
+    "f8",
+    "n",
+    "n2",
+    "nw",
+    "d",
+    "ti",
+    "ts",
+    "tz",
+    "t",
+    'v COLLATE "C"',
+    'c COLLATE "C"',
+)
+SPREADS = ("variance", "var_pop", "var_samp", "stddev", "stddev_pop", "stddev_samp")
 
 
 def fill(connection, chance, table, rows):
@@ -227,9 +245,15 @@ class Statement:
             found = "count(*)"
         elif kind < 0.3:
             found = f"count({self.chance.choice(list(COLUMNS))})"
-        elif kind < 0.5:
+        elif kind < 0.45:
             name = self.chance.choice(ORDERED)
             found = f"{self.chance.choice(('min', 'max'))}({name})"
+        elif kind < 0.5:
+            found = f"{self.chance.choice(('bool_and', 'bool_or', 'every'))}({self.condition(1)})"
+        elif kind < 0.57:
+            found = f"{self.chance.choice(('bit_and', 'bit_or', 'bit_xor'))}({self.integer(1)})"
+        elif kind < 0.67:
+            found = f"{self.chance.choice(SPREADS)}({self.chance.choice((self.integer, self.numeric))(1)})"
         else:
             found = f"{self.chance.choice(('sum', 'avg'))}({self.chance.choice((self.integer, self.numeric))(2)})"
         if self.chance.random() < 0.2:

@@ -4,6 +4,7 @@ import psycopg
 import pytest
 
 from .. import random_sql
+from ..helpers.pruning import supports_sql
 
 NODE = "Custom Scan (ColumnarAggregate)"
 
@@ -121,6 +122,53 @@ def test_shapes(forced, table, query):
     query = query.replace("{}", table)
     assert NODE in plan(forced, query)
     both(forced, query)
+
+
+@pytest.mark.parametrize(
+    "aggregates",
+    [
+        "bool_and(f), bool_or(f), every(id > 0), bool_or(nn > 29990)",
+        "bit_and(id), bit_or(id::bigint), bit_xor(k::smallint), bit_and(nn)",
+        'min(t COLLATE "C"), max(t COLLATE "C"), max(t COLLATE "C") FILTER (WHERE f)',
+        "variance(id), var_pop(k), stddev_samp(nn), stddev_pop(id::bigint), stddev(id::smallint)",
+        "var_samp(n), stddev_pop(n * n), variance(n - 1), stddev(n - n), var_pop(n) FILTER (WHERE id = 1)",
+        "var_samp(n) FILTER (WHERE id = 1), stddev(nn) FILTER (WHERE id < 0)",
+    ],
+)
+def test_aggregates(forced, table, aggregates):
+    for query in (
+        f"SELECT {aggregates} FROM {table}",
+        f"SELECT t, {aggregates} FROM {table} GROUP BY t",
+        f"SELECT {aggregates} FROM {table} WHERE id < 0",
+    ):
+        assert NODE in plan(forced, query), query
+        both(forced, query)
+
+
+def test_extremes_of_texts_that_grow(forced):
+    forced.execute("""
+        CREATE TABLE grown AS SELECT g, g % 3 AS k, repeat(chr(96 + g % 20), g) COLLATE "C" AS t
+        FROM generate_series(1, 2000) g""")
+    try:
+        for query in ("SELECT min(t), max(t) FROM grown", "SELECT k, min(t), max(t) FROM grown GROUP BY k"):
+            assert NODE in plan(forced, query)
+            both(forced, query)
+        if supports_sql(forced, "SELECT 'a' COLLATE \"en-x-icu\""):
+            assert NODE not in plan(forced, 'SELECT max(t COLLATE "en-x-icu") FROM grown')
+    finally:
+        forced.execute("DROP TABLE grown")
+
+
+def test_variances_of_numerics_beyond_vectors(forced):
+    forced.execute("""CREATE TABLE varied (k integer, x numeric);
+        INSERT INTO varied VALUES (1, 1), (1, 2.50), (1, 1e-20), (2, 'NaN'), (2, 1), (3, 'Infinity'), (4, 5), (5, NULL),
+        (6, 123456789012345678901234567890), (6, -1.5), (7, 1e70), (7, 1)""")
+    functions = ", ".join(f"{name}(x)::text" for name in random_sql.SPREADS)
+    try:
+        both(forced, f"SELECT k, {functions} FROM varied GROUP BY k")
+        both(forced, f"SELECT k, {functions} FROM varied WHERE k < 6 GROUP BY k")
+    finally:
+        forced.execute("DROP TABLE varied")
 
 
 def test_prepared_statements(forced, table):

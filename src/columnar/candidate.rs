@@ -198,7 +198,14 @@ unsafe fn translate_aggregate(
         let argument = argument(aggref);
         let argument = match argument.is_null() {
             true => None,
-            false => Some(translator.expr(argument)?.0),
+            false => {
+                let (expr, of) = translator.expr(argument)?;
+                let is_extreme = matches!(function, Function::Least | Function::Greatest);
+                if is_extreme && !compares(of, Test::Less, aggref.inputcollid) {
+                    return None;
+                }
+                Some(expr)
+            }
         };
         let filter = match aggref.aggfilter.is_null() {
             true => None,
@@ -241,9 +248,21 @@ pub fn function_of(aggref: &pg_sys::Aggref) -> Option<(Function, Output)> {
         2107 | 2114 => (Sum, Output::Numeric),
         // avg of int8, int4, int2, numeric
         2100..=2103 => (Sum, Output::Average),
-        // int8, int4, int2, oid, float4, float8, date, time, timestamp, timestamptz, numeric
-        2115..=2120 | 2122 | 2123 | 2126 | 2127 | 2130 => (Greatest, Output::Value),
-        2131..=2136 | 2138 | 2139 | 2142 | 2143 | 2146 => (Least, Output::Value),
+        // int8, int4, int2, oid, float4, float8, date, time, timestamp, timestamptz, text, numeric, bpchar
+        2115..=2120 | 2122 | 2123 | 2126 | 2127 | 2129 | 2130 | 2244 => (Greatest, Output::Value),
+        2131..=2136 | 2138 | 2139 | 2142 | 2143 | 2145 | 2146 | 2245 => (Least, Output::Value),
+        // bool_and, every; bool_or
+        2517 | 2519 => (Least, Output::Value),
+        2518 => (Greatest, Output::Value),
+        // of int2, int4, int8
+        2236 | 2238 | 2240 => (BitAnd, Output::Value),
+        2237 | 2239 | 2241 => (BitOr, Output::Value),
+        6164..=6166 => (BitXor, Output::Value),
+        // of int8, int4, int2, numeric: var_pop; var_samp, variance; stddev_pop; stddev_samp, stddev
+        2718..=2720 | 2723 => (Squares, Output::PopulationVariance),
+        2641..=2643 | 2646 | 2148..=2150 | 2153 => (Squares, Output::SampleVariance),
+        2724..=2726 | 2729 => (Squares, Output::PopulationDeviation),
+        2712..=2714 | 2717 | 2154..=2156 | 2159 => (Squares, Output::SampleDeviation),
         _ => return None,
     })
 }

@@ -4,9 +4,9 @@ use arrow::datatypes::i256;
 use pgrx::pg_sys::{self, Datum, Oid};
 
 use crate::expr::{Finite, IMAGE_HEADER, Numeric};
-use crate::pg::error::{Code, Result, error};
+use crate::pg::error::{Code, Result, error, internal};
 use crate::pg::varlena;
-use crate::query::{Rows, Shown, Source, Type, Value};
+use crate::query::{Output, Rows, Shown, Source, Type, Value};
 
 /// Returns a Datum of a type as a value; `None` is NULL.
 ///
@@ -85,6 +85,7 @@ pub fn of_shown(shown: &Shown, oid: Oid) -> Result<Option<Datum>> {
             // SAFETY: two numerics, as the function takes them.
             return Ok(unsafe { pgrx::direct_function_call_as_datum(pg_sys::numeric_div, &arguments) });
         }
+        Shown::Spread(output, state) => return spread(*output, state),
         Shown::Bytes(bytes) if oid == pg_sys::UUIDOID => of_copy(bytes),
         Shown::Bytes(bytes) => varlena::datum(bytes),
         Shown::TooLarge => {
@@ -92,6 +93,45 @@ pub fn of_shown(shown: &Shown, oid: Oid) -> Result<Option<Datum>> {
                 .set_hint("Sum the column as numeric."));
         }
     }))
+}
+
+/// Returns what PostgreSQL's aggregate makes of a state.
+fn spread(output: Output, state: &[u8]) -> Result<Option<Datum>> {
+    let read = pg_sys::numeric_deserialize as Function;
+    let result: Function = match output {
+        Output::PopulationVariance => pg_sys::numeric_var_pop,
+        Output::SampleVariance => pg_sys::numeric_var_samp,
+        Output::PopulationDeviation => pg_sys::numeric_stddev_pop,
+        Output::SampleDeviation => pg_sys::numeric_stddev_samp,
+        _ => return Err(internal("a variance shows another aggregate's result")),
+    };
+    // SAFETY: the functions take one argument, a bytea and the state that is made of it, in the current context.
+    unsafe {
+        let state = call_in_aggregate(read, varlena::datum(state));
+        Ok(state.and_then(|state| call_in_aggregate(result, state)))
+    }
+}
+
+type Function = unsafe fn(pg_sys::FunctionCallInfo) -> Datum;
+
+/// Calls a function that runs within aggregates only.
+///
+/// # Safety
+/// The function takes one argument of the Datum's type.
+unsafe fn call_in_aggregate(function: Function, argument: Datum) -> Option<Datum> {
+    // SAFETY: the call has room for one argument; of its context, the function looks at the tag.
+    unsafe {
+        let size = size_of::<pg_sys::FunctionCallInfoBaseData>() + size_of::<pg_sys::NullableDatum>();
+        let call = pg_sys::palloc0(size).cast::<pg_sys::FunctionCallInfoBaseData>();
+        let context = pg_sys::palloc0(size_of::<pg_sys::AggState>()).cast::<pg_sys::AggState>();
+        (*context).ss.ps.type_ = pg_sys::NodeTag::T_AggState;
+        (*call).context = context.cast();
+        (*call).nargs = 1;
+        let arguments = (*call).args.as_mut_ptr();
+        arguments.write(pg_sys::NullableDatum { value: argument, isnull: false });
+        let found = function(call);
+        (!(*call).isnull).then_some(found)
+    }
 }
 
 fn numeric_datum(numeric: &Numeric) -> Datum {

@@ -177,15 +177,23 @@ impl Executor {
                 next += usize::from(is_there);
                 step
             };
-            let argument = step(aggregate.argument.is_some()).map(|step| program.vector(step));
+            let argument = step(aggregate.argument.is_some())
+                .map(|step| (program.vector(step), program.bytes(step, rows.arena)));
             let filter = step(aggregate.filter.is_some()).map(|step| program.vector(step));
-            match included(live, argument, filter) {
+            match included(live, argument.map(|(vector, _)| vector), filter) {
                 None => states.add(&mut groups, live, argument)?,
                 Some(included) => states.add(&mut groups, &included, argument)?,
             }
         }
         self.ids = ids;
+        self.count_elsewhere();
         Ok(())
+    }
+
+    /// Counts the bytes that states take beside the groups.
+    fn count_elsewhere(&mut self) {
+        let size = |states: &States| states.others.len() * OTHER_BYTES + states.texts.capacity();
+        self.table.elsewhere = self.states.iter().map(size).sum();
     }
 
     /// Adds a row by its values.
@@ -216,7 +224,7 @@ impl Executor {
                 states.add_value(&mut groups, argument.unwrap_or(&Value::Word(0)))?;
             }
         }
-        self.table.elsewhere = self.states.iter().map(|states| states.others.len() * OTHER_BYTES).sum();
+        self.count_elsewhere();
         Ok(())
     }
 }

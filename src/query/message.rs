@@ -13,6 +13,8 @@ const MOST: usize = 1 << 29;
 struct Head {
     groups: usize,
     texts: usize,
+    /// The lengths of the texts of states.
+    of_states: Vec<usize>,
     scales: Vec<u8>,
     states: Vec<States>,
     counted: u64,
@@ -25,13 +27,15 @@ impl Executor {
         let head = Head {
             groups: self.table.count,
             texts: self.table.texts.len(),
+            of_states: self.states.iter().map(|states| states.texts.len()).collect(),
             scales: self.table.scales.clone(),
             states: self.states.clone(),
             counted: self.counted,
             odd_rows: self.odd_rows,
         };
         let head = serde_json::to_vec(&head).map_err(|_| Unfit("a state that has no text"))?;
-        let size = 8 + head.len() + self.table.texts.len() + 8 * self.table.rows.len();
+        let of_states = self.states.iter().map(|states| states.texts.len()).sum::<usize>();
+        let size = 8 + head.len() + self.table.texts.len() + of_states + 8 * self.table.rows.len();
         if size > MOST {
             return Err(Unfit("more groups than a worker can send"));
         }
@@ -39,6 +43,7 @@ impl Executor {
         message.extend((head.len() as u64).to_le_bytes());
         message.extend(&head);
         message.extend(&self.table.texts);
+        self.states.iter().for_each(|states| message.extend(&states.texts));
         message.extend(self.table.rows.iter().flat_map(|word| word.to_le_bytes()));
         Ok(message)
     }
@@ -49,7 +54,11 @@ impl Executor {
         let (length, rest) = message.split_first_chunk().ok_or(MALFORMED)?;
         let (head, rest) = rest.split_at_checked(u64::from_le_bytes(*length) as usize).ok_or(MALFORMED)?;
         let mut head: Head = serde_json::from_slice(head).map_err(|_| MALFORMED)?;
-        let (texts, rest) = rest.split_at_checked(head.texts).ok_or(MALFORMED)?;
+        let (texts, mut rest) = rest.split_at_checked(head.texts).ok_or(MALFORMED)?;
+        for (states, &length) in head.states.iter_mut().zip(&head.of_states) {
+            let (texts, behind) = rest.split_at_checked(length).ok_or(MALFORMED)?;
+            (states.texts, rest) = (texts.to_vec(), behind);
+        }
         let mut rows: Vec<u64> = rest.as_chunks().0.iter().map(|word| u64::from_le_bytes(*word)).collect();
         if rows.len() != head.groups * self.table.stride || head.states.len() != self.states.len() {
             return Err(MALFORMED);
@@ -101,9 +110,9 @@ impl Executor {
             for (row, (group, &id)) in groups.chunks_exact(stride).zip(&ids).enumerate() {
                 let start = id as usize * stride;
                 let into = &mut self.table.rows[start..start + stride];
-                self.states.iter().for_each(|states| states.merge(into, group));
                 let from = (at * AT_ONCE + row) as u32;
                 for (states, other) in self.states.iter_mut().zip(&head.states) {
+                    states.merge(into, group, other);
                     if let Some(sum) = other.others.get(&from) {
                         states.others.entry(id).or_default().merge(sum);
                     }

@@ -5,7 +5,8 @@
 //! vector.rs    the values of an expression in a block of rows; column.rs reads cells into it
 //! program.rs   expressions compiled into steps over vectors; arithmetic.rs, compare.rs, logic.rs the steps
 //! keys.rs      keys as words that compare; table.rs the hash table of groups
-//! state.rs     the aggregates' states in a group's words; result.rs what a group shows
+//! state.rs     the aggregates' states in a group's words: squares.rs those of variances, text_extremes.rs texts;
+//!              result.rs what a group shows
 //! executor.rs  a plan over the batches of a process; message.rs groups on their way to the leader
 //! ```
 //!
@@ -23,8 +24,10 @@ mod message;
 mod plan;
 mod program;
 mod result;
+mod squares;
 mod state;
 mod table;
+mod text_extremes;
 mod value;
 mod vector;
 

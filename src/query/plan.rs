@@ -40,8 +40,15 @@ pub enum Function {
     Count,
     /// The sum and the number of integers or numerics.
     Sum,
+    /// Of truth values, false is the least.
     Least,
     Greatest,
+    /// All integers combined bit by bit.
+    BitAnd,
+    BitOr,
+    BitXor,
+    /// The sum and the number of integers or numerics, and the sum of their squares.
+    Squares,
 }
 
 /// What is shown of the state.
@@ -54,6 +61,11 @@ pub enum Output {
     Numeric,
     /// The sum divided by the number of values, as numeric.
     Average,
+    /// Of a population, and of a sample.
+    PopulationVariance,
+    SampleVariance,
+    PopulationDeviation,
+    SampleDeviation,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -5,6 +5,7 @@ use super::keys::{INFINITY, INLINE, MINUS_INFINITY, NAN, wide};
 use super::plan::Output;
 use super::state::{Form, Kind};
 use super::value::{Class, Type};
+use super::{squares, text_extremes};
 use crate::expr::{Finite, Numeric};
 use arrow::datatypes::i256;
 
@@ -23,6 +24,8 @@ pub enum Shown {
     Numeric(Numeric),
     /// A sum, and of how many values: the average is their quotient.
     Average(Numeric, u64),
+    /// What is shown of sums of values and of squares, in the form in which PostgreSQL's aggregates send them.
+    Spread(Output, Vec<u8>),
     Bytes(Vec<u8>),
     /// The sum of integers does not fit its type.
     TooLarge,
@@ -86,7 +89,7 @@ impl Executor {
                 match output {
                     Output::Bigint => i64::try_from(sum).map_or(Shown::TooLarge, Shown::Word),
                     Output::Average => Shown::Average(Numeric::Finite(Finite::integer(sum)), state[2]),
-                    Output::Numeric | Output::Value => Shown::Scaled { value: sum, scale: 0, dscale: 0 },
+                    _ => Shown::Scaled { value: sum, scale: 0, dscale: 0 },
                 }
             }
             Kind::NumericSum => {
@@ -110,8 +113,17 @@ impl Executor {
                     _ => Shown::Numeric(total),
                 }
             }
-            Kind::Extreme { class: Form::Word, .. } if state[1] == 0 => Shown::Null,
-            Kind::Extreme { class: Form::Word, .. } => Shown::Word(state[0] as i64),
+            Kind::Squares => Shown::Spread(output, squares::send(state, states.scale)),
+            Kind::Bits(_) | Kind::Extreme { class: Form::Bool | Form::Word, .. } if state[1] == 0 => {
+                Shown::Null
+            }
+            Kind::Bits(_) | Kind::Extreme { class: Form::Bool | Form::Word, .. } => {
+                Shown::Word(state[0] as i64)
+            }
+            Kind::Extreme { class: Form::Bytes, .. } => {
+                let text = text_extremes::text(state, &states.texts);
+                text.map_or(Shown::Null, |text| Shown::Bytes(text.to_vec()))
+            }
             Kind::Extreme { class: Form::Float, .. } if state[1] == 0 => Shown::Null,
             Kind::Extreme { class: Form::Float, .. } => Shown::Float(f64::from_bits(state[0])),
             Kind::Extreme { class: Form::Numeric, .. } if state[2] == 0 => Shown::Null,

@@ -7,6 +7,9 @@
 //! extreme of words    the value, whether there is one
 //! extreme of floats   the bits, whether there is one
 //! extreme of numerics 128 bits at the aggregate's scale, whether there is one, the scale that it shows
+//! extreme of texts    where it lies (text_extremes.rs)
+//! bits                the integer, whether there is one
+//! squares             sums of values and of squares, and more (squares.rs)
 //! ```
 //!
 //! Numerics that are not finite, or of many digits, are summed apart, by group.
@@ -19,7 +22,8 @@ use super::Unfit;
 use super::keys::{INFINITY, MINUS_INFINITY, NAN, factor, integer, is_special, wide};
 use super::plan::{Aggregate, Column, Function};
 use super::value::{Class, Type, Value};
-use super::vector::{Values, Vector};
+use super::vector::{Values, Vector, text};
+use super::{squares, text_extremes};
 use crate::expr::{Numeric, NumericSum, float_key};
 
 const MANY_DIGITS: Unfit = Unfit("an aggregate of numerics of many digits");
@@ -32,26 +36,39 @@ pub enum Kind {
     Count,
     IntegerSum,
     NumericSum,
-    Extreme { class: Form, least: bool },
+    Extreme {
+        class: Form,
+        least: bool,
+    },
+    /// Of integers, which BitAnd, BitOr or BitXor combines.
+    Bits(Function),
+    Squares,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Form {
+    Bool,
     Word,
     Float,
     Numeric,
+    Bytes,
 }
 
 /// The states of one aggregate in all groups.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct States {
     pub kind: Kind,
+    /// The argument's type.
+    of: Type,
     /// The first word of the state in a group.
     pub at: usize,
     /// The scale of numerics.
     pub scale: u8,
     /// Sums of what 128 bits do not hold, by the group's number.
     pub others: HashMap<u32, NumericSum>,
+    /// Where the extremes of texts lie. A message has them apart.
+    #[serde(skip)]
+    pub texts: Vec<u8>,
     /// No sum's magnitude is above it.
     bound: u128,
 }
@@ -79,18 +96,24 @@ impl States {
             (Function::Count, _) => Kind::Count,
             (Function::Sum, Some(Type::Numeric)) => Kind::NumericSum,
             (Function::Sum, Some(of)) if of.range().is_some() => Kind::IntegerSum,
+            (Function::Squares, Some(of)) if of == Type::Numeric || of.range().is_some() => Kind::Squares,
+            (Function::BitAnd | Function::BitOr | Function::BitXor, Some(of)) if of.range().is_some() => {
+                Kind::Bits(aggregate.function)
+            }
             (Function::Least | Function::Greatest, Some(of)) => {
                 let class = match of.class() {
+                    Class::Bool => Form::Bool,
                     Class::Word => Form::Word,
                     Class::Float => Form::Float,
                     Class::Numeric => Form::Numeric,
-                    Class::Bool | Class::Bytes => return Err(Unfit("an extreme of texts")),
+                    Class::Bytes => Form::Bytes,
                 };
                 Kind::Extreme { class, least: aggregate.function == Function::Least }
             }
-            _ => return Err(Unfit("a sum of other values than integers and numerics")),
+            _ => return Err(Unfit("an aggregate of values of another type")),
         };
-        Ok(States { kind, at, scale: 0, others: HashMap::new(), bound: 0 })
+        let of = of.unwrap_or(Type::Int8);
+        Ok(States { kind, of, at, scale: 0, others: HashMap::new(), texts: Vec::new(), bound: 0 })
     }
 
     /// Returns how many words a state takes, which begin as zeros.
@@ -100,14 +123,22 @@ impl States {
             Kind::IntegerSum => 3,
             Kind::NumericSum => 4,
             Kind::Extreme { class: Form::Numeric, .. } => 4,
-            Kind::Extreme { .. } => 2,
+            Kind::Extreme { class: Form::Bytes, .. } => text_extremes::WORDS,
+            Kind::Extreme { .. } | Kind::Bits(_) => 2,
+            Kind::Squares => squares::WORDS,
         }
     }
 
-    /// Adds the values of some rows, none of which is NULL. Without an argument there is no vector.
-    pub fn add(&mut self, groups: &mut Groups, rows: &[u32], vector: Option<&Vector>) -> Result<(), Unfit> {
+    /// Adds the values of some rows, none of which is NULL. Without an argument there is no vector. Texts lie in the
+    /// bytes.
+    pub fn add(
+        &mut self,
+        groups: &mut Groups,
+        rows: &[u32],
+        argument: Option<(&Vector, &[u8])>,
+    ) -> Result<(), Unfit> {
         let at = self.at;
-        let Some(vector) = vector.filter(|_| self.kind != Kind::Count) else {
+        let Some((vector, bytes)) = argument.filter(|_| self.kind != Kind::Count) else {
             rows.iter().for_each(|&row| groups.state::<1>(row, at)[0] += 1);
             return Ok(());
         };
@@ -125,10 +156,7 @@ impl States {
             Kind::Extreme { class: Form::Word, least } => {
                 let words = vector.words();
                 for &row in rows {
-                    let ([value, seen], found) = (groups.state(row, at), words[row as usize]);
-                    if *seen == 0 || (if least { found < *value as i64 } else { found > *value as i64 }) {
-                        (*value, *seen) = (found as u64, 1);
-                    }
+                    put_word(groups.state(row, at), words[row as usize], least);
                 }
             }
             Kind::Extreme { class: Form::Float, least } => {
@@ -142,6 +170,31 @@ impl States {
                 for &row in rows {
                     let value = vector.wide(row as usize) * factor;
                     put_wide(groups.state(row, at), value, vector.scale, least);
+                }
+            }
+            Kind::Extreme { class: Form::Bool, least } => {
+                let bools = vector.bools();
+                for &row in rows {
+                    put_word(groups.state(row, at), bools[row as usize].into(), least);
+                }
+            }
+            Kind::Extreme { class: Form::Bytes, least } => {
+                let cells = vector.cells();
+                for &row in rows {
+                    let found = text(cells[row as usize], bytes);
+                    text_extremes::put(groups.state(row, at), &mut self.texts, self.of, found, better(least));
+                }
+            }
+            Kind::Bits(function) => {
+                let words = vector.words();
+                rows.iter().for_each(|&row| put_bits(groups.state(row, at), words[row as usize], function));
+            }
+            Kind::Squares => {
+                let bound = vector.bound.saturating_mul(rows.len() as u128);
+                let factor =
+                    if self.of == Type::Numeric { self.meet(groups, vector.scale, bound)? } else { 1 };
+                for &row in rows {
+                    squares::add(groups.state(row, at), vector.wide(row as usize) * factor, vector.scale);
                 }
             }
         }
@@ -182,10 +235,19 @@ impl States {
         let factor = factor(self.scale - scale);
         let bound = bound.saturating_mul(factor as u128);
         self.bound = match self.kind {
-            Kind::NumericSum => self.bound.saturating_add(bound),
+            Kind::NumericSum | Kind::Squares => self.bound.saturating_add(bound),
             _ => self.bound.max(bound),
         };
         if self.bound >= SUM_LIMIT { Err(MANY_DIGITS) } else { Ok(factor) }
+    }
+
+    /// Brings the states to a common scale with a finite value; returns it at that scale, and the scale that it shows.
+    fn meet_value(&mut self, groups: &mut Groups, value: &Value) -> Result<(i128, u8), Unfit> {
+        let Value::Numeric(numeric @ Numeric::Finite(finite)) = value else { return Err(MANY_DIGITS) };
+        let scale = u8::try_from(finite.dscale).map_err(|_| MANY_DIGITS)?;
+        let value = integer(numeric, scale.min(38)).ok_or(MANY_DIGITS)?;
+        let factor = self.meet(groups, scale, value.unsigned_abs())?;
+        Ok((value * factor, scale))
     }
 
     /// Brings the states to a scale above theirs.
@@ -198,6 +260,10 @@ impl States {
         self.scale = scale;
         if self.bound > 0 {
             for group in rows.chunks_exact_mut(stride) {
+                if self.kind == Kind::Squares {
+                    squares::rescale(&mut group[self.at..], factor);
+                    continue;
+                }
                 let words = &mut group[self.at..self.at + 2];
                 let value = wide(words[0], words[1]);
                 if !is_special(value) {
@@ -221,12 +287,19 @@ impl States {
             (Kind::NumericSum, Value::Numeric(value)) => {
                 self.others.entry(groups.ids[0]).or_default().add_one(value);
             }
-            (Kind::Extreme { class: Form::Word, least }, Value::Word(word)) => {
-                let [known, seen] = groups.state(0, at);
-                if *seen == 0 || (if least { *word < *known as i64 } else { *word > *known as i64 }) {
-                    (*known, *seen) = (*word as u64, 1);
-                }
+            (Kind::Extreme { class: Form::Bool | Form::Word, least }, Value::Word(word)) => {
+                put_word(groups.state(0, at), *word, least);
             }
+            (Kind::Extreme { class: Form::Bytes, least }, Value::Bytes(bytes)) => {
+                text_extremes::put(groups.state(0, at), &mut self.texts, self.of, bytes, better(least));
+            }
+            (Kind::Bits(function), Value::Word(word)) => put_bits(groups.state(0, at), *word, function),
+            (Kind::Squares, Value::Word(word)) => squares::add(groups.state(0, at), (*word).into(), 0),
+            (Kind::Squares, Value::Numeric(Numeric::Finite(_))) => {
+                let (value, scale) = self.meet_value(groups, value)?;
+                squares::add(groups.state(0, at), value, scale);
+            }
+            (Kind::Squares, Value::Numeric(_)) => squares::add_special(groups.state(0, at)),
             (Kind::Extreme { class: Form::Float, least }, Value::Float(bits)) => {
                 put_float(groups.state(0, at), f64::from_bits(*bits), least);
             }
@@ -235,12 +308,7 @@ impl States {
                     Numeric::NaN => (NAN, 0),
                     Numeric::Infinity => (INFINITY, 0),
                     Numeric::MinusInfinity => (MINUS_INFINITY, 0),
-                    Numeric::Finite(finite) => {
-                        let scale = u8::try_from(finite.dscale).map_err(|_| MANY_DIGITS)?;
-                        let value = integer(numeric, scale.min(38)).ok_or(MANY_DIGITS)?;
-                        let factor = self.meet(groups, scale, value.unsigned_abs())?;
-                        (value * factor, scale)
-                    }
+                    Numeric::Finite(_) => self.meet_value(groups, value)?,
                 };
                 put_wide(groups.state(0, at), value, dscale, least);
             }
@@ -265,14 +333,14 @@ impl States {
             other.rescale(others, stride, scale)?;
         }
         self.bound = match self.kind {
-            Kind::NumericSum => self.bound.saturating_add(other.bound),
+            Kind::NumericSum | Kind::Squares => self.bound.saturating_add(other.bound),
             _ => self.bound.max(other.bound),
         };
         if self.bound >= SUM_LIMIT { Err(MANY_DIGITS) } else { Ok(()) }
     }
 
     /// Adds the state of a group of another process, of the same scale.
-    pub fn merge(&self, into: &mut [u64], from: &[u64]) {
+    pub fn merge(&mut self, into: &mut [u64], from: &[u64], other: &States) {
         let (into, from) = (&mut into[self.at..], &from[self.at..]);
         match self.kind {
             Kind::Count => into[0] += from[0],
@@ -284,11 +352,23 @@ impl States {
                     into[3] = into[3].max(from[3]);
                 }
             }
+            Kind::Bits(function) => {
+                if let ([value, 1], Some(into)) = (&from[..2], into.first_chunk_mut()) {
+                    put_bits(into, *value as i64, function);
+                }
+            }
+            Kind::Squares => squares::merge(into, from),
+            Kind::Extreme { class: Form::Bytes, least } => {
+                let found = text_extremes::text(from, &other.texts);
+                if let (Some(found), Some(into)) = (found, into.first_chunk_mut()) {
+                    text_extremes::put(into, &mut self.texts, self.of, found, better(least));
+                }
+            }
             Kind::Extreme { class, least } => {
                 let seen = if class == Form::Numeric { 2 } else { 1 };
                 let is_better = into[seen] == 0 || {
                     let order = match class {
-                        Form::Word => (from[0] as i64).cmp(&(into[0] as i64)),
+                        Form::Bool | Form::Word | Form::Bytes => (from[0] as i64).cmp(&(into[0] as i64)),
                         Form::Float => {
                             float_key(f64::from_bits(from[0])).cmp(&float_key(f64::from_bits(into[0])))
                         }
@@ -315,6 +395,29 @@ fn add_to(state: &mut [u64], word: i64) {
 
 fn halves(value: i128) -> [u64; 2] {
     [value as u64, (value >> 64) as u64]
+}
+
+/// Returns how a value compares with the group's where it takes its place.
+fn better(least: bool) -> std::cmp::Ordering {
+    if least { std::cmp::Ordering::Less } else { std::cmp::Ordering::Greater }
+}
+
+#[inline(always)]
+fn put_word([value, seen]: &mut [u64; 2], found: i64, least: bool) {
+    if *seen == 0 || (if least { found < *value as i64 } else { found > *value as i64 }) {
+        (*value, *seen) = (found as u64, 1);
+    }
+}
+
+fn put_bits([value, seen]: &mut [u64; 2], found: i64, function: Function) {
+    let found = found as u64;
+    *value = match function {
+        _ if *seen == 0 => found,
+        Function::BitAnd => *value & found,
+        Function::BitOr => *value | found,
+        _ => *value ^ found,
+    };
+    *seen = 1;
 }
 
 fn put_float([bits, seen]: &mut [u64; 2], found: f64, least: bool) {
