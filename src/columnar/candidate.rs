@@ -1,5 +1,6 @@
 //! An aggregation of the planner's that can be computed on columns.
 
+use pgrx::pg_guard;
 use pgrx::pg_sys::{self, Node, NodeTag, Oid};
 
 use super::leaves::{Leaf, leaves};
@@ -151,28 +152,45 @@ unsafe fn aggregates(
     having: *mut pg_sys::List,
     keys: &[*mut Node],
 ) -> Option<Vec<*mut pg_sys::Aggref>> {
-    const AGGREGATES: u32 =
-        pg_sys::PVC_INCLUDE_AGGREGATES | pg_sys::PVC_RECURSE_WINDOWFUNCS | pg_sys::PVC_RECURSE_PLACEHOLDERS;
-    let mut found: Vec<*mut pg_sys::Aggref> = Vec::new();
+    let mut search = Search { keys, found: Vec::new() };
     // SAFETY: the members are expressions.
-    unsafe {
-        let is_key = |node: *mut Node| keys.iter().any(|key| pg_sys::equal(key.cast(), node.cast()));
+    let is_other = unsafe {
         let exprs = members::<Node>((*target).exprs).into_iter().chain(members::<Node>(having));
-        for expr in exprs.filter(|expr| !is_key(*expr)) {
-            for leaf in members::<Node>(pg_sys::pull_var_clause(expr, AGGREGATES as i32)) {
-                match (*leaf).type_ {
-                    NodeTag::T_Aggref => {
-                        if !found.iter().any(|known| pg_sys::equal(known.cast(), leaf.cast())) {
-                            found.push(leaf.cast());
-                        }
-                    }
-                    _ if is_key(leaf) => {}
-                    _ => return None,
+        exprs.into_iter().any(|expr| search_in(expr, (&raw mut search).cast()))
+    };
+    (!is_other).then_some(search.found)
+}
+
+/// Aggregates that are found in expressions over keys.
+struct Search<'k> {
+    keys: &'k [*mut Node],
+    found: Vec<*mut pg_sys::Aggref>,
+}
+
+/// Looks for aggregates outside of keys; returns whether there are columns outside of both.
+///
+/// # Safety
+/// The node is an expression or NULL, the context a search.
+#[pg_guard]
+unsafe extern "C-unwind" fn search_in(node: *mut Node, context: *mut std::ffi::c_void) -> bool {
+    // SAFETY: the caller passes an expression and a search.
+    unsafe {
+        let search = &mut *context.cast::<Search>();
+        let is_node = |known: *mut Node| pg_sys::equal(known.cast(), node.cast());
+        if node.is_null() || search.keys.iter().any(|key| is_node(*key)) {
+            return false;
+        }
+        match (*node).type_ {
+            NodeTag::T_Aggref => {
+                if !search.found.iter().any(|known| is_node(known.cast())) {
+                    search.found.push(node.cast());
                 }
+                false
             }
+            NodeTag::T_Var | NodeTag::T_GroupingFunc | NodeTag::T_CurrentOfExpr => true,
+            _ => pg_sys::expression_tree_walker(node, Some(search_in), context),
         }
     }
-    Some(found)
 }
 
 type Typed = (crate::query::Expr, Type);

@@ -4,7 +4,8 @@
 //! paths.rs      offers a path for the aggregation of a table; candidate.rs what can be computed here;
 //!               leaves.rs the tables that are read
 //! plan.rs       the plan of such a path; shape.rs its private list
-//! translate.rs  PostgreSQL's expressions -> query::Expr; nodes.rs walks over expressions; types.rs types
+//! translate.rs  PostgreSQL's expressions -> query::Expr: functions.rs functions, stable.rs what is evaluated ahead;
+//!               nodes.rs walks over expressions; types.rs types
 //! scan.rs       the plan's execution: the callbacks of its CustomScanState; node.rs its state; explain.rs EXPLAIN;
 //!               shown_groups.rs groups -> tuples
 //! run.rs        leader and workers: scan -> query::Executor -> groups; file_rows.rs the rows of a foreign table;
@@ -21,6 +22,7 @@ mod candidate;
 mod datum;
 mod explain;
 mod file_rows;
+mod functions;
 mod leaves;
 mod node;
 mod nodes;
@@ -32,6 +34,7 @@ mod scan;
 mod shape;
 mod shown_groups;
 mod sink;
+mod stable;
 mod translate;
 mod types;
 

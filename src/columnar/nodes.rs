@@ -2,7 +2,9 @@
 
 use pgrx::pg_sys::{self, Node, NodeTag};
 
-/// Replaces the Vars and Params of an expression by what `replace` returns for them.
+use super::stable;
+
+/// Replaces the Vars and Params of an expression, and what is evaluated ahead, by what `replace` returns for them.
 ///
 /// # Safety
 /// The place holds an expression of our own, or NULL; `replace` returns an expression.
@@ -15,7 +17,11 @@ pub unsafe fn replace_leaves(place: *mut *mut Node, replace: &mut dyn FnMut(*mut
         }
         match (*node).type_ {
             NodeTag::T_Var | NodeTag::T_Param => *place = replace(node),
-            NodeTag::T_OpExpr => in_list((*node.cast::<pg_sys::OpExpr>()).args, replace),
+            _ if stable::is_known_at_start(node) => *place = replace(node),
+            NodeTag::T_OpExpr | NodeTag::T_DistinctExpr | NodeTag::T_NullIfExpr => {
+                in_list((*node.cast::<pg_sys::OpExpr>()).args, replace);
+            }
+            NodeTag::T_MinMaxExpr => in_list((*node.cast::<pg_sys::MinMaxExpr>()).args, replace),
             NodeTag::T_FuncExpr => in_list((*node.cast::<pg_sys::FuncExpr>()).args, replace),
             NodeTag::T_BoolExpr => in_list((*node.cast::<pg_sys::BoolExpr>()).args, replace),
             NodeTag::T_CoalesceExpr => in_list((*node.cast::<pg_sys::CoalesceExpr>()).args, replace),

@@ -125,7 +125,7 @@ impl Query {
                 });
                 replace_leaves(place, &mut |leaf| match (*leaf).type_ {
                     NodeTag::T_Var => own_column(leaf.cast(), &mut numbers),
-                    _ => known(leaf.cast(), node),
+                    _ => known(leaf, node),
                 });
             }
             let table = Table::open(shape.table)?;
@@ -208,21 +208,21 @@ fn column_is_gone() -> Error {
     internal("a column of an aggregation is gone")
 }
 
-/// Returns a parameter's value now as a constant.
+/// Returns the value now of a parameter, or of an expression that is evaluated ahead, as a constant.
 ///
 /// # Safety
 /// The executor runs the node.
-unsafe fn known(parameter: *mut pg_sys::Param, node: *mut pg_sys::CustomScanState) -> *mut Node {
-    // SAFETY: the parameter is one of the node's plan; its value stays as it is while the node
+unsafe fn known(expr: *mut Node, node: *mut pg_sys::CustomScanState) -> *mut Node {
+    // SAFETY: the expression is one of the node's plan; its value stays as it is while the node
     // computes its groups.
     unsafe {
-        let of = (*parameter).paramtype;
-        let state = pg_sys::ExecInitExpr(parameter.cast(), &raw mut (*node).ss.ps);
+        let of = pg_sys::exprType(expr);
+        let state = pg_sys::ExecInitExpr(expr.cast(), &raw mut (*node).ss.ps);
         let mut is_null = false;
         let value = pg_sys::ExecEvalExpr(state, (*node).ss.ps.ps_ExprContext, &mut is_null);
         let (mut length, mut by_value) = (0, false);
         pg_sys::get_typlenbyval(of, &mut length, &mut by_value);
-        let (typmod, collation) = ((*parameter).paramtypmod, (*parameter).paramcollid);
+        let (typmod, collation) = (pg_sys::exprTypmod(expr), pg_sys::exprCollation(expr));
         pg_sys::makeConst(of, typmod, collation, length.into(), value, is_null, by_value).cast()
     }
 }

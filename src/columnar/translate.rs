@@ -4,8 +4,9 @@
 
 use pgrx::pg_sys::{self, Datum, Node, NodeTag, Oid};
 
-use super::datum;
+use super::functions::arithmetic;
 use super::types::{compares, type_of};
+use super::{datum, stable};
 use crate::pg::encoding;
 use crate::pg::expr::collation::is_deterministic;
 use crate::pg::expr::{elements, test_of};
@@ -29,7 +30,7 @@ pub struct Translator<'a> {
 const DEEPEST: usize = 32;
 
 /// An expression and its type.
-type Typed = (Expr, Type);
+pub type Typed = (Expr, Type);
 
 impl Translator<'_> {
     /// Translates an expression.
@@ -53,6 +54,9 @@ impl Translator<'_> {
         // SAFETY: each node is of the type that its tag says; its arguments are expressions.
         unsafe {
             let of = || type_of(pg_sys::exprType(node));
+            if self.has_parameters && stable::is_known_at_start(node) {
+                return Some((Expr::Constant(of()?, Value::Null), of()?));
+            }
             Some(match (*node).type_ {
                 NodeTag::T_Var => {
                     let var = &*node.cast::<pg_sys::Var>();
@@ -103,8 +107,44 @@ impl Translator<'_> {
                         parts.into_iter().map(|part| self.of_type(part, of)).collect::<Option<_>>()?;
                     (Expr::Coalesce(of, parts), of)
                 }
+                NodeTag::T_DistinctExpr => {
+                    let node = &*node.cast::<pg_sys::OpExpr>();
+                    let (equal, [left, right]) = self.equality(node)?;
+                    let are_null = [left, right].map(|(side, _)| Expr::IsNull(side.into()));
+                    let is_equal = Expr::Is { argument: equal.into(), value: true, is_negated: false };
+                    let is_same = Expr::Or(vec![is_equal, Expr::And(are_null.into())]);
+                    (Expr::Not(is_same.into()), Type::Bool)
+                }
+                NodeTag::T_NullIfExpr => {
+                    let (equal, [(left, of), _]) = self.equality(&*node.cast::<pg_sys::OpExpr>())?;
+                    (Expr::Case(of, vec![(equal, Expr::Constant(of, Value::Null))], left.into()), of)
+                }
+                NodeTag::T_MinMaxExpr => {
+                    let node = &*node.cast::<pg_sys::MinMaxExpr>();
+                    let of = type_of(node.minmaxtype)?;
+                    let parts = members::<Node>(node.args).into_iter().map(|part| self.of_type(part, of));
+                    let parts = parts.collect::<Option<Vec<Expr>>>()?;
+                    let is_greatest = node.op == pg_sys::MinMaxOp::IS_GREATEST;
+                    compares(of, Test::Less, node.inputcollid)
+                        .then_some((Expr::Extreme(of, is_greatest, parts), of))?
+                }
                 _ => return None,
             })
+        }
+    }
+
+    /// Translates the comparison of an expression that says which values are equal.
+    ///
+    /// # Safety
+    /// The node is such an expression.
+    unsafe fn equality(&mut self, node: &pg_sys::OpExpr) -> Option<(Expr, [Typed; 2])> {
+        // SAFETY: the arguments are expressions; a catalog look-up of an operator that a query uses.
+        unsafe {
+            let &[left, right] = &members::<Node>(node.args)[..] else { return None };
+            let (left, right) = (self.expr(left)?, self.expr(right)?);
+            let test = test_of(node.opno).filter(|test| *test == Test::Equal)?;
+            let equal = compare(test, left.clone(), right.clone(), node.inputcollid)?;
+            Some((equal, [left, right]))
         }
     }
 
@@ -141,7 +181,7 @@ impl Translator<'_> {
                     let zero = match function {
                         F_INT2UM | F_INT4UM | F_INT8UM => Value::Word(0),
                         F_NUMERIC_UMINUS => Value::Numeric(crate::expr::Numeric::Finite(Default::default())),
-                        _ => return None,
+                        _ => return self.of_one(function, of, argument, node.inputcollid),
                     };
                     let argument = self.of_type(argument, of)?;
                     let arguments = Box::new([Expr::Constant(of, zero), argument]);
@@ -152,10 +192,12 @@ impl Translator<'_> {
                         return self.like(left, right, node.inputcollid, is_negated);
                     }
                     if let Some(op) = arithmetic(function) {
-                        let ((left, _), (right, _), of) = (self.expr(left)?, self.expr(right)?, of?);
-                        return Some((Expr::Arithmetic(op, of, Box::new([left, right])), of));
+                        return self.arithmetic(op, of?, left, right);
                     }
-                    let test = test_of(node.opno)?;
+                    let Some(test) = test_of(node.opno) else {
+                        let found = self.of_two(function, of?, [left, right], node.inputcollid);
+                        return found.or_else(|| self.of_dates(function, left, right));
+                    };
                     let (left, right) = (self.expr(left)?, self.expr(right)?);
                     Some((compare(test, left, right, node.inputcollid)?, Type::Bool))
                 }
@@ -188,33 +230,6 @@ impl Translator<'_> {
         Some((Expr::Like { argument: argument.into(), pattern, is_negated }, Type::Bool))
     }
 
-    /// Translates casts.
-    ///
-    /// # Safety
-    /// The node is a function's expression.
-    unsafe fn function(&mut self, node: *mut pg_sys::FuncExpr) -> Option<Typed> {
-        use pgrx::pg_sys::{
-            F_INT2_INT4, F_INT2_INT8, F_INT4_INT2, F_INT4_INT8, F_INT8_INT2, F_INT8_INT4, F_NUMERIC_INT2,
-            F_NUMERIC_INT4, F_NUMERIC_INT8, F_TIMESTAMP_DATE,
-        };
-        // SAFETY: the arguments are expressions.
-        unsafe {
-            let node = &*node;
-            let &[argument] = &members::<Node>(node.args)[..] else { return None };
-            let of = type_of(node.funcresulttype)?;
-            let (argument, _) = self.expr(argument)?;
-            let expr = match node.funcid.to_u32() {
-                F_INT4_INT2 | F_INT8_INT2 | F_INT8_INT4 | F_INT4_INT8 | F_INT2_INT4 | F_INT2_INT8 => {
-                    Expr::ToInteger(of, argument.into())
-                }
-                F_NUMERIC_INT2 | F_NUMERIC_INT4 | F_NUMERIC_INT8 => Expr::ToNumeric(argument.into()),
-                F_TIMESTAMP_DATE => Expr::ToTimestamp(argument.into()),
-                _ => return None,
-            };
-            Some((expr, of))
-        }
-    }
-
     /// Translates `argument = ANY (array)`, which IN is, and `argument <> ALL (array)`.
     ///
     /// # Safety
@@ -224,21 +239,17 @@ impl Translator<'_> {
         unsafe {
             let node = &*node;
             let &[left, right] = &members::<Node>(node.args)[..] else { return None };
-            let (argument, of) = self.expr(left)?;
+            let (mut argument, mut of) = self.expr(left)?;
             let element = pg_sys::get_element_type(pg_sys::exprType(right));
-            let is_negated = match (test_of(node.opno)?, node.useOr) {
-                (Test::Equal, true) => false,
-                (Test::NotEqual, false) => true,
-                _ => return None,
-            };
+            let test = test_of(node.opno)?;
             let element_of = type_of(element).filter(|_| element != pg_sys::InvalidOid)?;
             let is_known =
                 of != Type::Bool && comparable(of, element_of).is_some() && of.class() == element_of.class();
-            if !is_known
-                || (of == Type::Date) != (element_of == Type::Date)
-                || !compares(of, Test::Equal, node.inputcollid)
-            {
+            if !is_known || !compares(of, test, node.inputcollid) {
                 return None;
+            }
+            if (of, element_of) == (Type::Date, Type::Timestamp) {
+                (argument, of) = (Expr::ToTimestamp(argument.into()), Type::Timestamp);
             }
             let list = match (*right).type_ {
                 NodeTag::T_Const => (!(*right.cast::<pg_sys::Const>()).constisnull)
@@ -249,11 +260,25 @@ impl Translator<'_> {
             let Some(list) = list else { return Some(Expr::Constant(Type::Bool, Value::Null)) };
             let values = elements(list, element);
             if values.is_empty() {
-                return Some(Expr::Constant(Type::Bool, Value::Word(is_negated.into())));
+                return Some(Expr::Constant(Type::Bool, Value::Word((!node.useOr).into())));
             }
+            let is_negated = match (test, node.useOr) {
+                (Test::Equal, true) => false,
+                (Test::NotEqual, false) => true,
+                _ => {
+                    let values = values.into_iter().map(|value| datum::value(element_of, value));
+                    let left = (argument, of);
+                    return each(test, left, values.collect(), element_of, node);
+                }
+            };
             let has_null = values.contains(&None);
             let list = values.into_iter().flatten().map(|value: Datum| datum::value(element_of, Some(value)));
-            Some(Expr::In { argument: argument.into(), list: list.collect(), has_null, is_negated })
+            let list = match (of, element_of) {
+                // A date that is no timestamp is equal to none.
+                (Type::Timestamp, Type::Date) => list.filter_map(as_timestamp).collect(),
+                _ => list.collect(),
+            };
+            Some(Expr::In { argument: argument.into(), list, has_null, is_negated })
         }
     }
 
@@ -300,6 +325,29 @@ impl Translator<'_> {
     }
 }
 
+/// Returns the comparisons of a value with each of a list, of which one has to be true, or all.
+fn each(
+    test: Test,
+    left: Typed,
+    values: Vec<Value>,
+    of: Type,
+    node: &pg_sys::ScalarArrayOpExpr,
+) -> Option<Expr> {
+    const MOST: usize = 64;
+    if values.len() > MOST {
+        return None;
+    }
+    let one = |value| compare(test, left.clone(), (Expr::Constant(of, value), of), node.inputcollid);
+    let parts = values.into_iter().map(one).collect::<Option<Vec<Expr>>>()?;
+    Some(if node.useOr { Expr::Or(parts) } else { Expr::And(parts) })
+}
+
+/// Returns a date as a timestamp; `None` if there is no such timestamp.
+fn as_timestamp(date: Value) -> Option<Value> {
+    let Value::Word(days) = date else { return None };
+    Some(Value::Word(crate::query::timestamp_of(days)?))
+}
+
 /// Returns a comparison of values that are of one class, once dates are timestamps where the other side is.
 fn compare(test: Test, (left, a): Typed, (right, b): Typed, collation: Oid) -> Option<Expr> {
     if !compares(a, test, collation) || !compares(b, test, collation) {
@@ -321,22 +369,6 @@ fn comparable(a: Type, b: Type) -> Option<Type> {
         (Int2 | Int4 | Int8, Int2 | Int4 | Int8) => Int8,
         (Float4 | Float8, Float4 | Float8) => Float8,
         (Date, Timestamp) | (Timestamp, Date) => Timestamp,
-        _ => return None,
-    })
-}
-
-fn arithmetic(function: u32) -> Option<Arithmetic> {
-    use pgrx::pg_sys::*;
-    Some(match function {
-        F_INT2PL | F_INT4PL | F_INT8PL | F_INT24PL | F_INT42PL | F_INT28PL | F_INT82PL | F_INT48PL
-        | F_INT84PL | F_NUMERIC_ADD => Arithmetic::Add,
-        F_INT2MI | F_INT4MI | F_INT8MI | F_INT24MI | F_INT42MI | F_INT28MI | F_INT82MI | F_INT48MI
-        | F_INT84MI | F_NUMERIC_SUB => Arithmetic::Subtract,
-        F_INT2MUL | F_INT4MUL | F_INT8MUL | F_INT24MUL | F_INT42MUL | F_INT28MUL | F_INT82MUL
-        | F_INT48MUL | F_INT84MUL | F_NUMERIC_MUL => Arithmetic::Multiply,
-        F_INT2DIV | F_INT4DIV | F_INT8DIV | F_INT24DIV | F_INT42DIV | F_INT28DIV | F_INT82DIV
-        | F_INT48DIV | F_INT84DIV => Arithmetic::Divide,
-        F_INT2MOD | F_INT4MOD | F_INT8MOD => Arithmetic::Modulo,
         _ => return None,
     })
 }

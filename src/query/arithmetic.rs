@@ -1,5 +1,6 @@
 //! Arithmetic on vectors. A row whose result PostgreSQL would refuse, or that no vector holds, is odd.
 
+use super::calendar::DAY;
 use super::plan::Arithmetic;
 use super::value::Type;
 use super::vector::{Values, Vector};
@@ -10,11 +11,11 @@ pub const WIDE_LIMIT: u128 = 1 << 96;
 
 /// Computes integers of a type.
 pub fn integers(op: Arithmetic, of: Type, left: &Vector, right: &Vector, out: &mut Vector, odd: &mut [bool]) {
-    let (least, greatest) = of.range().unwrap_or((i64::MIN, i64::MAX));
+    let (least, greatest) = limits(of);
     let (a, b) = (left.words(), right.words());
     out.join_nulls(left, right);
     let bound = bound(op, left.bound, right.bound);
-    let fits = bound <= greatest as u128;
+    let fits = bound <= u128::from(greatest.unsigned_abs().min(least.unsigned_abs()));
     out.words_mut();
     let Vector { values: Values::Words(words), nulls, .. } = out else { unreachable!("made above") };
     match op {
@@ -32,6 +33,11 @@ pub fn integers(op: Arithmetic, of: Type, left: &Vector, right: &Vector, out: &m
                     // The remainder of a division by -1 is 0, also where the quotient overflows.
                     Arithmetic::Modulo if b == -1 => Some(0),
                     Arithmetic::Modulo => a.checked_rem(b),
+                    Arithmetic::BitAnd => Some(a & b),
+                    Arithmetic::BitOr => Some(a | b),
+                    Arithmetic::BitXor => Some(a ^ b),
+                    Arithmetic::ShiftLeft => shift(b, of).map(|by| truncated(a << by, of)),
+                    Arithmetic::ShiftRight => shift(b, of).map(|by| a >> by),
                 };
                 let found = found.filter(|value| (least..=greatest).contains(value));
                 words.push(found.unwrap_or(0));
@@ -42,6 +48,35 @@ pub fn integers(op: Arithmetic, of: Type, left: &Vector, right: &Vector, out: &m
     match fits {
         true => out.bound = bound,
         false => out.measure(),
+    }
+}
+
+/// Returns the least and the greatest value that arithmetic of a type returns. Infinities are no results.
+fn limits(of: Type) -> (i64, i64) {
+    match of {
+        // datatype/timestamp.h
+        Type::Date => (-2_451_545, 2_145_031_948),
+        Type::Timestamp | Type::TimestampTz => (-211_813_488_000_000_000, 9_223_371_331_199_999_999),
+        _ => of.range().unwrap_or((i64::MIN, i64::MAX)),
+    }
+}
+
+/// Returns by how many bits an integer is shifted; `None` where the processor decides what that is.
+fn shift(by: i64, of: Type) -> Option<u32> {
+    let bits = match of {
+        Type::Int2 => 16,
+        Type::Int4 => 32,
+        _ => 64,
+    };
+    u32::try_from(by).ok().filter(|by| *by < bits)
+}
+
+/// Returns the lower bits of an integer as one of a type.
+fn truncated(value: i64, of: Type) -> i64 {
+    match of {
+        Type::Int2 => (value as i16).into(),
+        Type::Int4 => (value as i32).into(),
+        _ => value,
     }
 }
 
@@ -133,7 +168,7 @@ fn bound(op: Arithmetic, left: u128, right: u128) -> u128 {
     match op {
         Arithmetic::Add | Arithmetic::Subtract => left.saturating_add(right),
         Arithmetic::Multiply => left.saturating_mul(right),
-        Arithmetic::Divide | Arithmetic::Modulo => u128::MAX,
+        _ => u128::MAX,
     }
 }
 
@@ -162,11 +197,20 @@ pub fn to_integer(of: Type, from: &Vector, out: &mut Vector, odd: &mut [bool]) {
     }
 }
 
+/// 4714-11-24 BC and 294277-01-01, in days since 2000-01-01 (datatype/timestamp.h).
+const DAYS: std::ops::Range<i64> = -2_451_545..106_751_983;
+
+/// Returns a date as timestamp, an infinite one as the same infinity; `None` beyond the last day.
+pub fn timestamp_of(days: i64) -> Option<i64> {
+    match i32::try_from(days) {
+        Ok(i32::MIN) => Some(i64::MIN),
+        Ok(i32::MAX) => Some(i64::MAX),
+        _ => DAYS.contains(&days).then(|| days * DAY),
+    }
+}
+
 /// Makes timestamps of dates. Those before timestamp's first day or after its last one, and infinities, are odd.
 pub fn to_timestamp(from: &Vector, out: &mut Vector, odd: &mut [bool]) {
-    const DAY: i64 = 86_400_000_000;
-    /// 4714-11-24 BC and 294277-01-01, in days since 2000-01-01 (datatype/timestamp.h).
-    const DAYS: std::ops::Range<i64> = -2_451_545..106_751_983;
     out.nulls.clone_from(&from.nulls);
     let words = out.words_mut();
     for (row, days) in from.words().iter().enumerate() {

@@ -68,38 +68,3 @@ pub fn first_present(values: &[&Vector], rows: usize) -> Vec<usize> {
     let is_there = |row: usize| move |value: &&Vector| !value.is_null(row);
     (0..rows).map(|row| values.iter().position(is_there(row)).unwrap_or(last)).collect()
 }
-
-/// Takes for each row the chosen one of some values. Numerics that show different scales are odd, so that each value of
-/// a vector shows its scale.
-pub fn choose(values: &[&Vector], choices: &[usize], out: &mut Vector, odd: &mut [bool]) {
-    out.nulls.clear();
-    if values.iter().any(|value| !value.nulls.is_empty()) {
-        out.nulls.extend(choices.iter().enumerate().map(|(row, &choice)| values[choice].is_null(row)));
-    }
-    out.bound = values.iter().map(|value| value.bound).max().unwrap_or(0);
-    let chosen = choices.iter().enumerate();
-    match values.first().map(|value| &value.values) {
-        Some(Values::Bools(_)) => {
-            out.bools_mut().extend(chosen.map(|(row, &choice)| values[choice].bools()[row]));
-        }
-        Some(Values::Floats(_)) => {
-            let found = chosen.map(|(row, &choice)| values[choice].floats()[row]).collect();
-            out.values = Values::Floats(found);
-        }
-        Some(Values::Bytes(_)) => unreachable!("texts are not chosen"),
-        _ => {
-            // NULL has no scale of its own.
-            let has_value = |value: &&&Vector| value.nulls.is_empty() || value.nulls.contains(&false);
-            out.scale = values.iter().filter(has_value).map(|value| value.scale).max().unwrap_or(0);
-            let scale = out.scale;
-            let is_narrow = values.iter().all(|value| matches!(value.values, Values::Words(_)));
-            match is_narrow {
-                true => out.words_mut().extend(chosen.map(|(row, &choice)| values[choice].words()[row])),
-                false => out.wide_mut().extend(chosen.map(|(row, &choice)| values[choice].wide(row))),
-            }
-            for (row, &choice) in choices.iter().enumerate() {
-                odd[row] |= values[choice].scale != scale && !values[choice].is_null(row);
-            }
-        }
-    }
-}

@@ -3,7 +3,8 @@
 //! ```text
 //! plan.rs      what is computed: conditions, keys, aggregates, as data; value.rs types and values
 //! vector.rs    the values of an expression in a block of rows; column.rs reads cells into it
-//! program.rs   expressions compiled into steps over vectors; arithmetic.rs, compare.rs, logic.rs the steps
+//! program.rs   expressions compiled into steps over vectors; arithmetic.rs, division.rs, compare.rs, list.rs, logic.rs,
+//!              choice.rs the steps; unary.rs functions of one value: calendar.rs of dates, texts.rs of texts
 //! keys.rs      keys as words that compare; table.rs the hash table of groups
 //! state.rs     the aggregates' states in a group's words: squares.rs those of variances, text_extremes.rs texts;
 //!              result.rs what a group shows
@@ -15,10 +16,14 @@
 //! A whole query that cannot be computed here ends with `Unfit`, and PostgreSQL's own plan answers it.
 
 mod arithmetic;
+mod calendar;
+mod choice;
 mod column;
 mod compare;
+mod division;
 mod executor;
 mod keys;
+mod list;
 mod logic;
 mod message;
 mod plan;
@@ -28,14 +33,17 @@ mod squares;
 mod state;
 mod table;
 mod text_extremes;
+mod texts;
+mod unary;
 mod value;
 mod vector;
 
 #[cfg(test)]
 mod tests;
 
+pub use arithmetic::timestamp_of;
 pub use executor::{Executor, Odd};
-pub use plan::{Aggregate, Arithmetic, Column, Expr, Function, Like, Output, Plan, Test};
+pub use plan::{Aggregate, Arithmetic, Column, Expr, Function, Like, Output, Part, Plan, Test, Unary, Unit};
 pub use result::{Cursor, Shown};
 pub use value::{Type, Value};
 pub use vector::{Rows, Source};

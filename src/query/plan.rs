@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+pub use super::calendar::{Part, Unit};
+pub use super::unary::Unary;
 use super::value::{Type, Value};
 pub use crate::expr::Test;
 
@@ -101,6 +103,12 @@ pub enum Expr {
     /// The value of the first condition that is true, or the last value. All values are of the type.
     Case(Type, Vec<(Expr, Expr)>, Box<Expr>),
     Coalesce(Type, Vec<Expr>),
+    /// GREATEST if true, LEAST otherwise.
+    Extreme(Type, bool, Vec<Expr>),
+    /// One text after another.
+    Concatenate(Box<[Expr; 2]>),
+    /// The result has the given type.
+    Unary(Unary, Type, Box<Expr>),
     /// An integer as an integer of another type.
     ToInteger(Type, Box<Expr>),
     /// An integer as numeric.
@@ -114,9 +122,14 @@ pub enum Arithmetic {
     Add,
     Subtract,
     Multiply,
-    /// Of integers only.
     Divide,
     Modulo,
+    /// Of integers only, as what follows. A shift is by an integer.
+    BitAnd,
+    BitOr,
+    BitXor,
+    ShiftLeft,
+    ShiftRight,
 }
 
 /// A LIKE pattern: texts between `%`, whose characters may be `_`.
@@ -137,7 +150,10 @@ impl Expr {
             | Expr::Arithmetic(_, of, _)
             | Expr::Case(of, ..)
             | Expr::Coalesce(of, _)
+            | Expr::Extreme(of, ..)
+            | Expr::Unary(_, of, _)
             | Expr::ToInteger(of, _) => *of,
+            Expr::Concatenate(_) => Type::Text,
             Expr::ToNumeric(_) => Type::Numeric,
             Expr::ToTimestamp(_) => Type::Timestamp,
             _ => Type::Bool,

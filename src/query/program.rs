@@ -2,11 +2,13 @@
 //! parts of expressions share a step.
 
 use super::keys::integer;
+use super::list::List;
 use super::plan::{Arithmetic, Column, Expr, Like, Test};
+use super::unary::{self, Argument, Unary};
 use super::value::{Class, Type, Value, compared};
 use super::vector::{BLOCK, Rows, Values, Vector, text};
-use super::{Unfit, arithmetic, column, compare, logic};
-use crate::expr::{Numeric, float_key};
+use super::{Unfit, arithmetic, choice, column, compare, division, logic, texts};
+use crate::expr::Numeric;
 use crate::types::Cell;
 
 /// Expressions, and the steps that compute them.
@@ -21,13 +23,22 @@ struct Step {
     work: Work,
     of: Type,
     out: Vector,
+    place: Place,
+}
+
+/// Which bytes the texts of a step lie in.
+enum Place {
+    Batch,
+    /// Those of another step.
+    Of(usize),
+    Own(Vec<u8>),
 }
 
 /// What a step does with the results of earlier ones.
 enum Work {
     Column(usize),
-    /// The vector stays as it is; texts lie in the bytes.
-    Constant(Vec<u8>),
+    /// The vector stays as it is.
+    Constant,
     Arithmetic(Arithmetic, [usize; 2]),
     Compare(Test, [usize; 2]),
     In {
@@ -55,23 +66,13 @@ enum Work {
         values: Vec<usize>,
     },
     Coalesce(Vec<usize>),
+    /// The greatest of values, or the least.
+    Extreme(bool, Vec<usize>),
+    Concatenate([usize; 2]),
+    Unary(Unary, usize),
     ToInteger(usize),
     ToNumeric(usize),
     ToTimestamp(usize),
-}
-
-/// The values of IN, in order.
-enum List {
-    Words(Vec<i64>),
-    /// By `float_key`.
-    Floats(Vec<i64>),
-    /// And, at the scale of the values that were looked up last, those that are integers there.
-    Numerics {
-        values: Vec<Numeric>,
-        scale: Option<u8>,
-        integers: Vec<i128>,
-    },
-    Bytes(Vec<Vec<u8>>),
 }
 
 /// The steps that compute some expressions, in order, and the step of each expression.
@@ -106,11 +107,19 @@ impl Program {
             return Ok(known);
         }
         let of = expr.of(&self.columns);
-        let (work, out) = match expr {
+        let (work, out, place) = match expr {
             Expr::Constant(of, value) => constant(*of, value)?,
-            _ => (self.work(expr)?, Vector::new(of)),
+            _ => {
+                let work = self.work(expr)?;
+                let place = match &work {
+                    Work::Column(_) => Place::Batch,
+                    Work::Unary(function, argument) if function.is_part() => Place::Of(*argument),
+                    _ => Place::Own(Vec::new()),
+                };
+                (work, Vector::new(of), place)
+            }
         };
-        self.steps.push(Step { work, of, out });
+        self.steps.push(Step { work, of, out, place });
         self.texts.push(text);
         Ok(self.steps.len() - 1)
     }
@@ -152,20 +161,25 @@ impl Program {
             Expr::Is { argument, value, is_negated } => {
                 Work::Is { argument: self.compile(argument)?, value: *value, is_negated: *is_negated }
             }
-            Expr::Case(of, whens, otherwise) => {
-                if of.class() == Class::Bytes {
-                    return Err(Unfit("a choice among texts"));
-                }
+            Expr::Case(_, whens, otherwise) => {
                 let conditions = whens.iter().map(|(condition, _)| self.compile(condition));
                 let conditions = conditions.collect::<Result<Vec<_>, _>>()?;
                 let values = whens.iter().map(|(_, value)| value).chain([&**otherwise]);
                 let values = values.map(|value| self.compile(value)).collect::<Result<Vec<_>, _>>()?;
                 Work::Case { conditions, values }
             }
-            Expr::Coalesce(of, parts) => match of.class() {
-                Class::Bytes => return Err(Unfit("a choice among texts")),
-                _ => Work::Coalesce(self.all(parts)?),
-            },
+            Expr::Coalesce(_, parts) => Work::Coalesce(self.all(parts)?),
+            Expr::Extreme(_, is_greatest, parts) => Work::Extreme(*is_greatest, self.all(parts)?),
+            Expr::Concatenate(parts) => {
+                let [left, right] = &**parts;
+                Work::Concatenate([self.compile(left)?, self.compile(right)?])
+            }
+            Expr::Unary(function, _, argument) => {
+                if !function.takes(argument.of(&self.columns).class()) {
+                    return Err(Unfit("a function of values of another type"));
+                }
+                Work::Unary(function.clone(), self.compile(argument)?)
+            }
             Expr::ToInteger(_, part) => Work::ToInteger(self.compile(part)?),
             Expr::ToNumeric(part) => Work::ToNumeric(self.compile(part)?),
             Expr::ToTimestamp(part) => Work::ToTimestamp(self.compile(part)?),
@@ -180,13 +194,17 @@ impl Program {
     pub fn run(&mut self, phase: &Phase, rows: &Rows, selected: &[u32], odd: &mut [bool]) {
         for &number in &phase.steps {
             let (before, rest) = self.steps.split_at_mut(number);
-            let Step { work, of, out } = &mut rest[0];
+            let Step { work, of, out, place } = &mut rest[0];
             match work {
                 Work::Column(index) => {
                     column::read(self.columns[*index], rows, *index, selected, out, odd);
                 }
-                Work::Constant(_) => out.resize(selected.len()),
-                _ => work.run(*of, &Before { steps: before, arena: rows.arena }, out, odd),
+                Work::Constant => out.resize(selected.len()),
+                _ => {
+                    let mut other = Vec::new();
+                    let bytes = if let Place::Own(bytes) = place { bytes } else { &mut other };
+                    work.run(*of, &Before { steps: before, arena: rows.arena }, out, bytes, odd)
+                }
             }
         }
     }
@@ -197,12 +215,21 @@ impl Program {
 
     /// Returns the bytes that the cells of a step's vector point into.
     pub fn bytes<'a>(&'a self, step: usize, arena: &'a [u8]) -> &'a [u8] {
-        self.steps[step].work.arena(arena)
+        arena_of(&self.steps, step, arena)
+    }
+}
+
+/// Returns the bytes that a step's cells point into, which may be a batch's.
+fn arena_of<'a>(steps: &'a [Step], step: usize, arena: &'a [u8]) -> &'a [u8] {
+    match &steps[step].place {
+        Place::Batch => arena,
+        Place::Of(step) => arena_of(steps, *step, arena),
+        Place::Own(bytes) => bytes,
     }
 }
 
 /// Returns a constant's vector, which is of one value.
-fn constant(of: Type, value: &Value) -> Result<(Work, Vector), Unfit> {
+fn constant(of: Type, value: &Value) -> Result<(Work, Vector, Place), Unfit> {
     let mut out = Vector::new(of);
     let mut bytes = Vec::new();
     if value.is_null() {
@@ -237,39 +264,7 @@ fn constant(of: Type, value: &Value) -> Result<(Work, Vector), Unfit> {
         (Class::Bytes, _) => out.values = Values::Bytes(vec![Cell::NULL; BLOCK]),
     }
     out.measure();
-    Ok((Work::Constant(bytes), out))
-}
-
-impl List {
-    fn new(of: Type, class: Class, values: &[Value]) -> Result<List, Unfit> {
-        const OTHER: Unfit = Unfit("a list of another type");
-        let word = |value: &Value| if let Value::Word(word) = value { Ok(*word) } else { Err(OTHER) };
-        Ok(match class {
-            Class::Word => List::Words(sorted(values.iter().map(word))?),
-            Class::Float => List::Floats(sorted(values.iter().map(|value| match value {
-                Value::Float(bits) => Ok(float_key(f64::from_bits(*bits))),
-                _ => Err(OTHER),
-            }))?),
-            Class::Numeric => {
-                let values = sorted(values.iter().map(|value| match value {
-                    Value::Numeric(numeric) => Ok(numeric.clone()),
-                    _ => Err(OTHER),
-                }))?;
-                List::Numerics { values, scale: None, integers: Vec::new() }
-            }
-            Class::Bytes => List::Bytes(sorted(values.iter().map(|value| match value {
-                Value::Bytes(bytes) => Ok(compared(of, bytes).to_vec()),
-                _ => Err(OTHER),
-            }))?),
-            Class::Bool => return Err(OTHER),
-        })
-    }
-}
-
-fn sorted<T: Ord>(values: impl Iterator<Item = Result<T, Unfit>>) -> Result<Vec<T>, Unfit> {
-    let mut values = values.collect::<Result<Vec<T>, Unfit>>()?;
-    values.sort();
-    Ok(values)
+    Ok((Work::Constant, out, Place::Own(bytes)))
 }
 
 /// The steps before one.
@@ -287,10 +282,22 @@ impl<'a> Before<'a> {
         steps.iter().map(|&step| self.out(step)).collect()
     }
 
-    /// Returns the bytes of a step's values, blanks at their end included.
+    fn arena(&self, step: usize) -> &'a [u8] {
+        arena_of(self.steps, step, self.arena)
+    }
+
+    fn arenas(&self, steps: &[usize]) -> Vec<&'a [u8]> {
+        steps.iter().map(|&step| self.arena(step)).collect()
+    }
+
+    /// Returns the bytes of a step's values, blanks at their end included; none if they are not texts.
     fn texts(&self, step: usize) -> impl Iterator<Item = &'a [u8]> {
-        let arena = self.steps[step].work.arena(self.arena);
-        self.out(step).cells().iter().map(move |&cell| text(cell, arena))
+        let arena = self.arena(step);
+        let cells = match &self.out(step).values {
+            Values::Bytes(cells) => &cells[..],
+            _ => &[],
+        };
+        cells.iter().map(move |&cell| text(cell, arena))
     }
 
     /// Returns the bytes of a step's values that count in comparisons.
@@ -301,39 +308,37 @@ impl<'a> Before<'a> {
 }
 
 impl Work {
-    /// Returns the bytes that the step's cells point into: its own of a constant, and a batch's otherwise.
-    fn arena<'a>(&'a self, arena: &'a [u8]) -> &'a [u8] {
-        match self {
-            Work::Constant(bytes) => bytes,
-            _ => arena,
-        }
-    }
-
     fn arguments(&self, each: &mut dyn FnMut(usize)) {
         match self {
-            Work::Column(_) | Work::Constant(_) => {}
-            Work::Arithmetic(_, arguments) | Work::Compare(_, arguments) => {
+            Work::Column(_) | Work::Constant => {}
+            Work::Arithmetic(_, arguments) | Work::Compare(_, arguments) | Work::Concatenate(arguments) => {
                 arguments.iter().copied().for_each(each)
             }
-            Work::Join(_, arguments) | Work::Coalesce(arguments) => arguments.iter().copied().for_each(each),
+            Work::Join(_, arguments) | Work::Coalesce(arguments) | Work::Extreme(_, arguments) => {
+                arguments.iter().copied().for_each(each)
+            }
             Work::Case { conditions, values } => conditions.iter().chain(values).copied().for_each(each),
             Work::In { argument, .. }
             | Work::Like { argument, .. }
             | Work::Is { argument, .. }
             | Work::Not(argument)
             | Work::IsNull(argument)
+            | Work::Unary(_, argument)
             | Work::ToInteger(argument)
             | Work::ToNumeric(argument)
             | Work::ToTimestamp(argument) => each(*argument),
         }
     }
 
-    fn run(&mut self, of: Type, before: &Before, out: &mut Vector, odd: &mut [bool]) {
+    /// Computes a vector; new texts lie in the bytes.
+    fn run(&mut self, of: Type, before: &Before, out: &mut Vector, bytes: &mut Vec<u8>, odd: &mut [bool]) {
         match self {
-            Work::Column(_) | Work::Constant(_) => {}
+            Work::Column(_) | Work::Constant => {}
             Work::Arithmetic(op, [left, right]) => {
                 let (left, right) = (before.out(*left), before.out(*right));
                 match of.class() {
+                    Class::Numeric if *op == Arithmetic::Divide => division::divide(left, right, out, odd),
+                    Class::Numeric if *op == Arithmetic::Modulo => division::modulo(left, right, out, odd),
                     Class::Numeric => arithmetic::numerics(*op, left, right, out, odd),
                     _ => arithmetic::integers(*op, of, left, right, out, odd),
                 }
@@ -353,7 +358,7 @@ impl Work {
             }
             Work::In { argument, list, has_null, is_negated } => {
                 let from = before.out(*argument);
-                list.find(from, before, *argument, out.bools_mut());
+                list.find(from, before.bytes(*argument), out.bools_mut());
                 out.nulls.clone_from(&from.nulls);
                 let Vector { values: Values::Bools(found), nulls, .. } = out else {
                     unreachable!("made above")
@@ -377,39 +382,36 @@ impl Work {
             }
             Work::Case { conditions, values } => {
                 let choices = logic::first_true(&before.all(conditions), odd.len());
-                logic::choose(&before.all(values), &choices, out, odd);
+                let values = (&before.all(values)[..], &before.arenas(values)[..]);
+                choice::choose(values, &choices, out, bytes, odd);
             }
             Work::Coalesce(values) => {
-                let values = before.all(values);
-                logic::choose(&values, &logic::first_present(&values, odd.len()), out, odd);
+                let values = (&before.all(values)[..], &before.arenas(values)[..]);
+                let choices = logic::first_present(values.0, odd.len());
+                choice::choose(values, &choices, out, bytes, odd);
+            }
+            Work::Extreme(is_greatest, values) => {
+                let values = (&before.all(values)[..], &before.arenas(values)[..]);
+                let choices = choice::extremes(values, of, *is_greatest, odd);
+                choice::choose(values, &choices, out, bytes, odd);
+            }
+            Work::Concatenate([left, right]) => {
+                let (a, b) = (before.out(*left), before.out(*right));
+                let (in_a, in_b) = (before.arena(*left), before.arena(*right));
+                out.join_nulls(a, b);
+                texts::write(a.len(), bytes, out, odd, |row, into| {
+                    into.extend(text(a.cells()[row], in_a));
+                    into.extend(text(b.cells()[row], in_b));
+                });
+            }
+            Work::Unary(function, argument) => {
+                let step = &before.steps[*argument];
+                let from = Argument { vector: &step.out, of: step.of, arena: before.arena(*argument) };
+                unary::run(function, of, &from, bytes, out, odd);
             }
             Work::ToInteger(part) => arithmetic::to_integer(of, before.out(*part), out, odd),
             Work::ToNumeric(part) => arithmetic::to_numeric(before.out(*part), out),
             Work::ToTimestamp(part) => arithmetic::to_timestamp(before.out(*part), out, odd),
-        }
-    }
-}
-
-impl List {
-    /// Appends for each row whether its value is in the list.
-    fn find(&mut self, from: &Vector, before: &Before, argument: usize, out: &mut Vec<bool>) {
-        match self {
-            List::Words(list) => out.extend(from.words().iter().map(|word| list.binary_search(word).is_ok())),
-            List::Floats(list) => {
-                out.extend(from.floats().iter().map(|&float| list.binary_search(&float_key(float)).is_ok()));
-            }
-            List::Bytes(list) => {
-                let is_in = |bytes: &[u8]| list.binary_search_by(|value| value[..].cmp(bytes)).is_ok();
-                out.extend(before.bytes(argument).map(is_in));
-            }
-            List::Numerics { values, scale, integers } => {
-                if *scale != Some(from.scale) {
-                    // Those that are no integer at this scale are equal to none.
-                    *integers = values.iter().filter_map(|value| integer(value, from.scale)).collect();
-                    *scale = Some(from.scale);
-                }
-                out.extend((0..from.len()).map(|row| integers.binary_search(&from.wide(row)).is_ok()));
-            }
         }
     }
 }

@@ -82,7 +82,8 @@ proptest! {
     #[test]
     fn arithmetic_of_integers(
         rows in prop::collection::vec((prop::option::of(any::<i32>()), prop::option::of(-3..4_i32), 0..2), 1..50),
-        op in prop::sample::select(vec![Arithmetic::Add, Arithmetic::Subtract, Arithmetic::Multiply, Arithmetic::Divide, Arithmetic::Modulo]),
+        op in prop::sample::select(vec![Arithmetic::Add, Arithmetic::Subtract, Arithmetic::Multiply, Arithmetic::Divide, Arithmetic::Modulo,
+            Arithmetic::BitAnd, Arithmetic::BitOr, Arithmetic::BitXor, Arithmetic::ShiftLeft, Arithmetic::ShiftRight]),
     ) {
         let rows: Vec<(Option<i32>, Option<i32>)> =
             rows.into_iter().map(|(a, b, small)| (a.map(|a| if small == 1 { a % 100 } else { a }), b)).collect();
@@ -111,6 +112,11 @@ proptest! {
                 Arithmetic::Multiply => Some(a * b),
                 Arithmetic::Divide => a.checked_div(b),
                 Arithmetic::Modulo => a.checked_rem(b),
+                Arithmetic::BitAnd => Some(a & b),
+                Arithmetic::BitOr => Some(a | b),
+                Arithmetic::BitXor => Some(a ^ b),
+                Arithmetic::ShiftLeft => (b >= 0).then(|| ((a as i32) << b).into()),
+                Arithmetic::ShiftRight => (b >= 0).then(|| a >> b),
             };
             Some(found.and_then(|found| i32::try_from(found).ok()))
         }).collect();

@@ -1,0 +1,150 @@
+//! Functions of texts. Parts of texts lie where the texts lie; other texts lie in bytes of their own.
+
+use super::value::{Type, compared};
+use super::vector::{Values, Vector, text};
+use crate::types::Cell;
+
+/// Bytes of new texts that a block's step may have. Rows beyond are odd.
+const MOST: usize = 1 << 28;
+/// What lies behind the last text, so that words can be read of it.
+const PADDING: usize = 16;
+
+/// The characters of a text, of which each is a byte, or one of UTF-8.
+#[derive(Clone, Copy)]
+pub struct Characters {
+    pub is_utf8: bool,
+}
+
+impl Characters {
+    pub fn count(self, bytes: &[u8]) -> usize {
+        match self.is_utf8 {
+            true => bytes.iter().filter(|byte| **byte & 0xc0 != 0x80).count(),
+            false => bytes.len(),
+        }
+    }
+
+    /// Returns the place behind the first characters.
+    fn behind(self, bytes: &[u8], count: usize) -> usize {
+        if !self.is_utf8 {
+            return bytes.len().min(count);
+        }
+        let mut starts = (0..bytes.len()).filter(|&at| bytes[at] & 0xc0 != 0x80);
+        starts.nth(count).unwrap_or(bytes.len())
+    }
+
+    /// Returns the bytes of substring(text, from, count), whose count is not negative.
+    pub fn substring(self, bytes: &[u8], from: i32, count: Option<i32>) -> std::ops::Range<usize> {
+        let start = self.behind(bytes, (i64::from(from) - 1).max(0) as usize);
+        let Some(end) = count.and_then(|count| from.checked_add(count)) else { return start..bytes.len() };
+        let kept = i64::from(end) - i64::from(from.max(1));
+        start..start + self.behind(&bytes[start..], kept.max(0) as usize)
+    }
+
+    /// Returns the bytes of left(text, count): a negative count leaves out characters at the end.
+    pub fn left(self, bytes: &[u8], count: i32) -> std::ops::Range<usize> {
+        let count = match count {
+            ..0 => self.count(bytes).saturating_sub(count.unsigned_abs() as usize),
+            _ => count as usize,
+        };
+        0..self.behind(bytes, count)
+    }
+
+    /// Returns the bytes of right(text, count): a negative count leaves out characters at the beginning.
+    pub fn right(self, bytes: &[u8], count: i32) -> std::ops::Range<usize> {
+        let count = match count {
+            ..0 => count.unsigned_abs() as usize,
+            _ => self.count(bytes).saturating_sub(count as usize),
+        };
+        self.behind(bytes, count)..bytes.len()
+    }
+}
+
+/// Returns the cells of a vector, emptied.
+pub fn cells_mut(out: &mut Vector) -> &mut Vec<Cell> {
+    if !matches!(out.values, Values::Bytes(_)) {
+        out.values = Values::Bytes(Vec::new());
+    }
+    let Values::Bytes(cells) = &mut out.values else { unreachable!("made above") };
+    cells.clear();
+    cells
+}
+
+/// Takes a part of each text.
+pub fn parts(from: &Vector, arena: &[u8], out: &mut Vector, part: impl Fn(&[u8]) -> std::ops::Range<usize>) {
+    out.nulls.clone_from(&from.nulls);
+    let cells = cells_mut(out);
+    cells.extend(from.cells().iter().map(|&cell| match cell.bytes(arena) {
+        None => Cell::NULL,
+        Some(bytes) => {
+            let part = part(bytes);
+            Cell::new(cell.pos as usize + part.start, part.len())
+        }
+    }));
+}
+
+/// Leaves out the blanks at the end of each text.
+pub fn without_blanks(from: &Vector, arena: &[u8], out: &mut Vector) {
+    parts(from, arena, out, |bytes| 0..compared(Type::Bpchar, bytes).len());
+}
+
+/// Computes an integer of each text.
+pub fn numbers(from: &Vector, arena: &[u8], out: &mut Vector, number: impl Fn(&[u8]) -> usize) {
+    out.nulls.clone_from(&from.nulls);
+    let words = out.words_mut();
+    words.extend(from.cells().iter().map(|&cell| number(text(cell, arena)) as i64));
+    out.scale = 0;
+    out.measure();
+}
+
+/// Writes new texts into bytes: `write` appends that of a row.
+pub fn write(
+    rows: usize,
+    bytes: &mut Vec<u8>,
+    out: &mut Vector,
+    odd: &mut [bool],
+    write: impl Fn(usize, &mut Vec<u8>),
+) {
+    bytes.clear();
+    let Vector { nulls, .. } = out;
+    let nulls = std::mem::take(nulls);
+    let cells = cells_mut(out);
+    for row in 0..rows {
+        let is_null = !nulls.is_empty() && nulls[row];
+        let start = bytes.len();
+        if !is_null && start < MOST {
+            write(row, bytes);
+        }
+        odd[row] |= !is_null && start >= MOST;
+        cells.push(if is_null { Cell::NULL } else { Cell::new(start, bytes.len() - start) });
+    }
+    bytes.resize(bytes.len() + PADDING, 0);
+    out.nulls = nulls;
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// As text_substring, text_left and text_right in varlena.c say.
+        #[test]
+        fn parts_of_texts(text in "[ažx€]{0,6}", from in -4..9_i32, count in 0..9_i32) {
+            let utf8 = Characters { is_utf8: true };
+            let chars: Vec<char> = text.chars().collect();
+            let found = |range: std::ops::Range<usize>| text[range].to_string();
+            let within = |start: i32, end: i32| -> String {
+                (1..).zip(&chars).filter(|(at, _)| (start..end).contains(at)).map(|(_, c)| *c).collect()
+            };
+            prop_assert_eq!(utf8.count(text.as_bytes()), chars.len());
+            prop_assert_eq!(found(utf8.substring(text.as_bytes(), from, Some(count))), within(from, from + count));
+            prop_assert_eq!(found(utf8.substring(text.as_bytes(), from, None)), within(from, i32::MAX));
+            let length = chars.len() as i32;
+            let end = if from < 0 { length + from } else { from };
+            prop_assert_eq!(found(utf8.left(text.as_bytes(), from)), within(1, end + 1));
+            let start = if from < 0 { -from } else { length - from };
+            prop_assert_eq!(found(utf8.right(text.as_bytes(), from)), within(start + 1, i32::MAX));
+        }
+    }
+}
