@@ -27,9 +27,31 @@ COLUMNS = {
             "1e-30",
             "1e60",
             "7",
+            "0.5",
+            "-0.5",
+            "2.5",
+            "10000",
+            "9999.9999",
+            "0.00009999",
+            "1e27",
+            "-1e28",
         ],
     ),
-    "n2": ("numeric(15,2)", ["0.00", "1.00", "-1.01", "9999999999999.99", "-9999999999999.99", "0.05", "10.10"]),
+    "n2": (
+        "numeric(15,2)",
+        [
+            "0.00",
+            "1.00",
+            "-1.01",
+            "9999999999999.99",
+            "-9999999999999.99",
+            "0.05",
+            "10.10",
+            "0.50",
+            "-2.50",
+            "10000.00",
+        ],
+    ),
     "nw": ("numeric(38,10)", ["0", "1234567890123456789012345678.0123456789", "-1.5", "0.0000000001", "99"]),
     "d": (
         "date",
@@ -41,6 +63,11 @@ COLUMNS = {
             "'4713-01-01 BC'",
             "'5874897-12-31'",
             "'2024-02-29'",
+            "'0001-01-01'",
+            "'0001-12-31 BC'",
+            "'2005-01-01'",
+            "'2024-12-30'",
+            "'294276-12-31'",
         ],
     ),
     "ti": ("time", ["'00:00'", "'24:00'", "'12:34:56.789012'"]),
@@ -53,6 +80,11 @@ COLUMNS = {
             "'1999-12-31 23:59:59.999999'",
             "'2024-02-29 12:00'",
             "'294276-12-31'",
+            "'294276-12-31 23:59:59.999999'",
+            "'4714-11-24 BC'",
+            "'0001-01-01 00:00:00.000001'",
+            "'0001-12-31 BC'",
+            "'2005-01-01 07:08:09.5'",
         ],
     ),
     "tz": ("timestamptz", ["'2000-01-01 00:00+00'", "'infinity'", "'2024-02-29 12:00+05'"]),
@@ -68,6 +100,10 @@ COLUMNS = {
             "'žluťoučký kůň'",
             "'a%b'",
             "'a_b'",
+            "'aBC'",
+            "'Žß€'",
+            "'a  '",
+            "' '",
             "repeat('x', 3000)",
             "repeat(md5('toast'), 400)",
         ],
@@ -360,17 +396,18 @@ class Statement:
         if kind < 0.15:
             found = "count(*)"
         elif kind < 0.3:
-            found = f"count({self.chance.choice(list(COLUMNS))})"
+            found = f"count({self.chance.choice(('', 'DISTINCT '))}{self.chance.choice(list(COLUMNS))})"
         elif kind < 0.4:
             name = self.chance.choice(ORDERED)
             found = f"{self.chance.choice(('min', 'max'))}({name})"
         elif kind < 0.45:
             maker = self.chance.choice((self.integer, self.date, self.timestamp, self.text_value))
-            found = f"{self.chance.choice(('min', 'max', 'count'))}({maker(2)})"
+            found = f"{self.chance.choice(('min(', 'max(', 'count(', 'count(DISTINCT ', 'max(DISTINCT '))}{maker(2)})"
         elif kind < 0.5:
             found = f"{self.chance.choice(('bool_and', 'bool_or', 'every'))}({self.condition(1)})"
         elif kind < 0.57:
-            found = f"{self.chance.choice(('bit_and', 'bit_or', 'bit_xor'))}({self.integer(1)})"
+            functions = ("bit_and(", "bit_or(", "bit_xor(", "bit_xor(DISTINCT ", "sum(DISTINCT ", "avg(DISTINCT ")
+            found = f"{self.chance.choice(functions)}{self.integer(1)})"
         elif kind < 0.67:
             found = f"{self.chance.choice(SPREADS)}({self.chance.choice((self.integer, self.numeric))(1)})"
         else:
@@ -384,6 +421,11 @@ class Statement:
         keys = [self.key() for _ in range(self.chance.choice((0, 0, 1, 1, 2, 3)))]
         aggregates = [self.aggregate() for _ in range(self.chance.randint(1 if not keys else 0, 4))]
         shown = [f"({shown})::text" for _, shown in keys] + [f"({aggregate})::text" for aggregate in aggregates]
+        if keys and self.chance.random() < 0.1:
+            condition = f" WHERE {self.condition(2)}" if self.chance.random() < 0.5 else ""
+            inner = f"SELECT DISTINCT {', '.join(f'({key}) AS k{at}' for at, (key, _) in enumerate(keys))}"
+            outer = ", ".join(f"({SHOWN.get(key, '{}').format(f'k{at}')})::text" for at, (key, _) in enumerate(keys))
+            return f"SELECT {outer} FROM ({inner} FROM {table}{condition}) AS q"
         text = f"SELECT {', '.join(shown)} FROM {table}"
         if self.chance.random() < 0.6:
             text += f" WHERE {' AND '.join(self.condition(2) for _ in range(self.chance.randint(1, 2)))}"

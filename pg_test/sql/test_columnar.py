@@ -133,6 +133,9 @@ def test_shapes(forced, table, query):
         "variance(id), var_pop(k), stddev_samp(nn), stddev_pop(id::bigint), stddev(id::smallint)",
         "var_samp(n), stddev_pop(n * n), variance(n - 1), stddev(n - n), var_pop(n) FILTER (WHERE id = 1)",
         "var_samp(n) FILTER (WHERE id = 1), stddev(nn) FILTER (WHERE id < 0)",
+        "count(DISTINCT k), count(DISTINCT t), count(DISTINCT nn) FILTER (WHERE f), count(DISTINCT n)",
+        "sum(DISTINCT nn % 100), avg(DISTINCT k), var_pop(DISTINCT k), bit_xor(DISTINCT k), max(DISTINCT d), sum(k)",
+        'max(DISTINCT t COLLATE "C"), count(DISTINCT left(t, 2)), count(DISTINCT t || t || t || t || t), bool_and(f)',
     ],
 )
 def test_aggregates(forced, table, aggregates):
@@ -143,6 +146,39 @@ def test_aggregates(forced, table, aggregates):
     ):
         assert NODE in plan(forced, query), query
         both(forced, query)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "SELECT DISTINCT k FROM {}",
+        "SELECT DISTINCT k, f, t FROM {} WHERE id > 100 ORDER BY t, k DESC, f LIMIT 7",
+        "SELECT DISTINCT k + 1, t || 'x' FROM {}",
+        "SELECT DISTINCT n FROM {} WHERE id < 0",
+        "SELECT count(*), sum(k) FROM (SELECT DISTINCT k, nn FROM {}) AS q",
+        "SELECT k FROM {} GROUP BY k",
+        "SELECT (k + 1)::text, t FROM {} GROUP BY k + 1, t HAVING k + 1 > 3 AND length(t) > 2",
+        "SELECT (k + 1) * 2 + count(*), sum(id) % 7 FROM {} GROUP BY k + 1 HAVING sum(id) % 2 = 0 OR max(k + 1) > 3",
+        "SELECT DISTINCT 1, f FROM {}",
+    ],
+)
+def test_distinct_rows_and_groups(forced, table, query):
+    query = query.replace("{}", table)
+    assert NODE in plan(forced, query)
+    both(forced, query)
+
+
+def test_distinct_values_of_numerics_that_show_other_scales(forced):
+    forced.execute("""CREATE TABLE same (k integer, x numeric, c bpchar, f float8);
+        INSERT INTO same SELECT g % 3, x, c, f FROM generate_series(1, 90) g,
+        (VALUES (1.0, 'a', 0.0), (1.00, 'a  ', '-0'), (2.5, NULL, 'NaN'), (1e30, 'b', 'NaN'),
+        ('NaN', 'thirteen byte', 1), ('Infinity', 'thirteen bytes', NULL)) AS v (x, c, f)""")
+    try:
+        query = "SELECT k, count(DISTINCT x), count(DISTINCT c), count(DISTINCT f) FROM same GROUP BY k"
+        assert NODE in plan(forced, query)
+        assert sorted(both(forced, query)) == [(k, 5, 4, 3) for k in range(3)]
+    finally:
+        forced.execute("DROP TABLE same")
 
 
 def test_extremes_of_texts_that_grow(forced):
@@ -256,7 +292,9 @@ def test_what_is_not_computed_here(forced, table):
     for query in (
         f"SELECT count(*) FROM {table} TABLESAMPLE BERNOULLI (50)",
         f"SELECT sum(id::float8) FROM {table}",
-        f"SELECT count(DISTINCT k) FROM {table}",
+        f"SELECT sum(DISTINCT n) FROM {table}",
+        f"SELECT count(DISTINCT (k, f)) FROM {table}",
+        f"SELECT DISTINCT ON (k) k, f FROM {table} ORDER BY k",
         f"SELECT string_agg(t, ',') FROM {table}",
         f"SELECT k, count(*) FROM {table} GROUP BY GROUPING SETS ((k), ())",
         f"SELECT count(*) FROM {table} WHERE random() < 2",

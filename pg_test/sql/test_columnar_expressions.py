@@ -141,6 +141,23 @@ def test_infinite_and_early_times(forced):
         forced.execute("DROP TABLE edge_times")
 
 
+def test_domains(forced):
+    forced.execute("""
+        CREATE DOMAIN own_integer AS integer; CREATE DOMAIN own_text AS text; CREATE DOMAIN own_date AS date;
+        CREATE TABLE of_domains (i own_integer, t own_text COLLATE "C", d own_date, n numeric(6, 2));
+        INSERT INTO of_domains VALUES (1, 'One', '2020-02-29', 1.5), (NULL, 'two', NULL, NULL),
+        (1, 'ONE', '2021-01-01', 3)""")
+    try:
+        for expression in ("abs(i) | 2", "lower(t)", "extract(year FROM d)", "d - 1", "nullif(t, 'two')", "n / i"):
+            query = (
+                f"SELECT ({expression})::text, count(DISTINCT t), max(t), sum(i) FROM of_domains GROUP BY {expression}"
+            )
+            assert NODE in plan(forced, query), query
+            both(forced, query)
+    finally:
+        forced.execute("DROP TABLE of_domains; DROP DOMAIN own_integer, own_text, own_date")
+
+
 def test_collations_decide_about_texts(forced, values):
     for expression in ('lower(t COLLATE "default")', 'upper(t COLLATE "default")'):
         assert NODE not in plan(forced, f"SELECT count({expression}) FROM {values}")

@@ -4,6 +4,7 @@ use pgrx::pg_guard;
 use pgrx::pg_sys::{self, Node, NodeTag, Oid};
 
 use super::leaves::{Leaf, leaves};
+use super::nodes::list;
 use super::translate::Translator;
 use super::types::{compares, type_of};
 use crate::pg::encoding;
@@ -21,8 +22,20 @@ pub struct Candidate {
     /// Aggregates of the target and of HAVING, without repetitions.
     pub aggregates: Vec<*mut pg_sys::Aggref>,
     pub having: *mut pg_sys::List,
+    /// What the path returns.
+    pub target: *mut pg_sys::PathTarget,
     /// The bytes of a group's words.
     pub group_size: usize,
+    /// The bytes that DISTINCT values of aggregates take, about.
+    pub distinct_size: f64,
+}
+
+/// What makes groups.
+pub enum Groups {
+    /// GROUP BY or aggregates, and the conditions of HAVING.
+    Having(*mut pg_sys::List),
+    /// SELECT DISTINCT of all columns.
+    Distinct,
 }
 
 impl Candidate {
@@ -33,10 +46,10 @@ impl Candidate {
     pub unsafe fn new(
         root: *mut pg_sys::PlannerInfo,
         input: *mut pg_sys::RelOptInfo,
-        output: *mut pg_sys::RelOptInfo,
-        having: *mut pg_sys::List,
+        target: *mut pg_sys::PathTarget,
+        groups: Groups,
     ) -> Option<Candidate> {
-        // SAFETY: the relations are the planner's.
+        // SAFETY: the relations and lists are the planner's.
         unsafe {
             // Names and texts of an SQL_ASCII database need not be UTF-8, as which they travel to the workers.
             if !encoding::names_are_text() {
@@ -47,7 +60,11 @@ impl Candidate {
                 return None;
             }
             let leaves = leaves(root, input)?;
-            let keys = members::<pg_sys::SortGroupClause>(query.groupClause).into_iter();
+            let (clauses, having) = match groups {
+                Groups::Having(having) => (query.groupClause, having),
+                Groups::Distinct => (query.distinctClause, std::ptr::null_mut()),
+            };
+            let keys = members::<pg_sys::SortGroupClause>(clauses).into_iter();
             let keys = keys.map(|clause| pg_sys::get_sortgroupclause_expr(clause, (*root).processed_tlist));
             let keys: Vec<*mut Node> = keys.collect();
             let mut candidate = Candidate {
@@ -55,17 +72,41 @@ impl Candidate {
                 leaves,
                 input,
                 filters: filters(root, input)?,
-                aggregates: aggregates((*output).reltarget, having, &keys)?,
+                aggregates: aggregates(target, having, &keys)?,
                 keys,
                 having,
+                target,
                 group_size: 0,
+                distinct_size: 0.0,
             };
+            candidate.distinct_size = candidate.distinct_size(root);
             let plan = candidate.translate((*input).relid)?;
             candidate.leaves.iter_mut().for_each(|leaf| leaf.estimate(plan.columns.len()));
             let limit = usize::MAX;
             let executor = Executor::new(plan, limit).ok()?;
             candidate.group_size = 8 * executor.table.stride;
             Some(candidate)
+        }
+    }
+
+    /// Estimates the bytes of DISTINCT values.
+    ///
+    /// # Safety
+    /// The arguments are the planner's.
+    unsafe fn distinct_size(&self, root: *mut pg_sys::PlannerInfo) -> f64 {
+        /// A group's number and a value, and their places in a hash table.
+        const VALUE: f64 = 128.0;
+        // SAFETY: the expressions are over the relation, whose rows the planner has estimated.
+        unsafe {
+            let is_distinct = |aggref: &&*mut pg_sys::Aggref| {
+                function_of(&***aggref).is_some_and(|(function, _)| is_distinct(&***aggref, function))
+            };
+            let values = |aggref: &*mut pg_sys::Aggref| {
+                let exprs = self.keys.iter().copied().chain([argument(&**aggref)]);
+                let (sets, info) = (std::ptr::null_mut(), std::ptr::null_mut());
+                pg_sys::estimate_num_groups(root, list(exprs), (*self.input).rows, sets, info)
+            };
+            self.aggregates.iter().filter(is_distinct).map(values).sum::<f64>() * VALUE
         }
     }
 
@@ -155,8 +196,8 @@ unsafe fn aggregates(
     let mut search = Search { keys, found: Vec::new() };
     // SAFETY: the members are expressions.
     let is_other = unsafe {
-        let exprs = members::<Node>((*target).exprs).into_iter().chain(members::<Node>(having));
-        exprs.into_iter().any(|expr| search_in(expr, (&raw mut search).cast()))
+        let mut exprs = members::<Node>((*target).exprs).into_iter().chain(members::<Node>(having));
+        exprs.any(|expr| search_in(expr, (&raw mut search).cast()))
     };
     (!is_other).then_some(search.found)
 }
@@ -222,6 +263,13 @@ unsafe fn translate_aggregate(
                 if is_extreme && !compares(of, Test::Less, aggref.inputcollid) {
                     return None;
                 }
+                // Which of equal values is taken shows, but in a count.
+                let is_same = !matches!(of, Type::Numeric | Type::Float4 | Type::Float8 | Type::Bpchar);
+                let is_distinct = !aggref.aggdistinct.is_null();
+                let is_equal = compares(of, Test::Equal, aggref.inputcollid);
+                if is_distinct && !(is_equal && (is_same || function == Function::Count)) {
+                    return None;
+                }
                 Some(expr)
             }
         };
@@ -229,7 +277,8 @@ unsafe fn translate_aggregate(
             true => None,
             false => Some(translator.expr(aggref.aggfilter.cast())?.0),
         };
-        Some(crate::query::Aggregate { function, argument, filter, output })
+        let is_distinct = is_distinct(aggref, function);
+        Some(crate::query::Aggregate { function, argument, filter, is_distinct, output })
     }
 }
 
@@ -245,10 +294,15 @@ pub unsafe fn argument(aggref: &pg_sys::Aggref) -> *mut Node {
     }
 }
 
+/// Returns whether an aggregate takes each value once, and that makes a difference.
+pub fn is_distinct(aggref: &pg_sys::Aggref, function: Function) -> bool {
+    use Function::{BitAnd, BitOr, Greatest, Least};
+    !aggref.aggdistinct.is_null() && !matches!(function, Least | Greatest | BitAnd | BitOr)
+}
+
 /// Returns what an aggregate function computes; `None` for those that are not known here.
 pub fn function_of(aggref: &pg_sys::Aggref) -> Option<(Function, Output)> {
-    let is_plain = aggref.aggdistinct.is_null()
-        && aggref.aggorder.is_null()
+    let is_plain = aggref.aggorder.is_null()
         && aggref.aggdirectargs.is_null()
         && aggref.aggkind as u8 == b'n'
         && !aggref.aggvariadic

@@ -39,10 +39,13 @@ pub unsafe fn leaves(root: *mut pg_sys::PlannerInfo, input: *mut pg_sys::RelOptI
             return None;
         }
         let entry = &**(*root).simple_rte_array.add((*input).relid as usize);
-        // Which partitions a parameter's value excludes is known to the executor of PostgreSQL's plan only.
-        let has_parameter =
-            |&clause: &*mut pg_sys::RestrictInfo| !pg_sys::pull_paramids((*clause).clause).is_null();
-        if entry.inh && members::<pg_sys::RestrictInfo>((*input).baserestrictinfo).iter().any(has_parameter) {
+        // Which partitions a parameter's value or the current time excludes is known to the executor of PostgreSQL's plan
+        // only.
+        let varies = |&clause: &*mut pg_sys::RestrictInfo| {
+            let clause = (*clause).clause;
+            !pg_sys::pull_paramids(clause).is_null() || pg_sys::contain_mutable_functions(clause.cast())
+        };
+        if entry.inh && members::<pg_sys::RestrictInfo>((*input).baserestrictinfo).iter().any(varies) {
             return None;
         }
         let mut found = Vec::new();

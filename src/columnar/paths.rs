@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use pgrx::pg_guard;
 use pgrx::pg_sys::{self, NodeTag};
 
-use super::candidate::Candidate;
+use super::candidate::{Candidate, Groups};
 use super::nodes::list;
 use super::plan;
 use crate::pg::guc::{self, ColumnarSql};
@@ -39,13 +39,34 @@ unsafe extern "C-unwind" fn offer(
             #[allow(ffi_unwind_calls, reason = "pg_guard_ffi_boundary catches errors")]
             pg_sys::ffi::pg_guard_ffi_boundary(|| previous(root, stage, input, output, extra));
         }
-        if stage == pg_sys::UpperRelationKind::UPPERREL_GROUP_AGG && guc::columnar_sql() != ColumnarSql::Off {
-            let having = (*extra.cast::<pg_sys::GroupPathExtraData>()).havingQual.cast();
-            if let Some(candidate) = Candidate::new(root, input, output, having) {
-                add_path(candidate, root, output);
+        if guc::columnar_sql() == ColumnarSql::Off {
+            return;
+        }
+        let candidate = match stage {
+            pg_sys::UpperRelationKind::UPPERREL_GROUP_AGG => {
+                let having = (*extra.cast::<pg_sys::GroupPathExtraData>()).havingQual.cast();
+                Candidate::new(root, input, (*output).reltarget, Groups::Having(having))
             }
+            pg_sys::UpperRelationKind::UPPERREL_DISTINCT if is_plain_distinct((*root).parse) => {
+                let first = members::<pg_sys::Path>((*output).pathlist).first().copied();
+                first.and_then(|path| Candidate::new(root, input, (*path).pathtarget, Groups::Distinct))
+            }
+            _ => None,
+        };
+        if let Some(candidate) = candidate {
+            add_path(candidate, root, output);
         }
     }
+}
+
+/// Returns whether a query is SELECT DISTINCT of a table's rows.
+///
+/// # Safety
+/// The query is the planner's.
+unsafe fn is_plain_distinct(query: *const pg_sys::Query) -> bool {
+    // SAFETY: the caller passes a query.
+    let query = unsafe { &*query };
+    query.groupClause.is_null() && !query.hasDistinctOn && !query.hasAggs && !query.hasWindowFuncs
 }
 
 /// Adds the path, unless the groups would take more memory than a hash table may.
@@ -59,7 +80,7 @@ unsafe fn add_path(candidate: Candidate, root: *mut pg_sys::PlannerInfo, output:
         let groups = (*spare).rows.max(1.0);
         let is_forced = guc::columnar_sql() == ColumnarSql::Force;
         // Half of the table's slots are empty, and a table grows by doubling.
-        let bytes = groups * (2 * candidate.group_size + 32) as f64;
+        let bytes = groups * (2 * candidate.group_size + 32) as f64 + candidate.distinct_size;
         if bytes > pg_sys::get_hash_memory_limit() as f64 && !is_forced {
             return;
         }
@@ -68,7 +89,7 @@ unsafe fn add_path(candidate: Candidate, root: *mut pg_sys::PlannerInfo, output:
         (*path).path.type_ = NodeTag::T_CustomPath;
         (*path).path.pathtype = NodeTag::T_CustomScan;
         (*path).path.parent = output;
-        (*path).path.pathtarget = (*output).reltarget;
+        (*path).path.pathtarget = candidate.target;
         (*path).path.rows = (*spare).rows;
         (*path).path.startup_cost = cost;
         (*path).path.total_cost = cost + groups * pg_sys::cpu_tuple_cost * f64::from(u8::from(!is_forced));
@@ -177,6 +198,7 @@ unsafe fn size(path: *mut pg_sys::Path) -> Option<usize> {
         NodeTag::T_GroupPath => Some(size_of::<pg_sys::GroupPath>()),
         NodeTag::T_ProjectionPath => Some(size_of::<pg_sys::ProjectionPath>()),
         NodeTag::T_GatherPath => Some(size_of::<pg_sys::GatherPath>()),
+        NodeTag::T_UpperUniquePath => Some(size_of::<pg_sys::UpperUniquePath>()),
         _ => None,
     }
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use pgrx::pg_sys::{self, Node, NodeTag};
 use serde::{Deserialize, Serialize};
 
-use super::candidate::{function_of, translate_all};
+use super::candidate::{function_of, is_distinct, translate_all};
 use super::file_rows::FileRows;
 use super::nodes::{list, replace_leaves};
 use super::odd::OddRows;
@@ -272,7 +272,8 @@ unsafe fn translate(
             let (function, output) = function_of(&*aggref)?;
             let argument = if (*aggref).args.is_null() { None } else { Some(exprs.next()?) };
             let filter = if (*aggref).aggfilter.is_null() { None } else { Some(exprs.next()?) };
-            Some(query::Aggregate { function, argument, filter, output })
+            let is_distinct = is_distinct(&*aggref, function);
+            Some(query::Aggregate { function, argument, filter, is_distinct, output })
         });
         let aggregates = aggregates.collect::<Option<Vec<_>>>()?;
         Some(Plan { columns, filters, keys, aggregates })

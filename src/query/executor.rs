@@ -53,8 +53,9 @@ impl Executor {
         let layout = Layout::new(&plan.key_types())?;
         let mut at = layout.words;
         let mut states = Vec::new();
+        let sets = plan.aggregates.iter().filter(|aggregate| aggregate.is_distinct).count();
         for aggregate in &plan.aggregates {
-            states.push(States::new(aggregate, &plan.columns, at)?);
+            states.push(States::new(aggregate, &plan.columns, at, limit / sets.max(1))?);
             at += states.last().map_or(0, States::words);
         }
         let is_numeric = |expr: &Expr| expr.of(&plan.columns) == Type::Numeric;
@@ -192,7 +193,10 @@ impl Executor {
 
     /// Counts the bytes that states take beside the groups.
     fn count_elsewhere(&mut self) {
-        let size = |states: &States| states.others.len() * OTHER_BYTES + states.texts.capacity();
+        let size = |states: &States| {
+            let distinct = states.distinct.as_ref().map_or(0, |distinct| distinct.table.size());
+            states.others.len() * OTHER_BYTES + states.texts.capacity() + distinct
+        };
         self.table.elsewhere = self.states.iter().map(size).sum();
     }
 

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Unfit;
+use super::distinct::Lengths;
 use super::executor::Executor;
 use super::state::States;
 
@@ -10,13 +11,13 @@ use super::state::States;
 const MOST: usize = 1 << 29;
 
 #[derive(Serialize, Deserialize)]
-struct Head {
+struct Head<S> {
     groups: usize,
     texts: usize,
-    /// The lengths of the texts of states.
-    of_states: Vec<usize>,
+    /// The lengths of what states have elsewhere.
+    of_states: Vec<Lengths>,
     scales: Vec<u8>,
-    states: Vec<States>,
+    states: S,
     counted: u64,
     odd_rows: u64,
 }
@@ -27,14 +28,14 @@ impl Executor {
         let head = Head {
             groups: self.table.count,
             texts: self.table.texts.len(),
-            of_states: self.states.iter().map(|states| states.texts.len()).collect(),
+            of_states: self.states.iter().map(Lengths::of).collect(),
             scales: self.table.scales.clone(),
-            states: self.states.clone(),
+            states: &self.states[..],
             counted: self.counted,
             odd_rows: self.odd_rows,
         };
+        let of_states = head.of_states.iter().map(Lengths::bytes).sum::<usize>();
         let head = serde_json::to_vec(&head).map_err(|_| Unfit("a state that has no text"))?;
-        let of_states = self.states.iter().map(|states| states.texts.len()).sum::<usize>();
         let size = 8 + head.len() + self.table.texts.len() + of_states + 8 * self.table.rows.len();
         if size > MOST {
             return Err(Unfit("more groups than a worker can send"));
@@ -43,7 +44,7 @@ impl Executor {
         message.extend((head.len() as u64).to_le_bytes());
         message.extend(&head);
         message.extend(&self.table.texts);
-        self.states.iter().for_each(|states| message.extend(&states.texts));
+        self.states.iter().for_each(|states| states.write_elsewhere(&mut message));
         message.extend(self.table.rows.iter().flat_map(|word| word.to_le_bytes()));
         Ok(message)
     }
@@ -53,11 +54,10 @@ impl Executor {
         const MALFORMED: Unfit = Unfit("a worker's message that cannot be read");
         let (length, rest) = message.split_first_chunk().ok_or(MALFORMED)?;
         let (head, rest) = rest.split_at_checked(u64::from_le_bytes(*length) as usize).ok_or(MALFORMED)?;
-        let mut head: Head = serde_json::from_slice(head).map_err(|_| MALFORMED)?;
+        let mut head: Head<Vec<States>> = serde_json::from_slice(head).map_err(|_| MALFORMED)?;
         let (texts, mut rest) = rest.split_at_checked(head.texts).ok_or(MALFORMED)?;
-        for (states, &length) in head.states.iter_mut().zip(&head.of_states) {
-            let (texts, behind) = rest.split_at_checked(length).ok_or(MALFORMED)?;
-            (states.texts, rest) = (texts.to_vec(), behind);
+        for (states, lengths) in head.states.iter_mut().zip(&head.of_states) {
+            rest = states.read_elsewhere(lengths, rest).ok_or(MALFORMED)?;
         }
         let mut rows: Vec<u64> = rest.as_chunks().0.iter().map(|word| u64::from_le_bytes(*word)).collect();
         if rows.len() != head.groups * self.table.stride || head.states.len() != self.states.len() {
@@ -68,11 +68,11 @@ impl Executor {
         check();
         self.align(&mut head, &mut rows)?;
         check();
-        self.insert(&head, &rows, texts, check)
+        self.insert(&mut head, &rows, texts, check)
     }
 
     /// Brings numerics of both processes to the same scales.
-    fn align(&mut self, head: &mut Head, rows: &mut [u64]) -> Result<(), Unfit> {
+    fn align(&mut self, head: &mut Head<Vec<States>>, rows: &mut [u64]) -> Result<(), Unfit> {
         let stride = self.table.stride;
         for (states, other) in self.states.iter_mut().zip(&mut head.states) {
             states.align(other, &mut self.table.rows, rows, stride)?;
@@ -88,11 +88,17 @@ impl Executor {
         Ok(())
     }
 
-    fn insert(&mut self, head: &Head, rows: &[u64], texts: &[u8], check: impl Fn()) -> Result<(), Unfit> {
+    fn insert(
+        &mut self,
+        head: &mut Head<Vec<States>>,
+        rows: &[u64],
+        texts: &[u8],
+        check: impl Fn(),
+    ) -> Result<(), Unfit> {
         const AT_ONCE: usize = 4096;
         let (stride, words) = (self.table.stride, self.table.layout.words);
         let layout = self.table.layout.clone();
-        let mut ids = Vec::new();
+        let (mut ids, mut numbers) = (Vec::new(), Vec::new());
         let mut keys = Vec::new();
         for (at, groups) in rows.chunks(AT_ONCE * stride).enumerate() {
             check();
@@ -107,6 +113,7 @@ impl Executor {
                 texts.get(start..start + length).unwrap_or(&[])
             };
             self.table.place(&keys, groups.len() / stride, &text, &mut ids)?;
+            numbers.extend(&ids);
             for (row, (group, &id)) in groups.chunks_exact(stride).zip(&ids).enumerate() {
                 let start = id as usize * stride;
                 let into = &mut self.table.rows[start..start + stride];
@@ -118,6 +125,10 @@ impl Executor {
                     }
                 }
             }
+        }
+        for (states, other) in self.states.iter_mut().zip(&mut head.states) {
+            check();
+            states.merge_distinct(other, &numbers, (&mut self.table.rows, stride))?;
         }
         Ok(())
     }

@@ -6,7 +6,8 @@
 //! program.rs   expressions compiled into steps over vectors; arithmetic.rs, division.rs, compare.rs, list.rs, logic.rs,
 //!              choice.rs the steps; unary.rs functions of one value: calendar.rs of dates, texts.rs of texts
 //! keys.rs      keys as words that compare; table.rs the hash table of groups
-//! state.rs     the aggregates' states in a group's words: squares.rs those of variances, text_extremes.rs texts;
+//! state.rs     the aggregates' states in a group's words: squares.rs those of variances, extremes.rs of extremes,
+//!              distinct.rs DISTINCT values;
 //!              result.rs what a group shows
 //! executor.rs  a plan over the batches of a process; message.rs groups on their way to the leader
 //! ```
@@ -20,8 +21,10 @@ mod calendar;
 mod choice;
 mod column;
 mod compare;
+mod distinct;
 mod division;
 mod executor;
+mod extremes;
 mod keys;
 mod list;
 mod logic;
@@ -32,7 +35,6 @@ mod result;
 mod squares;
 mod state;
 mod table;
-mod text_extremes;
 mod texts;
 mod unary;
 mod value;

@@ -33,6 +33,8 @@ pub struct Aggregate {
     pub argument: Option<Expr>,
     /// FILTER (WHERE ...).
     pub filter: Option<Expr>,
+    /// Each value of a group counts once. But for a count, equal values are the same.
+    pub is_distinct: bool,
     pub output: Output,
 }
 

@@ -5,7 +5,7 @@ use super::keys::{INFINITY, INLINE, MINUS_INFINITY, NAN, wide};
 use super::plan::Output;
 use super::state::{Form, Kind};
 use super::value::{Class, Type};
-use super::{squares, text_extremes};
+use super::{extremes, squares};
 use crate::expr::{Finite, Numeric};
 use arrow::datatypes::i256;
 
@@ -121,7 +121,7 @@ impl Executor {
                 Shown::Word(state[0] as i64)
             }
             Kind::Extreme { class: Form::Bytes, .. } => {
-                let text = text_extremes::text(state, &states.texts);
+                let text = extremes::text(state, &states.texts);
                 text.map_or(Shown::Null, |text| Shown::Bytes(text.to_vec()))
             }
             Kind::Extreme { class: Form::Float, .. } if state[1] == 0 => Shown::Null,

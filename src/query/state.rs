@@ -7,7 +7,7 @@
 //! extreme of words    the value, whether there is one
 //! extreme of floats   the bits, whether there is one
 //! extreme of numerics 128 bits at the aggregate's scale, whether there is one, the scale that it shows
-//! extreme of texts    where it lies (text_extremes.rs)
+//! extreme of texts    where it lies (extremes.rs)
 //! bits                the integer, whether there is one
 //! squares             sums of values and of squares, and more (squares.rs)
 //! ```
@@ -19,11 +19,12 @@ use std::collections::HashMap;
 use serde::{Deserialize, Serialize};
 
 use super::Unfit;
+use super::distinct::Distinct;
 use super::keys::{INFINITY, MINUS_INFINITY, NAN, factor, integer, is_special, wide};
 use super::plan::{Aggregate, Column, Function};
 use super::value::{Class, Type, Value};
 use super::vector::{Values, Vector, text};
-use super::{squares, text_extremes};
+use super::{extremes, squares};
 use crate::expr::{Numeric, NumericSum, float_key};
 
 const MANY_DIGITS: Unfit = Unfit("an aggregate of numerics of many digits");
@@ -55,11 +56,11 @@ pub enum Form {
 }
 
 /// The states of one aggregate in all groups.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub struct States {
     pub kind: Kind,
     /// The argument's type.
-    of: Type,
+    pub of: Type,
     /// The first word of the state in a group.
     pub at: usize,
     /// The scale of numerics.
@@ -69,6 +70,9 @@ pub struct States {
     /// Where the extremes of texts lie. A message has them apart.
     #[serde(skip)]
     pub texts: Vec<u8>,
+    /// The values of DISTINCT. A message has them apart.
+    #[serde(skip)]
+    pub distinct: Option<Box<Distinct>>,
     /// No sum's magnitude is above it.
     bound: u128,
 }
@@ -90,7 +94,7 @@ impl Groups<'_> {
 }
 
 impl States {
-    pub fn new(aggregate: &Aggregate, columns: &[Column], at: usize) -> Result<States, Unfit> {
+    pub fn new(aggregate: &Aggregate, columns: &[Column], at: usize, limit: usize) -> Result<States, Unfit> {
         let of = aggregate.argument.as_ref().map(|argument| argument.of(columns));
         let kind = match (aggregate.function, of) {
             (Function::Count, _) => Kind::Count,
@@ -113,7 +117,11 @@ impl States {
             _ => return Err(Unfit("an aggregate of values of another type")),
         };
         let of = of.unwrap_or(Type::Int8);
-        Ok(States { kind, of, at, scale: 0, others: HashMap::new(), texts: Vec::new(), bound: 0 })
+        let distinct = match aggregate.is_distinct {
+            true => Some(Box::new(Distinct::new(of, limit)?)),
+            false => None,
+        };
+        Ok(States { kind, of, at, scale: 0, others: HashMap::new(), texts: Vec::new(), distinct, bound: 0 })
     }
 
     /// Returns how many words a state takes, which begin as zeros.
@@ -123,7 +131,7 @@ impl States {
             Kind::IntegerSum => 3,
             Kind::NumericSum => 4,
             Kind::Extreme { class: Form::Numeric, .. } => 4,
-            Kind::Extreme { class: Form::Bytes, .. } => text_extremes::WORDS,
+            Kind::Extreme { class: Form::Bytes, .. } => extremes::TEXT_WORDS,
             Kind::Extreme { .. } | Kind::Bits(_) => 2,
             Kind::Squares => squares::WORDS,
         }
@@ -138,6 +146,11 @@ impl States {
         argument: Option<(&Vector, &[u8])>,
     ) -> Result<(), Unfit> {
         let at = self.at;
+        let new = match (&mut self.distinct, argument) {
+            (Some(distinct), Some(argument)) => Some(distinct.add(groups.ids, rows, argument)?),
+            _ => None,
+        };
+        let rows = new.as_deref().unwrap_or(rows);
         let Some((vector, bytes)) = argument.filter(|_| self.kind != Kind::Count) else {
             rows.iter().for_each(|&row| groups.state::<1>(row, at)[0] += 1);
             return Ok(());
@@ -156,38 +169,46 @@ impl States {
             Kind::Extreme { class: Form::Word, least } => {
                 let words = vector.words();
                 for &row in rows {
-                    put_word(groups.state(row, at), words[row as usize], least);
+                    extremes::put_word(groups.state(row, at), words[row as usize], least);
                 }
             }
             Kind::Extreme { class: Form::Float, least } => {
                 let floats = vector.floats();
                 for &row in rows {
-                    put_float(groups.state(row, at), floats[row as usize], least);
+                    extremes::put_float(groups.state(row, at), floats[row as usize], least);
                 }
             }
             Kind::Extreme { class: Form::Numeric, least } => {
                 let factor = self.meet(groups, vector.scale, vector.bound)?;
                 for &row in rows {
                     let value = vector.wide(row as usize) * factor;
-                    put_wide(groups.state(row, at), value, vector.scale, least);
+                    extremes::put_wide(groups.state(row, at), value, vector.scale, least);
                 }
             }
             Kind::Extreme { class: Form::Bool, least } => {
                 let bools = vector.bools();
                 for &row in rows {
-                    put_word(groups.state(row, at), bools[row as usize].into(), least);
+                    extremes::put_word(groups.state(row, at), bools[row as usize].into(), least);
                 }
             }
             Kind::Extreme { class: Form::Bytes, least } => {
                 let cells = vector.cells();
                 for &row in rows {
                     let found = text(cells[row as usize], bytes);
-                    text_extremes::put(groups.state(row, at), &mut self.texts, self.of, found, better(least));
+                    extremes::put_text(
+                        groups.state(row, at),
+                        &mut self.texts,
+                        self.of,
+                        found,
+                        extremes::better(least),
+                    );
                 }
             }
             Kind::Bits(function) => {
                 let words = vector.words();
-                rows.iter().for_each(|&row| put_bits(groups.state(row, at), words[row as usize], function));
+                rows.iter().for_each(|&row| {
+                    extremes::put_bits(groups.state(row, at), words[row as usize], function)
+                });
             }
             Kind::Squares => {
                 let bound = vector.bound.saturating_mul(rows.len() as u128);
@@ -277,6 +298,11 @@ impl States {
     /// Adds one value, which is not NULL, to the group of a block's first row.
     pub fn add_value(&mut self, groups: &mut Groups, value: &Value) -> Result<(), Unfit> {
         let at = self.at;
+        if let Some(distinct) = &mut self.distinct
+            && !distinct.add_value(groups.ids[0], value)?
+        {
+            return Ok(());
+        }
         match (self.kind, value) {
             (Kind::Count, _) => groups.state::<1>(0, at)[0] += 1,
             (Kind::IntegerSum, Value::Word(word)) => {
@@ -288,12 +314,20 @@ impl States {
                 self.others.entry(groups.ids[0]).or_default().add_one(value);
             }
             (Kind::Extreme { class: Form::Bool | Form::Word, least }, Value::Word(word)) => {
-                put_word(groups.state(0, at), *word, least);
+                extremes::put_word(groups.state(0, at), *word, least);
             }
             (Kind::Extreme { class: Form::Bytes, least }, Value::Bytes(bytes)) => {
-                text_extremes::put(groups.state(0, at), &mut self.texts, self.of, bytes, better(least));
+                extremes::put_text(
+                    groups.state(0, at),
+                    &mut self.texts,
+                    self.of,
+                    bytes,
+                    extremes::better(least),
+                );
             }
-            (Kind::Bits(function), Value::Word(word)) => put_bits(groups.state(0, at), *word, function),
+            (Kind::Bits(function), Value::Word(word)) => {
+                extremes::put_bits(groups.state(0, at), *word, function)
+            }
             (Kind::Squares, Value::Word(word)) => squares::add(groups.state(0, at), (*word).into(), 0),
             (Kind::Squares, Value::Numeric(Numeric::Finite(_))) => {
                 let (value, scale) = self.meet_value(groups, value)?;
@@ -301,7 +335,7 @@ impl States {
             }
             (Kind::Squares, Value::Numeric(_)) => squares::add_special(groups.state(0, at)),
             (Kind::Extreme { class: Form::Float, least }, Value::Float(bits)) => {
-                put_float(groups.state(0, at), f64::from_bits(*bits), least);
+                extremes::put_float(groups.state(0, at), f64::from_bits(*bits), least);
             }
             (Kind::Extreme { class: Form::Numeric, least }, Value::Numeric(numeric)) => {
                 let (value, dscale) = match numeric {
@@ -310,7 +344,7 @@ impl States {
                     Numeric::MinusInfinity => (MINUS_INFINITY, 0),
                     Numeric::Finite(_) => self.meet_value(groups, value)?,
                 };
-                put_wide(groups.state(0, at), value, dscale, least);
+                extremes::put_wide(groups.state(0, at), value, dscale, least);
             }
             _ => return Err(Unfit("a value of another type than its aggregate")),
         }
@@ -343,6 +377,8 @@ impl States {
     pub fn merge(&mut self, into: &mut [u64], from: &[u64], other: &States) {
         let (into, from) = (&mut into[self.at..], &from[self.at..]);
         match self.kind {
+            // Its values are added later.
+            _ if self.distinct.is_some() => {}
             Kind::Count => into[0] += from[0],
             Kind::IntegerSum | Kind::NumericSum => {
                 let sum = wide(into[0], into[1]).wrapping_add(wide(from[0], from[1]));
@@ -354,14 +390,14 @@ impl States {
             }
             Kind::Bits(function) => {
                 if let ([value, 1], Some(into)) = (&from[..2], into.first_chunk_mut()) {
-                    put_bits(into, *value as i64, function);
+                    extremes::put_bits(into, *value as i64, function);
                 }
             }
             Kind::Squares => squares::merge(into, from),
             Kind::Extreme { class: Form::Bytes, least } => {
-                let found = text_extremes::text(from, &other.texts);
+                let found = extremes::text(from, &other.texts);
                 if let (Some(found), Some(into)) = (found, into.first_chunk_mut()) {
-                    text_extremes::put(into, &mut self.texts, self.of, found, better(least));
+                    extremes::put_text(into, &mut self.texts, self.of, found, extremes::better(least));
                 }
             }
             Kind::Extreme { class, least } => {
@@ -395,44 +431,4 @@ fn add_to(state: &mut [u64], word: i64) {
 
 fn halves(value: i128) -> [u64; 2] {
     [value as u64, (value >> 64) as u64]
-}
-
-/// Returns how a value compares with the group's where it takes its place.
-fn better(least: bool) -> std::cmp::Ordering {
-    if least { std::cmp::Ordering::Less } else { std::cmp::Ordering::Greater }
-}
-
-#[inline(always)]
-fn put_word([value, seen]: &mut [u64; 2], found: i64, least: bool) {
-    if *seen == 0 || (if least { found < *value as i64 } else { found > *value as i64 }) {
-        (*value, *seen) = (found as u64, 1);
-    }
-}
-
-fn put_bits([value, seen]: &mut [u64; 2], found: i64, function: Function) {
-    let found = found as u64;
-    *value = match function {
-        _ if *seen == 0 => found,
-        Function::BitAnd => *value & found,
-        Function::BitOr => *value | found,
-        _ => *value ^ found,
-    };
-    *seen = 1;
-}
-
-fn put_float([bits, seen]: &mut [u64; 2], found: f64, least: bool) {
-    let order = float_key(found).cmp(&float_key(f64::from_bits(*bits)));
-    // Of equal values the last one stays, as float8larger and float8smaller have it: -0 equals 0.
-    if *seen == 0 || (if least { order.is_le() } else { order.is_ge() }) {
-        (*bits, *seen) = (found.to_bits(), 1);
-    }
-}
-
-fn put_wide([low, high, seen, dscale]: &mut [u64; 4], found: i128, scale: u8, least: bool) {
-    let order = found.cmp(&wide(*low, *high));
-    // Of equal values the last one stays, as numeric_larger and numeric_smaller have it.
-    if *seen == 0 || (if least { order.is_le() } else { order.is_ge() }) {
-        [*low, *high] = halves(found);
-        (*seen, *dscale) = (1, scale.into());
-    }
 }

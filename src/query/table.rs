@@ -4,6 +4,7 @@ use super::Unfit;
 use super::keys::{self, Key, Layout, factor, is_special, text_length, wide};
 use super::value::Class;
 
+#[derive(Clone)]
 pub struct Table {
     pub layout: Layout,
     /// Words of a group: its key's, then its states'.

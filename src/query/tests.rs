@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
@@ -42,7 +42,7 @@ fn column(of: Type) -> Column {
 }
 
 fn aggregate(function: Function, argument: Option<usize>, output: Output) -> Aggregate {
-    Aggregate { function, argument: argument.map(Expr::Column), filter: None, output }
+    Aggregate { function, argument: argument.map(Expr::Column), filter: None, is_distinct: false, output }
 }
 
 fn shown(executor: &Executor) -> Vec<Vec<Shown>> {
@@ -98,7 +98,7 @@ proptest! {
             columns: vec![column(Type::Int4); 2],
             filters: Vec::new(),
             keys: Vec::new(),
-            aggregates: vec![Aggregate { function: Function::Sum, argument: Some(argument), filter: None, output: Output::Bigint }],
+            aggregates: vec![Aggregate { function: Function::Sum, argument: Some(argument), filter: None, is_distinct: false, output: Output::Bigint }],
         };
         let mut executor = Executor::new(plan, usize::MAX).unwrap();
         let mut odd = Counted(Vec::new());
@@ -177,6 +177,63 @@ proptest! {
         wanted.sort_by_key(|row| format!("{row:?}"));
         prop_assert_eq!(shown(&merged), wanted);
         prop_assert_eq!(merged.counted as usize, rows.len());
+    }
+}
+
+proptest! {
+    /// DISTINCT values of several processes, merged, are counted once for each group.
+    #[test]
+    fn distinct_values_of_processes_are_counted_once(
+        rows in prop::collection::vec((0..3_i64, prop::option::of(-5..5_i64), prop::option::of("[ab]{0,2}|thirteen byte[a-b]?")), 0..300),
+        processes in 1..4_usize,
+    ) {
+        let mut arena = Vec::new();
+        let word = |value: Option<i64>| value.map(|value| value.to_le_bytes().to_vec());
+        let columns = [
+            cells(&rows.iter().map(|row| word(Some(row.0))).collect::<Vec<_>>(), &mut arena),
+            cells(&rows.iter().map(|row| word(row.1)).collect::<Vec<_>>(), &mut arena),
+            cells(&rows.iter().map(|row| row.2.clone().map(String::into_bytes)).collect::<Vec<_>>(), &mut arena),
+        ];
+        let distinct = |function: Function, argument: usize, output: Output| {
+            Aggregate { is_distinct: true, ..aggregate(function, Some(argument), output) }
+        };
+        let plan = Plan {
+            columns: vec![column(Type::Int8), column(Type::Int8), column(Type::Text)],
+            filters: Vec::new(),
+            keys: vec![Expr::Column(0)],
+            aggregates: vec![
+                distinct(Function::Count, 1, Output::Value),
+                distinct(Function::Sum, 1, Output::Numeric),
+                distinct(Function::Count, 2, Output::Value),
+                aggregate(Function::Greatest, Some(2), Output::Value),
+            ],
+        };
+        let mut executors: Vec<Executor> =
+            (0..processes).map(|_| Executor::new(plan.clone(), usize::MAX).unwrap()).collect();
+        let share = rows.len().div_ceil(processes).max(1);
+        for (number, executor) in executors.iter_mut().enumerate() {
+            let range = (number * share).min(rows.len())..((number + 1) * share).min(rows.len());
+            executor.add(&Rows::heap(&columns, &arena), range, &mut None_).unwrap();
+        }
+        let mut merged = executors.pop().unwrap();
+        for other in executors {
+            merged.merge(&other.to_message().unwrap(), || ()).unwrap();
+        }
+        let keys: BTreeSet<i64> = rows.iter().map(|row| row.0).collect();
+        let wanted: Vec<Vec<Shown>> = keys.into_iter().map(|key| {
+            let of_key = || rows.iter().filter(|row| row.0 == key);
+            let words: BTreeSet<i64> = of_key().filter_map(|row| row.1).collect();
+            let texts: BTreeSet<&str> = of_key().filter_map(|row| row.2.as_deref()).collect();
+            let sum = words.iter().map(|word| i128::from(*word)).sum();
+            vec![
+                Shown::Word(key),
+                Shown::Word(words.len() as i64),
+                if words.is_empty() { Shown::Null } else { Shown::Scaled { value: sum, scale: 0, dscale: 0 } },
+                Shown::Word(texts.len() as i64),
+                texts.last().map_or(Shown::Null, |text| Shown::Bytes(text.as_bytes().to_vec())),
+            ]
+        }).collect();
+        prop_assert_eq!(shown(&merged), wanted);
     }
 }
 
