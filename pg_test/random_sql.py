@@ -1,9 +1,11 @@
-"""python -m pg_test.random_sql [--seed N] [--statements N]: random aggregations, by PostgreSQL's plans and on
-columns."""
+"""python -m pg_test.random_sql [--seed N] [--statements N] [--jobs N]: random aggregations, by PostgreSQL's plans and
+on columns."""
 
 import argparse
+import multiprocessing
 import random
 import sys
+import time
 
 import psycopg
 
@@ -43,13 +45,34 @@ def answer(connection, text, mode):
         return None, error.sqlstate
 
 
-def run(connection, seed, statements, rows=(0, 1, 5, 300, 3000)):
+def run(connection, seed, statements, rows=(0, 1, 5, 300, 3000), directory=None):
     """Returns how many statements were computed on columns, how many raised an error, and those whose answers
-    differ."""
+    differ. With a directory, of files, some tables are foreign ones over a file of the rows there."""
     chance = random.Random(seed)
-    connection.execute("DROP TABLE IF EXISTS random_rows")
+    connection.execute("DROP FOREIGN TABLE IF EXISTS random_files; DROP TABLE IF EXISTS random_rows")
     fill(connection, chance, "random_rows", chance.choice(rows))
+    if directory and chance.random() < 0.3:
+        export(connection, chance, "random_rows", directory)
+        return compare(connection, chance, "random_files", statements)
     return compare(connection, chance, "random_rows", statements)
+
+
+# What files have no value for, or what numerics with so many digits have none for.
+NOT_IN_FILES = """
+    n::text IN ('NaN', 'Infinity', '-Infinity') OR abs(n) > 1e20 OR abs(extract(year FROM d)) > 9999 OR ti = '24:00'
+    OR abs(extract(year FROM ts)) > 9999 OR abs(extract(year FROM tz)) > 9999
+"""
+
+
+def export(connection, chance, table, directory):
+    """Makes the foreign table random_files over a file of the rows that files have values for."""
+    kind, rows = chance.choice((("parquet", "row_group_rows"), ("arrow", "record_batch_rows")))
+    path = f"{directory}/random.{kind}"
+    connection.execute(f"DELETE FROM {table} WHERE {NOT_IN_FILES}")
+    connection.execute(f"SELECT export_table_{kind}('{table}', '{path}', overwrite => true, {rows} => 200)")
+    columns = ", ".join(f"{name} {kind}" for name, (kind, _) in COLUMNS.items())
+    connection.execute(f"CREATE FOREIGN TABLE random_files ({columns}) SERVER pg_strata OPTIONS (file '{path}')")
+    connection.execute("ANALYZE random_files")
 
 
 def of_values(error):
@@ -90,28 +113,45 @@ def prepare(connection, workers, load=True):
         connection.execute(f"SET {setting} = {value}")
 
 
-def main():
-    parser = argparse.ArgumentParser(prog="python -m pg_test.random_sql")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--statements", type=int, default=10_000)
-    parser.add_argument("--workers", type=int, default=2)
-    options = parser.parse_args()
-    totals, wrong, each = {}, 0, 200
-    with Server(postgres.find(18), f"random-sql-{options.seed}", shared_buffers="64MB") as server:
+def job(options):
+    """Runs statements of seeds of its own on a server of its own until there are enough or the time is over."""
+    seed, statements, seconds, workers = options
+    totals, wrong, each, began = {"statements": 0}, 0, 200, time.monotonic()
+    with Server(postgres.find(18), f"random-sql-{seed}", shared_buffers="64MB", fsync="off") as server:
+        directory = server.data.parent
         with server.connect() as connection:
             connection.execute("CREATE EXTENSION IF NOT EXISTS pg_strata")
-            prepare(connection, options.workers)
-            for number in range(options.statements // each):
-                counts, differing = run(connection, options.seed * 1_000_000 + number, each)
-                for name, count in counts.items():
+            for number in range(statements // each):
+                if time.monotonic() - began > seconds:
+                    break
+                # Starting workers takes longer than the statements.
+                prepare(connection, workers if number % 4 == 0 else 0)
+                this = seed * 1_000_000 + number
+                counts, differing = run(connection, this, each, directory=directory)
+                for name, count in {**counts, "statements": each}.items():
                     totals[name] = totals.get(name, 0) + count
                 for text, plain, found in differing:
                     wrong += 1
-                    print(
-                        f"seed {options.seed * 1_000_000 + number}: {text}\n  PostgreSQL {plain}\n  columns    {found}",
-                        flush=True,
-                    )
-            print(f"{options.statements} statements, {totals}, {wrong} differ")
+                    print(f"seed {this}: {text}\n  PostgreSQL {plain}\n  columns    {found}", flush=True)
+    return totals, wrong
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="python -m pg_test.random_sql")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--statements", type=int, default=10_000, help="of each job")
+    parser.add_argument("--seconds", type=int, default=1 << 30, help="after which no more are begun")
+    parser.add_argument("--jobs", type=int, default=1, help="servers side by side")
+    parser.add_argument("--workers", type=int, default=2, help="parallel ones, of every fourth table's statements")
+    options = parser.parse_args()
+    jobs = [
+        (options.seed + number, options.statements, options.seconds, options.workers) for number in range(options.jobs)
+    ]
+    with multiprocessing.get_context("spawn").Pool(options.jobs) as pool:
+        done = pool.map(job, jobs, chunksize=1)
+    totals = {name: sum(found.get(name, 0) for found, _ in done) for name in done[0][0]}
+    wrong = sum(differing for _, differing in done)
+    print(f"{totals}, {wrong} differ")
     return 1 if wrong else 0
 
 
