@@ -5,13 +5,16 @@
 //! case, so the crate gets "." instead, which is any number. The header here is not bound by a version's list of
 //! reserved names either: a field has the number and type that the header declares.
 
+use std::borrow::Cow;
 use std::io::{self, BufRead};
 
 use noodles_vcf::Header;
-use noodles_vcf::header::parser::{Entry, FileFormatOption};
+use noodles_vcf::header::parser::{Entry, FileFormatOption, ParseError};
 use noodles_vcf::header::{FileFormat, Parser};
 
+use super::long_values::pieces;
 use super::read_line;
+use super::sample_names::SampleNames;
 use crate::interrupts::check;
 
 const BY_SAMPLE: [&str; 5] = ["P", "LA", "LR", "LG", "M"];
@@ -23,46 +26,93 @@ const WITHOUT_RESERVED: FileFormat = FileFormat::new(4, u32::MAX);
 /// The largest header, which is kept in memory. It has room for the names of some ten million contigs or samples.
 const LARGEST: usize = 256 << 20;
 
-/// Reads the header from `lines`, which end where the header does.
-pub fn read(mut lines: impl BufRead) -> io::Result<Header> {
-    let invalid = |cause| io::Error::new(io::ErrorKind::InvalidData, cause);
+/// The longest line that declares a field, and the most fields. The columns of each take some kilobytes; PostgreSQL's
+/// tables have at most 1600 columns.
+const LONGEST: usize = 1 << 20;
+const MOST_FIELDS: usize = 10_000;
+
+/// Reads the header from `lines`, which end where the header does, and the samples' names, which are not in it.
+pub fn read(mut lines: impl BufRead) -> io::Result<(Header, SampleNames)> {
     let mut parser = Parser::default();
-    let (mut line, mut left) = (Vec::new(), LARGEST);
+    let (mut line, mut left, mut fields) = (Vec::new(), LARGEST, 0);
+    let mut names = SampleNames::default();
+    let mut is_first = true;
     loop {
         check();
+        line.clear();
         read_line(&mut lines, &mut line, left).map_err(|cause| match cause.kind() {
-            io::ErrorKind::FileTooLarge => {
-                io::Error::new(cause.kind(), format!("its header is larger than {LARGEST} bytes"))
-            }
+            io::ErrorKind::FileTooLarge => too_large(format!("its header is larger than {LARGEST} bytes")),
             _ => cause,
         })?;
         if line.is_empty() {
             break;
         }
         left -= line.len();
-        if is_long_comment(&line) {
-            line.clear();
+        let text = line.strip_suffix(b"\n").unwrap_or(&line);
+        let text = text.strip_suffix(b"\r").unwrap_or(text);
+        if !std::mem::take(&mut is_first) && is_comment(text) {
             continue;
         }
-        let text = line.strip_suffix(b"\n").unwrap_or(&line);
-        let text = of_any_number(text.strip_suffix(b"\r").unwrap_or(text));
-        if let Entry::FileFormat(version) = parser.parse_partial(&text).map_err(invalid)?
-            && version >= WITH_RESERVED
-        {
-            let version = FileFormatOption::FileFormat(WITHOUT_RESERVED);
-            parser = Parser::builder().set_file_format_option(version).build();
-            parser.parse_partial(&text).map_err(invalid)?;
+        if text.starts_with(NAMES) {
+            let (columns, samples) = split_names(text);
+            parser.parse_partial(&columns).map_err(invalid)?;
+            names = samples.map_or_else(|| Ok(names), SampleNames::parse)?;
+            continue;
         }
-        line.clear();
+        fields += 1;
+        // The line of the version is no field.
+        if fields > MOST_FIELDS + 1 {
+            return Err(too_large(format!(
+                "its header declares more than {MOST_FIELDS} INFO and FORMAT fields"
+            )));
+        }
+        if text.len() > LONGEST {
+            return Err(too_large(format!("a line of its header is longer than {LONGEST} bytes")));
+        }
+        parse(&mut parser, &of_any_number(text))?;
     }
-    parser.finish().map_err(invalid)
+    Ok((parser.finish().map_err(invalid)?, names))
 }
 
-/// Returns whether a line says nothing of the columns, and is so long that parsing it would take long.
-fn is_long_comment(line: &[u8]) -> bool {
-    const LONG: usize = 1 << 20;
+fn parse(parser: &mut Parser, line: &[u8]) -> io::Result<()> {
+    if let Entry::FileFormat(version) = parser.parse_partial(line).map_err(invalid)?
+        && version >= WITH_RESERVED
+    {
+        let version = FileFormatOption::FileFormat(WITHOUT_RESERVED);
+        *parser = Parser::builder().set_file_format_option(version).build();
+        parser.parse_partial(line).map_err(invalid)?;
+    }
+    Ok(())
+}
+
+fn invalid(cause: ParseError) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, cause)
+}
+
+fn too_large(why: String) -> io::Error {
+    io::Error::new(io::ErrorKind::FileTooLarge, why)
+}
+
+/// Returns whether a line says nothing of the columns. There may be millions, such as contigs.
+fn is_comment(line: &[u8]) -> bool {
     const NEEDED: [&[u8]; 3] = [b"##fileformat=", b"##INFO=", b"##FORMAT="];
-    line.len() > LONG && line.starts_with(b"##") && !NEEDED.iter().any(|key| line.starts_with(key))
+    line.starts_with(b"##") && !NEEDED.iter().any(|key| line.starts_with(key))
+}
+
+/// The beginning of the line of the columns' names.
+const NAMES: &[u8] = b"#CHROM";
+
+/// Splits the line of the columns' names. Returns the columns up to FORMAT, and the samples if there are any.
+fn split_names(line: &[u8]) -> (Cow<'_, [u8]>, Option<&[u8]>) {
+    const COLUMNS: usize = 9;
+    /// Longer than the names of these columns: all of a line that has others is not needed to refuse it.
+    const ENOUGH: usize = 100;
+    let end = pieces(line, b'\t').nth(COLUMNS - 1).map_or(line.len(), |last| last.end);
+    let (columns, samples) = (&line[..end], line.get(end + 1..));
+    match columns.get(..ENOUGH) {
+        Some(part) => (Cow::Owned(String::from_utf8_lossy(part).into_owned().into_bytes()), samples),
+        None => (Cow::Borrowed(columns), samples),
+    }
 }
 
 /// Replaces a number that differs between samples by ".".
@@ -99,6 +149,7 @@ fn number_of(line: &[u8]) -> Option<(usize, usize)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::interrupts::counted::during;
 
     #[test]
     fn numbers_by_sample_are_any() {
@@ -117,6 +168,54 @@ mod tests {
             "",
         ] {
             assert_eq!(after(same), same);
+        }
+    }
+
+    const HEAD: &str = "##fileformat=VCFv4.3\n##INFO=<ID=X,Number=1,Type=String,Description=\"x\">\n";
+    const COLUMNS: &str = "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO";
+
+    #[test]
+    fn samples_are_read_one_by_one() {
+        const SAMPLES: usize = 50_000;
+        let names: String = (0..SAMPLES).map(|at| format!("\ts{at}")).collect();
+        let text = format!("{HEAD}{COLUMNS}\tFORMAT{names}\r\n");
+        let mut found = None;
+        let (checks, _) = during(|| found = read(text.as_bytes()).ok());
+        let (header, names) = found.unwrap();
+        assert!(checks > SAMPLES && names.len() == SAMPLES && header.sample_names().is_empty());
+        assert!(names.iter(SAMPLES - 1..SAMPLES).eq(["s49999"]));
+    }
+
+    #[test]
+    fn what_a_header_may_have() {
+        let found =
+            |text: &str| read(text.as_bytes()).map(|(header, names)| (header.infos().len(), names.len()));
+        let field = |id| format!("##INFO=<ID=I{id},Number=1,Type=String,Description=\"\">\n");
+        let fields = |count| format!("{HEAD}{}{COLUMNS}\n", (1..count).map(field).collect::<String>());
+        assert_eq!(found(&fields(MOST_FIELDS)).unwrap(), (MOST_FIELDS, 0));
+        assert!(found(&fields(MOST_FIELDS + 1)).unwrap_err().to_string().contains("more than 10000"));
+        let long =
+            format!("{HEAD}##INFO=<ID=Y,Number=1,Type=String,Description=\"{}\">\n", "y".repeat(LONGEST));
+        assert_eq!(found(&format!("{long}{COLUMNS}\n")).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
+        for (columns, samples) in [
+            ("", Some(0)),
+            ("\tFORMAT", Some(0)),
+            ("\tFORMAT\ta\tb", Some(2)),
+            ("\ta", None),
+            ("\tFORMAT\ta\ta", None),
+        ] {
+            let read = found(&format!("{HEAD}##contig=<ID=1>\n##contig=<ID=1>\n{COLUMNS}{columns}\n"));
+            assert_eq!(read.ok(), samples.map(|samples| (1, samples)), "{columns}");
+        }
+        for wrong in [
+            COLUMNS.to_owned(),
+            format!("{COLUMNS}\n"),
+            HEAD.to_owned(),
+            format!("{HEAD}#CHROM\t{}é{}\n", "x".repeat(92), "x".repeat(200)),
+            format!("{HEAD}{COLUMNS}\n{COLUMNS}\n"),
+        ] {
+            let why = found(&wrong).unwrap_err().to_string();
+            assert!(why.len() < 300 && !why.contains("UTF-8"), "{why}");
         }
     }
 }

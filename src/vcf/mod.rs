@@ -12,6 +12,7 @@ mod file;
 mod header;
 mod long_values;
 mod parts;
+mod sample_names;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -106,21 +107,17 @@ fn convert_text(
     sink: &mut dyn Sink,
 ) -> Result<u64, VcfError> {
     let mut reader = noodles::io::Reader::new(input);
-    let header = caught(None, || {
+    let (mut header, names) = caught(None, || {
         let lines = reader.header_reader();
         header::read(lines).map_err(|cause| of_io(None, cause))
     })?;
-    // There may be millions of samples.
-    check();
     let mut lines = reader.into_inner();
-    let mut table = Table::new(&header, samples).map_err(|why| too_large(None, why))?;
-    check();
+    let count = names.len();
+    let mut table = Table::new(&header, names, samples);
     sink.begin(table.schema()).map_err(of_sink)?;
     let (mut rows, mut number, mut bytes) = (0, 0, 0);
     let mut line = Vec::new();
     let (mut record, mut written) = (RecordBuf::default(), Record::default());
-    let names: Vec<String> = header.sample_names().iter().cloned().collect();
-    let mut of_part = None;
     loop {
         number += 1;
         let at = Some(number);
@@ -143,15 +140,10 @@ fn convert_text(
                 appended.map_err(|cause| VcfError { record: at, cause: Cause::Invalid(cause) })
             })
         };
-        match parts::split(short, names.len()) {
-            None => append(short, &header, 0..names.len())?,
-            Some(parts) => {
-                let of_part = of_part.get_or_insert_with(|| parts::header(&header));
-                for part in parts {
-                    part.name_samples(of_part, &names);
-                    append(&part.line(short), of_part, part.samples)?;
-                }
-            }
+        let parts = parts::split(short, count).map_err(|cause| VcfError { record: at, cause })?;
+        for part in parts {
+            part.count_samples(&mut header);
+            append(&part.line(short), &header, part.samples)?;
         }
         bytes += line.len();
         if table.rows() >= batch_rows || bytes >= BATCH_BYTES {
@@ -206,10 +198,6 @@ fn flush(table: &mut Table, sink: &mut dyn Sink) -> Result<u64, VcfError> {
     let batch = table.finish().map_err(of_sink)?;
     sink.batch(&batch).map_err(of_sink)?;
     Ok(batch.num_rows() as u64)
-}
-
-fn too_large(record: Option<u64>, why: String) -> VcfError {
-    VcfError { record, cause: Cause::TooLarge(why) }
 }
 
 fn of_sink(cause: arrow::error::ArrowError) -> VcfError {

@@ -17,6 +17,7 @@ use noodles_vcf::{Header, Record};
 use super::Samples;
 use super::column::{ColumnBuilder, Form};
 use super::long_values::{ALT, LongValues, Place, REF};
+use super::sample_names::SampleNames;
 use crate::interrupts::check;
 
 pub struct Table {
@@ -30,7 +31,7 @@ pub struct Table {
     qual: Float32Builder,
     filter: ColumnBuilder,
     infos: Vec<(String, ColumnBuilder)>,
-    sample_names: Vec<String>,
+    sample_names: SampleNames,
     /// One row for each sample of each record.
     sample: ColumnBuilder,
     formats: Vec<(String, ColumnBuilder)>,
@@ -39,22 +40,12 @@ pub struct Table {
 }
 
 impl Table {
-    /// Creates a table. Fails if there are too many columns.
-    pub fn new(header: &Header, samples: Samples) -> Result<Table, String> {
-        /// Each field takes some kilobytes. PostgreSQL's tables have at most 1600 columns.
-        const MOST: usize = 10_000;
-        let fields = header.infos().len() + header.formats().len();
-        if fields > MOST {
-            return Err(format!(
-                "its header declares {fields} INFO and FORMAT fields, of which {MOST} can be read"
-            ));
-        }
+    pub fn new(header: &Header, sample_names: SampleNames, samples: Samples) -> Table {
         let info = |(name, map): (&String, &_)| (name.clone(), info_column(map));
         let infos: Vec<_> = header.infos().iter().map(info).collect();
         let format = |(name, map): (&String, &_)| (name.clone(), format_column(map));
         let formats: Vec<_> = header.formats().iter().map(format).collect();
         let places = infos.iter().enumerate().map(|(place, (name, _))| (name.clone(), place)).collect();
-        let sample_names: Vec<String> = header.sample_names().iter().cloned().collect();
         let mut table = Table {
             schema: Arc::new(Schema::empty()),
             samples,
@@ -73,7 +64,7 @@ impl Table {
             records: 0,
         };
         table.schema = Arc::new(Schema::new(table.fields()));
-        Ok(table)
+        table
     }
 
     fn fields(&self) -> Vec<Field> {
@@ -95,7 +86,7 @@ impl Table {
             )
         };
         fields.extend(self.infos.iter().map(|info| of("info_", info)));
-        if self.sample_names.is_empty() {
+        if self.sample_names.len() == 0 {
             return fields;
         }
         match self.samples {
@@ -196,7 +187,7 @@ impl Table {
         let written = written.samples();
         let mut written = written.iter();
         let first = names.start;
-        for (index, name) in self.sample_names[names].iter().enumerate() {
+        for (index, name) in self.sample_names.iter(names).enumerate() {
             check();
             self.sample.append_text(Some(name))?;
             let sample = samples.get_index(index);
@@ -239,7 +230,8 @@ impl Table {
                 let records = u32::try_from(records).unwrap_or(u32::MAX);
                 let rows: UInt32Array =
                     (0..records).flat_map(|row| std::iter::repeat_n(row, samples)).collect();
-                columns = columns.iter().map(|column| take(column, &rows, None)).collect::<Result<_, _>>()?;
+                let repeated = columns.iter().inspect(|_| check()).map(|column| take(column, &rows, None));
+                columns = repeated.collect::<Result<_, _>>()?;
                 columns.extend(of_samples);
             }
             Samples::Column => {
