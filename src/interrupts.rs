@@ -69,6 +69,35 @@ pub fn in_text_steps(bytes: &[u8], mut each: impl FnMut(&str)) -> bool {
     true
 }
 
+/// Copies bytes in steps.
+///
+/// # Safety
+/// There is room for them at `to`, which is no part of them.
+#[inline]
+pub unsafe fn copy(bytes: &[u8], to: *mut u8) {
+    // SAFETY: the caller's.
+    let each = |at: usize, step: &[u8]| unsafe {
+        to.add(at).copy_from_nonoverlapping(step.as_ptr(), step.len());
+    };
+    if bytes.len() <= STEP_BYTES {
+        return each(0, bytes);
+    }
+    let mut at = 0;
+    in_steps(bytes, |step| {
+        each(at, step);
+        at += step.len();
+    });
+}
+
+/// Returns whether `bytes` has a byte, which is looked for in steps.
+#[inline]
+pub fn contains(bytes: &[u8], byte: u8) -> bool {
+    match bytes.len() {
+        ..=STEP_BYTES => bytes.contains(&byte),
+        _ => steps(bytes, STEP_BYTES).any(|step| step.contains(&byte)),
+    }
+}
+
 /// Appends zeros until `bytes`, which has the capacity, is `len` long.
 pub fn extend_to(bytes: &mut Vec<u8>, len: usize) {
     while bytes.len() < len {

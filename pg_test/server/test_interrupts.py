@@ -1,9 +1,12 @@
 """Cancel, terminate and crash in the middle of an export: prompt, nothing left behind, the old file as it was."""
 
+import hashlib
 import subprocess
 import time
 
 import psycopg
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from ..helpers import oracle
@@ -117,6 +120,81 @@ def test_cancel_of_a_directory_export(running, bystander, out, scan):
     bystander.execute("SELECT pg_cancel_backend(%s)", (call.pid,))
     with pytest.raises(psycopg.errors.QueryCanceled):
         call.result()
+
+
+# Longer than what is read, unpacked, checked or copied in one step.
+LONG = [text * 3_000_000 for text in ("twelve bytes", "žluťoučký", "😀😀😀")]
+
+
+def parquet(codec, **options):
+    return lambda table, path: pq.write_table(table, path, compression=codec, **options)
+
+
+def arrow(codec, dictionary=False):
+    def write(table, path):
+        if dictionary:
+            table = pa.table({"x": table["x"].dictionary_encode()})
+        with pa.ipc.new_file(path, table.schema, options=pa.ipc.IpcWriteOptions(compression=codec)) as writer:
+            writer.write_table(table)
+
+    return write
+
+
+def run_until_cancelled(connection, bystander, sql):
+    call = Background(lambda: connection.execute(sql))
+    active = "SELECT 1 FROM pg_stat_activity WHERE pid = %s AND state = 'active' AND query = %s"
+    eventually(lambda: bystander.execute(active, (connection.info.backend_pid, sql)).fetchall() or call.ended)
+    time.sleep(0.1)
+    bystander.execute("SELECT pg_cancel_backend(%s)", (connection.info.backend_pid,))
+    with pytest.raises(psycopg.errors.QueryCanceled):
+        call.result()
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        pytest.param(parquet("none", use_dictionary=False), id="page"),
+        pytest.param(parquet("zstd", use_dictionary=False, data_page_size=1 << 30), id="page-zstd"),
+        pytest.param(parquet("snappy", dictionary_pagesize_limit=1 << 30), id="dictionary"),
+        pytest.param(arrow(None), id="buffer"),
+        pytest.param(arrow("lz4"), id="buffer-lz4"),
+        pytest.param(arrow("zstd", dictionary=True), id="arrow-dictionary"),
+    ],
+)
+def test_scan_of_long_values(again, bystander, out, write):
+    """They are read in steps, and as they are, before a cancel and after it."""
+    values = ["a", *LONG, None, "b"]
+    write(pa.table({"x": values}), out / "long")
+    connection = again()
+    connection.execute(f"CREATE FOREIGN TABLE long (x text) SERVER pg_strata OPTIONS (file '{out / 'long'}')")
+    hashed = [(value and hashlib.md5(value.encode()).hexdigest(),) for value in values]
+    assert connection.execute("SELECT md5(x) FROM long").fetchall() == hashed
+    run_until_cancelled(
+        connection, bystander, "DO 'BEGIN LOOP PERFORM FROM long WHERE octet_length(x) < 0; END LOOP; END'"
+    )
+    assert connection.execute("SELECT md5(x) FROM long").fetchall() == hashed
+
+
+@pytest.mark.parametrize("way", ["column", "rows"])
+def test_import_of_many_samples(again, bystander, out, way):
+    names = [f"s{number}" for number in range(100_000)]
+    head = '##fileformat=VCFv4.3\n##FORMAT=<ID=GT,Number=1,Type=String,Description="">\n'
+    columns = "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\tFORMAT\t" + "\t".join(names) + "\n"
+    record = "1\t1\t.\tA\tC\t.\t.\t.\tGT\t" + "\t".join(["0|1", "1|0"] * 50_000) + "\n"
+    for name, records in (("short", 1), ("long", 300)):
+        (out / f"{name}.vcf").write_text(head + columns + record * records)
+    connection = again()
+    sql = f"SELECT rows FROM import_vcf('{out}/{{}}.vcf', '{out}/t.arrow', samples => '{way}', overwrite => true)"
+    run_until_cancelled(connection, bystander, sql.format("long"))
+    assert entries(out) == ["long.vcf", "short.vcf"]
+    rows = connection.execute(sql.format("short")).fetchone()[0]
+    table = pa.ipc.open_file(out / "t.arrow").read_all()
+    assert rows == (1 if way == "column" else 100_000)
+    if way == "column":
+        table = pa.Table.from_struct_array(table["samples"].combine_chunks().flatten())
+        table = table.rename_columns(["sample", "format_GT"])
+    assert table["sample"].to_pylist() == names
+    assert table["format_GT"].to_pylist() == ["0|1", "1|0"] * 50_000
 
 
 def test_client_that_goes_away(server, big, bystander, out):

@@ -6,7 +6,6 @@
 use std::sync::Arc;
 
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReader, RowGroups, RowSelection};
-use parquet::arrow::{ProjectionMask, parquet_to_arrow_field_levels};
 use parquet::basic::{Encoding, Type};
 use parquet::column::page::{Page, PageIterator, PageMetadata, PageReader};
 use parquet::errors::{ParquetError, Result};
@@ -18,6 +17,7 @@ use super::error::ReadError;
 use super::lengths::Lengths;
 use super::old_pages::{Fault, fault_of};
 use super::source::Source;
+use super::texts::ParquetColumns;
 use super::thrift::Checked;
 use crate::memory::headroom;
 
@@ -25,33 +25,31 @@ use crate::memory::headroom;
 struct Group<'a> {
     source: &'a Source,
     metadata: Arc<ParquetMetaData>,
+    columns: &'a ParquetColumns,
     group: usize,
     batch_rows: usize,
     places: Option<&'a Places>,
     fault: Option<Fault>,
 }
 
-/// Makes a reader of columns of one row group: of all rows, or of those that are selected, by the page index
-/// whose pages are in `places`.
+/// Makes a reader of columns of one row group: of all rows, or of those that are selected, by the
+/// page index whose pages are in `places`.
 pub fn checked_reader(
     source: &Source,
     metadata: &ArrowReaderMetadata,
     group: usize,
-    columns: &[usize],
+    columns: &ParquetColumns,
     batch_rows: usize,
     selected: Option<RowSelection>,
     places: Option<&Places>,
 ) -> Result<ParquetRecordBatchReader> {
-    let descr = metadata.parquet_schema();
-    let roots = ProjectionMask::roots(descr, columns.iter().copied());
-    let levels = parquet_to_arrow_field_levels(descr, roots, None)?;
     let metadata = metadata.metadata().clone();
     // The decoder allocates memory for a whole batch.
     let rows = usize::try_from(metadata.row_group(group).num_rows())?;
     let batch_rows = batch_rows.min(rows);
     let fault = fault_of(metadata.file_metadata().created_by());
-    let group = Group { source, metadata, group, batch_rows, places, fault };
-    ParquetRecordBatchReader::try_new_with_row_groups(&levels, &group, batch_rows, selected)
+    let group = Group { source, metadata, columns, group, batch_rows, places, fault };
+    ParquetRecordBatchReader::try_new_with_row_groups(&columns.levels, &group, batch_rows, selected)
 }
 
 impl RowGroups for Group<'_> {
@@ -67,6 +65,9 @@ impl RowGroups for Group<'_> {
             check_room::<u8>(width.saturating_mul(self.batch_rows))?;
         }
         let mut pages = ChunkPages::new(self.source, chunk, self.fault);
+        if let (Type::BYTE_ARRAY, Some(met)) = (column.physical_type(), &self.columns.met_long_page) {
+            pages = pages.without_long_pages(met.clone());
+        }
         let index = self.metadata.page_index();
         let located = index.and_then(|index| index.page_locations(self.group, leaf).cloned());
         if let Some((places, located)) = self.places.zip(located) {

@@ -45,7 +45,7 @@ impl Written {
         Scanner::new(source, meta, vec![0], batch_rows)
     }
 
-    /// Returns all values, or the first problem.
+    /// Returns all values, in the type that the file declares, or the first problem.
     fn read(&self) -> super::super::Result<ArrayRef> {
         let mut scanner = self.scanner(64)?;
         scanner.open_group(0, None)?;
@@ -54,7 +54,9 @@ impl Written {
             found.push(rows.batch.unwrap().column(0).clone());
         }
         let found: Vec<&dyn Array> = found.iter().map(|array| array.as_ref()).collect();
-        Ok(arrow::compute::concat(&found).unwrap())
+        let found = arrow::compute::concat(&found).unwrap();
+        let declared = scanner.meta().schema().field(0).data_type().clone();
+        Ok(arrow::compute::cast(&found, &declared).unwrap())
     }
 
     /// Returns what is wrong with the file.

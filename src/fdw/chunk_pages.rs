@@ -5,6 +5,8 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use parquet::column::page::{Page, PageMetadata};
@@ -16,7 +18,7 @@ use super::old_pages::Fault;
 use super::page_header::{Kind, PageHeader};
 use super::source::{STEP, Source};
 use super::unpack::Unpacker;
-use crate::interrupts;
+use crate::interrupts::{self, STEP_BYTES};
 use crate::memory::reserve_exact;
 
 /// The offsets of the index's pages, with their number of values if the index has it.
@@ -34,6 +36,8 @@ pub struct ChunkPages {
     /// The header at `at`.
     peeked: Option<PageHeader>,
     index: Option<Index>,
+    /// Set when a long page is met, which is not returned.
+    met_long_page: Option<Arc<AtomicBool>>,
 }
 
 /// The pages' places in the page index, which may be wrong.
@@ -58,7 +62,14 @@ impl ChunkPages {
             values: chunk.num_values(),
             peeked: None,
             index: None,
+            met_long_page: None,
         }
+    }
+
+    /// Fails at a page that is too long to be read at once, and sets `met`.
+    pub fn without_long_pages(mut self, met: Arc<AtomicBool>) -> ChunkPages {
+        self.met_long_page = Some(met);
+        self
     }
 
     /// Follows the index. The dictionary precedes the first page.
@@ -93,6 +104,7 @@ impl ChunkPages {
             },
             None => match self.take()? {
                 Some((header, at)) => {
+                    self.check_length(&header)?;
                     let body = self.source.read_at(at, header.body)?;
                     self.page(&header, body.into()).map(Some)
                 }
@@ -148,6 +160,7 @@ impl ChunkPages {
         if !is_it || header.length.checked_add(header.body) != Some(length) {
             return Err(self.damaged("the page index does not lead to a page of its rows"));
         }
+        self.check_length(&header)?;
         let body = bytes.slice(header.length..);
         self.page(&header, body)
     }
@@ -186,6 +199,16 @@ impl ChunkPages {
             self.unpacker.unpack(packed, &mut out, size).map_err(|why| self.damaged(&why))?;
         }
         Ok(out.into())
+    }
+
+    fn check_length(&self, header: &PageHeader) -> Result<()> {
+        match &self.met_long_page {
+            Some(met) if header.unpacked > STEP_BYTES => {
+                met.store(true, Ordering::Relaxed);
+                Err(self.damaged("a page is too long to be read at once"))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn damaged(&self, why: &str) -> ReadError {

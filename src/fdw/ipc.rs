@@ -18,6 +18,7 @@ use super::error::{LeftOut, ReadError, Result, guarded};
 use super::ipc_schema::IpcSchema;
 use super::message;
 use super::source::{Source, zeroed};
+use super::texts::as_bytes;
 use crate::interrupts;
 
 pub struct IpcMeta {
@@ -112,13 +113,13 @@ impl IpcMeta {
         self.batches.iter().map(ranges).sum()
     }
 
-    /// Makes a decoder for the columns, in ascending order, with their dictionaries.
+    /// Makes a decoder for the columns, in ascending order, with their dictionaries. It reads texts as bytes.
     pub fn decoder(&self, source: &Source, columns: &[usize]) -> Result<FileDecoder> {
         let places: Vec<usize> =
             columns.iter().filter_map(|&column| self.places.get(column).copied()).collect();
         // Messages may be of another version than the footer states, which the decoder accepts only if it is
         // told V1; it then goes by the version of each message.
-        let decoder = FileDecoder::new(self.layout.clone(), MetadataVersion::V1);
+        let decoder = FileDecoder::new(as_bytes(&self.layout).into(), MetadataVersion::V1);
         let mut decoder = decoder.with_projection(places);
         let read = guarded(source.path(), || self.schema.project(columns))?;
         let mut known = HashSet::new();

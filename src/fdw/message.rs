@@ -10,6 +10,7 @@ use flatbuffers::FlatBufferBuilder;
 use parquet::basic::{Compression, ZstdLevel};
 
 use super::unpack::Unpacker;
+use crate::interrupts::in_steps;
 use crate::memory::reserve_exact;
 
 /// The key of V4 messages' metadata that names the codec of the buffers, as Arrow 0.17 wrote it before the
@@ -86,7 +87,7 @@ pub fn unpacked(
     let mut unpacker = Unpacker::new(Compression::ZSTD(ZstdLevel::default()));
     for buffer in packed {
         match codec {
-            _ if !buffer.is_packed => out.extend_from_slice(buffer.bytes),
+            _ if !buffer.is_packed => in_steps(buffer.bytes, |step| out.extend_from_slice(step)),
             Some(CompressionType::LZ4_FRAME) => unpacker.lz4_frame(buffer.bytes, &mut out, buffer.length)?,
             Some(CompressionType::ZSTD) => unpacker.unpack(buffer.bytes, &mut out, buffer.length)?,
             _ => return Err("unsupported: its buffers are compressed by an unknown codec".to_owned()),

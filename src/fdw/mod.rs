@@ -34,6 +34,7 @@ mod schema;
 mod selectivity;
 mod slices;
 mod source;
+mod texts;
 mod thrift;
 mod trust;
 mod unpack;

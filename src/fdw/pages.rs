@@ -88,6 +88,17 @@ impl Selected {
         others
     }
 
+    /// Returns all rows but the first `count`.
+    pub fn after_first(&self, mut count: u64) -> Selected {
+        let mut rest = Selected::default();
+        for rows in &self.0 {
+            let skipped = count.min(rows.end - rows.start);
+            rest.push(rows.start + skipped..rows.end);
+            count -= skipped;
+        }
+        rest
+    }
+
     /// Returns the selection for the decoder. Skipped rows at the end cost nothing, so very many are added: the
     /// decoder then never takes the selection for a dense one, for which it would also read the pages between.
     pub fn selection(&self) -> RowSelection {

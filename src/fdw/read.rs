@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, RecordBatch};
 use arrow::ipc::reader::FileDecoder;
-use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReader};
+use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, RowSelection};
 
 use super::bloom::BloomFilter;
 use super::checked_pages::checked_reader;
@@ -14,6 +14,7 @@ use super::old_pages::fault_of;
 use super::pages::{Pages, Selected, with_offsets};
 use super::slices::Slices;
 use super::source::Source;
+use super::texts::{ParquetColumns, Texts};
 use crate::memory::room_for;
 
 /// Reads the columns of one file, a group at a time.
@@ -27,6 +28,8 @@ pub struct Scanner {
     rows_at_once: usize,
     decoder: Option<FileDecoder>,
     slices: Option<Slices>,
+    parquet: Option<ParquetColumns>,
+    texts: Texts,
     open: Open,
     /// About how many bytes of memory a batch of the open group takes.
     batch_bytes: usize,
@@ -56,14 +59,20 @@ impl Scanner {
         columns: Vec<usize>,
         batch_rows: usize,
     ) -> Result<Scanner> {
-        let (mut decoder, mut slices) = (None, None);
-        if let Format::Ipc(ipc) = &meta.format
-            && !columns.is_empty()
-        {
-            // Slices begin at whole bytes of validity.
-            slices = Slices::new(ipc, &columns).filter(|_| batch_rows.is_multiple_of(8));
-            if slices.is_none() {
-                decoder = Some(ipc.decoder(&source, &columns)?);
+        let (mut decoder, mut slices, mut parquet) = (None, None, None);
+        let mut texts = Texts::new(guarded(source.path(), || meta.schema().project(&columns))?.into());
+        match &meta.format {
+            _ if columns.is_empty() => {}
+            Format::Ipc(ipc) => {
+                // Slices begin at whole bytes of validity.
+                slices = Slices::new(ipc, &columns).filter(|_| batch_rows.is_multiple_of(8));
+                if slices.is_none() {
+                    decoder = Some(ipc.decoder(&source, &columns)?);
+                }
+            }
+            Format::Parquet(metadata) => {
+                let found = guarded(source.path(), || ParquetColumns::new(metadata, &columns, false))?;
+                (parquet, texts) = (Some(found.0), found.1);
             }
         }
         let open = Open::Nothing;
@@ -76,6 +85,8 @@ impl Scanner {
             rows_at_once: batch_rows,
             decoder,
             slices,
+            parquet,
+            texts,
             open,
             batch_bytes: 0,
             group,
@@ -135,10 +146,10 @@ impl Scanner {
             return false;
         }
         let found = with_offsets(metadata, &self.source, self.group, &self.columns);
-        let Some((one, places)) = found else { return false };
+        let Some(((one, places), columns)) = found.zip(self.parquet.as_ref()) else { return false };
         let reader = guarded(self.source.path(), || {
             let rows = Some(selected.selection());
-            checked_reader(&self.source, &one, 0, &self.columns, self.rows_at_once, rows, Some(&places))
+            checked_reader(&self.source, &one, 0, columns, self.rows_at_once, rows, Some(&places))
         });
         match reader {
             Ok(reader) => self.open = Open::Parquet(Box::new(reader)),
@@ -153,21 +164,43 @@ impl Scanner {
         let rows = self.meta.group_rows(self.group);
         let read = self.selected.take().unwrap_or_default();
         let rest = read.without_first(self.done, rows);
-        let Format::Parquet(metadata) = &self.meta.format else { return Err(self.short()) };
-        let reader = guarded(self.source.path(), || {
-            let rows = Some(rest.selection());
-            checked_reader(&self.source, metadata, self.group, &self.columns, self.rows_at_once, rows, None)
-        })?;
+        let reader = self.reader(self.parquet.as_ref(), Some(rest.selection()))?;
         self.open = Open::Parquet(Box::new(reader));
         (self.done, self.left, self.is_indexed) = (0, rest.count(), false);
         self.selected = Some(Arc::new(rest));
         Ok(())
     }
 
-    /// Makes a reader of a whole row group.
-    fn reader(&self, metadata: &ArrowReaderMetadata, columns: &[usize]) -> Result<ParquetRecordBatchReader> {
+    /// Starts again with views, which long pages need, and with the rows that were not read yet.
+    fn restart_with_views(&mut self) -> Result<()> {
+        let Format::Parquet(metadata) = &self.meta.format else { return Err(self.short()) };
+        let found = guarded(self.source.path(), || ParquetColumns::new(metadata, &self.columns, true))?;
+        (self.parquet, self.texts) = (Some(found.0), found.1);
+        if self.is_indexed {
+            let selected = self.selected.clone().filter(|_| self.done == 0);
+            let has_begun = selected.is_some_and(|selected| self.start_selected(&selected));
+            return if has_begun { Ok(()) } else { self.restart() };
+        }
+        let mut all = Selected::default();
+        all.push(0..self.meta.group_rows(self.group));
+        let rest = self.selected.as_deref().unwrap_or(&all).after_first(self.done);
+        self.open = Open::Parquet(Box::new(self.reader(self.parquet.as_ref(), Some(rest.selection()))?));
+        (self.done, self.left) = (0, rest.count());
+        self.selected = Some(Arc::new(rest));
+        Ok(())
+    }
+
+    /// Makes a reader of the open row group, without the page index.
+    fn reader(
+        &self,
+        columns: Option<&ParquetColumns>,
+        rows: Option<RowSelection>,
+    ) -> Result<ParquetRecordBatchReader> {
+        let (Format::Parquet(metadata), Some(columns)) = (&self.meta.format, columns) else {
+            return Err(self.short());
+        };
         guarded(self.source.path(), || {
-            checked_reader(&self.source, metadata, self.group, columns, self.rows_at_once, None, None)
+            checked_reader(&self.source, metadata, self.group, columns, self.rows_at_once, rows, None)
         })
     }
 
@@ -175,11 +208,12 @@ impl Scanner {
         self.open = match &self.meta.format {
             // Without columns the rows are only counted.
             _ if self.columns.is_empty() => Open::Nothing,
-            Format::Parquet(metadata) => Open::Parquet(Box::new(self.reader(metadata, &self.columns)?)),
+            Format::Parquet(_) => Open::Parquet(Box::new(self.reader(self.parquet.as_ref(), None)?)),
             Format::Ipc(_) if self.slices.is_some() => Open::Slices(0),
             Format::Ipc(ipc) => match &self.decoder {
                 Some(decoder) => {
                     let (batch, bytes) = ipc.read_batch(&self.source, decoder, group, &self.columns)?;
+                    let batch = guarded(self.source.path(), || self.texts.check(batch))?;
                     let of_dictionaries: u64 = batch.columns().iter().map(dictionary_bytes).sum();
                     self.limit_rows(bytes / batch.num_rows().max(1) as u64 + of_dictionaries);
                     Open::Ipc(batch, 0)
@@ -193,7 +227,10 @@ impl Scanner {
     /// Returns the next rows of the open group, with columns in the order of the file; `None` at its end.
     /// Without columns there is only their number.
     pub fn next_batch(&mut self) -> Result<Option<Rows>> {
-        let found = self.batch();
+        let mut found = self.batch();
+        if found.is_err() && self.parquet.as_ref().is_some_and(ParquetColumns::met_long_page) {
+            found = self.restart_with_views().and_then(|()| self.batch());
+        }
         let batch = match self.source.checked(found) {
             Err(error) if self.is_indexed && !matches!(error.problem, Problem::Changed | Problem::Io(..)) => {
                 let found = self.restart().and_then(|()| self.batch());
@@ -221,12 +258,15 @@ impl Scanner {
     /// Returns the first column that cannot be read alone.
     fn damaged_column(&self) -> Option<&str> {
         let Format::Parquet(metadata) = &self.meta.format else { return None };
-        let is_damaged = |column: &&usize| match self.reader(metadata, &[**column]) {
-            Ok(mut reader) => {
-                guarded(self.source.path(), || reader.try_for_each(|batch| batch.map(drop))).is_err()
-            }
-            Err(_) => true,
+        let read = |column: usize| {
+            let (columns, mut texts) =
+                guarded(self.source.path(), || ParquetColumns::new(metadata, &[column], true))?;
+            let mut reader = self.reader(Some(&columns), None)?;
+            guarded(self.source.path(), || {
+                reader.try_for_each(|batch| texts.check(batch.map_err(|cause| cause.to_string())?).map(drop))
+            })
         };
+        let is_damaged = |column: &&usize| read(**column).is_err();
         let column = self.columns.iter().find(is_damaged)?;
         metadata.schema().fields().get(*column).map(|field| field.name().as_str())
     }
@@ -248,7 +288,10 @@ impl Scanner {
         let (count, batch) = match &mut self.open {
             Open::Nothing => (most, None),
             Open::Parquet(reader) => match guarded(self.source.path(), || reader.next().transpose())? {
-                Some(batch) => (batch.num_rows(), Some(batch)),
+                Some(batch) => {
+                    let batch = guarded(self.source.path(), || self.texts.check(batch))?;
+                    (batch.num_rows(), Some(batch))
+                }
                 None => return Err(self.short()),
             },
             Open::Slices(at) => {

@@ -17,6 +17,7 @@ use super::nested::{ListOf, RAGGED, RowOf};
 use crate::expr;
 use crate::fdw::values::{self, NumericLimit, Target, Words, fits, is_writable};
 use crate::fdw::{Bounds, Misfit};
+use crate::interrupts::{contains, in_steps};
 use crate::memory;
 use crate::pg::encoding;
 use crate::pg::error::{Code, Error, error, error_class};
@@ -332,13 +333,16 @@ impl Parser {
                     continue;
                 }
                 let text = text_at(array, index).ok_or_else(|| misfit(index, "the column's type changed"))?;
-                if text.contains('\0') {
+                if contains(text.as_bytes(), 0) {
                     return Err(misfit(index, values::HAS_NUL));
                 }
                 let room = memory::room_for(3 * text.len());
                 room.map_err(|_| misfit(index, values::NO_MEMORY))?;
                 buffer.clear();
-                buffer.extend_from_slice(&encoding::from_utf8(text));
+                match encoding::takes_utf8() {
+                    true => in_steps(text.as_bytes(), |step| buffer.extend_from_slice(step)),
+                    false => buffer = encoding::from_utf8(text),
+                }
                 buffer.push(0);
                 // SAFETY: a C string in the database's encoding, for the type's input function.
                 let datum = unsafe {

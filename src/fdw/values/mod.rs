@@ -62,7 +62,7 @@ pub struct Words {
     pub words: Vec<u64>,
     /// True if there is no value; the word is 0 then.
     pub nulls: Vec<bool>,
-    /// What words point to, 8-byte aligned.
+    /// The memory that words point to, 8-byte aligned.
     arena: Vec<u64>,
     /// What words point into.
     array: Option<ArrayRef>,
@@ -80,12 +80,10 @@ impl Words {
         }
     }
 
-    /// Allocates an aligned arena of `bytes` bytes.
+    /// Allocates an aligned arena of `bytes` bytes, which are not initialized.
     fn arena(&mut self, bytes: usize) -> Result<*mut u8, Misfit> {
-        let more = bytes.div_ceil(8).saturating_sub(self.arena.len());
-        reserve(&mut self.arena, more)
+        reserve(&mut self.arena, bytes.div_ceil(8))
             .map_err(|_| Misfit { row: 0, reason: Reason::Malformed(NO_MEMORY) })?;
-        self.arena.resize(self.arena.len() + more, 0);
         Ok(self.arena.as_mut_ptr().cast())
     }
 

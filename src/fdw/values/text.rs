@@ -6,6 +6,7 @@ use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::DataType;
 
 use super::{Misfit, Words, unexpected};
+use crate::interrupts::{contains, copy, in_steps, in_text_steps};
 use crate::types::Reason;
 
 /// A varlena's header of four bytes; values longer than a header can state are an error.
@@ -58,10 +59,10 @@ pub fn bytes(array: &ArrayRef, out: &mut Words) -> Result<(), Misfit> {
 pub fn texts(array: &ArrayRef, most: Option<usize>, padded: bool, out: &mut Words) -> Result<(), Misfit> {
     let known = matches!(array.data_type(), DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
     append(array, out, move |bytes| {
-        if !known && std::str::from_utf8(bytes).is_err() {
+        if !known && !in_text_steps(bytes, |_| ()) {
             return Err(Reason::InvalidUtf8);
         }
-        if bytes.contains(&0) {
+        if contains(bytes, 0) {
             return Err(Reason::Malformed(HAS_NUL));
         }
         match most {
@@ -73,7 +74,8 @@ pub fn texts(array: &ArrayRef, most: Option<usize>, padded: bool, out: &mut Word
 
 fn limited(bytes: &[u8], most: usize, padded: bool) -> Result<Cow<'_, [u8]>, Reason> {
     const TOO_LONG: Reason = Reason::Malformed("the text has more characters than the type");
-    let chars = bytes.iter().filter(|&byte| byte & 0xc0 != 0x80).count();
+    let mut chars = 0;
+    in_steps(bytes, |step| chars += step.iter().filter(|&byte| byte & 0xc0 != 0x80).count());
     match chars.cmp(&most) {
         std::cmp::Ordering::Equal => Ok(Cow::Borrowed(bytes)),
         std::cmp::Ordering::Less if padded => {
@@ -120,7 +122,7 @@ fn append(
             // SAFETY: the arena has room for every value with its header, rounded up, as summed above.
             unsafe {
                 at.cast::<u32>().write((size as u32) << 2);
-                at.add(HEADER).copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
+                copy(bytes, at.add(HEADER));
                 at = at.add(size.next_multiple_of(HEADER));
             }
         }
