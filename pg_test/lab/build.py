@@ -69,7 +69,7 @@ def install(postgres, *features):
                 f"{directory} is not writable: "
                 "run make install as its owner, or unset PG_CONFIG to use a private PostgreSQL 18"
             )
-    say(f"building pg_strata for {postgres}: about five minutes the first time")
+    say(f"building pg_strata for {postgres}: about four minutes the first time")
     compile_release(postgres, features, "--lib")
     library = (TARGET / "release" / "libpg_strata.so").read_bytes()
     if (TEST_GEAR in library) != ("testing" in features):
