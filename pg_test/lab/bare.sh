@@ -134,7 +134,7 @@ run_state() {
         quick) inside env CARGO_INCREMENTAL=1 CARGO_PROFILE_RELEASE_OPT_LEVEL=0 make demo >"$log" 2>&1 || rc=$? ;;
     esac
     if passed; then
-        printf 'pass  %-18s %4d s  %s\n' "$name" $((SECONDS - start)) "$(tail -1 "$log" | cut -c1-140)"
+        printf 'pass  %-18s %4d s  %s\n' "$name" $((SECONDS - start)) "$(grep -E '^(--|pg_strata:|DuckDB and) ' "$log" | tail -1 | cut -c1-140)"
         if [ $what:$rc = quick:0 ]; then keep_crates; fi
     else
         printf 'FAIL  %-18s, exit status %d, %s\n' "$name" $rc "$log"
