@@ -100,6 +100,21 @@ def test_the_current_time_is_evaluated_once(forced, values, condition):
     forced.execute("DEALLOCATE counted")
 
 
+def test_partitions_that_the_current_time_excludes_are_known_to_postgresql(forced):
+    forced.execute("""
+        CREATE TABLE by_day (d date, x integer) PARTITION BY RANGE (d);
+        CREATE TABLE by_day_past PARTITION OF by_day FOR VALUES FROM ('2000-01-01') TO ('2020-01-01');
+        CREATE TABLE by_day_future PARTITION OF by_day FOR VALUES FROM ('2020-01-01') TO ('3000-01-01');
+        INSERT INTO by_day VALUES ('2001-01-01', 1), ('2900-01-01', 2)""")
+    try:
+        assert NODE in plan(forced, "SELECT sum(x) FROM by_day WHERE d > '2010-01-01'")
+        assert NODE not in plan(forced, "SELECT sum(x) FROM by_day WHERE d > CURRENT_DATE")
+        assert NODE in plan(forced, "SELECT sum(x) FILTER (WHERE d > CURRENT_DATE) FROM by_day")
+        assert both(forced, "SELECT sum(x) FILTER (WHERE d > CURRENT_DATE) FROM by_day") == [(2,)]
+    finally:
+        forced.execute("DROP TABLE by_day")
+
+
 @pytest.mark.parametrize(
     "expression, code",
     [

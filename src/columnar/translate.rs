@@ -4,7 +4,6 @@
 
 use pgrx::pg_sys::{self, Datum, Node, NodeTag, Oid};
 
-use super::functions::arithmetic;
 use super::types::{compares, type_of};
 use super::{datum, stable};
 use crate::pg::encoding;
@@ -369,6 +368,28 @@ fn comparable(a: Type, b: Type) -> Option<Type> {
         (Int2 | Int4 | Int8, Int2 | Int4 | Int8) => Int8,
         (Float4 | Float8, Float4 | Float8) => Float8,
         (Date, Timestamp) | (Timestamp, Date) => Timestamp,
+        _ => return None,
+    })
+}
+
+/// Returns what an operator of integers or numerics computes.
+fn arithmetic(function: u32) -> Option<Arithmetic> {
+    use pgrx::pg_sys::*;
+    Some(match function {
+        F_INT2PL | F_INT4PL | F_INT8PL | F_INT24PL | F_INT42PL | F_INT28PL | F_INT82PL | F_INT48PL
+        | F_INT84PL | F_NUMERIC_ADD => Arithmetic::Add,
+        F_INT2MI | F_INT4MI | F_INT8MI | F_INT24MI | F_INT42MI | F_INT28MI | F_INT82MI | F_INT48MI
+        | F_INT84MI | F_NUMERIC_SUB => Arithmetic::Subtract,
+        F_INT2MUL | F_INT4MUL | F_INT8MUL | F_INT24MUL | F_INT42MUL | F_INT28MUL | F_INT82MUL
+        | F_INT48MUL | F_INT84MUL | F_NUMERIC_MUL => Arithmetic::Multiply,
+        F_INT2DIV | F_INT4DIV | F_INT8DIV | F_INT24DIV | F_INT42DIV | F_INT28DIV | F_INT82DIV
+        | F_INT48DIV | F_INT84DIV | F_NUMERIC_DIV => Arithmetic::Divide,
+        F_INT2MOD | F_INT4MOD | F_INT8MOD | F_NUMERIC_MOD => Arithmetic::Modulo,
+        F_INT2AND | F_INT4AND | F_INT8AND => Arithmetic::BitAnd,
+        F_INT2OR | F_INT4OR | F_INT8OR => Arithmetic::BitOr,
+        F_INT2XOR | F_INT4XOR | F_INT8XOR => Arithmetic::BitXor,
+        F_INT2SHL | F_INT4SHL | F_INT8SHL => Arithmetic::ShiftLeft,
+        F_INT2SHR | F_INT4SHR | F_INT8SHR => Arithmetic::ShiftRight,
         _ => return None,
     })
 }

@@ -1,10 +1,7 @@
 //! Aggregates of DISTINCT values: each value of a group is added once.
 
 use super::Unfit;
-use serde::{Deserialize, Serialize};
-
 use super::keys::{Layout, factor, text_length};
-use super::state::{Groups, States};
 use super::table::{Table, rescale_key};
 use super::value::{Type, Value};
 use super::vector::{Vector, text};
@@ -19,7 +16,7 @@ pub struct Distinct {
 }
 
 /// The number of the value among the table's keys.
-const VALUE: usize = 1;
+pub const VALUE: usize = 1;
 
 impl Distinct {
     /// Creates a set of values of a type, which takes up to `limit` bytes.
@@ -87,7 +84,7 @@ impl Distinct {
     }
 
     /// Adds the values of another process's groups, whose numbers here are given; `add` is called for each new one.
-    fn merge(
+    pub fn merge(
         &mut self,
         other: &mut Distinct,
         numbers: &[u32],
@@ -115,73 +112,6 @@ impl Distinct {
             }
         }
         Ok(())
-    }
-}
-
-/// How much a state has beside the groups: bytes of texts, and words, bytes of texts and the scale of DISTINCT values.
-#[derive(Serialize, Deserialize)]
-pub struct Lengths {
-    texts: usize,
-    distinct: Option<(usize, usize, u8)>,
-}
-
-impl Lengths {
-    pub fn of(states: &States) -> Lengths {
-        let distinct = states.distinct.as_ref().map(|distinct| {
-            let table = &distinct.table;
-            (table.rows.len(), table.texts.len(), table.scales[VALUE])
-        });
-        Lengths { texts: states.texts.len(), distinct }
-    }
-
-    pub fn bytes(&self) -> usize {
-        self.texts + self.distinct.map_or(0, |(words, texts, _)| 8 * words + texts)
-    }
-}
-
-impl States {
-    /// Appends what the state has beside the groups.
-    pub fn write_elsewhere(&self, message: &mut Vec<u8>) {
-        message.extend(&self.texts);
-        if let Some(distinct) = &self.distinct {
-            message.extend(distinct.table.rows.iter().flat_map(|word| word.to_le_bytes()));
-            message.extend(&distinct.table.texts);
-        }
-    }
-
-    /// Reads what `write_elsewhere` has written, so that it can be merged; returns what follows.
-    pub fn read_elsewhere<'m>(&mut self, lengths: &Lengths, message: &'m [u8]) -> Option<&'m [u8]> {
-        let (texts, rest) = message.split_at_checked(lengths.texts)?;
-        self.texts = texts.to_vec();
-        let Some((words, texts, scale)) = lengths.distinct else { return Some(rest) };
-        let (words, rest) = rest.split_at_checked(8 * words)?;
-        let (texts, rest) = rest.split_at_checked(texts)?;
-        let mut distinct = Distinct::new(self.of, usize::MAX).ok()?;
-        let table = &mut distinct.table;
-        table.rows = words.as_chunks().0.iter().map(|word| u64::from_le_bytes(*word)).collect();
-        (table.texts, table.count) = (texts.to_vec(), table.rows.len() / table.stride);
-        table.scales[VALUE] = scale;
-        self.distinct = Some(Box::new(distinct));
-        Some(rest)
-    }
-
-    /// Adds the DISTINCT values of another process's groups, whose numbers here are given.
-    pub fn merge_distinct(
-        &mut self,
-        other: &mut States,
-        numbers: &[u32],
-        (rows, stride): (&mut [u64], usize),
-    ) -> Result<(), Unfit> {
-        let (Some(mut mine), Some(theirs)) = (self.distinct.take(), other.distinct.as_mut()) else {
-            return Ok(());
-        };
-        // But for count, there are words alone.
-        let merged = mine.merge(theirs, numbers, |number, word| {
-            let mut groups = Groups { rows, stride, ids: &[number] };
-            self.add_value(&mut groups, &Value::Word(word as i64))
-        });
-        self.distinct = Some(mine);
-        merged
     }
 }
 

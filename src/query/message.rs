@@ -3,9 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::Unfit;
-use super::distinct::Lengths;
+use super::distinct::{Distinct, VALUE};
 use super::executor::Executor;
-use super::state::States;
+use super::state::{Groups, States};
+use super::value::Value;
 
 /// PostgreSQL's queues take messages below 1 GB (MaxAllocSize).
 const MOST: usize = 1 << 29;
@@ -131,5 +132,72 @@ impl Executor {
             states.merge_distinct(other, &numbers, (&mut self.table.rows, stride))?;
         }
         Ok(())
+    }
+}
+
+/// How much a state has beside the groups: bytes of texts, and words, bytes of texts and the scale of DISTINCT values.
+#[derive(Serialize, Deserialize)]
+struct Lengths {
+    texts: usize,
+    distinct: Option<(usize, usize, u8)>,
+}
+
+impl Lengths {
+    fn of(states: &States) -> Lengths {
+        let distinct = states.distinct.as_ref().map(|distinct| {
+            let table = &distinct.table;
+            (table.rows.len(), table.texts.len(), table.scales[VALUE])
+        });
+        Lengths { texts: states.texts.len(), distinct }
+    }
+
+    fn bytes(&self) -> usize {
+        self.texts + self.distinct.map_or(0, |(words, texts, _)| 8 * words + texts)
+    }
+}
+
+impl States {
+    /// Appends what the state has beside the groups.
+    fn write_elsewhere(&self, message: &mut Vec<u8>) {
+        message.extend(&self.texts);
+        if let Some(distinct) = &self.distinct {
+            message.extend(distinct.table.rows.iter().flat_map(|word| word.to_le_bytes()));
+            message.extend(&distinct.table.texts);
+        }
+    }
+
+    /// Reads what `write_elsewhere` has written, so that it can be merged; returns what follows.
+    fn read_elsewhere<'m>(&mut self, lengths: &Lengths, message: &'m [u8]) -> Option<&'m [u8]> {
+        let (texts, rest) = message.split_at_checked(lengths.texts)?;
+        self.texts = texts.to_vec();
+        let Some((words, texts, scale)) = lengths.distinct else { return Some(rest) };
+        let (words, rest) = rest.split_at_checked(8 * words)?;
+        let (texts, rest) = rest.split_at_checked(texts)?;
+        let mut distinct = Distinct::new(self.of, usize::MAX).ok()?;
+        let table = &mut distinct.table;
+        table.rows = words.as_chunks().0.iter().map(|word| u64::from_le_bytes(*word)).collect();
+        (table.texts, table.count) = (texts.to_vec(), table.rows.len() / table.stride);
+        table.scales[VALUE] = scale;
+        self.distinct = Some(Box::new(distinct));
+        Some(rest)
+    }
+
+    /// Adds the DISTINCT values of another process's groups, whose numbers here are given.
+    fn merge_distinct(
+        &mut self,
+        other: &mut States,
+        numbers: &[u32],
+        (rows, stride): (&mut [u64], usize),
+    ) -> Result<(), Unfit> {
+        let (Some(mut mine), Some(theirs)) = (self.distinct.take(), other.distinct.as_mut()) else {
+            return Ok(());
+        };
+        // But for count, there are words alone.
+        let merged = mine.merge(theirs, numbers, |number, word| {
+            let mut groups = Groups { rows, stride, ids: &[number] };
+            self.add_value(&mut groups, &Value::Word(word as i64))
+        });
+        self.distinct = Some(mine);
+        merged
     }
 }

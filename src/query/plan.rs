@@ -3,7 +3,6 @@
 use serde::{Deserialize, Serialize};
 
 pub use super::calendar::{Part, Unit};
-pub use super::unary::Unary;
 use super::value::{Type, Value};
 pub use crate::expr::Test;
 
@@ -132,6 +131,43 @@ pub enum Arithmetic {
     BitXor,
     ShiftLeft,
     ShiftRight,
+}
+
+/// A function of one value, whose other arguments are constants.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Unary {
+    Absolute,
+    /// -1, 0 or 1.
+    Sign,
+    /// Each bit of an integer.
+    Not,
+    /// A numeric with so many digits after the point.
+    Round(u8),
+    Truncate(u8),
+    Ceiling,
+    Floor,
+    /// A numeric of a precision and a scale.
+    Fit(u16, u8),
+    /// A numeric as an integer of a type.
+    ToInteger,
+    /// The same date or timestamp, if it is not infinite.
+    Finite,
+    /// Of a date or timestamp.
+    Part(Part),
+    TruncateTo(Unit),
+    ToDate,
+    /// The characters of a text; `true` if they are of UTF-8.
+    Length(bool),
+    Bytes,
+    Substring(bool, i32, Option<i32>),
+    Left(bool, i32),
+    Right(bool, i32),
+    /// Blanks at the end are left out.
+    Trim,
+    StartsWith(Vec<u8>),
+    /// Of ASCII letters.
+    Lower,
+    Upper,
 }
 
 /// A LIKE pattern: texts between `%`, whose characters may be `_`.

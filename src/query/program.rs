@@ -3,8 +3,8 @@
 
 use super::keys::integer;
 use super::list::List;
-use super::plan::{Arithmetic, Column, Expr, Like, Test};
-use super::unary::{self, Argument, Unary};
+use super::plan::{Arithmetic, Column, Expr, Like, Test, Unary};
+use super::unary::{self, Argument};
 use super::value::{Class, Type, Value, compared};
 use super::vector::{BLOCK, Rows, Values, Vector, text};
 use super::{Unfit, arithmetic, choice, column, compare, division, logic, texts};

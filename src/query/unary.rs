@@ -1,51 +1,13 @@
 //! Functions of one value.
 
-use serde::{Deserialize, Serialize};
-
 use super::arithmetic::WIDE_LIMIT;
-use super::calendar::{DAY, Part, Unit};
+use super::calendar::DAY;
 use super::division::{Rounding, rescale};
+use super::plan::Unary;
 use super::texts::{self, Characters};
 use super::value::{Class, Type};
 use super::vector::{Values, Vector, text};
 use crate::wire::numeric::pow10;
-
-/// A function of one value, whose other arguments are constants.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum Unary {
-    Absolute,
-    /// -1, 0 or 1.
-    Sign,
-    /// Each bit of an integer.
-    Not,
-    /// A numeric with so many digits after the point.
-    Round(u8),
-    Truncate(u8),
-    Ceiling,
-    Floor,
-    /// A numeric of a precision and a scale.
-    Fit(u16, u8),
-    /// A numeric as an integer of a type.
-    ToInteger,
-    /// The same date or timestamp, if it is not infinite.
-    Finite,
-    /// Of a date or timestamp.
-    Part(Part),
-    TruncateTo(Unit),
-    ToDate,
-    /// The characters of a text; `true` if they are of UTF-8.
-    Length(bool),
-    Bytes,
-    Substring(bool, i32, Option<i32>),
-    Left(bool, i32),
-    Right(bool, i32),
-    /// Blanks at the end are left out.
-    Trim,
-    StartsWith(Vec<u8>),
-    /// Of ASCII letters.
-    Lower,
-    Upper,
-}
 
 impl Unary {
     /// Returns whether the result is a part of the argument's text.
