@@ -1,6 +1,7 @@
 """Aggregations on columns over foreign tables: the answers are those of PostgreSQL's own plans over the same files."""
 
 import random
+import re
 
 import psycopg
 import pyarrow.parquet as pq
@@ -142,6 +143,19 @@ def test_rows_that_raise_an_error(forced, files):
     assert both(forced, f"SELECT sum(id / (k - 3)) FROM {files} WHERE k <> 3")
     with pytest.raises(psycopg.errors.NumericValueOutOfRange):
         forced.execute(f"SELECT max(id * 100000) FROM {files}")
+
+
+def test_odd_rows_in_many_batches(forced, out):
+    """What evaluates them is prepared for all batches."""
+    forced.execute("CREATE TABLE a AS SELECT g AS id, 2147483000 + g % 600 AS x FROM generate_series(1, 30000) g")
+    export_group(forced, "parquet", "a", out / "a.parquet", 500)
+    foreign(forced, "f", "id int, x int", file=out / "a.parquet")
+    query = "SELECT count(*) FILTER (WHERE id % 100 <> 99 OR x::bigint + 1 > 0), max(id) FROM f"
+    both(forced, query)
+    query = "SELECT sum(CASE WHEN x > 2147483100 THEN x - 1 ELSE x + 500 END) FROM f WHERE id > 0"
+    for _ in range(3):
+        both(forced, query)
+        assert int(re.search(r"(\d+) evaluated one by one", analyzed(forced, query)).group(1)) > 20000
 
 
 def test_a_file_without_a_column(forced, out):

@@ -25,6 +25,8 @@ impl From<Unfit> for Failure {
 
 /// The expressions, once a row needs them.
 pub struct OddRows {
+    /// Where what is prepared lives: as long as the scan, of which a batch may have a context of its own.
+    memory: pg_sys::MemoryContext,
     text: CString,
     columns: Vec<Column>,
     filters: usize,
@@ -43,9 +45,11 @@ struct Ready {
 }
 
 impl OddRows {
-    /// Takes expressions as nodeToString wrote them.
+    /// Takes expressions as nodeToString wrote them. The current context is the scan's.
     pub fn new(expressions: &str, plan: &Plan) -> Result<OddRows> {
         Ok(OddRows {
+            // SAFETY: reads the current context.
+            memory: unsafe { pg_sys::CurrentMemoryContext },
             text: CString::new(expressions).map_err(|_| internal("an expression's text has a NUL"))?,
             columns: plan.columns.clone(),
             filters: plan.filters.len(),
@@ -63,8 +67,9 @@ impl OddRows {
     /// Prepares the expressions, over a slot that has the columns.
     fn prepare(&mut self) -> &Ready {
         // SAFETY: the text is a list of expressions over Vars of the columns, without parameters and subplans; all of
-        // it lives in the current context, as long as the scan.
+        // it lives in the scan's context.
         self.ready.get_or_insert_with(|| unsafe {
+            let before = pg_sys::MemoryContextSwitchTo(self.memory);
             let nodes = members::<Node>(pg_sys::stringToNode(self.text.as_ptr()).cast());
             let descriptor = pg_sys::CreateTemplateTupleDesc(self.columns.len() as i32);
             // The types of Vars are compared with those of the slot.
@@ -75,11 +80,13 @@ impl OddRows {
                 pg_sys::TupleDescInitEntry(descriptor, number, c"".as_ptr(), of, -1, 0);
             }
             let init = |node: &*mut Node| pg_sys::ExecInitExpr(node.cast(), std::ptr::null_mut());
-            Ready {
+            let ready = Ready {
                 expressions: nodes.iter().map(init).collect(),
                 context: pg_sys::CreateStandaloneExprContext(),
                 slot: pg_sys::MakeSingleTupleTableSlot(descriptor, &raw const pg_sys::TTSOpsVirtual),
-            }
+            };
+            pg_sys::MemoryContextSwitchTo(before);
+            ready
         })
     }
 }

@@ -205,6 +205,8 @@ impl Block {
         Ok(())
     }
 
+    // If there are no cells to write, `out` is empty, so that the loop cannot iterate over it.
+    #[allow(clippy::needless_range_loop)]
     fn advance_varlena<const PLAIN: bool, const OUT: bool>(
         &mut self,
         arena: &[u8],

@@ -27,6 +27,7 @@ pub fn read<const GROUPS: i32, const DIVISOR: i64>(
 }
 
 #[cfg(target_arch = "x86_64")]
+#[allow(clippy::missing_safety_doc, reason = "all that the functions need is a processor that has AVX2")]
 mod x86 {
     use std::arch::x86_64::*;
 
@@ -156,7 +157,7 @@ mod tests {
     fn divisions_are_exact() {
         for (divisor, reciprocal, shift) in [(10, 26_215_u32, 18), (100, 5_243, 19), (1000, 33_555, 25)] {
             for digit in 0..=9999 {
-                assert_eq!(digit * reciprocal >> shift, digit / divisor, "{digit} by {divisor}");
+                assert_eq!((digit * reciprocal) >> shift, digit / divisor, "{digit} by {divisor}");
             }
         }
     }

@@ -19,6 +19,7 @@ pub(super) fn walk<const OUT: bool>(arena: &[u8], pos: &mut [u32], end: &[u32], 
 }
 
 #[cfg(target_arch = "x86_64")]
+#[allow(clippy::missing_safety_doc, reason = "all that the functions need is a processor that has AVX2")]
 mod x86 {
     use std::arch::x86_64::*;
 
