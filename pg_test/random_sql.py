@@ -93,9 +93,11 @@ def compare(connection, chance, table, statements):
             differing.append((text, plain_error or plain[:3], error or (found or [])[:3]))
         counts["errors"] += plain_error is not None
         if plain_error is None:
-            plan = "\n".join(
-                line for (line,) in connection.execute("EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) " + text)
-            )
+            lines, error = answer(connection, "EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) " + text, "force")
+            if error:
+                differing.append((text, plain[:3], f"{error} when it is explained"))
+                continue
+            plan = "\n".join(line for (line,) in lines)
             counts["columns"] += "ColumnarAggregate" in plan and "Spare:" not in plan
             counts["spare"] += "Spare:" in plan
     return counts, differing

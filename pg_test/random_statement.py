@@ -413,9 +413,11 @@ class Statement:
         else:
             found = f"{self.chance.choice(('sum', 'avg'))}({self.chance.choice((self.integer, self.numeric))(2)})"
         if self.chance.random() < 0.2:
-            found += f" FILTER (WHERE {self.condition(1)})"
+            filtered = f"{found} FILTER (WHERE {self.condition(1)})"
+        else:
+            filtered = found
         name = found[4:-1] if found.startswith(("min(", "max(")) else ""
-        return SHOWN[name].format(found) if name in SHOWN else found
+        return SHOWN[name].format(filtered) if name in SHOWN else filtered
 
     def text(self, table):
         keys = [self.key() for _ in range(self.chance.choice((0, 0, 1, 1, 2, 3)))]

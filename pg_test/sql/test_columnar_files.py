@@ -145,6 +145,15 @@ def test_rows_that_raise_an_error(forced, files):
         forced.execute(f"SELECT max(id * 100000) FROM {files}")
 
 
+def test_conditions_in_the_order_of_a_foreign_scan(forced, files):
+    """A condition that raises an error is not evaluated for rows that another one, which cannot, excludes."""
+    query = f"SELECT k, count(*) FROM {files} WHERE id / (k - 3) > 0 AND d IN ('2020-01-02', '2020-01-04')"
+    assert forced.execute(f"SELECT count(*) FROM {files} WHERE d IN ('2020-01-02', '2020-01-04')").fetchone()[0] > 100
+    with pytest.raises(psycopg.errors.DivisionByZero):
+        forced.execute(query + " GROUP BY k")
+    both(forced, query.replace("count(*)", "count(*), sum(id)").replace("d IN", "k <> 3 AND d IN") + " GROUP BY k")
+
+
 def test_odd_rows_in_many_batches(forced, out):
     """What evaluates them is prepared for all batches."""
     forced.execute("CREATE TABLE a AS SELECT g AS id, 2147483000 + g % 600 AS x FROM generate_series(1, 30000) g")

@@ -7,6 +7,8 @@ use super::leaves::{Leaf, leaves};
 use super::nodes::list;
 use super::translate::Translator;
 use super::types::{compares, type_of};
+use crate::expr::float_key;
+use crate::foreign::{self, TableReader};
 use crate::pg::encoding;
 use crate::pg::list::members;
 use crate::query::{Executor, Function, Output, Plan, Test, Type};
@@ -175,12 +177,20 @@ unsafe fn filters(root: *mut pg_sys::PlannerInfo, input: *mut pg_sys::RelOptInfo
                 (*clause).leakproof && (*clause).eval_cost.per_tuple < 10.0 * pg_sys::cpu_operator_cost;
             if is_free { 0 } else { (*clause).security_level }
         };
-        clauses.sort_by(|&a, &b| {
-            let costs = (*a).eval_cost.per_tuple.total_cmp(&(*b).eval_cost.per_tuple);
-            level(a).cmp(&level(b)).then(costs)
-        });
+        // As in a foreign table's own scan, conditions that cannot raise an error come before those that may.
+        let is_late = |clause| TableReader::reads(input) && !foreign::decides(input, clause);
+        clauses.sort_by_cached_key(|&clause| (is_late(clause), level(clause), by_cost(clause)));
         Some(clauses.into_iter().map(|clause| (*clause).clause.cast()).collect())
     }
+}
+
+/// Returns a condition's cost, in the order of numbers.
+///
+/// # Safety
+/// The condition is the planner's, and its cost is estimated.
+unsafe fn by_cost(clause: *mut pg_sys::RestrictInfo) -> i64 {
+    // SAFETY: the caller passes a condition.
+    float_key(unsafe { (*clause).eval_cost.per_tuple })
 }
 
 /// Returns the aggregates of a target and of HAVING. `None` if there are columns that are no keys: their values would be

@@ -64,6 +64,7 @@ pub use files::metadata_stats;
 #[cfg(feature = "vcf")]
 pub use files::open;
 pub use metadata_info::metadata_info;
+pub use pushdown::decides;
 pub use read_files::read_files;
 pub use routine::routine;
 pub use table_reader::{Files, TableReader};
