@@ -4,9 +4,8 @@ import psycopg
 import pytest
 
 from .. import random_sql
+from ..helpers.columnar import NODE, both, plan
 from ..helpers.pruning import supports_sql
-
-NODE = "Custom Scan (ColumnarAggregate)"
 
 
 @pytest.fixture(scope="module")
@@ -30,20 +29,6 @@ def forced(server):
         random_sql.prepare(connection, 2)
         connection.execute("SET pg_strata.columnar_sql = force")
         yield connection
-
-
-def plan(connection, query, options="COSTS OFF"):
-    return "\n".join(line for (line,) in connection.execute(f"EXPLAIN ({options}) {query}"))
-
-
-def both(connection, query):
-    """The rows of a query on columns, which are those of PostgreSQL's plan."""
-    found = connection.execute(query).fetchall()
-    connection.execute("SET pg_strata.columnar_sql = off")
-    assert NODE not in plan(connection, query)
-    assert sorted(found, key=repr) == sorted(connection.execute(query).fetchall(), key=repr)
-    connection.execute("SET pg_strata.columnar_sql = force")
-    return found
 
 
 @pytest.mark.parametrize("seed", range(12))

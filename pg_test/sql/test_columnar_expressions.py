@@ -3,9 +3,15 @@
 import pytest
 
 from .. import random_sql
-from .test_columnar import NODE, both, forced, plan
+from ..helpers.columnar import NODE, both, plan
 
-__all__ = ["forced"]
+
+@pytest.fixture
+def forced(server):
+    with server.connect() as connection:
+        random_sql.prepare(connection, 2)
+        connection.execute("SET pg_strata.columnar_sql = force")
+        yield connection
 
 
 @pytest.fixture(scope="module")

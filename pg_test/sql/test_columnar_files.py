@@ -93,7 +93,7 @@ def test_answers(forced, files, query, workers):
     forced.execute(f"SET max_parallel_workers_per_gather = {workers}")
     found = both(forced, query)
     forced.execute("SET pg_strata.columnar_sql = off")
-    of_heap = query.replace("files", "(SELECT whole.*, id / 10000 AS key FROM whole)")
+    of_heap = query.replace("files", "(SELECT whole.*, id / 10000 AS key FROM whole) AS rows_of_heap")
     assert found == sorted(forced.execute(of_heap).fetchall(), key=repr)
 
 
