@@ -36,7 +36,7 @@ QUERIES = {
             SELECT count(*), sum(s) FROM (SELECT l_orderkey, sum(l_quantity) s FROM {} GROUP BY l_orderkey) o""",
     },
     "lineorder": {
-        "the seed's query": """
+        "filter and sum": """
             SELECT sum(lo_extendedprice * lo_discount) FROM {} WHERE lo_orderdate BETWEEN 19930101 AND 19931231
             AND lo_discount BETWEEN 1 AND 3 AND lo_quantity < 25""",
         "sums by customer": """
@@ -111,7 +111,9 @@ def main():
             tables.load(connection, name, ROWS)
             file = directory / f"f_{name}.parquet"
             connection.execute(f"SELECT export_table_parquet('{name}', '{file}')")
-            connection.execute(f"IMPORT FOREIGN SCHEMA files FROM SERVER pg_strata INTO public OPTIONS (file '{file}')")
+            connection.execute(
+                f"IMPORT FOREIGN SCHEMA f_{name} FROM SERVER pg_strata INTO public OPTIONS (file '{file}')"
+            )
             connection.execute(f"ANALYZE f_{name}")
             duck.execute(f"CREATE TABLE {name} AS SELECT * FROM '{file}'")
             for title, query in queries.items():
