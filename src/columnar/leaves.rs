@@ -1,12 +1,10 @@
 //! The tables that a relation of the planner's stands for: itself, or its partitions and children.
 
-use std::ffi::c_void;
-use std::ptr::null_mut;
-
-use pgrx::pg_sys::{self, Node, NodeTag, Oid};
+use pgrx::pg_sys::{self, Oid};
 
 use crate::foreign::{self, TableReader};
 use crate::pg::catalog::Table;
+use crate::pg::expr::has_parameter;
 use crate::pg::list::members;
 
 /// A table that is read.
@@ -46,7 +44,7 @@ pub unsafe fn leaves(root: *mut pg_sys::PlannerInfo, input: *mut pg_sys::RelOptI
         // only.
         let varies = |&clause: &*mut pg_sys::RestrictInfo| {
             let clause = (*clause).clause;
-            has_parameter(clause.cast(), null_mut()) || pg_sys::contain_mutable_functions(clause.cast())
+            has_parameter(clause.cast()) || pg_sys::contain_mutable_functions(clause.cast())
         };
         if entry.inh && members::<pg_sys::RestrictInfo>((*input).baserestrictinfo).iter().any(varies) {
             return None;
@@ -54,20 +52,6 @@ pub unsafe fn leaves(root: *mut pg_sys::PlannerInfo, input: *mut pg_sys::RelOptI
         let mut found = Vec::new();
         add(root, (*input).relid, &mut found)?;
         Some(found)
-    }
-}
-
-/// Returns whether an expression has parameters. pull_paramids does not see those of a prepared statement in all
-/// versions.
-///
-/// # Safety
-/// The node is an expression, or NULL.
-unsafe extern "C-unwind" fn has_parameter(node: *mut Node, context: *mut c_void) -> bool {
-    // SAFETY: the caller passes an expression.
-    unsafe {
-        !node.is_null()
-            && ((*node).type_ == NodeTag::T_Param
-                || pg_sys::expression_tree_walker(node, Some(has_parameter), context))
     }
 }
 

@@ -10,6 +10,7 @@ use super::collation::{is_deterministic, orders_by_bytes};
 use super::input::{Input, Values};
 use super::inputs::Inputs;
 use super::opaque::Comparison;
+use super::parameter::depends_on_plan;
 use crate::expr::{ColumnRef, Condition, Constant, Operand, Scalar, Test, Type};
 use crate::pg::encoding;
 use crate::pg::list::members;
@@ -298,7 +299,7 @@ impl Scope {
             }
             let init = |parent| pg_sys::ExecInitExpr(node.cast(), parent);
             let state = self.parent.map_or(std::ptr::null_mut(), init);
-            let is_fixed = pg_sys::pull_paramids(node.cast()).is_null();
+            let is_fixed = !depends_on_plan(node);
             Some(Input::Expression { state, is_fixed, now: None })
         }
     }
