@@ -37,8 +37,8 @@ def fill(connection, chance, table, rows):
     connection.execute(f"ANALYZE {table}")
 
 
-def answer(connection, text, mode):
-    connection.execute(f"SET pg_strata.columnar_sql = {mode}")
+def answer(connection, text, mode, pushdown="on"):
+    connection.execute(f"SET pg_strata.columnar_sql = {mode}; SET pg_strata.arrow_fdw_pushdown = {pushdown}")
     try:
         return sorted(connection.execute(text).fetchall(), key=repr), None
     except psycopg.Error as error:
@@ -86,6 +86,13 @@ def compare(connection, chance, table, statements):
     for _ in range(statements):
         text = Statement(chance).text(table)
         plain, plain_error = answer(connection, text, "off")
+        assert plain_error is None or of_values(plain_error) or plain_error == "42803", (plain_error, text)
+        if table == "random_files" and plain_error is None:
+            # The values are compared with those of a plan that computes nothing on columns; whether there is an error
+            # depends on which conditions a scan decides.
+            rows, error = answer(connection, text, "off", "off")
+            if error is None and rows != plain:
+                differing.append((text, rows[:3], plain[:3]))
         found, error = answer(connection, text, "force")
         # Where rows raise several errors, which one is met first depends on the order of the rows.
         both_fail = of_values(error) and of_values(plain_error)

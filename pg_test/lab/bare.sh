@@ -112,11 +112,15 @@ install_packages() {
 # bindgen has read, each state makes it anew, and what depends on it.
 keep_crates() {
     [ -e "$PLACE/$suite-$user.crates" ] && return
-    cp -a "$merged$checkout/target/release" "$PLACE/$suite-$user.crates"
-    find "$PLACE/$suite-$user.crates" -depth -name '*pgrx[-_]pg[-_]sys*' -exec rm -rf {} +
+    local part=$PLACE/$suite-$user.part
+    rm -rf "$part"
+    cp -a "$merged$checkout/target/release" "$part"
+    find "$part" -depth -name '*pgrx[-_]pg[-_]sys*' -exec rm -rf {} +
+    mv "$part" "$PLACE/$suite-$user.crates"
 }
 
-# Whether the run said what it has to: one that ends in its only line, one that goes well as it goes.
+# Whether the run said what it has to: one that ends in its only line, one that goes well as it goes. Which libclang is found, and what
+# is said of PostgreSQL 15, is told by `ready` alone.
 passed() {
     case $what:$said in
         ready:ready* | ready:leaving*) [ $rc = 0 ] && grep -qE "^-- .*$said" "$log" ;;
@@ -152,7 +156,9 @@ if [ "$what" = clean ]; then rm -rf "$PLACE"; exit; fi
 [ -n "${PG_STRATA_BARE:-}" ] || PG_STRATA_BARE=1 exec unshare --mount --propagation private "$0" "$what" "$@"
 mkdir -p "$PLACE"
 failed=0
+found=0
 while read -r name suite user packages conditions said; do
-    case " ${*:-$name} " in *" $name "*) root_of "$suite" && run_state </dev/null ;; esac
+    case " ${*:-$name} " in *" $name "*) found=$((found + 1)); root_of "$suite" && run_state </dev/null ;; esac
 done < <(states)
+[ $found -gt 0 ] || { echo "no such state" >&2; exit 2; }
 exit $failed

@@ -4,7 +4,7 @@ import psycopg
 import pytest
 
 from .. import random_sql
-from ..helpers.columnar import NODE, both, plan
+from ..helpers.columnar import NODE, both, force, plan
 from ..helpers.pruning import supports_sql
 
 
@@ -26,9 +26,7 @@ def table(server):
 @pytest.fixture
 def forced(server):
     with server.connect() as connection:
-        random_sql.prepare(connection, 2)
-        connection.execute("SET pg_strata.columnar_sql = force")
-        yield connection
+        yield force(connection)
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -197,6 +195,7 @@ def test_prepared_statements(forced, table):
         f"PREPARE counted(int, text) AS SELECT t, count(*) FROM {table} WHERE k = $1 AND t LIKE $2 GROUP BY t"
     )
     wanted = forced.execute(f"SELECT t, count(*) FROM {table} WHERE k = 3 AND t LIKE 'x1%' GROUP BY t").fetchall()
+    assert NODE in plan(forced, "EXECUTE counted(3, 'x1%')")
     for _ in range(8):
         assert sorted(forced.execute("EXECUTE counted(3, 'x1%')").fetchall()) == sorted(wanted)
     assert forced.execute("EXECUTE counted(NULL, 'x1%')").fetchall() == []

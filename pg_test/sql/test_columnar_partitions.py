@@ -5,10 +5,9 @@ import re
 import psycopg
 import pytest
 
-from .. import random_sql
+from ..helpers.columnar import NODE, analyzed, both, force, plan
 from ..helpers.foreign import export_group, foreign
 
-NODE = "Custom Scan (ColumnarAggregate)"
 COLUMNS = "id int, k int, n numeric(12, 2), t text, d date"
 ROWS = """
     SELECT g AS id, g % 5 AS k, (g * 0.01)::numeric(12, 2) AS n, 'x' || g % 13 AS t, date '2020-01-01' + g % 400 AS d
@@ -25,28 +24,7 @@ QUERIES = (
 
 @pytest.fixture
 def forced(db):
-    random_sql.prepare(db, 2)
-    db.execute("SET pg_strata.columnar_sql = force")
-    return db
-
-
-def plan(connection, query, options="COSTS OFF"):
-    return "\n".join(line for (line,) in connection.execute(f"EXPLAIN ({options}) {query}"))
-
-
-def analyzed(connection, query):
-    return plan(connection, query, "ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF")
-
-
-def both(connection, query):
-    """The rows of a query on columns, which are those of PostgreSQL's plan."""
-    assert NODE in plan(connection, query), plan(connection, query)
-    found = sorted(connection.execute(query).fetchall(), key=repr)
-    connection.execute("SET pg_strata.columnar_sql = off; SET pg_strata.arrow_fdw_pushdown = off")
-    assert NODE not in plan(connection, query)
-    assert found == sorted(connection.execute(query).fetchall(), key=repr)
-    connection.execute("SET pg_strata.columnar_sql = force; RESET pg_strata.arrow_fdw_pushdown")
-    return found
+    return force(db)
 
 
 @pytest.fixture
@@ -79,7 +57,7 @@ def partitions(forced, out):
 @pytest.mark.parametrize("query", QUERIES)
 def test_partitions(forced, partitions, query, workers):
     forced.execute(f"SET max_parallel_workers_per_gather = {workers}")
-    found = both(forced, query)
+    found = sorted(both(forced, query), key=repr)
     forced.execute("SET pg_strata.columnar_sql = off")
     of_rows = query.replace("parent", f"({ROWS.format(0, 24999)}) parent")
     assert found == sorted(forced.execute(of_rows).fetchall(), key=repr)
@@ -107,9 +85,11 @@ def test_a_parameter_that_excludes_partitions_is_left_to_postgresql(forced, part
 def test_partitions_that_change_after_planning(forced, partitions):
     forced.execute("SET plan_cache_mode = force_generic_plan")
     forced.execute(f"PREPARE every AS SELECT count(*), sum(id) FROM {partitions}")
+    assert NODE in plan(forced, "EXECUTE every")
     before = forced.execute("EXECUTE every").fetchone()
     forced.execute("ALTER TABLE parent DETACH PARTITION first")
     forced.execute("TRUNCATE third_odd")
+    assert NODE in plan(forced, "EXECUTE every")
     after = forced.execute("EXECUTE every").fetchone()
     assert after[0] == before[0] - 5000 - 2000
     forced.execute("ALTER TABLE parent ADD COLUMN later int DEFAULT 3")
