@@ -12,8 +12,12 @@ use crate::expr::{Vector, varlena};
 use crate::foreign::{Counts, Files, TableReader};
 use crate::pg::error::{Result, internal};
 use crate::pg::list::members;
+use crate::pg::render::place;
 use crate::query::{Plan, Rows, Source, Type, Unfit};
 use crate::types::Cell;
+
+/// Capacity that a batch's arena keeps after large values.
+const KEPT_BYTES: usize = 64 << 20;
 
 /// What processes read of a foreign table.
 #[derive(Serialize, Deserialize)]
@@ -92,8 +96,12 @@ impl FileRows {
                     return Ok(());
                 };
                 arena.clear();
+                arena.shrink_to(KEPT_BYTES);
                 for ((column, vector), held) in plan.columns.iter().zip(&columns).zip(&mut held) {
-                    held.take(column.of, vector, &mut arena);
+                    if !held.take(column.of, vector, &mut arena)? {
+                        sink.give_up(Unfit("rows of a file that are larger than 4 gigabytes together"));
+                        return Ok(());
+                    }
                 }
                 let sources = columns.iter().zip(&held).map(|(vector, held)| held.source(vector));
                 let sources: Vec<Source> = sources.collect();
@@ -126,15 +134,13 @@ struct Held {
 }
 
 impl Held {
-    fn take(&mut self, of: Type, vector: &Vector, arena: &mut Vec<u8>) {
-        let Vector::Words(words, nulls) = vector else {
+    /// Takes the values of a batch; returns false if the arena has no place for them.
+    fn take(&mut self, of: Type, vector: &Vector, arena: &mut Vec<u8>) -> Result<bool> {
+        let is_held = matches!(of, Type::Text | Type::Bpchar | Type::Uuid | Type::Numeric);
+        let (Vector::Words(words, nulls), true) = (vector, is_held) else {
             self.cells = None;
-            return;
+            return Ok(true);
         };
-        if !matches!(of, Type::Text | Type::Bpchar | Type::Uuid | Type::Numeric) {
-            self.cells = None;
-            return;
-        }
         let cells = self.cells.get_or_insert_default();
         cells.clear();
         for (&word, &is_null) in words.iter().zip(*nulls) {
@@ -149,9 +155,10 @@ impl Held {
                     _ => varlena(word),
                 }
             };
-            cells.push(Cell::new(arena.len(), bytes.len()));
-            arena.extend_from_slice(bytes);
+            let Some(cell) = place(bytes, arena)? else { return Ok(false) };
+            cells.push(cell);
         }
+        Ok(true)
     }
 
     fn source<'a>(&'a self, vector: &'a Vector) -> Source<'a> {

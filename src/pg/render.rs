@@ -226,14 +226,21 @@ unsafe fn payload<'a>(value: *mut pg_sys::varlena) -> &'a [u8] {
 
 /// Appends a value, if the arena's positions and the memory suffice.
 pub(super) fn push(bytes: &[u8], arena: &mut Vec<u8>) -> Result<Cell> {
+    place(bytes, arena)?.ok_or_else(|| {
+        error(Code::ERRCODE_PROGRAM_LIMIT_EXCEEDED, "the values of one row exceed 4 gigabytes")
+            .set_hint("Export some of the columns in another file.")
+    })
+}
+
+/// Appends a value, if the memory suffices; `None` if the arena's positions do not.
+pub fn place(bytes: &[u8], arena: &mut Vec<u8>) -> Result<Option<Cell>> {
     if arena.len() + bytes.len() > ARENA_LIMIT {
-        return Err(error(Code::ERRCODE_PROGRAM_LIMIT_EXCEEDED, "the values of one row exceed 4 gigabytes")
-            .set_hint("Export some of the columns in another file."));
+        return Ok(None);
     }
     reserve(arena, bytes.len())?;
     let cell = Cell::new(arena.len(), bytes.len());
     in_steps(bytes, |step| arena.extend_from_slice(step));
-    Ok(cell)
+    Ok(Some(cell))
 }
 
 /// Converts text of a database that is not UTF-8, at the arena's end. Plain ASCII stays where it is.
