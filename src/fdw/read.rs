@@ -227,18 +227,25 @@ impl Scanner {
     /// Returns the next rows of the open group, with columns in the order of the file; `None` at its end.
     /// Without columns there is only their number.
     pub fn next_batch(&mut self) -> Result<Option<Rows>> {
-        let mut found = self.batch();
-        if found.is_err() && self.parquet.as_ref().is_some_and(ParquetColumns::met_long_page) {
-            found = self.restart_with_views().and_then(|()| self.batch());
-        }
+        let found = self.batch_of_any_page();
         let batch = match self.source.checked(found) {
             Err(error) if self.is_indexed && !matches!(error.problem, Problem::Changed | Problem::Io(..)) => {
-                let found = self.restart().and_then(|()| self.batch());
+                let found = self.restart().and_then(|()| self.batch_of_any_page());
                 self.source.checked(found)
             }
             batch => batch,
         };
         batch.map_err(|error| self.located(error))
+    }
+
+    /// Returns the next rows, which are read again with views if a page of theirs is long.
+    fn batch_of_any_page(&mut self) -> Result<Option<Rows>> {
+        match self.batch() {
+            Err(_) if self.parquet.as_ref().is_some_and(ParquetColumns::met_long_page) => {
+                self.restart_with_views().and_then(|()| self.batch())
+            }
+            found => found,
+        }
     }
 
     /// Checks that the file is still the one that was read.

@@ -256,10 +256,10 @@ fn target(base: Oid, typmod: i32) -> Option<Target> {
         OIDOID => Target::Oid,
         FLOAT4OID => Target::Float4,
         FLOAT8OID => Target::Float8,
-        NUMERICOID => Target::Numeric((typmod >= VARHDRSZ).then(|| {
-            let packed = typmod - VARHDRSZ;
-            NumericLimit { precision: packed >> 16 & 0xffff, scale: ((packed & 0x7ff) ^ 1024) - 1024 }
-        })),
+        NUMERICOID => {
+            let limit = |(precision, scale)| NumericLimit { precision, scale };
+            Target::Numeric(pg_type::numeric_typmod(typmod).map(limit))
+        }
         DATEOID => Target::Date,
         TIMEOID => Target::Time(digits),
         TIMESTAMPOID => Target::Timestamp(digits),

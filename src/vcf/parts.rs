@@ -11,6 +11,8 @@ use super::long_values::{pieces, without_end};
 /// The size of the samples that are read at once, and their number: the crate allocates memory for each.
 const PART: usize = 256 << 10;
 const PART_SAMPLES: usize = 32 << 10;
+/// The most samples that are named for a line without any.
+const NAMED: usize = 1 << 20;
 
 /// The longest beginning of a line, and the longest sample, without their long values.
 const LONGEST: usize = 2 << 20;
@@ -59,8 +61,8 @@ pub fn split(line: &[u8], samples: usize) -> Result<Vec<Part>, Cause> {
     let count = part.samples.end;
     parts.extend(part.bytes.is_some().then_some(part));
     match count {
-        // The crate refuses a line without samples if there must be some.
-        0 => Ok(whole),
+        // The crate refuses a line without samples if there must be some. It needs a name for each of them.
+        0 if samples <= NAMED => Ok(whole),
         _ if count == samples => Ok(parts),
         _ => Err(Cause::Invalid(format!("it has {count} samples, the header {samples}"))),
     }

@@ -41,13 +41,19 @@ impl SampleNames {
     /// Returns a name that more than one sample has.
     fn repeated(&self) -> Result<Option<&str>, OutOfMemory> {
         /// A set that grows is made anew in one step.
-        const MOST_AT_FIRST: usize = 1 << 24;
-        let (mut seen, count) = (HashSet::new(), self.len().min(MOST_AT_FIRST));
-        handled(|| seen.try_reserve(count)).map_err(|_| OutOfMemory(count * size_of::<&str>()))?;
-        Ok(self.iter(0..self.len()).find(|name| {
+        const AT_ONCE: usize = 1 << 24;
+        let mut seen = HashSet::new();
+        for name in self.iter(0..self.len()) {
             check();
-            !seen.insert(*name)
-        }))
+            if seen.len() == seen.capacity() {
+                let more = AT_ONCE.min(self.len() - seen.len());
+                handled(|| seen.try_reserve(more)).map_err(|_| OutOfMemory(more * size_of::<&str>()))?;
+            }
+            if !seen.insert(name) {
+                return Ok(Some(name));
+            }
+        }
+        Ok(None)
     }
 
     pub fn len(&self) -> usize {

@@ -74,14 +74,15 @@ where
         }
         let value: i128 = value.into();
         let magnitude = value.unsigned_abs();
-        // SAFETY: the arena has STRIDE bytes for each row, and no 128-bit value takes more.
-        let image = unsafe { &mut *at.cast::<[u8; STRIDE]>() };
+        let mut image = [0; STRIDE];
         if magnitude <= rules.small && rules.step == 1 {
-            rules.write_small(value < 0, magnitude as u64, image);
+            rules.write_small(value < 0, magnitude as u64, &mut image);
         } else {
             rules.check(magnitude).map_err(|reason| Misfit { row, reason })?;
-            rules.write(value < 0, magnitude, image);
+            rules.write(value < 0, magnitude, &mut image);
         }
+        // SAFETY: the arena has STRIDE bytes for each row.
+        unsafe { at.cast::<[u8; STRIDE]>().write(image) };
         out.words.push(at as u64);
         at = at.wrapping_add(STRIDE);
     }

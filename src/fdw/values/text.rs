@@ -5,8 +5,9 @@ use std::borrow::Cow;
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::DataType;
 
-use super::{Misfit, Words, unexpected};
-use crate::interrupts::{contains, copy, in_steps, in_text_steps};
+use super::{Misfit, NO_MEMORY, Words, unexpected};
+use crate::interrupts::{self, STEP_BYTES, contains, copy, in_steps, in_text_steps};
+use crate::memory::reserve;
 use crate::types::Reason;
 
 /// A varlena's header of four bytes; values longer than a header can state are an error.
@@ -79,8 +80,10 @@ fn limited(bytes: &[u8], most: usize, padded: bool) -> Result<Cow<'_, [u8]>, Rea
     match chars.cmp(&most) {
         std::cmp::Ordering::Equal => Ok(Cow::Borrowed(bytes)),
         std::cmp::Ordering::Less if padded => {
-            let mut text = bytes.to_vec();
-            text.resize(bytes.len() + most - chars, b' ');
+            let (mut text, len) = (Vec::new(), bytes.len() + most - chars);
+            reserve(&mut text, len).map_err(|_| Reason::Malformed(NO_MEMORY))?;
+            text.extend_from_slice(bytes);
+            text.resize(len, b' ');
             Ok(Cow::Owned(text))
         }
         std::cmp::Ordering::Less => Ok(Cow::Borrowed(bytes)),
@@ -103,8 +106,12 @@ fn append(
         // SAFETY: the pointers come from the array, which outlives this function.
         let value = |row| unsafe { &*value(row) };
         let mut values = Vec::with_capacity(array.len());
-        let mut total = 0;
+        let (mut total, mut looked_at) = (0, 0);
         for row in 0..array.len() {
+            if total >= looked_at {
+                interrupts::check();
+                looked_at = total + STEP_BYTES;
+            }
             let bytes = match out.nulls[row] {
                 true => Cow::Borrowed(&[][..]),
                 false => check(value(row)).map_err(|reason| Misfit { row, reason })?,
