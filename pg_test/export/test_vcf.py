@@ -177,3 +177,17 @@ def test_headers_that_are_too_large(db, out):
             db.execute(f"SELECT import_vcf('{out}/{name}.vcf', '{out}/t.arrow')")
         assert "header" in caught.value.diag.message_detail
     assert sorted(entries(out)) == ["long.vcf", "wide.vcf"]
+
+
+def test_long_values_of_many_samples(db, out):
+    """A row for each sample repeats the value, in less than 2 GB."""
+    names = "\t".join(f"s{at}" for at in range(1100))
+    head = f'##fileformat=VCFv4.3\n##FORMAT=<ID=GT,Number=1,Type=String,Description="g">\n{NAMES}\tFORMAT\t{names}\n'
+    records = [f"1\t{at}\t.\t{'A' * size}\tC\t.\t.\t.\tGT{'\t0' * 1100}\n" for at, size in ((1, 1), (2, 2 << 20))]
+    (out / "t.vcf").write_text(head + "".join(records))
+    with raises("54000") as caught:
+        db.execute(f"SELECT import_vcf('{out}/t.vcf', '{out}/t.arrow', samples => 'rows')")
+    assert "Record 2: " in caught.value.diag.message_detail and "1100 samples" in caught.value.diag.message_detail
+    assert entries(out) == ["t.vcf"]
+    db.execute(f"SELECT import_vcf('{out}/t.vcf', '{out}/t.arrow', samples => 'column')")
+    assert [len(value) for value in read(out / "t.arrow").column("ref").to_pylist()] == [1, 2 << 20]

@@ -145,15 +145,15 @@ fn convert_text(
             part.count_samples(&mut header);
             append(&part.line(short), &header, part.samples)?;
         }
-        bytes += line.len();
+        bytes += line.len() + table.repeated(parts::before_samples(&line));
         if table.rows() >= batch_rows || bytes >= BATCH_BYTES {
-            rows += flush(&mut table, sink)?;
+            rows += flush(&mut table, at, sink)?;
             bytes = 0;
         }
         check();
     }
     if table.rows() > 0 {
-        rows += flush(&mut table, sink)?;
+        rows += flush(&mut table, Some(number - 1), sink)?;
     }
     Ok(rows)
 }
@@ -194,8 +194,9 @@ fn caught<T>(record: Option<u64>, work: impl FnOnce() -> Result<T, VcfError>) ->
     })
 }
 
-fn flush(table: &mut Table, sink: &mut dyn Sink) -> Result<u64, VcfError> {
-    let batch = table.finish().map_err(of_sink)?;
+/// Passes the rows on, the last of which are those of record `last`.
+fn flush(table: &mut Table, last: Option<u64>, sink: &mut dyn Sink) -> Result<u64, VcfError> {
+    let batch = table.finish().map_err(|cause| VcfError { record: last, cause })?;
     sink.batch(&batch).map_err(of_sink)?;
     Ok(batch.num_rows() as u64)
 }

@@ -30,15 +30,19 @@ pub struct Part {
     bytes: Option<Range<usize>>,
 }
 
+/// Returns the size of the columns before the samples.
+pub fn before_samples(line: &[u8]) -> usize {
+    pieces(without_end(line), b'\t').take(FIXED).last().map_or(0, |format| format.end)
+}
+
 /// Splits a line of `samples` samples, which has no long values any more.
 pub fn split(line: &[u8], samples: usize) -> Result<Vec<Part>, Cause> {
     let whole = vec![Part { samples: 0..samples, bytes: None }];
     if line.len() <= PART && samples <= PART_SAMPLES {
         return Ok(whole);
     }
-    let text = without_end(line);
-    let mut columns = pieces(text, b'\t');
-    let head = columns.by_ref().take(FIXED).last().map_or(0, |format| format.end);
+    let head = before_samples(line);
+    let columns = pieces(without_end(line), b'\t').skip(FIXED);
     if head > LONGEST {
         let why = format!("the columns before the samples have more than {LONGEST} bytes of short values");
         return Err(Cause::TooLarge(why));

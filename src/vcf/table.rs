@@ -10,15 +10,15 @@ use arrow::array::{
 use arrow::buffer::OffsetBuffer;
 use arrow::compute::take;
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
-use arrow::error::ArrowError;
 use noodles_vcf::variant::RecordBuf;
 use noodles_vcf::{Header, Record};
 
-use super::Samples;
 use super::column::{ColumnBuilder, Form};
 use super::long_values::{ALT, LongValues, Place, REF};
 use super::sample_names::SampleNames;
+use super::{Cause, Samples};
 use crate::interrupts::check;
+use crate::memory::room_for;
 
 pub struct Table {
     schema: SchemaRef,
@@ -120,6 +120,14 @@ impl Table {
         }
     }
 
+    /// Returns the bytes that a record's columns before its samples, of `bytes` bytes, take more in several rows.
+    pub fn repeated(&self, bytes: usize) -> usize {
+        match self.samples {
+            Samples::Rows => bytes.saturating_mul(self.sample_names.len().saturating_sub(1)),
+            Samples::Column => 0,
+        }
+    }
+
     /// Appends a record, or a part of it with some of its samples: the first part also has the other columns.
     /// `written` is the same record before parsing, `long` the values that were taken out of it.
     pub fn append(
@@ -210,7 +218,8 @@ impl Table {
         Ok(())
     }
 
-    pub fn finish(&mut self) -> Result<RecordBatch, ArrowError> {
+    /// Returns the rows so far as a batch. Fails if a column's values, repeated for each sample, are too large for it.
+    pub fn finish(&mut self) -> Result<RecordBatch, Cause> {
         let (records, samples) = (std::mem::take(&mut self.records), self.sample_names.len());
         let mut columns: Vec<ArrayRef> = vec![
             self.chrom.finish(),
@@ -230,19 +239,39 @@ impl Table {
                 let records = u32::try_from(records).unwrap_or(u32::MAX);
                 let rows: UInt32Array =
                     (0..records).flat_map(|row| std::iter::repeat_n(row, samples)).collect();
+                room_to_repeat(&columns, samples)?;
                 let repeated = columns.iter().inspect(|_| check()).map(|column| take(column, &rows, None));
-                columns = repeated.collect::<Result<_, _>>()?;
+                columns = repeated.collect::<Result<_, _>>().map_err(Cause::Sink)?;
                 columns.extend(of_samples);
             }
             Samples::Column => {
-                let structs = StructArray::try_new(self.sample_fields(), of_samples, None)?;
+                let structs =
+                    StructArray::try_new(self.sample_fields(), of_samples, None).map_err(Cause::Sink)?;
                 let item = Arc::new(Field::new("item", structs.data_type().clone(), false));
                 let offsets = OffsetBuffer::from_lengths(std::iter::repeat_n(samples, records));
-                columns.push(Arc::new(ListArray::try_new(item, offsets, Arc::new(structs), None)?));
+                let lists =
+                    ListArray::try_new(item, offsets, Arc::new(structs), None).map_err(Cause::Sink)?;
+                columns.push(Arc::new(lists));
             }
         }
-        RecordBatch::try_new(self.schema.clone(), columns)
+        RecordBatch::try_new(self.schema.clone(), columns).map_err(Cause::Sink)
     }
+}
+
+/// Checks that columns whose rows are repeated for each of `samples` samples can be built: an offset in a column has
+/// 32 bits.
+fn room_to_repeat(columns: &[ArrayRef], samples: usize) -> Result<(), Cause> {
+    let mut total = 0;
+    for column in columns {
+        let data = column.to_data();
+        let size = data.get_slice_memory_size().map_err(Cause::Sink)?.saturating_mul(samples);
+        if size > i32::MAX as usize {
+            let why = format!("its values, repeated for each of {samples} samples, have more than 2 GB");
+            return Err(Cause::TooLarge(why));
+        }
+        total += size;
+    }
+    room_for(total).map_err(|missing| Cause::Invalid(missing.to_string()))
 }
 
 type InfoMap = noodles_vcf::header::record::value::Map<noodles_vcf::header::record::value::map::Info>;

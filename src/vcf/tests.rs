@@ -259,6 +259,22 @@ fn odd_long_lines_are_read_as_the_crate_reads_them() {
     }
 }
 
+/// A batch ends by the size of its rows, in which the columns before the samples are repeated.
+#[test]
+fn batches_end_by_the_size_of_their_rows() {
+    let names: Vec<String> = (0..20).map(|at| format!("s{at}")).collect();
+    let header = FILE.lines().take(6).collect::<Vec<_>>().join("\n");
+    let line = |long: &str| format!("1\t5\t.\t{long}\tC\t.\t.\t.\tGT{}\n", "\t1".repeat(20));
+    let text = |long: &str| {
+        let columns = "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\tFORMAT";
+        format!("{header}\n{columns}\t{}\n{}", names.join("\t"), line(long).repeat(8))
+    };
+    let found = converted(&text(&"A".repeat(2 << 20)), Samples::Rows, usize::MAX).unwrap();
+    assert_eq!(found.batches.iter().map(RecordBatch::num_rows).collect::<Vec<_>>(), [40; 4]);
+    let found = converted(&text("A"), Samples::Rows, usize::MAX).unwrap();
+    assert_eq!(found.batches.len(), 1);
+}
+
 #[test]
 fn long_comments_are_not_parsed() {
     let long = format!("##comment={}\n##INFO=<ID=DP", "a".repeat(2 << 20));
