@@ -1,14 +1,15 @@
 #!/bin/sh
 # run_all.sh SECONDS [AT ONCE]: runs the fuzzers that are built, all at once or so many, and says what each did.
 #
-# PROGRAMS is where they lie, each by its name or `all` of them in one; OUT takes their logs, what they found, and the corpus that they grew. Each fuzzer starts
-# from seeds/ and from what earlier runs left in OUT. With more processors than targets each target gets several
-# processes on one corpus.
+# TARGETS chooses some. PROGRAMS is where they lie, each by its name or `all` of them in one; OUT takes their logs,
+# what they found, and the corpus that they grew. Each fuzzer starts from seeds/ and from what earlier runs left in
+# OUT. With more processors than targets each target gets several processes on one corpus.
 cd "$(dirname "$0")" || exit 2
 seconds=${1:-60}
 programs=${PROGRAMS:-target/x86_64-unknown-linux-gnu/release}
 out=${OUT:-target/findings}
-targets="parquet_pages arrow_file parquet_metadata heap_pages copy_binary vcf_lines options"
+targets=${TARGETS:-parquet_pages arrow_file parquet_metadata heap_pages copy_binary vcf_lines options}
+count=$(echo "$targets" | wc -w)
 processors=$(nproc)
 at_once=${2:-$processors}
 mkdir -p "$out"
@@ -28,7 +29,7 @@ fuzz() {
 
 running=0
 number=0
-while [ "$number" = 0 ] || [ "$((number * 7 + 7))" -le "$at_once" ]; do
+while [ "$number" = 0 ] || [ "$((number * count + count))" -le "$at_once" ]; do
     for target in $targets; do
         # Waits for the oldest where no more are to run at once.
         [ "$running" -lt "$at_once" ] || { wait; running=0; }
