@@ -10,6 +10,7 @@ use super::types::{compares, type_of};
 use crate::expr::float_key;
 use crate::foreign::{self, TableReader};
 use crate::pg::encoding;
+use crate::pg::expr::test_of;
 use crate::pg::list::members;
 use crate::query::{Executor, Function, Output, Plan, Test, Type};
 
@@ -66,9 +67,13 @@ impl Candidate {
                 Groups::Having(having) => (query.groupClause, having),
                 Groups::Distinct => (query.distinctClause, std::ptr::null_mut()),
             };
-            let keys = members::<pg_sys::SortGroupClause>(clauses).into_iter();
-            let keys = keys.map(|clause| pg_sys::get_sortgroupclause_expr(clause, (*root).processed_tlist));
-            let keys: Vec<*mut Node> = keys.collect();
+            let clauses = members::<pg_sys::SortGroupClause>(clauses);
+            // ORDER BY ... USING names an operator whose class may have an equality of its own.
+            if clauses.iter().any(|&clause| test_of((*clause).eqop) != Some(Test::Equal)) {
+                return None;
+            }
+            let expr = |&clause: &_| pg_sys::get_sortgroupclause_expr(clause, (*root).processed_tlist);
+            let keys: Vec<*mut Node> = clauses.iter().map(expr).collect();
             let mut candidate = Candidate {
                 table: (**(*root).simple_rte_array.add((*input).relid as usize)).relid,
                 leaves,
