@@ -255,7 +255,7 @@ type Typed = (crate::query::Expr, Type);
 /// The nodes are expressions.
 pub unsafe fn translate_all(translator: &mut Translator, nodes: &[*mut Node]) -> Option<Vec<Typed>> {
     // SAFETY: the caller passes expressions.
-    nodes.iter().map(|&node| unsafe { translator.expr(node) }).collect()
+    nodes.iter().map(|&node| unsafe { translator.whole(node) }).collect()
 }
 
 /// Translates an aggregate of one argument or none.
@@ -273,7 +273,7 @@ unsafe fn translate_aggregate(
         let argument = match argument.is_null() {
             true => None,
             false => {
-                let (expr, of) = translator.expr(argument)?;
+                let (expr, of) = translator.whole(argument)?;
                 let is_extreme = matches!(function, Function::Least | Function::Greatest);
                 if is_extreme && !compares(of, Test::Less, aggref.inputcollid) {
                     return None;
@@ -290,7 +290,7 @@ unsafe fn translate_aggregate(
         };
         let filter = match aggref.aggfilter.is_null() {
             true => None,
-            false => Some(translator.expr(aggref.aggfilter.cast())?.0),
+            false => Some(translator.whole(aggref.aggfilter.cast())?.0),
         };
         let is_distinct = is_distinct(aggref, function);
         Some(crate::query::Aggregate { function, argument, filter, is_distinct, output })

@@ -24,14 +24,29 @@ pub struct Translator<'a> {
     pub depth: usize,
 }
 
-/// Expressions that lie deeper in others are not translated. Each takes some frames of the stack, and three levels of the
-/// JSON that workers get, of which serde_json reads 128.
+/// Expressions that lie deeper in others are not translated: each takes some frames of the stack.
 const DEEPEST: usize = 32;
+/// The levels that an expression may have in the JSON that workers get, of which serde_json reads 127. The job around it
+/// and a value in place of a parameter have some, too.
+const LEVELS: usize = 100;
+/// The bytes that the copies of a part may take together, so that copies of copies stay small, and what a part may always
+/// take.
+const COPIES: usize = 16 << 10;
+const COPIED: usize = 256;
 
 /// An expression and its type.
 pub type Typed = (Expr, Type);
 
 impl Translator<'_> {
+    /// Translates an expression that is no part of another one.
+    ///
+    /// # Safety
+    /// The node is an expression.
+    pub unsafe fn whole(&mut self, node: *mut Node) -> Option<Typed> {
+        // SAFETY: the caller passes an expression.
+        unsafe { self.expr(node) }.filter(|(expr, _)| expr.size().1 <= LEVELS)
+    }
+
     /// Translates an expression.
     ///
     /// # Safety
@@ -140,11 +155,20 @@ impl Translator<'_> {
         // SAFETY: the arguments are expressions; a catalog look-up of an operator that a query uses.
         unsafe {
             let &[left, right] = &members::<Node>(node.args)[..] else { return None };
-            let (left, right) = (self.expr(left)?, self.expr(right)?);
+            let (left, right) = (self.copied(left, 2)?, self.copied(right, 2)?);
             let test = test_of(node.opno).filter(|test| *test == Test::Equal)?;
             let equal = compare(test, left.clone(), right.clone(), node.inputcollid)?;
             Some((equal, [left, right]))
         }
+    }
+
+    /// Translates an expression that is copied so many times.
+    ///
+    /// # Safety
+    /// The node is an expression.
+    unsafe fn copied(&mut self, node: *mut Node, copies: usize) -> Option<Typed> {
+        // SAFETY: the caller passes an expression.
+        unsafe { self.expr(node) }.filter(|(expr, _)| can_copy(expr, copies))
     }
 
     /// Translates an expression that must be of a type.
@@ -303,12 +327,13 @@ impl Translator<'_> {
         // SAFETY: the caller passes a node whose arguments are expressions.
         unsafe {
             let of = type_of(node.casetype)?;
+            let whens = members::<pg_sys::CaseWhen>(node.args);
             let argument = match node.arg.is_null() {
                 true => None,
-                false => Some(self.expr(node.arg.cast())?.0),
+                false => Some(self.copied(node.arg.cast(), whens.len())?.0),
             };
             let outer = std::mem::replace(&mut self.case, argument);
-            let whens = members::<pg_sys::CaseWhen>(node.args).into_iter().map(|when| {
+            let whens = whens.into_iter().map(|when| {
                 let condition = self.of_type((*when).expr.cast(), Type::Bool)?;
                 // A CASE in the value has an argument of its own; this one's is not used there.
                 Some((condition, self.of_type((*when).result.cast(), of)?))
@@ -324,6 +349,12 @@ impl Translator<'_> {
     }
 }
 
+/// Returns whether so many copies of an expression are not too large.
+fn can_copy(expr: &Expr, copies: usize) -> bool {
+    let bytes = expr.size().0;
+    bytes <= COPIED || bytes.saturating_mul(copies) <= COPIES
+}
+
 /// Returns the comparisons of a value with each of a list, of which one has to be true, or all.
 fn each(
     test: Test,
@@ -333,7 +364,7 @@ fn each(
     node: &pg_sys::ScalarArrayOpExpr,
 ) -> Option<Expr> {
     const MOST: usize = 64;
-    if values.len() > MOST {
+    if values.len() > MOST || !can_copy(&left.0, values.len()) {
         return None;
     }
     let one = |value| compare(test, left.clone(), (Expr::Constant(of, value), of), node.inputcollid);

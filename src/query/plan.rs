@@ -197,6 +197,41 @@ impl Expr {
             _ => Type::Bool,
         }
     }
+
+    /// Returns the bytes that the expression takes as JSON, and how many levels they have.
+    pub fn size(&self) -> (usize, usize) {
+        let mut meter = Meter::default();
+        // A meter takes everything, and every expression has a text.
+        let _ = serde_json::to_writer(&mut meter, self);
+        (meter.bytes, meter.deepest)
+    }
+}
+
+/// Measures JSON whose texts are names only, as those of expressions are.
+#[derive(Default)]
+struct Meter {
+    bytes: usize,
+    depth: usize,
+    deepest: usize,
+}
+
+impl std::io::Write for Meter {
+    fn write(&mut self, json: &[u8]) -> std::io::Result<usize> {
+        self.bytes += json.len();
+        for byte in json {
+            match byte {
+                b'[' | b'{' => self.depth += 1,
+                b']' | b'}' => self.depth -= 1,
+                _ => continue,
+            }
+            self.deepest = self.deepest.max(self.depth);
+        }
+        Ok(json.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 impl Plan {
