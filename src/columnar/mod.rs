@@ -8,6 +8,7 @@
 //!               nodes.rs walks over expressions; types.rs types
 //! scan.rs       the plan's execution: the callbacks of its CustomScanState; node.rs its state; explain.rs EXPLAIN;
 //!               shown_groups.rs groups -> tuples
+//! expressions.rs  the node's expressions with the values of parameters; subqueries.rs which of them wait for a row
 //! run.rs        leader and workers: scan -> query::Executor -> groups; file_rows.rs the rows of a foreign table;
 //!               sink.rs takes them; odd.rs rows that PostgreSQL evaluates
 //! datum.rs      values and Datums
@@ -21,6 +22,7 @@
 mod candidate;
 mod datum;
 mod explain;
+mod expressions;
 mod file_rows;
 mod functions;
 mod leaves;
@@ -35,6 +37,7 @@ mod shape;
 mod shown_groups;
 mod sink;
 mod stable;
+mod subqueries;
 mod translate;
 mod types;
 

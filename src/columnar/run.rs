@@ -3,28 +3,23 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use pgrx::pg_sys::{self, Node, NodeTag};
+use pgrx::pg_sys;
 use serde::{Deserialize, Serialize};
 
-use super::candidate::{function_of, is_distinct, translate_all};
 use super::file_rows::FileRows;
-use super::nodes::{list, replace_leaves};
 use super::odd::OddRows;
 use super::shape::Shape;
 use super::sink::QuerySink;
-use super::translate::Translator;
-use super::types::{declared_scale, type_of};
 use crate::foreign::Counts;
 use crate::pg::catalog::{Attribute, Table};
 use crate::pg::check_for_interrupts;
 use crate::pg::error::{Error, Result, internal};
-use crate::pg::list::members;
 use crate::pg::memory;
 use crate::pg::parallel::{self, Body, RESERVED_WORDS, Workers};
 use crate::pg::snapshot::Snapshot;
 use crate::plan::relation::LeafRelation;
 use crate::plan::{Output, Pass, Reading, ScanKind, Source, columns};
-use crate::query::{self, Executor, Plan, Unfit};
+use crate::query::{Executor, Plan, Unfit};
 use crate::scan::Reader;
 use crate::types::Shapes;
 
@@ -96,54 +91,27 @@ pub struct Ran {
     pub groups: Option<Counts>,
 }
 
-type Fit<T> = std::result::Result<T, Unfit>;
+pub type Fit<T> = std::result::Result<T, Unfit>;
 
 impl Query {
-    /// Reads a node's expressions, with the values that its parameters have now.
-    ///
-    /// # Safety
-    /// The node is one of ours, and the executor runs it.
-    pub unsafe fn new(node: *mut pg_sys::CustomScanState, shape: &Shape) -> Result<Fit<Query>> {
-        // SAFETY: the node's plan is a CustomScan of ours.
-        unsafe {
-            let plan = (*node).ss.ps.plan.cast::<pg_sys::CustomScan>();
-            let tuple = members::<pg_sys::TargetEntry>((*plan).custom_scan_tlist);
-            let tuple: Vec<*mut Node> = tuple.into_iter().map(|entry| (*entry).expr.cast()).collect();
-            let mut numbers: Vec<i16> = Vec::new();
-            let mut own: Vec<*mut Node> = members::<Node>((*plan).custom_exprs)
-                .into_iter()
-                .map(|expr| pg_sys::copyObjectImpl(expr.cast()).cast())
-                .collect();
-            // The planner has replaced parts of the expressions that are keys, too, by Vars of the tuple.
-            for place in &mut own {
-                replace_leaves(place, &mut |leaf| match (*leaf).type_ {
-                    NodeTag::T_Var => {
-                        let member = tuple[(*leaf.cast::<pg_sys::Var>()).varattno as usize - 1];
-                        pg_sys::copyObjectImpl(member.cast()).cast()
-                    }
-                    _ => leaf,
-                });
-                replace_leaves(place, &mut |leaf| match (*leaf).type_ {
-                    NodeTag::T_Var => own_column(leaf.cast(), &mut numbers),
-                    _ => known(leaf, node),
-                });
-            }
-            let table = Table::open(shape.table)?;
-            let attributes = table.attributes();
-            let chosen: Option<Vec<&Attribute>> =
-                numbers.iter().map(|number| attributes.iter().find(|of| of.number == *number)).collect();
-            let chosen = chosen.ok_or_else(column_is_gone)?;
-            let aggrefs = tuple.iter().filter(|node| (***node).type_ == NodeTag::T_Aggref);
-            let aggrefs: Vec<*mut pg_sys::Aggref> = aggrefs.map(|node| node.cast()).collect();
-            let Some(plan) = translate(&own, shape, &aggrefs, &chosen) else {
-                return Ok(Err(Unfit("a parameter's value")));
-            };
-            let expressions = pg_sys::nodeToString(list(own).cast());
-            let expressions = std::ffi::CStr::from_ptr(expressions).to_string_lossy().into_owned();
-            let (input, workers) = Query::input(&table, shape, &chosen, &expressions)?;
-            let limit = pg_sys::get_hash_memory_limit();
-            Ok(Ok(Query { job: Job { input, plan, expressions, limit }, workers }))
-        }
+    /// Makes a query of a plan, which computes expressions as nodeToString writes them.
+    pub fn new(
+        table: &Table,
+        shape: &Shape,
+        chosen: &[&Attribute],
+        plan: Plan,
+        expressions: String,
+    ) -> Result<Query> {
+        let (input, workers) = Query::input(table, shape, chosen, &expressions, plan.filters.len())?;
+        // SAFETY: reads settings.
+        let limit = unsafe { pg_sys::get_hash_memory_limit() };
+        Ok(Query { job: Job { input, plan, expressions, limit }, workers })
+    }
+
+    /// Leaves out all rows.
+    pub fn without_rows(mut self) -> Query {
+        (self.job.input, self.workers) = (Input { heaps: None, files: Vec::new() }, 0);
+        self
     }
 
     /// Returns what is read, and the workers that it wants.
@@ -152,6 +120,7 @@ impl Query {
         shape: &Shape,
         chosen: &[&Attribute],
         expressions: &str,
+        filters: usize,
     ) -> Result<(Input, usize)> {
         let mut source = Source {
             oid: table.oid().to_u32(),
@@ -166,7 +135,7 @@ impl Query {
             let leaf = Table::open(oid)?;
             if leaf.is_foreign() {
                 let numbers = numbers_of(&leaf, chosen)?;
-                let rows = FileRows::list((oid, role), numbers, expressions, shape.filters)?;
+                let rows = FileRows::list((oid, role), numbers, expressions, filters)?;
                 files.push(rows);
                 continue;
             }
@@ -204,80 +173,8 @@ fn numbers_of(leaf: &Table, attributes: &[&Attribute]) -> Result<Vec<i16>> {
     numbers.collect::<Option<Vec<i16>>>().ok_or_else(column_is_gone)
 }
 
-fn column_is_gone() -> Error {
+pub fn column_is_gone() -> Error {
     internal("a column of an aggregation is gone")
-}
-
-/// Returns the value now of a parameter, or of an expression that is evaluated ahead, as a constant.
-///
-/// # Safety
-/// The executor runs the node.
-unsafe fn known(expr: *mut Node, node: *mut pg_sys::CustomScanState) -> *mut Node {
-    // SAFETY: the expression is one of the node's plan; its value stays as it is while the node
-    // computes its groups.
-    unsafe {
-        let of = pg_sys::exprType(expr);
-        let state = pg_sys::ExecInitExpr(expr.cast(), &raw mut (*node).ss.ps);
-        let mut is_null = false;
-        let value = pg_sys::ExecEvalExpr(state, (*node).ss.ps.ps_ExprContext, &mut is_null);
-        let (mut length, mut by_value) = (0, false);
-        pg_sys::get_typlenbyval(of, &mut length, &mut by_value);
-        let (typmod, collation) = (pg_sys::exprTypmod(expr), pg_sys::exprCollation(expr));
-        pg_sys::makeConst(of, typmod, collation, length.into(), value, is_null, by_value).cast()
-    }
-}
-
-/// Makes a Var of the table one of the columns that are read, whose numbers are noted.
-///
-/// # Safety
-/// The Var is a copy of our own.
-unsafe fn own_column(var: *mut pg_sys::Var, numbers: &mut Vec<i16>) -> *mut Node {
-    // SAFETY: the caller passes a Var that it owns.
-    unsafe {
-        let number = (*var).varattno;
-        let index = numbers.iter().position(|known| *known == number).unwrap_or_else(|| {
-            numbers.push(number);
-            numbers.len() - 1
-        });
-        (*var).varno = 1;
-        (*var).varattno = index as i16 + 1;
-        var.cast()
-    }
-}
-
-/// Translates the expressions, in which no parameters are left.
-///
-/// # Safety
-/// The expressions are those of a plan of ours, over columns.
-unsafe fn translate(
-    own: &[*mut Node],
-    shape: &Shape,
-    aggrefs: &[*mut pg_sys::Aggref],
-    chosen: &[&Attribute],
-) -> Option<Plan> {
-    let column = |attribute: &&Attribute| {
-        let scale = declared_scale(attribute.type_oid, attribute.typmod);
-        Some(query::Column { of: type_of(attribute.type_oid)?, scale })
-    };
-    let columns = chosen.iter().map(column).collect::<Option<Vec<_>>>()?;
-    let mut number = |var: &pg_sys::Var| Some(var.varattno as usize - 1);
-    let mut translator = Translator { column: &mut number, has_parameters: false, case: None, depth: 0 };
-    // SAFETY: the caller passes expressions; the aggregates are the plan's.
-    unsafe {
-        let exprs = translate_all(&mut translator, own)?.into_iter().map(|(expr, _)| expr);
-        let mut exprs = exprs.collect::<Vec<_>>().into_iter();
-        let filters = exprs.by_ref().take(shape.filters).collect();
-        let keys = exprs.by_ref().take(shape.keys).collect();
-        let aggregates = aggrefs.iter().map(|&aggref| {
-            let (function, output) = function_of(&*aggref)?;
-            let argument = if (*aggref).args.is_null() { None } else { Some(exprs.next()?) };
-            let filter = if (*aggref).aggfilter.is_null() { None } else { Some(exprs.next()?) };
-            let is_distinct = is_distinct(&*aggref, function);
-            Some(query::Aggregate { function, argument, filter, is_distinct, output })
-        });
-        let aggregates = aggregates.collect::<Option<Vec<_>>>()?;
-        Some(Plan { columns, filters, keys, aggregates })
-    }
 }
 
 /// Scans the table under a snapshot; the result is that of all processes.
@@ -313,6 +210,25 @@ pub fn run(query: Query, snapshot: pg_sys::Snapshot) -> Result<Fit<Ran>> {
     })
 }
 
+/// Returns whether there is a row that the filters of a query let through, whose only aggregate counts rows.
+pub fn has_row(query: &Query, snapshot: pg_sys::Snapshot) -> Result<Fit<bool>> {
+    let _active = Snapshot::push(snapshot);
+    memory::checked(|| {
+        let job = &query.job;
+        let words: Vec<AtomicU64> = (0..job.input.words()).map(|_| AtomicU64::new(0)).collect();
+        prepare(job, &words);
+        let executor = match Executor::new(job.plan.clone(), job.limit) {
+            Ok(executor) => executor,
+            Err(unfit) => return Ok(Err(unfit)),
+        };
+        let odd = OddRows::new(&job.expressions, &job.plan)?;
+        let mut sink = QuerySink::new(executor, odd, &words[STOP]);
+        sink.is_first_enough = true;
+        read(job, &words, &mut sink)?;
+        Ok(sink.unfit.map_or(Ok(sink.has_counted()), Err))
+    })
+}
+
 /// Fills the shared words, before any other process uses them.
 fn prepare(job: &Job, words: &[AtomicU64]) {
     job.input.files(words).for_each(|(rows, words)| rows.share(words));
@@ -341,17 +257,23 @@ fn process(job: &Job, words: &[AtomicU64]) -> Result<Fit<Executor>> {
     };
     let odd = OddRows::new(&job.expressions, &job.plan)?;
     let mut sink = QuerySink::new(executor, odd, &words[STOP]);
-    if let Some(heaps) = &job.input.heaps {
-        read_heaps(heaps, &words[NEXT], &mut sink)?;
-    }
-    for (rows, words) in job.input.files(words) {
-        rows.read(&job.plan, &job.expressions, words, &mut sink)?;
-    }
+    read(job, words, &mut sink)?;
     match sink.unfit {
         Some(unfit) => Ok(Err(unfit)),
         None if sink.is_stopped() => Ok(Err(Unfit("rows that another process cannot compute"))),
         None => Ok(Ok(sink.executor)),
     }
+}
+
+/// Adds the rows of heaps and files until none are left.
+fn read(job: &Job, words: &[AtomicU64], sink: &mut QuerySink) -> Result<()> {
+    if let Some(heaps) = &job.input.heaps {
+        read_heaps(heaps, &words[NEXT], sink)?;
+    }
+    for (rows, words) in job.input.files(words) {
+        rows.read(&job.plan, &job.expressions, words, sink)?;
+    }
+    Ok(())
 }
 
 /// Adds the rows of chunks of blocks until none are left.

@@ -8,8 +8,9 @@ use pgrx::pg_sys::{self, NodeTag};
 use pgrx::{PgMemoryContexts, pg_guard};
 
 use super::explain;
+use super::expressions::Expressions;
 use super::node::{Node, Scan, State, of};
-use super::run::{self, Query};
+use super::run;
 use super::shape::{NAME, Shape};
 use super::shown_groups::ShownGroups;
 use crate::pg::catalog::attributes_of;
@@ -121,7 +122,7 @@ unsafe fn start(node: *mut pg_sys::CustomScanState) -> Result<()> {
         let shape = shape.ok_or_else(|| internal("the plan of an aggregation has no shape"))?;
         // What PostgreSQL allocates for one run is freed with it: there may be many in a query.
         let before = pg_sys::MemoryContextSwitchTo(of(node).memory);
-        let found = match Query::new(node, &shape)? {
+        let found = match Expressions::new(node).query(&shape)? {
             Ok(query) => run::run(query, (*ps.state).es_snapshot)?,
             Err(unfit) => Err(unfit),
         };

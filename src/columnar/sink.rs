@@ -13,13 +13,15 @@ pub struct QuerySink<'w> {
     pub executor: Executor,
     odd: OddRows,
     pub unfit: Option<Unfit>,
+    /// No more rows are needed once one was counted, by the only aggregate.
+    pub is_first_enough: bool,
     /// Not 0 if a process cannot compute the query.
     stop: &'w AtomicU64,
 }
 
 impl<'w> QuerySink<'w> {
     pub fn new(executor: Executor, odd: OddRows, stop: &'w AtomicU64) -> QuerySink<'w> {
-        QuerySink { executor, odd, unfit: None, stop }
+        QuerySink { executor, odd, unfit: None, is_first_enough: false, stop }
     }
 
     /// Adds rows, unless the query cannot be computed here.
@@ -28,13 +30,23 @@ impl<'w> QuerySink<'w> {
             return Ok(());
         }
         match self.executor.add(rows, range, &mut self.odd) {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                if self.is_first_enough && self.has_counted() {
+                    self.stop.store(1, Ordering::Relaxed);
+                }
+                Ok(())
+            }
             Err(Failure::Raised(error)) => Err(error),
             Err(Failure::Unfit(unfit)) => {
                 self.give_up(unfit);
                 Ok(())
             }
         }
+    }
+
+    /// Returns whether a row was counted, by the only aggregate.
+    pub fn has_counted(&self) -> bool {
+        self.executor.table.rows.iter().any(|count| *count != 0)
     }
 
     /// Leaves the query to PostgreSQL's plan.
