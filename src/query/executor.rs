@@ -26,7 +26,8 @@ pub trait Odd {
 pub struct Executor {
     pub plan: Plan,
     program: Program,
-    /// What is shown depends on the order of the rows: of equal numerics that show different scales.
+    /// What is shown depends on the order of the rows: of equal numerics that show different scales, of zeros with
+    /// different signs, and of texts with different blanks at the end.
     is_ordered: bool,
     filters: Vec<Phase>,
     /// The keys, then each aggregate's argument and filter.
@@ -58,10 +59,12 @@ impl Executor {
             states.push(States::new(aggregate, &plan.columns, at, limit / sets.max(1))?);
             at += states.last().map_or(0, States::words);
         }
-        let is_numeric = |expr: &Expr| expr.of(&plan.columns) == Type::Numeric;
+        let shows_more = |expr: &Expr| {
+            matches!(expr.of(&plan.columns), Type::Numeric | Type::Float4 | Type::Float8 | Type::Bpchar)
+        };
         let is_extreme = |of: &&Aggregate| matches!(of.function, Function::Least | Function::Greatest);
         let mut extremes = plan.aggregates.iter().filter(is_extreme).flat_map(|of| &of.argument);
-        let is_ordered = plan.keys.iter().any(is_numeric) || extremes.any(is_numeric);
+        let is_ordered = plan.keys.iter().any(shows_more) || extremes.any(shows_more);
         let table = Table::new(layout.clone(), &vec![0; at - layout.words], limit);
         Ok(Executor {
             plan,
