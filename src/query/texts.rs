@@ -52,7 +52,8 @@ impl Characters {
     /// Returns the bytes of right(text, count): a negative count leaves out characters at the beginning.
     pub fn right(self, bytes: &[u8], count: i32) -> std::ops::Range<usize> {
         let count = match count {
-            ..0 => count.unsigned_abs() as usize,
+            // The least integer is its own negative, by which nothing is left out.
+            ..0 => count.wrapping_neg().max(0) as usize,
             _ => self.count(bytes).saturating_sub(count as usize),
         };
         self.behind(bytes, count)..bytes.len()
@@ -126,6 +127,14 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn nothing_is_left_out_by_the_least_integer() {
+        let utf8 = Characters { is_utf8: true };
+        assert_eq!(utf8.right(b"ab", i32::MIN), 0..2);
+        assert_eq!(utf8.right(b"ab", -i32::MAX), 2..2);
+        assert_eq!(utf8.left(b"ab", i32::MIN), 0..0);
+    }
 
     proptest! {
         /// As text_substring, text_left and text_right in varlena.c say.
