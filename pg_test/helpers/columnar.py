@@ -1,5 +1,8 @@
 """Plans on columns, and their answers beside PostgreSQL's own."""
 
+import psycopg
+import pytest
+
 from .. import random_sql
 
 NODE = "Custom Scan (ColumnarAggregate)"
@@ -26,6 +29,22 @@ def both(connection, query):
     found = connection.execute(query).fetchall()
     connection.execute("SET pg_strata.columnar_sql = off; SET pg_strata.arrow_fdw_pushdown = off")
     assert NODE not in plan(connection, query)
-    assert sorted(found, key=repr) == sorted(connection.execute(query).fetchall(), key=repr)
+    # NaN is not equal to itself.
+    assert sorted(map(repr, found)) == sorted(map(repr, connection.execute(query).fetchall()))
     connection.execute("SET pg_strata.columnar_sql = force; RESET pg_strata.arrow_fdw_pushdown")
     return found
+
+
+def fill(connection, name, columns, rows):
+    """Makes a table of the rows that VALUES or SELECT gives."""
+    connection.execute(f"CREATE TABLE {name} ({columns}); INSERT INTO {name} {rows}; ANALYZE {name}")
+
+
+def fails(connection, query, code):
+    """A query on columns raises what PostgreSQL's plan raises."""
+    assert NODE in plan(connection, query), plan(connection, query)
+    for mode in ("off", "force"):
+        connection.execute(f"SET pg_strata.columnar_sql = {mode}")
+        with pytest.raises(psycopg.Error) as raised:
+            connection.execute(query)
+        assert raised.value.sqlstate == code, (mode, raised.value)
