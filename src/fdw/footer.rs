@@ -36,7 +36,7 @@ fn children_of(reader: &mut Reader) -> Checked<i64> {
     let mut count = 0;
     reader.fields(DEEPEST, &mut |reader, field, kind| match (field, kind) {
         (NUM_CHILDREN, I32) => {
-            count = reader.zigzag()?;
+            count = reader.int()?;
             Ok(())
         }
         _ => reader.skip(kind, DEEPEST),
@@ -74,7 +74,7 @@ pub fn bloom_header(bytes: &[u8]) -> Checked<(usize, usize)> {
     let mut reader = Reader { rest: bytes };
     reader.fields(DEEPEST, &mut |reader, field, kind| match (field, kind) {
         (NUM_BYTES, I32) => {
-            bits = Some(reader.zigzag()?);
+            bits = Some(reader.int()?);
             Ok(())
         }
         _ => reader.skip(kind, DEEPEST),

@@ -142,7 +142,7 @@ impl PageHeader {
 
 fn number(reader: &mut Reader, field: i64, kind: u8, numbers: &mut Numbers) -> Checked<()> {
     let value = match kind {
-        I32 => reader.zigzag()?,
+        I32 => reader.int()?,
         TRUE => 1,
         FALSE => 0,
         _ => return reader.skip(kind, DEEPEST),
@@ -162,4 +162,35 @@ fn count(number: Option<i64>) -> Checked<u32> {
 fn encoding(number: Option<i64>) -> Checked<Encoding> {
     let known = Encoding::VARIANTS.iter().find(|known| Some(**known as i64) == number);
     known.copied().ok_or("unsupported: a page has an unknown encoding")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bytes of a data page's header (parquet.thrift, PageHeader): its type, the unpacked size, the size in the file,
+    /// and a DataPageHeader of no fields.
+    fn header(unpacked: u64) -> Vec<u8> {
+        let mut bytes = vec![0x15, 0, 0x15];
+        let mut zigzag = unpacked << 1;
+        while zigzag >= 0x80 {
+            bytes.push(zigzag as u8 | 0x80);
+            zigzag >>= 7;
+        }
+        bytes.extend([zigzag as u8, 0x15, 2, 0x2c, 0, 0]);
+        bytes
+    }
+
+    #[test]
+    fn sizes_have_32_bits() {
+        let largest = i32::MAX as u64;
+        for unpacked in [0, 1, 300, largest] {
+            assert!(
+                PageHeader::parse(&header(unpacked)).is_ok_and(|found| found.unpacked as u64 == unpacked)
+            );
+        }
+        for unpacked in [largest + 1, 86_981_542_432, u64::MAX >> 1] {
+            assert!(PageHeader::parse(&header(unpacked)).is_err());
+        }
+    }
 }

@@ -61,6 +61,11 @@ impl<'a> Reader<'a> {
         Ok((value >> 1) as i64 ^ -((value & 1) as i64))
     }
 
+    /// Reads a number of a field whose type is I32: a varint can hold more.
+    pub fn int(&mut self) -> Checked<i64> {
+        self.zigzag().and_then(|value| i32::try_from(value).map(i64::from).map_err(|_| MALFORMED))
+    }
+
     /// Visits a struct's fields by number and type; `visit` reads the value.
     pub fn fields(
         &mut self,
