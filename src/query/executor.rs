@@ -120,7 +120,7 @@ impl Executor {
             self.odd.resize(selected.len(), false);
             self.program.run(&self.results, rows, &selected, &mut self.odd);
             let mut live: Vec<u32> = (0..selected.len() as u32).collect();
-            if self.odd.contains(&true) {
+            if any(&self.odd) {
                 live.retain(|&row| !self.odd[row as usize]);
                 left.extend(selected.iter().zip(&self.odd).filter(|(_, odd)| **odd).map(|(row, _)| row));
             }
@@ -239,18 +239,30 @@ impl Executor {
 /// Keeps the rows for which a condition is true; odd rows are left to PostgreSQL.
 fn keep(selected: &mut Vec<u32>, found: &Vector, odd: &[bool], left: &mut Vec<u32>) {
     let values = found.bools();
-    let has_odd = odd.contains(&true);
+    if any(odd) {
+        left.extend(selected.iter().zip(odd).filter(|(_, odd)| **odd).map(|(row, _)| row));
+        return keep_where(selected, |row| values[row] & !found.is_null(row) & !odd[row]);
+    }
+    match found.nulls.is_empty() {
+        true => keep_where(selected, |row| values[row]),
+        false => keep_where(selected, |row| values[row] & !found.nulls[row]),
+    }
+}
+
+/// Keeps rows by their places, without a branch for each: which are kept cannot be foreseen.
+#[inline(always)]
+fn keep_where(selected: &mut Vec<u32>, is_kept: impl Fn(usize) -> bool) {
     let mut kept = 0;
     for row in 0..selected.len() {
-        let number = selected[row];
-        if has_odd && odd[row] {
-            left.push(number);
-            continue;
-        }
-        selected[kept] = number;
-        kept += usize::from(values[row] && !found.is_null(row));
+        selected[kept] = selected[row];
+        kept += usize::from(is_kept(row));
     }
     selected.truncate(kept);
+}
+
+/// Returns whether one is true. All are looked at, several at once.
+fn any(flags: &[bool]) -> bool {
+    flags.iter().fold(false, |any, &flag| any | flag)
 }
 
 /// Returns the rows that an aggregate takes, those with an argument that is not NULL and a filter that is true; `None`

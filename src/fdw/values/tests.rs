@@ -233,6 +233,37 @@ fn texts_are_checked_and_padded() {
     assert_eq!(payload(converted(invalid, Target::Bytea).unwrap().words[0]), b"\xff");
 }
 
+/// Of every length near a chunk that is copied at once, all plain or one that is looked at by itself, whole or sliced.
+#[test]
+fn texts_are_those_of_the_array() {
+    let texts: Vec<Option<String>> = (0..90)
+        .map(|row| {
+            (row % 7 != 3).then(|| (0..row % 40).map(|at| char::from(b'a' + (row + at) as u8 % 26)).collect())
+        })
+        .collect();
+    let other = [Some("é".repeat(3))];
+    for texts in [texts.clone(), [&texts[..50], &other, &texts[50..]].concat()] {
+        let small: ArrayRef = Arc::new(StringArray::from(texts.clone()));
+        let large: ArrayRef = Arc::new(LargeStringArray::from(texts.clone()));
+        for array in [small, large] {
+            for (start, count) in [(0, texts.len()), (5, 60), (texts.len() - 2, 2), (4, 0)] {
+                for target in [Target::Text(None), Target::Text(Some(39))] {
+                    let out = converted(array.slice(start, count), target).unwrap();
+                    for (at, text) in texts[start..start + count].iter().enumerate() {
+                        assert_eq!(out.nulls[at], text.is_none());
+                        let found = (!out.nulls[at]).then(|| payload(out.words[at]));
+                        assert_eq!(found, text.as_deref().map(str::as_bytes));
+                    }
+                }
+                let longest =
+                    texts[start..start + count].iter().flatten().map(|text| text.chars().count()).max();
+                let misfit = converted(array.slice(start, count), Target::Text(Some(38))).err();
+                assert_eq!(misfit.is_some(), longest > Some(38));
+            }
+        }
+    }
+}
+
 #[test]
 fn dictionaries_are_seen_through() {
     let keys = Int8Array::from(vec![Some(1), None, Some(0)]);

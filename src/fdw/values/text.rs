@@ -1,8 +1,9 @@
 //! Converts texts and bytes, with a varlena header before each as in PostgreSQL's memory.
 
 use std::borrow::Cow;
+use std::ptr;
 
-use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::array::{Array, ArrayRef, AsArray, GenericStringArray, OffsetSizeTrait};
 use arrow::datatypes::DataType;
 
 use super::{Misfit, NO_MEMORY, Words, unexpected};
@@ -58,6 +59,14 @@ pub fn bytes(array: &ArrayRef, out: &mut Words) -> Result<(), Misfit> {
 /// Converts texts of at most `most` characters; with `padded`, blanks are added up to that number, and only
 /// blanks are removed beyond it.
 pub fn texts(array: &ArrayRef, most: Option<usize>, padded: bool, out: &mut Words) -> Result<(), Misfit> {
+    let is_plain = match array.data_type() {
+        DataType::Utf8 => short_texts(array.as_string::<i32>(), most, padded, out)?,
+        DataType::LargeUtf8 => short_texts(array.as_string::<i64>(), most, padded, out)?,
+        _ => false,
+    };
+    if is_plain {
+        return Ok(());
+    }
     let known = matches!(array.data_type(), DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
     append(array, out, move |bytes| {
         if !known && !in_text_steps(bytes, |_| ()) {
@@ -71,6 +80,53 @@ pub fn texts(array: &ArrayRef, most: Option<usize>, padded: bool, out: &mut Word
             Some(most) => limited(bytes, most, padded),
         }
     })
+}
+
+/// Converts texts that are ASCII and as they are kept, which can be seen of all at once; returns false for others.
+fn short_texts<O: OffsetSizeTrait>(
+    array: &GenericStringArray<O>,
+    most: Option<usize>,
+    padded: bool,
+    out: &mut Words,
+) -> Result<bool, Misfit> {
+    let offsets = array.value_offsets();
+    let (first, last) = (offsets[0].as_usize(), offsets[array.len()].as_usize());
+    let (values, used) = (array.value_data(), first..last);
+    if used.len() > STEP_BYTES || !values[used.clone()].is_ascii() || contains(&values[used], 0) {
+        return Ok(false);
+    }
+    let mut total = 0;
+    for (row, ends) in offsets.windows(2).enumerate() {
+        let length = ends[1].as_usize() - ends[0].as_usize();
+        let is_right = most.is_none_or(|most| if padded { length == most } else { length <= most });
+        if !is_right && !out.nulls[row] {
+            return Ok(false);
+        }
+        total += (HEADER + length).next_multiple_of(HEADER);
+    }
+    /// Copied at once, of which a value may use the beginning.
+    const CHUNK: usize = 16;
+    let mut at = out.arena(total + CHUNK)?;
+    for (row, ends) in offsets.windows(2).enumerate() {
+        if out.nulls[row] {
+            out.words.push(0);
+            continue;
+        }
+        out.words.push(at as u64);
+        let (start, length) = (ends[0].as_usize(), ends[1].as_usize() - ends[0].as_usize());
+        let chunk = values.get(start..).and_then(|rest| rest.first_chunk::<CHUNK>());
+        // SAFETY: the arena has room for every value with its header, rounded up, as summed above, and for a chunk
+        // after them.
+        unsafe {
+            at.cast::<u32>().write(((HEADER + length) as u32) << 2);
+            match chunk.filter(|_| length <= CHUNK) {
+                Some(chunk) => at.add(HEADER).cast::<[u8; CHUNK]>().write(*chunk),
+                None => ptr::copy_nonoverlapping(values[start..].as_ptr(), at.add(HEADER), length),
+            }
+            at = at.add((HEADER + length).next_multiple_of(HEADER));
+        }
+    }
+    Ok(true)
 }
 
 fn limited(bytes: &[u8], most: usize, padded: bool) -> Result<Cow<'_, [u8]>, Reason> {
