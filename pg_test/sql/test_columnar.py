@@ -1,10 +1,12 @@
 """Aggregations on columns: the answers are those of PostgreSQL's own plans, whatever runs them."""
 
+from pathlib import Path
+
 import psycopg
 import pytest
 
 from .. import random_sql
-from ..helpers.columnar import NODE, both, force, plan
+from ..helpers.columnar import NODE, analyzed, both, force, plan
 from ..helpers.pruning import supports_sql
 
 
@@ -396,3 +398,66 @@ def test_many_runs_in_a_query_take_little_memory(forced):
         assert forced.execute(inside).fetchone()[0] - first < 4_000_000
     finally:
         forced.execute("DROP TABLE few")
+
+
+@pytest.fixture(scope="module")
+def many_groups(server):
+    """A table of more groups than are left to the leader, in a hundred thousand rows, for three workers."""
+    with server.connect() as connection:
+        connection.execute("""
+            CREATE TABLE many_groups AS
+            SELECT (g * 7919::bigint % 60000)::int4 AS k, 'a text of more than twelve bytes ' || g % 40000 AS t,
+                   CASE g % 5 WHEN 0 THEN NULL WHEN 1 THEN 'NaN' ELSE g * 0.01 END::numeric AS n,
+                   CASE WHEN g % 3 > 0 THEN (g % 50000 - 25000) / 4.0 END::float8 AS x, g::int8 AS v
+            FROM generate_series(1, 100000) g;
+            ALTER TABLE many_groups SET (parallel_workers = 3);
+            ANALYZE many_groups""")
+    yield "many_groups"
+    with server.connect() as connection:
+        connection.execute("DROP TABLE many_groups")
+
+
+def segments(connection):
+    """The shared memory of a session, which goes with the last process that has it mapped."""
+    lines = Path(f"/proc/{connection.info.backend_pid}/maps").read_text().splitlines()
+    return [line for line in lines if "/PostgreSQL." in line]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "SELECT k, count(*), sum(v), avg(n), min(x), max(v), bool_or(v > 50000) FROM {} GROUP BY k",
+        "SELECT t, k % 2, count(*), sum(n), variance(v) FROM {} GROUP BY t, k % 2",
+        "SELECT x, k / 2, sum(n * 1e20), max(n) FROM {} GROUP BY x, k / 2",
+        "SELECT k, count(*) FILTER (WHERE v % 2 = 0), sum(v) FROM {} WHERE v % 10 < 9 GROUP BY k HAVING sum(v) > 70000",
+        "SELECT DISTINCT t, x FROM {}",
+        "SELECT k, max(t), count(DISTINCT v % 3) FROM {} GROUP BY k",
+        "SELECT n, v % 20000, count(*) FROM {} GROUP BY n, v % 20000",
+    ],
+)
+def test_processes_merge_many_groups_together(forced, many_groups, query):
+    forced.execute("SET max_parallel_workers_per_gather = 3; SET work_mem = '256MB'")
+    query = query.format(many_groups)
+    assert len(both(forced, query)) > 10000
+    # The first query with workers also made what the session keeps.
+    before = segments(forced)
+    assert "Workers: 3 planned, " in analyzed(forced, query)
+    assert segments(forced) == before
+
+
+def test_cancel_of_processes_that_merge(server, forced, many_groups):
+    """Wherever it meets them. The next query is right, and no shared memory is left."""
+    forced.execute("SET max_parallel_workers_per_gather = 3; SET work_mem = '256MB'")
+    query = f"SELECT k, v % 7, sum(v), count(*) FROM {many_groups} GROUP BY k, v % 7"
+    wanted, cancelled = len(both(forced, query)), 0
+    before = segments(forced)
+    for step in range(30):
+        forced.execute(f"SET statement_timeout = {1 + step * 5}")
+        try:
+            forced.execute(f"SELECT count(*) FROM ({query}) s")
+        except psycopg.errors.QueryCanceled:
+            cancelled += 1
+    forced.execute("RESET statement_timeout")
+    assert cancelled > 0
+    assert forced.execute(f"SELECT count(*) FROM ({query}) s").fetchall() == [(wanted,)]
+    assert segments(forced) == before

@@ -46,7 +46,7 @@ pub unsafe extern "C-unwind" fn explain(
         }
         match &of(node).state {
             State::Groups(ran, _) => {
-                property("Groups", &ran.executor.table.count.to_string(), state);
+                property("Groups", &ran.executor.groups().to_string(), state);
                 let scanned =
                     format!("{} rows, {} evaluated one by one", ran.executor.counted, ran.executor.odd_rows);
                 property("Scanned", &scanned, state);

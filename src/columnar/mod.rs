@@ -10,7 +10,7 @@
 //!               shown_groups.rs groups -> tuples
 //! expressions.rs  the node's expressions with the values of parameters; subqueries.rs which of them wait for a row
 //! run.rs        leader and workers: scan -> query::Executor -> groups; file_rows.rs the rows of a foreign table;
-//!               sink.rs takes them; odd.rs rows that PostgreSQL evaluates
+//!               sink.rs takes them; exchange.rs merges many groups; odd.rs rows that PostgreSQL evaluates
 //! datum.rs      values and Datums
 //! ```
 //!
@@ -21,6 +21,7 @@
 
 mod candidate;
 mod datum;
+mod exchange;
 mod explain;
 mod expressions;
 mod file_rows;

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use pgrx::pg_sys;
 use serde::{Deserialize, Serialize};
 
+use super::exchange::{self, Exchange, STOPPED};
 use super::file_rows::FileRows;
 use super::odd::OddRows;
 use super::shape::Shape;
@@ -55,8 +56,12 @@ struct Heaps {
 }
 
 impl Input {
-    /// Returns how many words the processes share.
-    fn words(&self) -> usize {
+    /// Returns how many words the leader and so many workers share: the last ones are those of their exchange.
+    fn words(&self, workers: usize) -> usize {
+        self.before_exchange() + exchange::words(workers)
+    }
+
+    fn before_exchange(&self) -> usize {
         OF_FILES + self.files.iter().map(FileRows::words).sum::<usize>()
     }
 
@@ -183,25 +188,26 @@ pub fn run(query: Query, snapshot: pg_sys::Snapshot) -> Result<Fit<Ran>> {
     memory::checked(|| {
         let Query { job, workers } = query;
         let message = serde_json::to_vec(&job).map_err(|cause| internal(cause.to_string()))?;
-        let words = job.input.words();
-        let planned = parallel::with_room(workers, &message, words);
+        let planned = parallel::with_room(workers, &message, job.input.words(workers));
+        let words = job.input.words(planned);
         if planned == 0 {
             let words: Vec<AtomicU64> = (0..words).map(|_| AtomicU64::new(0)).collect();
             prepare(&job, &words);
-            let done = process(&job, &words)?;
+            let done = process(&job, &words, 0)?;
             let groups = job.input.counts(&words);
             return Ok(done.map(|executor| Ran { executor, planned: workers, launched: 0, groups }));
         }
         let mut team = Workers::launch(Body::Query, planned, &message, words);
         prepare(&job, team.shared());
         let launched = team.start();
-        let done = process(&job, team.shared())?;
+        let done = process(&job, team.shared(), 0)?;
         let (messages, words) = team.finish()?;
         let groups = job.input.counts(&words);
         Ok(done.and_then(|mut executor| {
             for message in &messages {
                 match message.split_first() {
                     Some((&FIT, groups)) => executor.merge(groups, check_for_interrupts)?,
+                    Some((&PARTS, parts)) => executor.take_parts(parts)?,
                     _ => return Err(Unfit("rows that a worker cannot compute")),
                 }
             }
@@ -215,7 +221,7 @@ pub fn has_row(query: &Query, snapshot: pg_sys::Snapshot) -> Result<Fit<bool>> {
     let _active = Snapshot::push(snapshot);
     memory::checked(|| {
         let job = &query.job;
-        let words: Vec<AtomicU64> = (0..job.input.words()).map(|_| AtomicU64::new(0)).collect();
+        let words: Vec<AtomicU64> = (0..job.input.words(0)).map(|_| AtomicU64::new(0)).collect();
         prepare(job, &words);
         let executor = match Executor::new(job.plan.clone(), job.limit) {
             Ok(executor) => executor,
@@ -234,35 +240,47 @@ fn prepare(job: &Job, words: &[AtomicU64]) {
     job.input.files(words).for_each(|(rows, words)| rows.share(words));
 }
 
-/// The first byte of a worker's message that has groups.
+/// The first byte of a worker's message that has groups, and of one with complete parts of them.
 const FIT: u8 = 1;
+const PARTS: u8 = 2;
 
 /// Runs a parallel worker; registered when the library is loaded.
-pub fn worker_body(message: &[u8], words: &[AtomicU64], _number: usize) -> Result<Vec<u8>> {
+pub fn worker_body(message: &[u8], words: &[AtomicU64], number: usize) -> Result<Vec<u8>> {
     memory::checked(|| {
         let job: Job = serde_json::from_slice(message).map_err(|cause| internal(cause.to_string()))?;
-        let groups = process(&job, words)?.and_then(|executor| executor.to_message());
-        Ok(match groups {
-            Ok(groups) => [&[FIT], &groups[..]].concat(),
+        let executor = process(&job, words, number)?;
+        let message = executor.and_then(|executor| match executor.parts.is_empty() {
+            true => Ok((FIT, executor.to_message()?)),
+            false => Ok((PARTS, executor.to_parts()?)),
+        });
+        Ok(match message {
+            Ok((kind, groups)) => [&[kind], &groups[..]].concat(),
             Err(_) => vec![0],
         })
     })
 }
 
 /// Claims chunks and adds their rows, in the leader and in each worker.
-fn process(job: &Job, words: &[AtomicU64]) -> Result<Fit<Executor>> {
+fn process(job: &Job, words: &[AtomicU64], number: usize) -> Result<Fit<Executor>> {
     let executor = match Executor::new(job.plan.clone(), job.limit) {
         Ok(executor) => executor,
         Err(unfit) => return Ok(Err(unfit)),
     };
     let odd = OddRows::new(&job.expressions, &job.plan)?;
     let mut sink = QuerySink::new(executor, odd, &words[STOP]);
+    let exchange = Exchange::join(&words[job.input.before_exchange()..], number);
     read(job, words, &mut sink)?;
-    match sink.unfit {
-        Some(unfit) => Ok(Err(unfit)),
-        None if sink.is_stopped() => Ok(Err(Unfit("rows that another process cannot compute"))),
-        None => Ok(Ok(sink.executor)),
+    if let Some(unfit) = sink.unfit {
+        return Ok(Err(unfit));
     }
+    if sink.is_stopped() {
+        return Ok(Err(STOPPED));
+    }
+    if let Err(unfit) = exchange.merge(&mut sink.executor, || words[STOP].load(Ordering::Relaxed) != 0)? {
+        sink.give_up(unfit);
+        return Ok(Err(unfit));
+    }
+    Ok(Ok(sink.executor))
 }
 
 /// Adds the rows of heaps and files until none are left.

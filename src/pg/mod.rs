@@ -20,6 +20,7 @@ pub mod pg_type;
 pub mod progress;
 pub mod query;
 pub mod render;
+pub mod segment;
 pub mod session;
 pub mod snapshot;
 pub mod tuple_slot;

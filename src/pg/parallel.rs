@@ -12,7 +12,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
+use super::check_for_interrupts;
 use super::error::{Code, Result, error, error_class, internal};
+use super::wait_event::Event;
 use super::xact;
 use crate::memory;
 
@@ -228,6 +230,24 @@ impl Workers {
         }
         Ok((messages, words))
     }
+}
+
+/// Waits for what other processes of the statement do, of which a shared word tells; returns false if `is_stopped` does
+/// before. A worker that ends too early raises an error in the leader, which ends the others.
+pub fn wait_until(is_done: impl Fn() -> bool, is_stopped: impl Fn() -> bool) -> bool {
+    let events = pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH;
+    while !is_done() {
+        if is_stopped() {
+            return false;
+        }
+        // SAFETY: the process's own latch, on its main thread.
+        unsafe {
+            pg_sys::WaitLatch(pg_sys::MyLatch, events as i32, 1, Event::Groups.number());
+            pg_sys::ResetLatch(pg_sys::MyLatch);
+        }
+        check_for_interrupts();
+    }
+    true
 }
 
 /// Runs the body in a parallel worker.

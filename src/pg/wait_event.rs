@@ -9,6 +9,8 @@ pub enum Event {
     Gpu,
     /// The start of the GPU service; in the service itself, requests.
     GpuService,
+    /// Other processes that merge groups.
+    Groups,
 }
 
 impl Event {
@@ -19,10 +21,11 @@ impl Event {
 
     #[cfg(not(any(feature = "pg15", feature = "pg16")))]
     pub fn number(self) -> u32 {
-        static NUMBERS: [std::sync::OnceLock<u32>; 2] = [const { std::sync::OnceLock::new() }; 2];
+        static NUMBERS: [std::sync::OnceLock<u32>; 3] = [const { std::sync::OnceLock::new() }; 3];
         let name = match self {
             Event::Gpu => c"PgStrataGpu",
             Event::GpuService => c"PgStrataGpuService",
+            Event::Groups => c"PgStrataGroups",
         };
         // SAFETY: a C string, in a process that has the server's shared memory; a known name keeps its number.
         *NUMBERS[self as usize].get_or_init(|| unsafe { pg_sys::WaitEventExtensionNew(name.as_ptr()) })

@@ -23,6 +23,12 @@ pub trait Odd {
     fn row(&mut self, rows: &Rows, row: usize) -> Result<Option<Vec<Value>>, Self::Error>;
 }
 
+/// Groups to which no more rows are added.
+pub struct Merged {
+    pub table: Table,
+    pub states: Vec<States>,
+}
+
 pub struct Executor {
     pub plan: Plan,
     program: Program,
@@ -34,6 +40,9 @@ pub struct Executor {
     results: Phase,
     pub table: Table,
     pub states: Vec<States>,
+    /// Groups that are complete, and the bytes that those merged here take.
+    pub parts: Vec<Merged>,
+    pub kept: usize,
     /// Rows in the table's groups, whatever the filters have excluded, and rows that PostgreSQL evaluated.
     pub counted: u64,
     pub odd_rows: u64,
@@ -74,6 +83,8 @@ impl Executor {
             results,
             table,
             states,
+            parts: Vec::new(),
+            kept: 0,
             counted: 0,
             odd_rows: 0,
             selected: Vec::new(),

@@ -9,18 +9,69 @@ use super::state::{Groups, States};
 use super::value::Value;
 
 /// PostgreSQL's queues take messages below 1 GB (MaxAllocSize).
-const MOST: usize = 1 << 29;
+pub const MOST: usize = 1 << 29;
+pub const MALFORMED: Unfit = Unfit("a worker's message that cannot be read");
 
 #[derive(Serialize, Deserialize)]
-struct Head<S> {
-    groups: usize,
-    texts: usize,
+pub struct Head<S> {
+    pub groups: usize,
+    pub texts: usize,
     /// The lengths of what states have elsewhere.
-    of_states: Vec<Lengths>,
-    scales: Vec<u8>,
-    states: S,
-    counted: u64,
-    odd_rows: u64,
+    pub of_states: Vec<Lengths>,
+    pub scales: Vec<u8>,
+    pub states: S,
+    pub counted: u64,
+    pub odd_rows: u64,
+}
+
+/// Returns groups as bytes: the head after its length, the keys' long texts, what states have elsewhere, and the words.
+pub fn encode<S: Serialize>(
+    head: &Head<S>,
+    texts: &[u8],
+    elsewhere: impl Fn(&mut Vec<u8>),
+    rows: &[u64],
+) -> Result<Vec<u8>, Unfit> {
+    let bytes = serde_json::to_vec(head).map_err(|_| Unfit("a state that has no text"))?;
+    let of_states = head.of_states.iter().map(Lengths::bytes).sum::<usize>();
+    let mut message = Vec::with_capacity(8 + bytes.len() + texts.len() + of_states + 8 * rows.len());
+    message.extend((bytes.len() as u64).to_le_bytes());
+    message.extend(bytes);
+    message.extend(texts);
+    elsewhere(&mut message);
+    write_words(rows, &mut message);
+    Ok(message)
+}
+
+fn write_words(words: &[u64], message: &mut Vec<u8>) {
+    let start = message.len();
+    message.resize(start + 8 * words.len(), 0);
+    let places = message[start..].as_chunks_mut().0;
+    places.iter_mut().zip(words).for_each(|(place, word)| *place = word.to_le_bytes());
+}
+
+/// What a message says.
+pub struct Read<'m> {
+    pub head: Head<Vec<States>>,
+    pub texts: &'m [u8],
+    pub rows: Vec<u64>,
+}
+
+impl Read<'_> {
+    /// Reads groups of so many words and states.
+    pub fn parse(message: &[u8], stride: usize, states: usize) -> Result<Read<'_>, Unfit> {
+        let (length, rest) = message.split_first_chunk().ok_or(MALFORMED)?;
+        let (head, rest) = rest.split_at_checked(u64::from_le_bytes(*length) as usize).ok_or(MALFORMED)?;
+        let mut head: Head<Vec<States>> = serde_json::from_slice(head).map_err(|_| MALFORMED)?;
+        let (texts, mut rest) = rest.split_at_checked(head.texts).ok_or(MALFORMED)?;
+        for (states, lengths) in head.states.iter_mut().zip(&head.of_states) {
+            rest = states.read_elsewhere(lengths, rest).ok_or(MALFORMED)?;
+        }
+        let rows: Vec<u64> = rest.as_chunks().0.iter().map(|word| u64::from_le_bytes(*word)).collect();
+        if rows.len() != head.groups * stride || head.states.len() != states {
+            return Err(MALFORMED);
+        }
+        Ok(Read { head, texts, rows })
+    }
 }
 
 impl Executor {
@@ -36,34 +87,17 @@ impl Executor {
             odd_rows: self.odd_rows,
         };
         let of_states = head.of_states.iter().map(Lengths::bytes).sum::<usize>();
-        let head = serde_json::to_vec(&head).map_err(|_| Unfit("a state that has no text"))?;
-        let size = 8 + head.len() + self.table.texts.len() + of_states + 8 * self.table.rows.len();
-        if size > MOST {
+        if self.table.texts.len() + of_states + 8 * self.table.rows.len() > MOST {
             return Err(Unfit("more groups than a worker can send"));
         }
-        let mut message = Vec::with_capacity(size);
-        message.extend((head.len() as u64).to_le_bytes());
-        message.extend(&head);
-        message.extend(&self.table.texts);
-        self.states.iter().for_each(|states| states.write_elsewhere(&mut message));
-        message.extend(self.table.rows.iter().flat_map(|word| word.to_le_bytes()));
-        Ok(message)
+        let elsewhere =
+            |message: &mut Vec<u8>| self.states.iter().for_each(|states| states.write_elsewhere(message));
+        encode(&head, &self.table.texts, elsewhere, &self.table.rows)
     }
 
     /// Adds the groups of another process that runs the same plan. `check` is called now and then.
     pub fn merge(&mut self, message: &[u8], check: impl Fn()) -> Result<(), Unfit> {
-        const MALFORMED: Unfit = Unfit("a worker's message that cannot be read");
-        let (length, rest) = message.split_first_chunk().ok_or(MALFORMED)?;
-        let (head, rest) = rest.split_at_checked(u64::from_le_bytes(*length) as usize).ok_or(MALFORMED)?;
-        let mut head: Head<Vec<States>> = serde_json::from_slice(head).map_err(|_| MALFORMED)?;
-        let (texts, mut rest) = rest.split_at_checked(head.texts).ok_or(MALFORMED)?;
-        for (states, lengths) in head.states.iter_mut().zip(&head.of_states) {
-            rest = states.read_elsewhere(lengths, rest).ok_or(MALFORMED)?;
-        }
-        let mut rows: Vec<u64> = rest.as_chunks().0.iter().map(|word| u64::from_le_bytes(*word)).collect();
-        if rows.len() != head.groups * self.table.stride || head.states.len() != self.states.len() {
-            return Err(MALFORMED);
-        }
+        let Read { mut head, texts, mut rows } = Read::parse(message, self.table.stride, self.states.len())?;
         self.counted += head.counted;
         self.odd_rows += head.odd_rows;
         check();
@@ -137,7 +171,7 @@ impl Executor {
 
 /// How much a state has beside the groups: bytes of texts, and words, bytes of texts and the scale of DISTINCT values.
 #[derive(Serialize, Deserialize)]
-struct Lengths {
+pub struct Lengths {
     texts: usize,
     distinct: Option<(usize, usize, u8)>,
 }
@@ -161,7 +195,7 @@ impl States {
     fn write_elsewhere(&self, message: &mut Vec<u8>) {
         message.extend(&self.texts);
         if let Some(distinct) = &self.distinct {
-            message.extend(distinct.table.rows.iter().flat_map(|word| word.to_le_bytes()));
+            write_words(&distinct.table.rows, message);
             message.extend(&distinct.table.texts);
         }
     }

@@ -32,6 +32,7 @@ mod message;
 mod plan;
 mod program;
 mod result;
+mod split;
 mod squares;
 mod state;
 mod table;
@@ -47,6 +48,7 @@ pub use arithmetic::timestamp_of;
 pub use executor::{Executor, Odd};
 pub use plan::{Aggregate, Arithmetic, Column, Expr, Function, Like, Output, Part, Plan, Test, Unary, Unit};
 pub use result::{Cursor, Shown};
+pub use split::PARTS;
 pub use value::{Type, Value};
 pub use vector::{Rows, Source};
 

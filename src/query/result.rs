@@ -2,8 +2,9 @@
 
 use super::executor::Executor;
 use super::keys::{INFINITY, INLINE, MINUS_INFINITY, NAN, wide};
-use super::plan::Output;
-use super::state::{Form, Kind};
+use super::plan::{Output, Plan};
+use super::state::{Form, Kind, States};
+use super::table::Table;
 use super::value::{Class, Type};
 use super::{extremes, squares};
 use crate::expr::{Finite, Numeric};
@@ -34,21 +35,34 @@ pub enum Shown {
 /// Walks over the groups of an executor that has all rows.
 #[derive(Default)]
 pub struct Cursor {
+    /// 0 for the executor's own table, then its parts.
+    part: usize,
     next: usize,
+}
+
+/// Groups of an executor.
+struct Groups<'a> {
+    plan: &'a Plan,
+    table: &'a Table,
+    states: &'a [States],
 }
 
 impl Cursor {
     /// Returns the values of the next group, keys first; `None` after the last one.
     pub fn next(&mut self, of: &Executor, out: &mut Vec<Shown>) -> bool {
         out.clear();
-        if self.next >= of.table.count {
-            return false;
+        while let Some(groups) = of.part(self.part) {
+            if self.next < groups.table.count {
+                let group = groups.table.group(self.next);
+                out.extend((0..groups.table.layout.keys.len()).map(|number| groups.key(number, group)));
+                let aggregate = |number: usize| groups.aggregate(number, self.next, group);
+                out.extend((0..groups.states.len()).map(aggregate));
+                self.next += 1;
+                return true;
+            }
+            (self.part, self.next) = (self.part + 1, 0);
         }
-        let group = of.table.group(self.next);
-        out.extend((0..of.table.layout.keys.len()).map(|number| of.key(number, group)));
-        out.extend((0..of.states.len()).map(|number| of.aggregate(number, self.next, group)));
-        self.next += 1;
-        true
+        false
     }
 
     /// Makes the last group the next one again.
@@ -58,6 +72,16 @@ impl Cursor {
 }
 
 impl Executor {
+    fn part(&self, number: usize) -> Option<Groups<'_>> {
+        let (table, states) = match number.checked_sub(1) {
+            None => (&self.table, &self.states),
+            Some(number) => self.parts.get(number).map(|part| (&part.table, &part.states))?,
+        };
+        Some(Groups { plan: &self.plan, table, states })
+    }
+}
+
+impl Groups<'_> {
     fn key(&self, number: usize, group: &[u64]) -> Shown {
         let key = self.table.layout.keys[number];
         if group[0] >> number & 1 == 1 {

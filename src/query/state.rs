@@ -124,6 +124,16 @@ impl States {
         Ok(States { kind, of, at, scale: 0, others: HashMap::new(), texts: Vec::new(), distinct, bound: 0 })
     }
 
+    /// Returns the states of no groups.
+    pub fn without_groups(&self) -> States {
+        States { scale: 0, bound: 0, distinct: None, ..self.without_others() }
+    }
+
+    /// Returns the states without what they have beside the groups' words.
+    pub fn without_others(&self) -> States {
+        States { others: HashMap::new(), texts: Vec::new(), distinct: None, ..*self }
+    }
+
     /// Returns how many words a state takes, which begin as zeros.
     pub fn words(&self) -> usize {
         match self.kind {

@@ -19,7 +19,7 @@ pub struct Table {
     pub scales: Vec<u8>,
     states: Vec<u64>,
     hashes: Vec<u64>,
-    limit: usize,
+    pub limit: usize,
     /// Bytes that states take elsewhere.
     pub elsewhere: usize,
 }
@@ -51,6 +51,16 @@ impl Table {
             table.count = 1;
         }
         table
+    }
+
+    /// Returns a table of the same groups that has none.
+    pub fn without_groups(&self) -> Table {
+        Table::new(self.layout.clone(), &self.states, self.limit)
+    }
+
+    /// Gives up the slots: no more keys are placed.
+    pub fn close(&mut self) {
+        (self.slots, self.hashes) = (Vec::new(), Vec::new());
     }
 
     /// Bytes that the groups take.
@@ -119,7 +129,7 @@ impl Table {
 
     fn check(&self, more: usize) -> Result<(), Unfit> {
         match self.size().saturating_add(more) > self.limit {
-            true => Err(Unfit("the groups need more memory than a hash table may take")),
+            true => Err(TOO_MANY),
             false => Ok(()),
         }
     }
@@ -220,6 +230,7 @@ impl Table {
     }
 }
 
+pub const TOO_MANY: Unfit = Unfit("the groups need more memory than a hash table may take");
 const TOO_WIDE: Unfit = Unfit("a key of many digits");
 
 /// Multiplies a key's numerics by 10 to the power `more`.

@@ -54,6 +54,20 @@ fn shown(executor: &Executor) -> Vec<Vec<Shown>> {
     all
 }
 
+/// Merges groups as processes do of which each merges some parts, and sends them to the first.
+fn exchanged(mut executors: Vec<Executor>, plan: &Plan) -> Executor {
+    let messages: Vec<Vec<Vec<u8>>> =
+        executors.iter_mut().map(|executor| executor.split(|| ()).unwrap()).collect();
+    for part in 0..PARTS {
+        let of_part = messages.iter().map(|messages| &messages[part][..]);
+        let number = part % executors.len();
+        executors[number].merge_part(of_part, || ()).unwrap();
+    }
+    let mut all = Executor::new(plan.clone(), usize::MAX).unwrap();
+    executors.iter().for_each(|executor| all.take_parts(&executor.to_parts().unwrap()).unwrap());
+    all
+}
+
 /// Matches LIKE by its definition.
 fn is_like(text: &[char], pattern: &[char]) -> bool {
     match pattern {
@@ -132,6 +146,7 @@ proptest! {
     fn groups_of_processes_are_those_of_one(
         rows in prop::collection::vec((prop::option::of("[a-c]{0,2}|thirteen byte[a-b]?"), prop::option::of(0..3_i64), prop::option::of(any::<i64>())), 0..400),
         processes in 1..4_usize,
+        is_split in any::<bool>(),
     ) {
         let mut arena = Vec::new();
         let word = |value: Option<i64>| value.map(|value| value.to_le_bytes().to_vec());
@@ -157,10 +172,17 @@ proptest! {
             let range = (number * share).min(rows.len())..((number + 1) * share).min(rows.len());
             executor.add(&Rows::heap(&columns, &arena), range, &mut None_).unwrap();
         }
-        let mut merged = executors.pop().unwrap();
-        for other in executors {
-            merged.merge(&other.to_message().unwrap(), || ()).unwrap();
-        }
+        let merged = match is_split && executors[0].can_split() {
+            true => exchanged(executors, &plan),
+            false => {
+                let mut merged = executors.pop().unwrap();
+                for other in executors {
+                    merged.merge(&other.to_message().unwrap(), || ()).unwrap();
+                }
+                merged
+            }
+        };
+        prop_assert_eq!(merged.counted, rows.len() as u64);
         let mut groups: BTreeMap<_, Vec<Option<i64>>> = BTreeMap::new();
         rows.iter().for_each(|(text, word, value)| groups.entry((text.clone(), *word)).or_default().push(*value));
         let mut wanted: Vec<Vec<Shown>> = groups.into_iter().map(|((text, word), values)| {
@@ -186,6 +208,7 @@ proptest! {
     fn distinct_values_of_processes_are_counted_once(
         rows in prop::collection::vec((0..3_i64, prop::option::of(-5..5_i64), prop::option::of("[ab]{0,2}|thirteen byte[a-b]?")), 0..300),
         processes in 1..4_usize,
+        is_split in any::<bool>(),
     ) {
         let mut arena = Vec::new();
         let word = |value: Option<i64>| value.map(|value| value.to_le_bytes().to_vec());
@@ -215,10 +238,17 @@ proptest! {
             let range = (number * share).min(rows.len())..((number + 1) * share).min(rows.len());
             executor.add(&Rows::heap(&columns, &arena), range, &mut None_).unwrap();
         }
-        let mut merged = executors.pop().unwrap();
-        for other in executors {
-            merged.merge(&other.to_message().unwrap(), || ()).unwrap();
-        }
+        let merged = match is_split && executors[0].can_split() {
+            true => exchanged(executors, &plan),
+            false => {
+                let mut merged = executors.pop().unwrap();
+                for other in executors {
+                    merged.merge(&other.to_message().unwrap(), || ()).unwrap();
+                }
+                merged
+            }
+        };
+        prop_assert_eq!(merged.counted, rows.len() as u64);
         let keys: BTreeSet<i64> = rows.iter().map(|row| row.0).collect();
         let wanted: Vec<Vec<Shown>> = keys.into_iter().map(|key| {
             let of_key = || rows.iter().filter(|row| row.0 == key);
