@@ -37,9 +37,12 @@ def fill(connection, chance, table, rows):
     connection.execute(f"ANALYZE {table}")
 
 
-def answer(connection, text, mode, pushdown="on"):
+def answer(connection, text, mode, pushdown="on", prepare=""):
+    """The rows of a statement, or its SQLSTATE; what it executes is prepared before, so that the settings count."""
     connection.execute(f"SET pg_strata.columnar_sql = {mode}; SET pg_strata.arrow_fdw_pushdown = {pushdown}")
     try:
+        if prepare:
+            connection.execute(f"DEALLOCATE ALL; {prepare}")
         return sorted(connection.execute(text).fetchall(), key=repr), None
     except psycopg.Error as error:
         return None, error.sqlstate
@@ -75,6 +78,15 @@ def export(connection, chance, table, directory):
     connection.execute("ANALYZE random_files")
 
 
+def written(statement, table):
+    """What is executed, and what prepares it: with parameters, whose values a plan for all of them does not know."""
+    text = statement.text(table)
+    if not statement.parameters:
+        return text, ""
+    kinds, values = (", ".join(of) for of in zip(*statement.parameters, strict=True))
+    return f"EXECUTE prepared({values})", f"PREPARE prepared({kinds}) AS {text}; "
+
+
 def of_values(error):
     """Whether a SQLSTATE is one that values raise: 0A000 is that of a cast of NaN to an integer."""
     return error is not None and (error[:2] == "22" or error == "0A000")
@@ -84,25 +96,26 @@ def compare(connection, chance, table, statements):
     """What `run` returns, over a table that has the columns."""
     counts, differing = {"columns": 0, "spare": 0, "errors": 0}, []
     for _ in range(statements):
-        text = Statement(chance).text(table)
-        plain, plain_error = answer(connection, text, "off")
+        text, prepare = written(Statement(chance, prepared=chance.random() < 0.1), table)
+        plain, plain_error = answer(connection, text, "off", prepare=prepare)
         assert plain_error is None or of_values(plain_error) or plain_error == "42803", (plain_error, text)
         if table == "random_files" and plain_error is None:
             # The values are compared with those of a plan that computes nothing on columns; whether there is an error
             # depends on which conditions a scan decides.
-            rows, error = answer(connection, text, "off", "off")
+            rows, error = answer(connection, text, "off", "off", prepare)
             if error is None and rows != plain:
-                differing.append((text, rows[:3], plain[:3]))
-        found, error = answer(connection, text, "force")
+                differing.append((prepare + text, rows[:3], plain[:3]))
+        found, error = answer(connection, text, "force", prepare=prepare)
         # Where rows raise several errors, which one is met first depends on the order of the rows.
         both_fail = of_values(error) and of_values(plain_error)
         if (found, error) != (plain, plain_error) and not both_fail:
-            differing.append((text, plain_error or plain[:3], error or (found or [])[:3]))
+            differing.append((prepare + text, plain_error or plain[:3], error or (found or [])[:3]))
         counts["errors"] += plain_error is not None
         if plain_error is None:
-            lines, error = answer(connection, "EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) " + text, "force")
+            explain = "EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) " + text
+            lines, error = answer(connection, explain, "force", prepare=prepare)
             if error:
-                differing.append((text, plain[:3], f"{error} when it is explained"))
+                differing.append((prepare + text, plain[:3], f"{error} when it is explained"))
                 continue
             plan = "\n".join(line for (line,) in lines)
             counts["columns"] += "ColumnarAggregate" in plan and "Spare:" not in plan
@@ -113,7 +126,10 @@ def compare(connection, chance, table, statements):
 def prepare(connection, workers, load=True):
     if load:
         connection.execute("LOAD 'pg_strata'")
+    # DEALLOCATE ALL would also take what psycopg prepares.
+    connection.prepare_threshold = None
     for setting, value in {
+        "plan_cache_mode": "force_generic_plan",
         "min_parallel_table_scan_size": 0,
         "parallel_setup_cost": 0,
         "parallel_tuple_cost": 0,

@@ -164,14 +164,23 @@ UNITS = ("year", "quarter", "month", "week", "day", "hour", "minute", "second", 
 
 
 class Statement:
-    """Writes one statement."""
+    """Writes one statement. Some of its constants are subqueries, or parameters if it is `prepared`."""
 
-    def __init__(self, chance):
+    def __init__(self, chance, prepared=False):
         self.chance = chance
+        self.prepared = prepared
+        # The type and the value of each.
+        self.parameters = []
 
     def constant(self, name):
         kind, values = COLUMNS[name]
-        return f"({self.chance.choice(values)})::{kind}" if self.chance.random() < 0.9 else f"NULL::{kind}"
+        value = f"({self.chance.choice(values)})::{kind}" if self.chance.random() < 0.9 else f"NULL::{kind}"
+        other = self.chance.random()
+        if self.prepared and other < 0.6:
+            self.parameters.append((kind.split(" COLLATE")[0], value))
+            # A parameter has its type's collation.
+            return f"${len(self.parameters)}{kind[kind.index(' COLLATE') :] if ' COLLATE' in kind else ''}"
+        return f"(SELECT {value})" if other > 0.95 else value
 
     def integer(self, depth):
         kind = self.chance.random()
