@@ -77,6 +77,9 @@ def test_explain(forced, table):
     ]
     analyzed = plan(forced, query, "ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF")
     assert "  Groups: 7\n" in analyzed and "  Scanned: 30000 rows, 0 evaluated one by one\n" in analyzed
+    # The groups whose k is 0, 1 or 2.
+    query = f"SELECT k, count(*) FROM {table} GROUP BY k HAVING max(k) > 2"
+    assert "Rows Removed by Filter: 3\n" in plan(forced, query, "ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF")
 
 
 def test_workers(forced, table):

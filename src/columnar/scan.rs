@@ -214,6 +214,9 @@ unsafe fn next_group(node: *mut pg_sys::CustomScanState) -> Result<*mut pg_sys::
                     false => pg_sys::ExecProject(ps.ps_ProjInfo),
                 });
             }
+            if !ps.instrument.is_null() {
+                (*ps.instrument).nfiltered1 += 1.0;
+            }
         }
     }
 }
