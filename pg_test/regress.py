@@ -184,6 +184,7 @@ def parallel(workers):
         "min_parallel_table_scan_size": 0,
         "max_parallel_workers_per_gather": workers,
         "parallel_setup_cost": 1e9,
+        "max_parallel_maintenance_workers": 0,
     }
 
 
