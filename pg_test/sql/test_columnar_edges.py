@@ -239,6 +239,15 @@ def test_toasted_texts_have_their_length(forced):
     both(forced, "SELECT count(*) FROM toasted WHERE t LIKE '%ž' AND right(t, 3) <> 'aaž'")
 
 
+def test_new_texts_of_a_block_that_are_large_together(forced):
+    fill(
+        forced, "wide", 't text COLLATE "C"', "SELECT repeat(md5((g % 300)::text), 300) FROM generate_series(1, 1500) g"
+    )
+    both(forced, "SELECT count(DISTINCT upper(t)), max(t || 'x' || t), count(DISTINCT coalesce(lower(t), t)) FROM wide")
+    found = analyzed(forced, "SELECT count(DISTINCT upper(t)) FROM wide")
+    assert "Spare" not in found and ", 0 evaluated one by one" not in found
+
+
 def test_parts_of_texts_at_the_ends_of_integers(forced):
     fill(forced, "texts", "t text", "VALUES (''), ('a'), ('žluť'), (NULL), ('thirteen byte')")
     for number in ("-2147483648", "-2147483647", "-1", "0", "2147483647"):

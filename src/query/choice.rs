@@ -32,11 +32,11 @@ pub fn choose(
             out.values = Values::Floats(found);
         }
         Some(Values::Bytes(_)) => {
-            let append = |row: usize, into: &mut Vec<u8>| {
+            let chosen = |row: usize| {
                 let choice = choices[row];
-                into.extend(text(values[choice].cells()[row], arenas[choice]));
+                [text(values[choice].cells()[row], arenas[choice]), &[]]
             };
-            texts::write(choices.len(), bytes, out, odd, append);
+            texts::write(choices.len(), bytes, out, odd, chosen);
         }
         _ => {
             // NULL has no scale of its own.

@@ -399,9 +399,8 @@ impl Work {
                 let (a, b) = (before.out(*left), before.out(*right));
                 let (in_a, in_b) = (before.arena(*left), before.arena(*right));
                 out.join_nulls(a, b);
-                texts::write(a.len(), bytes, out, odd, |row, into| {
-                    into.extend(text(a.cells()[row], in_a));
-                    into.extend(text(b.cells()[row], in_b));
+                texts::write(a.len(), bytes, out, odd, |row| {
+                    [text(a.cells()[row], in_a), text(b.cells()[row], in_b)]
                 });
             }
             Work::Unary(function, argument) => {

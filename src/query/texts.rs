@@ -4,8 +4,8 @@ use super::value::{Type, compared};
 use super::vector::{Values, Vector, text};
 use crate::types::Cell;
 
-/// Bytes of new texts that a block's step may have. Rows beyond are odd.
-const MOST: usize = 1 << 28;
+/// Bytes of new texts that a block's step may have; there may be many steps. Rows beyond are odd.
+const MOST: usize = 8 << 20;
 /// What lies behind the last text, so that words can be read of it.
 const PADDING: usize = 16;
 
@@ -97,26 +97,31 @@ pub fn numbers(from: &Vector, arena: &[u8], out: &mut Vector, number: impl Fn(&[
     out.measure();
 }
 
-/// Writes new texts into bytes: `write` appends that of a row.
-pub fn write(
+/// Writes new texts into bytes, each of which is two parts.
+pub fn write<'a>(
     rows: usize,
     bytes: &mut Vec<u8>,
     out: &mut Vector,
     odd: &mut [bool],
-    write: impl Fn(usize, &mut Vec<u8>),
+    parts: impl Fn(usize) -> [&'a [u8]; 2],
 ) {
     bytes.clear();
     let Vector { nulls, .. } = out;
     let nulls = std::mem::take(nulls);
     let cells = cells_mut(out);
     for row in 0..rows {
-        let is_null = !nulls.is_empty() && nulls[row];
-        let start = bytes.len();
-        if !is_null && start < MOST {
-            write(row, bytes);
+        if !nulls.is_empty() && nulls[row] {
+            cells.push(Cell::NULL);
+            continue;
         }
-        odd[row] |= !is_null && start >= MOST;
-        cells.push(if is_null { Cell::NULL } else { Cell::new(start, bytes.len() - start) });
+        let (start, [first, second]) = (bytes.len(), parts(row));
+        if start + first.len() + second.len() <= MOST {
+            bytes.extend(first);
+            bytes.extend(second);
+        } else {
+            odd[row] = true;
+        }
+        cells.push(Cell::new(start, bytes.len() - start));
     }
     bytes.resize(bytes.len() + PADDING, 0);
     out.nulls = nulls;
@@ -134,6 +139,20 @@ mod tests {
         assert_eq!(utf8.right(b"ab", i32::MIN), 0..2);
         assert_eq!(utf8.right(b"ab", -i32::MAX), 2..2);
         assert_eq!(utf8.left(b"ab", i32::MIN), 0..0);
+    }
+
+    #[test]
+    fn texts_that_are_large_together_are_left_out() {
+        let (large, small) = (vec![b'x'; MOST / 2], vec![b'y'; 7]);
+        let parts = |row: usize| [&large[..], if row == 0 { &large[..] } else { &small[..row] }];
+        let (mut bytes, mut odd) = (Vec::new(), [false; 3]);
+        let mut out = Vector::new(Type::Text);
+        write(2, &mut bytes, &mut out, &mut odd, parts);
+        assert_eq!((odd, bytes.len()), ([false, true, false], MOST + PADDING));
+        odd = [false; 3];
+        write(3, &mut bytes, &mut out, &mut odd, |row| if row == 0 { [b"", b"ab"] } else { parts(row) });
+        assert_eq!((odd, bytes.len()), ([false, false, true], 2 + MOST / 2 + 1 + PADDING));
+        assert_eq!(text(out.cells()[1], &bytes), [&large[..], b"y"].concat());
     }
 
     proptest! {

@@ -76,14 +76,12 @@ fn of_texts(function: &Unary, from: &Argument, bytes: &mut Vec<u8>, out: &mut Ve
             out.bools_mut().extend(found);
         }
         _ => {
-            let is_lower = *function == Unary::Lower;
-            let change =
-                |byte: &u8| if is_lower { byte.to_ascii_lowercase() } else { byte.to_ascii_uppercase() };
             out.nulls.clone_from(&vector.nulls);
-            let append = |row: usize, into: &mut Vec<u8>| {
-                into.extend(text(vector.cells()[row], arena).iter().map(change));
-            };
-            texts::write(vector.len(), bytes, out, odd, append);
+            texts::write(vector.len(), bytes, out, odd, |row| [text(vector.cells()[row], arena), &[]]);
+            match function {
+                Unary::Lower => bytes.make_ascii_lowercase(),
+                _ => bytes.make_ascii_uppercase(),
+            }
         }
     }
 }
