@@ -163,6 +163,15 @@ def test_a_subquery_is_evaluated_when_a_row_needs_it(forced):
     # The first row that needs a value is found before the others are read.
     found = analyzed(forced, "SELECT count(*) FROM outside WHERE k > (SELECT min(z) FROM two)")
     assert "Scanned: 3000 rows" in found and "Spare" not in found
+    # Workers look for it, too.
+    random_sql.prepare(forced, 2)
+    for condition, rows in (("a > 2999", 1), ("a > 5000", 0), ("a + k > 100", 2902)):
+        query = f"SELECT count(*) FROM outside WHERE {condition} AND k < (SELECT max(z) + 4 FROM two)"
+        assert both(forced, query) == [(rows,)]
+    none = f"SELECT count(*) FROM outside WHERE a > 5000 AND k = {raises}"
+    assert forced.execute(none).fetchone() == (0,)
+    with pytest.raises(psycopg.errors.CardinalityViolation):
+        forced.execute(none.replace("5000", "2999"))
 
 
 def test_keys_that_are_not_selected(forced):

@@ -131,7 +131,7 @@ impl Expressions {
                 query::Aggregate { function, argument: None, filter: None, is_distinct: false, output };
             plan.aggregates.push(count);
             let query = Query::new(&table, shape, &chosen, plan, text(own))?;
-            has_row(&query, (*(*self.node).ss.ps.state).es_snapshot)
+            has_row(query, (*(*self.node).ss.ps.state).es_snapshot)
         }
     }
 

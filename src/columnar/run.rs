@@ -38,6 +38,8 @@ struct Job {
     expressions: String,
     /// Bytes that the groups of a process may take.
     limit: usize,
+    /// No more rows are needed once one was counted, by the only aggregate.
+    is_first_enough: bool,
 }
 
 /// Where rows come from.
@@ -110,7 +112,7 @@ impl Query {
         let (input, workers) = Query::input(table, shape, chosen, &expressions, plan.filters.len())?;
         // SAFETY: reads settings.
         let limit = unsafe { pg_sys::get_hash_memory_limit() };
-        Ok(Query { job: Job { input, plan, expressions, limit }, workers })
+        Ok(Query { job: Job { input, plan, expressions, limit, is_first_enough: false }, workers })
     }
 
     /// Leaves out all rows.
@@ -217,22 +219,13 @@ pub fn run(query: Query, snapshot: pg_sys::Snapshot) -> Result<Fit<Ran>> {
 }
 
 /// Returns whether there is a row that the filters of a query let through, whose only aggregate counts rows.
-pub fn has_row(query: &Query, snapshot: pg_sys::Snapshot) -> Result<Fit<bool>> {
-    let _active = Snapshot::push(snapshot);
-    memory::checked(|| {
-        let job = &query.job;
-        let words: Vec<AtomicU64> = (0..job.input.words(0)).map(|_| AtomicU64::new(0)).collect();
-        prepare(job, &words);
-        let executor = match Executor::new(job.plan.clone(), job.limit) {
-            Ok(executor) => executor,
-            Err(unfit) => return Ok(Err(unfit)),
-        };
-        let odd = OddRows::new(&job.expressions, &job.plan)?;
-        let mut sink = QuerySink::new(executor, odd, &words[STOP]);
-        sink.is_first_enough = true;
-        read(job, &words, &mut sink)?;
-        Ok(sink.unfit.map_or(Ok(sink.has_counted()), Err))
-    })
+pub fn has_row(mut query: Query, snapshot: pg_sys::Snapshot) -> Result<Fit<bool>> {
+    query.job.is_first_enough = true;
+    // The first row is found before workers have started.
+    if query.job.plan.filters.is_empty() {
+        query.workers = 0;
+    }
+    Ok(run(query, snapshot)?.map(|ran| ran.executor.has_counted()))
 }
 
 /// Fills the shared words, before any other process uses them.
@@ -269,11 +262,17 @@ fn process(job: &Job, words: &[AtomicU64], number: usize) -> Result<Fit<Executor
     let odd = OddRows::new(&job.expressions, &job.plan)?;
     let mut sink = QuerySink::new(executor, odd, &words[STOP]);
     let exchange = Exchange::join(&words[job.input.before_exchange()..], number);
-    read(job, words, &mut sink)?;
+    sink.is_first_enough = job.is_first_enough;
+    if let Some(heaps) = &job.input.heaps {
+        read_heaps(heaps, &words[NEXT], &mut sink)?;
+    }
+    for (rows, words) in job.input.files(words) {
+        rows.read(&job.plan, &job.expressions, words, &mut sink)?;
+    }
     if let Some(unfit) = sink.unfit {
         return Ok(Err(unfit));
     }
-    if sink.is_stopped() {
+    if sink.is_stopped() && !job.is_first_enough {
         return Ok(Err(STOPPED));
     }
     if let Err(unfit) = exchange.merge(&mut sink.executor, || words[STOP].load(Ordering::Relaxed) != 0)? {
@@ -281,17 +280,6 @@ fn process(job: &Job, words: &[AtomicU64], number: usize) -> Result<Fit<Executor
         return Ok(Err(unfit));
     }
     Ok(Ok(sink.executor))
-}
-
-/// Adds the rows of heaps and files until none are left.
-fn read(job: &Job, words: &[AtomicU64], sink: &mut QuerySink) -> Result<()> {
-    if let Some(heaps) = &job.input.heaps {
-        read_heaps(heaps, &words[NEXT], sink)?;
-    }
-    for (rows, words) in job.input.files(words) {
-        rows.read(&job.plan, &job.expressions, words, sink)?;
-    }
-    Ok(())
 }
 
 /// Adds the rows of chunks of blocks until none are left.

@@ -15,7 +15,7 @@ pub struct QuerySink<'w> {
     pub unfit: Option<Unfit>,
     /// No more rows are needed once one was counted, by the only aggregate.
     pub is_first_enough: bool,
-    /// Not 0 if a process cannot compute the query.
+    /// Not 0 if a process cannot compute the query, or has counted the row that is enough.
     stop: &'w AtomicU64,
 }
 
@@ -31,7 +31,7 @@ impl<'w> QuerySink<'w> {
         }
         match self.executor.add(rows, range, &mut self.odd) {
             Ok(()) => {
-                if self.is_first_enough && self.has_counted() {
+                if self.is_first_enough && self.executor.has_counted() {
                     self.stop.store(1, Ordering::Relaxed);
                 }
                 Ok(())
@@ -44,18 +44,13 @@ impl<'w> QuerySink<'w> {
         }
     }
 
-    /// Returns whether a row was counted, by the only aggregate.
-    pub fn has_counted(&self) -> bool {
-        self.executor.table.rows.iter().any(|count| *count != 0)
-    }
-
     /// Leaves the query to PostgreSQL's plan.
     pub fn give_up(&mut self, unfit: Unfit) {
         self.stop.store(1, Ordering::Relaxed);
         self.unfit = Some(unfit);
     }
 
-    /// Returns whether a process cannot compute the query.
+    /// Returns whether no more rows are taken: a process cannot compute the query, or one row is enough.
     pub fn is_stopped(&self) -> bool {
         self.unfit.is_some() || self.stop.load(Ordering::Relaxed) != 0
     }

@@ -94,6 +94,11 @@ impl Executor {
         })
     }
 
+    /// Returns whether a row was counted, by the only aggregate of a plan without keys.
+    pub fn has_counted(&self) -> bool {
+        self.table.rows.iter().any(|count| *count != 0)
+    }
+
     /// Adds rows of a batch.
     pub fn add<O: Odd>(&mut self, rows: &Rows, range: Range<usize>, odd: &mut O) -> Result<(), O::Error> {
         self.counted += range.len() as u64;
