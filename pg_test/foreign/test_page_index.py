@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ..helpers.every_type import make
+from ..helpers.columnar import NODE
 from ..helpers.foreign import PARALLEL, bytes_read, columns_of, foreign, plan, write_pages
 from ..helpers.pruning import conditions_on, counted, on_and_off
 from ..helpers.support import export, raises
@@ -143,9 +144,12 @@ def test_parameters_and_loops(by_tens):
 def test_parallel_scans(by_tens):
     by_tens.execute(f"{PARALLEL}; SET max_parallel_workers_per_gather = 2")
     query = "SELECT sum(id), count(wide) FROM f WHERE id BETWEEN 995 AND 1005"
-    assert "Parallel Foreign Scan" in plan(by_tens, query)
-    assert by_tens.execute(query).fetchone() == (sum(range(995, 1006)), 11)
-    assert 0 < bytes_read(by_tens, query) < bytes_read(by_tens, "SELECT sum(id), count(wide) FROM f WHERE id > 0") / 3
+    everything = "SELECT sum(id), count(wide) FROM f WHERE id > 0"
+    for setting, node in (("off", "Parallel Foreign Scan"), ("auto", NODE)):
+        by_tens.execute(f"SET pg_strata.columnar_sql = {setting}")
+        assert node in plan(by_tens, query)
+        assert by_tens.execute(query).fetchone() == (sum(range(995, 1006)), 11)
+        assert 0 < bytes_read(by_tens, query) < bytes_read(by_tens, everything) / 3
 
 
 def test_pages_of_our_own(db, out):

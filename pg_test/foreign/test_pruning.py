@@ -6,6 +6,7 @@ import re
 import pyarrow as pa
 import pytest
 
+from ..helpers.columnar import NODE
 from ..helpers.every_type import make
 from ..helpers.foreign import FORMATS, PARALLEL, columns_of, export_group, foreign, plan, write
 from ..helpers.pruning import OPERATORS, conditions_on, counted, on_and_off, supports_sql
@@ -95,9 +96,11 @@ def test_parameters(by_hundreds):
 def test_parallel_scans_count_together(by_hundreds):
     by_hundreds.execute(f"{PARALLEL}; SET max_parallel_workers_per_gather = 2")
     query = "SELECT sum(id) FROM f WHERE id BETWEEN 150 AND 250"
-    assert "Parallel Foreign Scan" in plan(by_hundreds, query)
-    assert counted(by_hundreds, query) == (2, 8)
-    assert by_hundreds.execute(query).fetchone() == (sum(range(150, 251)),)
+    for setting, node in (("off", "Parallel Foreign Scan"), ("auto", NODE)):
+        by_hundreds.execute(f"SET pg_strata.columnar_sql = {setting}")
+        assert node in plan(by_hundreds, query)
+        assert counted(by_hundreds, query) == (2, 8)
+        assert by_hundreds.execute(query).fetchone() == (sum(range(150, 251)),)
 
 
 def test_limit_stops_early(by_hundreds):

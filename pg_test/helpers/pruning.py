@@ -6,15 +6,17 @@ from psycopg import errors
 
 from .foreign import plan
 
+COLUMNAR = {"on": "auto", "off": "off"}
 OPERATORS = ("=", "<>", "<", "<=", ">", ">=")
 
 
 def counted(connection, query):
     """The numbers that EXPLAIN ANALYZE gives of a scan: groups loaded and skipped."""
     text = plan(connection, query, "ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF, BUFFERS OFF")
-    found = re.search(r"\[loaded: (\d+), skipped: (\d+)\]", text)
+    found = re.search(r"\[loaded: (\d+), skipped: (\d+)\]|Row Groups: (\d+) loaded, (\d+) skipped", text)
     assert found, text
-    return int(found[1]), int(found[2])
+    loaded, skipped = filter(None, found.groups())
+    return int(loaded), int(skipped)
 
 
 def on_and_off(connection, condition):
@@ -28,7 +30,8 @@ def on_and_off(connection, condition):
         ("s", "on", "on"),
     ):
         connection.execute(
-            f"SET pg_strata.arrow_fdw_pruning = {pruning}; SET pg_strata.arrow_fdw_pushdown = {pushdown}"
+            f"SET pg_strata.arrow_fdw_pruning = {pruning}; SET pg_strata.arrow_fdw_pushdown = {pushdown};"
+            f"SET pg_strata.columnar_sql = {COLUMNAR[pushdown]}"
         )
         ids = connection.execute(f"SELECT array_agg(id ORDER BY id) FROM {table} WHERE {condition}").fetchone()[0]
         answers.append(
@@ -39,7 +42,9 @@ def on_and_off(connection, condition):
                 ).fetchone(),
             )
         )
-    connection.execute("RESET pg_strata.arrow_fdw_pruning; RESET pg_strata.arrow_fdw_pushdown")
+    connection.execute(
+        "RESET pg_strata.arrow_fdw_pruning; RESET pg_strata.arrow_fdw_pushdown; RESET pg_strata.columnar_sql"
+    )
     assert all(answer == answers[0] for answer in answers), condition
     return answers[0][0]
 

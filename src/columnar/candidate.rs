@@ -117,6 +117,11 @@ impl Candidate {
         }
     }
 
+    /// Returns whether all rows lie in files.
+    pub fn are_files(&self) -> bool {
+        self.leaves.iter().all(|leaf| leaf.role.is_some())
+    }
+
     /// Translates everything, to see whether it can be.
     ///
     /// # Safety
@@ -127,14 +132,16 @@ impl Candidate {
             if var.varno as u32 != relation || var.varattno <= 0 || var.varlevelsup != 0 {
                 return None;
             }
-            let of = type_of(var.vartype)?;
+            let of = type_of(var.vartype).unwrap_or(Type::Other);
             let known = columns.iter().position(|(number, _)| *number == var.varattno);
             Some(known.unwrap_or_else(|| {
                 columns.push((var.varattno, crate::query::Column { of, scale: None }));
                 columns.len() - 1
             }))
         };
-        let mut translator = Translator { column: &mut column, has_parameters: true, case: None, depth: 0 };
+        let takes_other = self.are_files();
+        let mut translator =
+            Translator { column: &mut column, takes_other, has_parameters: true, case: None, depth: 0 };
         // SAFETY: the expressions are the planner's.
         unsafe {
             let filters = translate_all(&mut translator, &self.filters)?;
@@ -272,6 +279,9 @@ unsafe fn translate_aggregate(
         let argument = argument(aggref);
         let argument = match argument.is_null() {
             true => None,
+            false if function == Function::Count && aggref.aggdistinct.is_null() => {
+                Some(translator.presence(argument)?)
+            }
             false => {
                 let (expr, of) = translator.whole(argument)?;
                 let is_extreme = matches!(function, Function::Least | Function::Greatest);

@@ -27,6 +27,7 @@ pub unsafe fn value(of: Type, datum: Option<Datum>) -> Value {
             Type::Float8 => Value::Float(word as u64),
             Type::Numeric => Value::Numeric(Numeric::read(varlena::bytes(datum)).unwrap_or(Numeric::NaN)),
             Type::Text | Type::Bpchar => Value::Bytes(varlena::bytes(datum).to_vec()),
+            Type::Other => Value::Word(0),
             Type::Uuid => Value::Bytes(std::slice::from_raw_parts(datum.cast_mut_ptr::<u8>(), 16).to_vec()),
         }
     }

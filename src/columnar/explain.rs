@@ -41,6 +41,13 @@ pub unsafe extern "C-unwind" fn explain(
         if !keys.is_empty() {
             property("Group Key", &texts(keys).join(", "), state);
         }
+        let entries = members::<pg_sys::TargetEntry>((*plan).custom_scan_tlist).into_iter();
+        let aggregates = entries.map(|entry| (*entry).expr);
+        let aggregates = aggregates.filter(|expr| (**expr).type_ == pg_sys::NodeTag::T_Aggref);
+        let aggregates: Vec<*mut pg_sys::Expr> = aggregates.collect();
+        if !aggregates.is_empty() {
+            property("Aggregates", &texts(&aggregates).join(", "), state);
+        }
         if !(*state).analyze {
             return;
         }
@@ -50,12 +57,17 @@ pub unsafe extern "C-unwind" fn explain(
                 let scanned =
                     format!("{} rows, {} evaluated one by one", ran.executor.counted, ran.executor.odd_rows);
                 property("Scanned", &scanned, state);
-                // The number of groups that a condition skips tells about rows that a view may hide.
-                if let Some(counts) = ran.groups.as_ref().filter(|_| check_read_role(Oid::INVALID).is_ok()) {
+                property("Workers", &format!("{} planned, {} launched", ran.planned, ran.launched), state);
+                // The names of files may be secret, and the number of groups that a condition skips tells about rows
+                // that a view may hide.
+                if let Some(files) = ran.files.as_ref().filter(|_| check_read_role(Oid::INVALID).is_ok()) {
+                    let counts = &files.counts;
                     let text = format!("{} loaded, {} skipped", counts.loaded, counts.skipped);
                     property("Row Groups", &text, state);
+                    for (number, line) in files.lines.iter().enumerate() {
+                        property(&format!("file{number}"), line, state);
+                    }
                 }
-                property("Workers", &format!("{} planned, {} launched", ran.planned, ran.launched), state);
             }
             State::Spare(reason, _) => property("Spare", reason, state),
             State::Begun => {}

@@ -242,21 +242,29 @@ unsafe fn translate(
 ) -> Option<Plan> {
     let column = |attribute: &&Attribute| {
         let scale = declared_scale(attribute.type_oid, attribute.typmod);
-        Some(query::Column { of: type_of(attribute.type_oid)?, scale })
+        query::Column { of: type_of(attribute.type_oid).unwrap_or(query::Type::Other), scale }
     };
-    let columns = chosen.iter().map(column).collect::<Option<Vec<_>>>()?;
+    let columns = chosen.iter().map(column).collect();
     let mut number = |var: &pg_sys::Var| Some(var.varattno as usize - 1);
-    let mut translator = Translator { column: &mut number, has_parameters: false, case: None, depth: 0 };
+    let mut translator =
+        Translator { column: &mut number, takes_other: true, has_parameters: false, case: None, depth: 0 };
     // SAFETY: the caller passes expressions; the aggregates are the plan's.
     unsafe {
-        let exprs = translate_all(&mut translator, own)?.into_iter().map(|(expr, _)| expr);
-        let mut exprs = exprs.collect::<Vec<_>>().into_iter();
-        let filters = exprs.by_ref().take(filters).collect();
-        let keys = exprs.by_ref().take(keys).collect();
+        let (filters, rest) = own.split_at_checked(filters)?;
+        let (keys, arguments) = rest.split_at_checked(keys)?;
+        let filters = translate_all(&mut translator, filters)?.into_iter().map(|(expr, _)| expr).collect();
+        let keys = translate_all(&mut translator, keys)?.into_iter().map(|(expr, _)| expr).collect();
+        let mut arguments = arguments.iter();
         let aggregates = aggrefs.iter().map(|&aggref| {
             let (function, output) = function_of(&*aggref)?;
-            let argument = if (*aggref).args.is_null() { None } else { Some(exprs.next()?) };
-            let filter = if (*aggref).aggfilter.is_null() { None } else { Some(exprs.next()?) };
+            let argument = match (*aggref).args.is_null() {
+                true => None,
+                false => Some(translator.presence(*arguments.next()?)?),
+            };
+            let filter = match (*aggref).aggfilter.is_null() {
+                true => None,
+                false => Some(translator.whole(*arguments.next()?)?.0),
+            };
             let is_distinct = is_distinct(&*aggref, function);
             Some(query::Aggregate { function, argument, filter, is_distinct, output })
         });

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::nodes::list;
 use super::sink::QuerySink;
 use crate::expr::{Vector, varlena};
-use crate::foreign::{Counts, Files, TableReader};
+use crate::foreign::{Files, FilesRead, TableReader};
 use crate::pg::error::{Result, internal};
 use crate::pg::list::members;
 use crate::pg::render::place;
@@ -67,10 +67,10 @@ impl FileRows {
         unsafe { self.files.share(words.as_ptr().cast_mut().cast()) }
     }
 
-    /// Returns how many groups were read, and how many were skipped.
-    pub fn counts(&self, words: &[AtomicU64]) -> Counts {
+    /// Returns what was read.
+    pub fn read_of(&self, words: &[AtomicU64]) -> FilesRead {
         // SAFETY: `share` has written the words.
-        unsafe { self.files.counts(words.as_ptr().cast()) }
+        unsafe { self.files.read(words.as_ptr().cast()) }
     }
 
     /// Adds the rows of groups until none are left.

@@ -14,6 +14,8 @@ pub struct Leaf {
     pub role: Option<Oid>,
     /// Blocks that the rows take, or those of a foreign table would take in a heap.
     pub blocks: u32,
+    /// Blocks of the heap or of the files.
+    pub pages: u32,
     rows: f64,
 }
 
@@ -75,7 +77,7 @@ unsafe fn add(root: *mut pg_sys::PlannerInfo, number: u32, found: &mut Vec<Leaf>
             let mut of_this = children.iter().filter(|child| (***child).parent_relid == number);
             return of_this.try_for_each(|child| add(root, (**child).child_relid, found));
         }
-        let (blocks, rows) = ((*relation).pages, (*relation).tuples);
+        let (pages, rows) = ((*relation).pages, (*relation).tuples);
         let role = match entry.relkind as u8 {
             b'r' | b'm' => {
                 let table = Table::find(entry.relid)?;
@@ -91,7 +93,7 @@ unsafe fn add(root: *mut pg_sys::PlannerInfo, number: u32, found: &mut Vec<Leaf>
             b'p' => return Some(()),
             _ => return None,
         };
-        found.push(Leaf { table: entry.relid, role, blocks, rows });
+        found.push(Leaf { table: entry.relid, role, blocks: pages, pages, rows });
         Some(())
     }
 }

@@ -114,21 +114,24 @@ unsafe fn add_path(candidate: Candidate, root: *mut pg_sys::PlannerInfo, output:
 unsafe fn cost(candidate: &Candidate, groups: f64) -> f64 {
     /// A value in a vector costs a fraction of what the executor's operators do.
     const COLUMNAR: f64 = 0.1;
-    /// What a run takes beside its rows, so that small tables are left to the executor.
+    /// What a run takes beside its rows, so that small tables are left to the executor. To open files takes the executor
+    /// as long.
     const SETUP: f64 = 100.0;
     // SAFETY: the relation is the planner's.
     unsafe {
         let input = &*candidate.input;
         let blocks: u64 = candidate.leaves.iter().map(|leaf| u64::from(leaf.blocks)).sum();
+        let pages: f64 = candidate.leaves.iter().map(|leaf| f64::from(leaf.pages)).sum();
         let workers = parallel::workers_for(blocks, None) as f64;
         let expressions =
             (candidate.keys.len() + candidate.aggregates.len() + 1) as f64 * pg_sys::cpu_operator_cost;
         let row = pg_sys::cpu_tuple_cost + expressions + input.baserestrictcost.per_tuple;
         let launch = if workers > 0.0 { pg_sys::parallel_setup_cost } else { 0.0 };
+        let setup = if candidate.are_files() && candidate.keys.is_empty() { 0.0 } else { SETUP };
         let merge = groups * (1.0 + workers) * pg_sys::cpu_operator_cost;
-        SETUP
+        setup
             + launch
-            + blocks as f64 * pg_sys::seq_page_cost
+            + pages * pg_sys::seq_page_cost
             + input.tuples * row * COLUMNAR / (1.0 + workers)
             + merge
     }

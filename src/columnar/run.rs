@@ -11,7 +11,7 @@ use super::file_rows::FileRows;
 use super::odd::OddRows;
 use super::shape::Shape;
 use super::sink::QuerySink;
-use crate::foreign::Counts;
+use crate::foreign::FilesRead;
 use crate::pg::catalog::{Attribute, Table};
 use crate::pg::check_for_interrupts;
 use crate::pg::error::{Error, Result, internal};
@@ -77,9 +77,9 @@ impl Input {
         })
     }
 
-    fn counts(&self, words: &[AtomicU64]) -> Option<Counts> {
-        let counts = self.files(words).map(|(rows, words)| rows.counts(words));
-        counts.reduce(|a, b| Counts { loaded: a.loaded + b.loaded, skipped: a.skipped + b.skipped })
+    /// Returns what was read of foreign tables; `None` if there are none.
+    fn read(&self, words: &[AtomicU64]) -> Option<FilesRead> {
+        self.files(words).map(|(rows, words)| rows.read_of(words)).reduce(FilesRead::and)
     }
 }
 
@@ -94,8 +94,8 @@ pub struct Ran {
     pub executor: Executor,
     pub planned: usize,
     pub launched: usize,
-    /// Groups of a foreign table's rows.
-    pub groups: Option<Counts>,
+    /// What was read of foreign tables.
+    pub files: Option<FilesRead>,
 }
 
 pub type Fit<T> = std::result::Result<T, Unfit>;
@@ -196,15 +196,15 @@ pub fn run(query: Query, snapshot: pg_sys::Snapshot) -> Result<Fit<Ran>> {
             let words: Vec<AtomicU64> = (0..words).map(|_| AtomicU64::new(0)).collect();
             prepare(&job, &words);
             let done = process(&job, &words, 0)?;
-            let groups = job.input.counts(&words);
-            return Ok(done.map(|executor| Ran { executor, planned: workers, launched: 0, groups }));
+            let files = job.input.read(&words);
+            return Ok(done.map(|executor| Ran { executor, planned: workers, launched: 0, files }));
         }
         let mut team = Workers::launch(Body::Query, planned, &message, words);
         prepare(&job, team.shared());
         let launched = team.start();
         let done = process(&job, team.shared(), 0)?;
         let (messages, words) = team.finish()?;
-        let groups = job.input.counts(&words);
+        let files = job.input.read(&words);
         Ok(done.and_then(|mut executor| {
             for message in &messages {
                 match message.split_first() {
@@ -213,7 +213,7 @@ pub fn run(query: Query, snapshot: pg_sys::Snapshot) -> Result<Fit<Ran>> {
                     _ => return Err(Unfit("rows that a worker cannot compute")),
                 }
             }
-            Ok(Ran { executor, planned: workers, launched, groups })
+            Ok(Ran { executor, planned: workers, launched, files })
         }))
     })
 }

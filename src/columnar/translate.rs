@@ -16,6 +16,8 @@ use crate::query::{Arithmetic, Expr, Like, Test, Type, Value};
 pub struct Translator<'a> {
     /// Returns the number of a Var's column.
     pub column: &'a mut dyn FnMut(&pg_sys::Var) -> Option<usize>,
+    /// Columns may be of types that are not known here, as those of files may.
+    pub takes_other: bool,
     /// Parameters stand for values that are not known yet.
     pub has_parameters: bool,
     /// The argument of the CASE that is translated, which its conditions compare.
@@ -103,7 +105,7 @@ impl Translator<'_> {
                 }
                 NodeTag::T_NullTest => {
                     let node = &*node.cast::<pg_sys::NullTest>();
-                    let (argument, _) = self.expr(node.arg.cast()).filter(|_| !node.argisrow)?;
+                    let argument = self.presence(node.arg.cast()).filter(|_| !node.argisrow)?;
                     let is_null = Expr::IsNull(argument.into());
                     let expr = match node.nulltesttype {
                         pg_sys::NullTestType::IS_NULL => is_null,
@@ -144,6 +146,26 @@ impl Translator<'_> {
                 }
                 _ => return None,
             })
+        }
+    }
+
+    /// Translates an expression of which only whether it is NULL matters: one that is known here, or any column.
+    ///
+    /// # Safety
+    /// The node is an expression.
+    pub unsafe fn presence(&mut self, node: *mut Node) -> Option<Expr> {
+        // SAFETY: each node is of the type that its tag says.
+        unsafe {
+            let mut column = node;
+            while (*column).type_ == NodeTag::T_RelabelType {
+                column = (*column.cast::<pg_sys::RelabelType>()).arg.cast();
+            }
+            match (*column).type_ {
+                NodeTag::T_Var if self.takes_other => {
+                    (self.column)(&*column.cast::<pg_sys::Var>()).map(Expr::Column)
+                }
+                _ => self.whole(node).map(|(expr, _)| expr),
+            }
         }
     }
 

@@ -3,7 +3,6 @@
 
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::*;
-use serde::{Deserialize, Serialize};
 
 use super::numeric::Numeric;
 use super::range::Range;
@@ -68,18 +67,6 @@ impl<'a> Decimals<'a> {
         })
     }
 
-    /// Returns the rows that have a value, of those in `rows`; `None`: all of them.
-    fn kept(&self, rows: Option<&[bool]>) -> Option<Vec<bool>> {
-        match (self.array.nulls().filter(|nulls| nulls.null_count() > 0), rows) {
-            (None, None) => None,
-            (None, Some(rows)) => Some(rows.to_vec()),
-            (Some(nulls), None) => Some(nulls.iter().collect()),
-            (Some(nulls), Some(rows)) => {
-                Some(nulls.iter().zip(rows).map(|(valid, &row)| valid & row).collect())
-            }
-        }
-    }
-
     pub fn has_nulls(&self) -> bool {
         self.array.null_count() > 0
     }
@@ -90,15 +77,10 @@ impl<'a> Decimals<'a> {
 
     /// Appends the values of some rows; those of NULL are any. Returns false if one of them has more than 64 bits.
     pub fn gather(&self, rows: &[u32], out: &mut Vec<i64>) -> bool {
-        let mut is_word = true;
-        with_values!(self.array, values => {
-            out.extend(rows.iter().map(|&row| {
-                let value = wide(values[row as usize]);
-                is_word &= i128::from(value as i64) == value;
-                value as i64
-            }));
-        });
-        is_word
+        with_values!(self.array, values => match run(rows) {
+            Some(run) => words(values[run].iter().copied(), out),
+            None => words(rows.iter().map(|&row| values[row as usize]), out),
+        })
     }
 
     /// Appends the values of some rows; those of NULL are any.
@@ -128,40 +110,6 @@ impl<'a> Decimals<'a> {
         self.keep(rows, |value| range.contains(value));
     }
 
-    /// Returns the sum of the values in `rows`.
-    pub fn sum(&self, rows: Option<&[bool]>) -> Sum {
-        let kept = self.kept(rows);
-        with_values!(self.array, values => match kept {
-            None => Sum::of(values.iter().map(|&value| wide(value)), values.len() as u64),
-            Some(kept) => {
-                let count = kept.iter().filter(|&&kept| kept).count() as u64;
-                let or_zero = values.iter().zip(&kept).map(|(&value, &kept)| if kept { wide(value) } else { 0 });
-                Sum::of(or_zero, count)
-            }
-        })
-    }
-
-    /// How many values there are in `rows`.
-    pub fn count(&self, rows: Option<&[bool]>) -> u64 {
-        self.kept(rows).map_or(self.array.len(), |kept| kept.iter().filter(|&&kept| kept).count()) as u64
-    }
-
-    /// The least of the values in `rows` and the greatest.
-    pub fn extremes(&self, rows: Option<&[bool]>) -> Option<(i128, i128)> {
-        let kept = self.kept(rows);
-        with_values!(self.array, values => {
-            let mut found = None;
-            for (row, &value) in values.iter().enumerate() {
-                if kept.as_ref().is_none_or(|kept| kept[row]) {
-                    let value = wide(value);
-                    let (least, greatest) = found.unwrap_or((value, value));
-                    found = Some((value.min(least), value.max(greatest)));
-                }
-            }
-            found
-        })
-    }
-
     /// Returns the value of a row as numeric; `None` for NULL.
     pub fn at(&self, row: usize) -> Option<Numeric> {
         let mut value = Vec::new();
@@ -175,58 +123,27 @@ impl<'a> Decimals<'a> {
     }
 }
 
-/// A sum of 128-bit integers that does not overflow before 2^63 of them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Sum {
-    /// The sum of the lower 64 bits, and of the rest.
-    low: i128,
-    high: i128,
-    pub count: u64,
+/// Appends values; returns false if one of them has more than 64 bits.
+#[inline(always)]
+fn words<T: Into<i128>>(values: impl Iterator<Item = T> + Clone, out: &mut Vec<i64>) -> bool {
+    out.extend(values.clone().map(|value| wide(value) as i64));
+    // Nothing is computed for types that are no wider.
+    size_of::<T>() < size_of::<i64>() || values.map(wide).all(|value| i128::from(value as i64) == value)
 }
 
-impl Sum {
-    #[inline(always)]
-    fn of(values: impl Iterator<Item = i128>, count: u64) -> Sum {
-        let (mut low, mut high) = (0_i128, 0_i128);
-        for value in values {
-            low += i128::from(value as u64);
-            high += value >> 64;
-        }
-        Sum { low, high, count }
-    }
-
-    pub fn add(&mut self, other: Sum) {
-        self.low += other.low;
-        self.high += other.high;
-        self.count += other.count;
-    }
-
-    pub fn total(&self) -> i256 {
-        (i256::from_i128(self.high) << 64_u8).wrapping_add(i256::from_i128(self.low))
-    }
+/// Returns rows as a range if they follow each other; they are in ascending order.
+pub fn run(rows: &[u32]) -> Option<std::ops::Range<usize>> {
+    let (first, last) = (*rows.first()? as usize, *rows.last()? as usize);
+    (last - first + 1 == rows.len()).then_some(first..last + 1)
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
-    use arrow::array::{Decimal128Array, Int32Array};
+    use arrow::array::Int32Array;
 
     use super::*;
-
-    #[test]
-    fn sums_do_not_overflow() {
-        let array: ArrayRef =
-            Arc::new(Decimal128Array::from(vec![Some(i128::MIN), None, Some(i128::MIN), Some(-1)]));
-        let decimals = Decimals::new(&array, 0).unwrap();
-        let sum = decimals.sum(None);
-        let wanted = i256::from_i128(i128::MIN).wrapping_mul(i256::from_i128(2)).wrapping_sub(i256::ONE);
-        assert_eq!((sum.total(), sum.count), (wanted, 3));
-        let some = decimals.sum(Some(&[false, true, true, true]));
-        assert_eq!((some.total(), some.count), (i256::from_i128(i128::MIN).wrapping_sub(i256::ONE), 2));
-        assert_eq!(decimals.extremes(Some(&[false, true, false, true])), Some((-1, -1)));
-        assert_eq!(decimals.extremes(Some(&[false, true, false, false])), None);
-    }
 
     #[test]
     fn nulls_pass_nothing() {
@@ -240,7 +157,6 @@ mod tests {
         assert_eq!(kept(&|rows| decimals.keep(rows, |value| value > 99)), [false, false, true]);
         assert_eq!(kept(&|rows| decimals.keep(rows, |_| true)), [true, false, true]);
         assert_eq!(kept(&|rows| decimals.keep_null(true, rows)), [false, true, false]);
-        assert_eq!(decimals.count(None), 2);
         assert_eq!(
             (decimals.find(|value| value == 0), decimals.find(|value| value > 99)),
             (None, Some((2, 100)))

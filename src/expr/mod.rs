@@ -1,4 +1,4 @@
-//! Expressions over columns: conditions and aggregates, as data, and their evaluation on vectors of values.
+//! Conditions over columns, as data, and their evaluation on vectors of values and on statistics.
 //!
 //! ```text
 //! condition.rs  the tree: comparisons of columns with values, AND, OR, NOT, IS NULL; operator.rs comparisons
@@ -9,13 +9,12 @@
 //! value.rs      constants; numeric.rs PostgreSQL's numeric
 //! range.rs      comparisons of numbers as ranges; prefix.rs what texts begin with
 //! decimals.rs   numerics in a file's form
-//! aggregate.rs  aggregates' states; sum.rs sums of numerics
+//! sum.rs        sums of numerics of any number of digits
 //! ```
 //!
 //! Pure: no server. What only PostgreSQL can evaluate is an opaque condition, which whoever made the tree evaluates.
 //! Values compare as PostgreSQL's own operators compare them.
 
-mod aggregate;
 mod condition;
 mod context;
 mod decimals;
@@ -33,10 +32,9 @@ mod vector;
 #[cfg(test)]
 mod tests;
 
-pub use aggregate::{Kind, State};
 pub use condition::{ColumnRef, Condition, Operand};
 pub use context::{Context, Opaque};
-pub use decimals::{Decimals, Sum};
+pub use decimals::{Decimals, run};
 pub use evidence::{Bounds, Evidence};
 pub use numeric::{Finite, IMAGE_HEADER, Numeric, SHORT_NEGATIVE, header};
 pub use operator::{Pattern, Test};

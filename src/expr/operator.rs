@@ -26,6 +26,17 @@ impl Test {
         }
     }
 
+    /// Returns the test that is true for the values in the other order.
+    pub fn commuted(self) -> Test {
+        match self {
+            Test::Less => Test::Greater,
+            Test::LessEqual => Test::GreaterEqual,
+            Test::GreaterEqual => Test::LessEqual,
+            Test::Greater => Test::Less,
+            Test::Equal | Test::NotEqual => self,
+        }
+    }
+
     /// Returns the test that is true where this one is false.
     pub fn negated(self) -> Test {
         match self {

@@ -2,62 +2,38 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::decimals::{Decimals, Sum};
 use super::numeric::{Finite, Numeric};
 
 /// The state of sum and avg of numeric (numeric.c, NumericAggState).
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct NumericSum {
-    /// Sums of values in a file's form, by scale and display scale.
-    sums: Vec<(i32, u16, Sum)>,
-    /// The sum of the other values, and how many they are.
-    others: Digits,
-    others_count: u64,
-    /// The largest display scale, and how many values have it.
-    max_scale: u16,
-    max_scale_count: u64,
+    /// The sum of the finite values, and how many they are.
+    finite: Digits,
+    count: u64,
     nans: u64,
     infinities: u64,
     minus_infinities: u64,
 }
 
 impl NumericSum {
-    /// Adds the values in `rows`, or all of them.
-    pub fn add(&mut self, decimals: &Decimals, rows: Option<&[bool]>) {
-        let sum = decimals.sum(rows);
-        if sum.count == 0 {
-            return;
-        }
-        self.count_scale(decimals.dscale, sum.count);
-        let key = (decimals.scale, decimals.dscale);
-        match self.sums.iter_mut().find(|(scale, dscale, _)| (*scale, *dscale) == key) {
-            Some((_, _, known)) => known.add(sum),
-            None => self.sums.push((key.0, key.1, sum)),
-        }
-    }
-
     pub fn add_one(&mut self, value: &Numeric) {
         match value {
             Numeric::NaN => self.nans += 1,
             Numeric::Infinity => self.infinities += 1,
             Numeric::MinusInfinity => self.minus_infinities += 1,
             Numeric::Finite(value) => {
-                self.count_scale(value.dscale, 1);
-                self.others_count += 1;
-                self.others.add(value);
+                self.count += 1;
+                self.finite.add(value);
             }
         }
     }
 
-    /// Adds another sum, to which no values in a file's form were added.
+    /// Adds another sum.
     pub fn merge(&mut self, other: &NumericSum) {
-        if other.max_scale_count > 0 {
-            self.count_scale(other.max_scale, other.max_scale_count);
+        if other.count > 0 {
+            self.finite.add(&other.finite.total());
         }
-        if other.others_count > 0 {
-            self.others.add(&other.others.total());
-        }
-        self.others_count += other.others_count;
+        self.count += other.count;
         self.nans += other.nans;
         self.infinities += other.infinities;
         self.minus_infinities += other.minus_infinities;
@@ -66,10 +42,10 @@ impl NumericSum {
     /// Returns the sum of a value, which is that of `count` others, and of the values that were added, and their number
     /// (numeric_sum in numeric.c).
     pub fn total_with(&self, value: &Finite, count: u64) -> (Numeric, u64) {
-        let count = count + self.others_count + self.nans + self.infinities + self.minus_infinities;
+        let count = count + self.count + self.nans + self.infinities + self.minus_infinities;
         let total = match (self.nans, self.infinities, self.minus_infinities) {
             (0, 0, 0) => {
-                let mut total = self.others.clone();
+                let mut total = self.finite.clone();
                 total.add(value);
                 Numeric::Finite(total.total())
             }
@@ -78,33 +54,6 @@ impl NumericSum {
             _ => Numeric::NaN,
         };
         (total, count)
-    }
-
-    fn count_scale(&mut self, dscale: u16, count: u64) {
-        match dscale.cmp(&self.max_scale) {
-            std::cmp::Ordering::Greater => (self.max_scale, self.max_scale_count) = (dscale, count),
-            std::cmp::Ordering::Equal => self.max_scale_count += count,
-            std::cmp::Ordering::Less => {}
-        }
-    }
-
-    /// Returns the state as numeric_avg_serialize sends it; `None` without a value.
-    pub fn send(&self) -> Option<Vec<u8>> {
-        let count = self.others_count + self.sums.iter().map(|(_, _, sum)| sum.count).sum::<u64>();
-        if count + self.nans + self.infinities + self.minus_infinities == 0 {
-            return None;
-        }
-        let mut total = self.others.clone();
-        for (scale, dscale, sum) in &self.sums {
-            total.add(&Finite::scaled(sum.total(), *scale, *dscale));
-        }
-        let mut bytes = (count as i64).to_be_bytes().to_vec();
-        total.total().send(&mut bytes);
-        bytes.extend(i32::from(self.max_scale).to_be_bytes());
-        for count in [self.max_scale_count, self.nans, self.infinities, self.minus_infinities] {
-            bytes.extend((count as i64).to_be_bytes());
-        }
-        Some(bytes)
     }
 }
 
@@ -216,8 +165,10 @@ mod tests {
             }
             let dscale = if values.is_empty() { 0 } else { 8 };
             let Numeric::Finite(wanted) = Numeric::scaled(wanted, 8, dscale) else { return Ok(()) };
+            let (total, count) = sum.total_with(&Finite::integer(0), 0);
+            prop_assert_eq!(total, Numeric::Finite(wanted.clone()));
+            prop_assert_eq!(count, values.len() as u64);
             prop_assert_eq!(digits.total(), wanted);
-            prop_assert_eq!(sum.send().is_none(), values.is_empty());
         }
     }
 }

@@ -9,8 +9,7 @@ use super::*;
 
 const TYPES: [Type; 7] =
     [Type::Integer, Type::Float8, Type::Numeric, Type::Text, Type::Bpchar, Type::Float4, Type::Numeric];
-/// The column of numerics that are words; the other one is of decimals.
-const NUMERIC_WORDS: usize = 2;
+/// The column of decimals; the other one of numerics is of words.
 const DECIMALS: usize = 6;
 
 /// A value that is one of few, so that they meet.
@@ -248,66 +247,4 @@ proptest! {
             prop_assert!(may_be || !rows.contains(&true), "{:?} {:?}", condition, wanted);
         }
     }
-
-    #[test]
-    fn aggregates_are_those_of_the_selected_rows(
-        seeds in prop::collection::vec((any::<[u8; 7]>(), any::<bool>()), 0..12),
-        least in any::<bool>(),
-    ) {
-        let (rows, selected): (Vec<[u8; 7]>, Vec<bool>) = seeds.into_iter().unzip();
-        let table = Table::new(&rows);
-        let vectors = table.vectors();
-        for at in [0, NUMERIC_WORDS, DECIMALS] {
-            let chosen = table.values[at].iter().zip(&selected).filter(|(_, row)| **row);
-            let chosen: Vec<Scalar> = chosen.filter_map(|(value, _)| value.clone()).collect();
-            let extreme = if least { chosen.iter().min() } else { chosen.iter().max() }.cloned();
-            let kinds = match at {
-                0 => [Kind::Count, Kind::IntegerSum, Kind::Extreme { least }],
-                _ => [Kind::Count, Kind::NumericSum, Kind::NumericExtreme { least }],
-            };
-            for kind in kinds {
-                let mut state = State::new(kind);
-                // SAFETY: the words are those of the table's values.
-                unsafe { state.add(vectors[at].as_ref().unwrap(), Some(&selected)) };
-                match state {
-                    State::Count(count) => prop_assert_eq!(count as usize, chosen.len()),
-                    State::IntegerSum { count, sum } => {
-                        prop_assert_eq!((count as usize, sum), (chosen.len(), chosen.iter().map(integer).sum()));
-                    }
-                    State::Extreme { found, .. } => prop_assert_eq!(found.map(Scalar::Integer), extreme.clone()),
-                    State::NumericExtreme { found, .. } => {
-                        prop_assert_eq!(found.map(Scalar::Numeric), extreme.clone());
-                    }
-                    State::NumericSum(sum) => prop_assert_eq!(sent(&sum), sent(&sum_of(&chosen))),
-                }
-            }
-        }
-    }
-}
-
-fn integer(value: &Scalar) -> i128 {
-    match value {
-        Scalar::Integer(value) => (*value).into(),
-        _ => 0,
-    }
-}
-
-fn sum_of(values: &[Scalar]) -> NumericSum {
-    let mut sum = NumericSum::default();
-    for value in values {
-        if let Scalar::Numeric(value) = value {
-            sum.add_one(value);
-        }
-    }
-    sum
-}
-
-/// Without display scales: decimals have that of their column.
-fn sent(sum: &NumericSum) -> Option<Vec<u8>> {
-    let mut bytes = sum.send()?;
-    // After the count and the digits' number, weight and sign comes the sum's scale; after the digits the largest.
-    bytes[20..24].fill(0);
-    let end = bytes.len() - 24;
-    bytes[end - 12..end].fill(0);
-    Some(bytes)
 }

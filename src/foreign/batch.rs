@@ -1,10 +1,9 @@
-//! One batch of a scan: the rows that meet the scan's own conditions become tuples' values, or go into aggregates.
+//! One batch of a scan: the rows that meet the scan's own conditions become tuples' values.
 
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use pgrx::pg_sys;
 
-use super::aggregates::Aggregates;
 use super::column::Failure;
 use super::conditions::Conditions;
 use super::file_column::{FileColumn, TableColumn};
@@ -53,18 +52,6 @@ impl Batch<'_> {
         let columns = self.load(&conditions.decided_columns())?;
         // SAFETY: the expressions have their values; the words are of the columns' types.
         Ok(Selection::of(unsafe { conditions.select(count, &columns) }))
-    }
-
-    /// Adds the selected rows to the aggregates.
-    ///
-    /// # Safety
-    /// The current context is the batch's.
-    pub unsafe fn aggregate(&mut self, selected: Option<&[bool]>, aggregates: &mut Aggregates) -> Result<()> {
-        let count = self.rows.count;
-        let columns = self.load(&aggregates.columns())?;
-        // SAFETY: the words are Datums of the columns' types.
-        unsafe { aggregates.add(count, &columns, selected) };
-        Ok(())
     }
 
     /// Returns the values of some columns; numerics stay in the file's form if it has one.

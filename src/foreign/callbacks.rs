@@ -5,7 +5,6 @@ use pgrx::pg_sys::{self, Oid};
 use pgrx::{PgMemoryContexts, pg_guard};
 
 use super::access::check_may_read;
-use super::aggregate_paths;
 use super::scan::Scan;
 use super::task::Task;
 use crate::pg::error::{Result, internal};
@@ -72,23 +71,16 @@ pub unsafe extern "C-unwind" fn begin(node: *mut pg_sys::ForeignScanState, flags
 /// # Safety
 /// The node is one of our plans, in `begin`; the current context is the query's.
 unsafe fn start(node: *mut pg_sys::ForeignScanState, running: bool) -> Result<Scan> {
-    // SAFETY: the node's relation is open, if it has one; the private list is a task's.
+    // SAFETY: the node's relation is open; the private list is a task's.
     unsafe {
         let plan = (*node).ss.ps.plan.cast::<pg_sys::ForeignScan>();
-        match Task::from_list((*plan).fdw_private) {
-            Some(Task::Rows { shown, hidden }) => {
-                let relation = (*node).ss.ss_currentRelation;
-                check_may_read((*relation).rd_id, role(node))?;
-                let mut scan = Scan::new((*relation).rd_id, &shown, &hidden, (*relation).rd_att)?;
-                scan.take_conditions(node, (*plan).scan.scanrelid, |column| column.number, running)?;
-                Ok(scan)
-            }
-            Some(Task::Aggregates { table, role }) => {
-                check_may_read(table, role)?;
-                aggregate_paths::start(node, table, running)
-            }
-            None => Err(internal("the plan of a foreign scan has no task")),
-        }
+        let task = Task::from_list((*plan).fdw_private);
+        let task = task.ok_or_else(|| internal("the plan of a foreign scan has no task"))?;
+        let relation = (*node).ss.ss_currentRelation;
+        check_may_read((*relation).rd_id, role(node))?;
+        let mut scan = Scan::new((*relation).rd_id, &task.shown, &task.hidden, (*relation).rd_att)?;
+        scan.take_conditions(node, (*plan).scan.scanrelid, running)?;
+        Ok(scan)
     }
 }
 

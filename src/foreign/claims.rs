@@ -159,7 +159,7 @@ impl Shared {
     ///
     /// # Safety
     /// The leader has written `shared`, which outlives the result.
-    unsafe fn read<'a>(shared: *const Shared) -> &'a [AtomicU64] {
+    pub unsafe fn read<'a>(shared: *const Shared) -> &'a [AtomicU64] {
         // SAFETY: so many counters follow, aligned as they are.
         unsafe { std::slice::from_raw_parts(shared.add(1).cast(), (*shared).files) }
     }

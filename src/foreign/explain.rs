@@ -1,5 +1,4 @@
-//! EXPLAIN of a scan: the columns that are read, the scan's own aggregates and conditions, the conditions that skip
-//! groups, the files.
+//! EXPLAIN of a scan: the columns that are read, the scan's own conditions, the conditions that skip groups, the files.
 
 use pgrx::pg_guard;
 use pgrx::pg_sys;
@@ -30,16 +29,6 @@ pub unsafe extern "C-unwind" fn explain(
         }
         let plan = (*node).ss.ps.plan.cast::<pg_sys::ForeignScan>();
         let texts = |exprs: &[*mut pg_sys::Expr]| texts(exprs, plan.cast(), std::ptr::null_mut(), state);
-        let entries = members::<pg_sys::TargetEntry>((*plan).fdw_scan_tlist).into_iter();
-        let is_aggregate = |expr: &*mut pg_sys::Expr| (**expr).type_ == pg_sys::NodeTag::T_Aggref;
-        let aggregates: Vec<*mut pg_sys::Expr> =
-            entries.map(|entry| (*entry).expr).filter(is_aggregate).collect();
-        if !aggregates.is_empty() {
-            // PostgreSQL prints that they are partial; the plan above this one says so too.
-            let names = texts(&aggregates);
-            let names: Vec<&str> = names.iter().map(|name| name.trim_start_matches("PARTIAL ")).collect();
-            property("Aggregates", &names.join(", "), state);
-        }
         let decided = members::<pg_sys::Expr>((*plan).fdw_exprs);
         if !decided.is_empty() {
             property("Columnar Filter", &texts(&decided).join(" AND "), state);
@@ -58,10 +47,14 @@ pub unsafe extern "C-unwind" fn explain(
         let files = scan.files_read((*state).analyze).unwrap_or_report();
         for (number, (path, read, size)) in files.into_iter().enumerate() {
             check_for_interrupts();
-            let text = format!("{path} (read: {}, size: {})", size_text(read), size_text(size));
-            property(&format!("file{number}"), &text, state);
+            property(&format!("file{number}"), &file_text(&path, read, size), state);
         }
     }
+}
+
+/// Returns the line of a file of which so many bytes were read.
+pub fn file_text(path: &str, read: u64, size: u64) -> String {
+    format!("{path} (read: {}, size: {})", size_text(read), size_text(size))
 }
 
 /// Returns a size as PG-Strom's EXPLAIN prints it: `107.83MB`.

@@ -6,15 +6,14 @@
 //! estimate.rs         files and metadata -> rows, bytes, workers
 //! plan.rs             the size of a relation, and the plan of a path; pushdown.rs which conditions the scan decides
 //! paths.rs            the paths of rows: plain, parallel, parameterised
-//! aggregate_paths.rs  the paths of aggregates
 //! task.rs             what a plan tells its scan
 //! callbacks.rs        begin, next row, rescan, end
 //! scan.rs             files -> claims of groups -> batches: one Scan for each scan node and process
 //! table_reader.rs     a table's columns in batches, for SQL on columns
 //! claims.rs           who reads which group; parallel.rs the claims in shared memory
 //! open_file.rs        the file that is being read, and what is known of its groups
-//! conditions.rs       the conditions that a scan decides, and those that skip groups; aggregates.rs states
-//! batch.rs            a batch -> the rows that match -> tuples, or aggregates' states
+//! conditions.rs       the conditions that a scan decides, and those that skip groups
+//! batch.rs            a batch -> the rows that match -> tuples
 //! column.rs           a column's Arrow array -> Datums; nested.rs lists and structs
 //! file_column.rs      a column's place in a file
 //! import.rs           files -> the foreign table that suits them; declared.rs its types
@@ -26,8 +25,6 @@
 //! ends. Everything runs on the main thread of the backend or parallel worker that runs the query.
 
 mod access;
-mod aggregate_paths;
-mod aggregates;
 mod analyze;
 mod batch;
 mod callbacks;
@@ -57,7 +54,6 @@ mod scan;
 mod table_reader;
 mod task;
 
-pub use claims::Counts;
 pub use error::report;
 pub use estimate::role;
 pub use files::metadata_stats;
@@ -67,4 +63,4 @@ pub use metadata_info::metadata_info;
 pub use pushdown::decides;
 pub use read_files::read_files;
 pub use routine::routine;
-pub use table_reader::{Files, TableReader};
+pub use table_reader::{Files, FilesRead, TableReader};

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::callbacks;
 use super::claims::{ScanFile, Shared};
+use super::explain::file_text;
 use super::scan::Scan;
 use crate::fdw::{FileId, Keys};
 use crate::pg::error::{Result, internal};
@@ -25,6 +26,11 @@ pub struct Listed {
 impl Listed {
     pub fn groups(&self) -> usize {
         self.groups
+    }
+
+    /// Returns the file's line in EXPLAIN, of which so many bytes were read.
+    pub fn text(&self, read: u64) -> String {
+        file_text(&self.id.path, read, self.id.size)
     }
 }
 

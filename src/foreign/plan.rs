@@ -5,7 +5,6 @@ use pgrx::pg_sys::{self, Oid};
 use pgrx::{PgMemoryContexts, pg_guard};
 
 use super::access::check_may_read;
-use super::aggregate_paths;
 use super::estimate::{Estimate, role};
 use super::pushdown::decides;
 use super::task::Task;
@@ -36,19 +35,16 @@ pub unsafe extern "C-unwind" fn get_rel_size(
 /// The planner calls it with a path of ours.
 #[pg_guard]
 pub unsafe extern "C-unwind" fn get_plan(
-    root: *mut pg_sys::PlannerInfo,
+    _root: *mut pg_sys::PlannerInfo,
     rel: *mut pg_sys::RelOptInfo,
     _table: Oid,
-    path: *mut pg_sys::ForeignPath,
+    _path: *mut pg_sys::ForeignPath,
     targets: *mut pg_sys::List,
     clauses: *mut pg_sys::List,
     outer: *mut pg_sys::Plan,
 ) -> *mut pg_sys::ForeignScan {
     // SAFETY: the clauses are RestrictInfos of the planner's relation.
     unsafe {
-        if (*rel).relid == 0 {
-            return aggregate_paths::plan(root, path, targets, outer);
-        }
         let (mut decided, mut others) = (std::ptr::null_mut(), std::ptr::null_mut());
         for clause in members::<pg_sys::RestrictInfo>(clauses) {
             if (*clause).pseudoconstant {
@@ -64,7 +60,7 @@ pub unsafe extern "C-unwind" fn get_plan(
             others,
             (*rel).relid,
             decided,
-            Task::Rows { shown, hidden }.to_list(),
+            Task { shown, hidden }.to_list(),
             std::ptr::null_mut(),
             pg_sys::copyObjectImpl(decided.cast()).cast(),
             outer,

@@ -2,7 +2,7 @@
 
 use pgrx::pg_sys::{self, Datum};
 
-use super::{aggregate_paths, analyze, callbacks, explain, import, parallel, paths, plan};
+use super::{analyze, callbacks, explain, import, parallel, paths, plan};
 
 /// Returns the callbacks, in a node that PostgreSQL keeps.
 pub fn routine() -> Datum {
@@ -13,7 +13,6 @@ pub fn routine() -> Datum {
         (*routine).GetForeignRelSize = Some(plan::get_rel_size);
         (*routine).GetForeignPaths = Some(paths::get_paths);
         (*routine).GetForeignPlan = Some(plan::get_plan);
-        (*routine).GetForeignUpperPaths = Some(aggregate_paths::get_upper_paths);
         (*routine).BeginForeignScan = Some(callbacks::begin);
         (*routine).IterateForeignScan = Some(callbacks::iterate);
         (*routine).ReScanForeignScan = Some(callbacks::rescan);

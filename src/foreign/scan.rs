@@ -2,7 +2,6 @@
 
 use pgrx::pg_sys::{self, Oid};
 
-use super::aggregates::Aggregates;
 use super::batch::{Batch, Selection, in_context};
 use super::claims::{Claims, ScanFile};
 use super::column::Converter;
@@ -26,8 +25,6 @@ pub struct Scan {
     pub conditions: Conditions,
     /// Whether the conditions also skip groups.
     pub is_pruning: bool,
-    /// Aggregates that are computed in place of rows.
-    pub aggregates: Option<Aggregates>,
     /// The context that the conditions' expressions are evaluated in; null if they are not.
     expressions: *mut pg_sys::ExprContext,
     evaluated: bool,
@@ -82,7 +79,6 @@ impl Scan {
             columns,
             conditions: Conditions::default(),
             is_pruning: guc::arrow_fdw_pruning(),
-            aggregates: None,
             expressions: std::ptr::null_mut(),
             evaluated: false,
             units: None,
@@ -101,7 +97,7 @@ impl Scan {
     }
 
     /// Takes the plan's conditions: those that the scan decides, and those that skip groups. The columns are attributes
-    /// of `relation`, by `number`. `running` is false for EXPLAIN without ANALYZE.
+    /// of `relation`. `running` is false for EXPLAIN without ANALYZE.
     ///
     /// # Safety
     /// The node is the scan's, in `begin`.
@@ -109,13 +105,12 @@ impl Scan {
         &mut self,
         node: *mut pg_sys::ForeignScanState,
         relation: u32,
-        number: impl Fn(&TableColumn) -> i16,
         running: bool,
     ) -> Result<()> {
         let columns = self
             .columns
             .iter()
-            .map(|column| (number(column), pg_type::base_type(column.type_oid, column.typmod).0));
+            .map(|column| (column.number, pg_type::base_type(column.type_oid, column.typmod).0));
         let columns = columns.collect();
         // SAFETY: the plan outlives the scan.
         unsafe {
@@ -317,8 +312,7 @@ impl Scan {
         unsafe { in_context(self.contexts.file, || OpenFile::new(unit, id, keys, &self.columns, &about)) }
     }
 
-    /// Adds a batch's rows that match to the aggregates, or keeps them to be returned; false if there are none to
-    /// return.
+    /// Keeps a batch's rows that match, to be returned; false if there are none.
     fn take(&mut self, rows: Rows) -> Result<bool> {
         let Some(open) = &mut self.open else { return Ok(false) };
         let (columns, path, first) = (&self.columns, &open.scanner.meta().id.path, open.first);
@@ -333,10 +327,7 @@ impl Scan {
                     Selection::All => None,
                     Selection::Some(selected) => Some(&selected[..]),
                 };
-                match &mut self.aggregates {
-                    Some(aggregates) => batch.aggregate(selected, aggregates).map(|()| 0),
-                    None => batch.fill(selected, &mut self.cells),
-                }
+                batch.fill(selected, &mut self.cells)
             })
         };
         self.rows = returned?;
@@ -346,44 +337,17 @@ impl Scan {
     /// Puts the next row into the slot; false at the end, with the slot empty.
     ///
     /// # Safety
-    /// The slot is of the scan's relation, or of its aggregates.
+    /// The slot is of the scan's relation.
     pub unsafe fn next_row(&mut self, slot: *mut pg_sys::TupleTableSlot) -> Result<bool> {
         // SAFETY: the slot is the scan's; the cells have a value for each row of the batch.
         unsafe {
             clear(slot);
-            if self.aggregates.is_some() {
-                return self.aggregate(slot);
-            }
             if self.next == self.rows && !self.advance()? {
                 return Ok(false);
             }
             store(slot, &self.cells, self.next);
         }
         self.next += 1;
-        Ok(true)
-    }
-
-    /// Reads all rows, and puts the aggregates' states into the slot, once.
-    ///
-    /// # Safety
-    /// The slot is of the aggregates, and clear.
-    unsafe fn aggregate(&mut self, slot: *mut pg_sys::TupleTableSlot) -> Result<bool> {
-        if self.aggregates.as_ref().is_none_or(|aggregates| aggregates.is_done) {
-            return Ok(false);
-        }
-        self.advance()?;
-        let Some(aggregates) = &mut self.aggregates else { return Ok(false) };
-        aggregates.is_done = true;
-        // SAFETY: no batch is left that needs the context; there is a word and a flag for each state.
-        unsafe {
-            let states = in_context(self.contexts.batch, || aggregates.states())?;
-            let words: Vec<u64> =
-                states.iter().map(|state| state.map_or(0, |datum| datum.value() as u64)).collect();
-            let nulls: Vec<bool> = states.iter().map(Option::is_none).collect();
-            let cell = |index| Cells { index, words: &words[index], nulls: &nulls[index] };
-            let cells: Vec<Cells> = (0..states.len()).map(cell).collect();
-            store(slot, &cells, 0);
-        }
         Ok(true)
     }
 
@@ -415,9 +379,6 @@ impl Scan {
         self.evaluated = false;
         (self.rows, self.next) = (0, 0);
         self.cells.clear();
-        if let Some(aggregates) = &mut self.aggregates {
-            aggregates.restart();
-        }
         self.claims.restart();
     }
 }

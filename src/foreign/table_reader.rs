@@ -1,6 +1,8 @@
 //! Reads the columns of a foreign table batch by batch, for a caller that evaluates them itself: alone, or with parallel
 //! workers that share the claims.
 
+use std::sync::atomic::Ordering;
+
 use pgrx::pg_sys::{self, Oid};
 
 use super::access::check_may_read;
@@ -116,12 +118,33 @@ impl Files {
         unsafe { Shared::write(words.cast(), self.0.len()) }
     }
 
-    /// Returns how many groups were read, and how many were skipped.
+    /// Returns what was read.
     ///
     /// # Safety
     /// `share` has written the words.
-    pub unsafe fn counts(&self, words: *const u64) -> Counts {
+    pub unsafe fn read(&self, words: *const u64) -> FilesRead {
+        let shared = words.cast::<Shared>();
         // SAFETY: the caller passes the counters.
-        unsafe { (*words.cast::<Shared>()).counts() }
+        let (counts, read) = unsafe { ((*shared).counts(), Shared::read(shared)) };
+        let lines = self.0.iter().zip(read);
+        let lines = lines.map(|(file, read)| file.text(read.load(Ordering::Relaxed))).collect();
+        FilesRead { counts, lines }
+    }
+}
+
+/// What processes have read of files.
+pub struct FilesRead {
+    pub counts: Counts,
+    /// A line of EXPLAIN for each file.
+    pub lines: Vec<String>,
+}
+
+impl FilesRead {
+    /// Returns this and what was read of another table's files.
+    pub fn and(mut self, other: FilesRead) -> FilesRead {
+        self.counts.loaded += other.counts.loaded;
+        self.counts.skipped += other.counts.skipped;
+        self.lines.extend(other.lines);
+        self
     }
 }

@@ -190,7 +190,7 @@ fn values_of(array: &ArrayRef) {
         }
     }
     if let Ok(Some(decimals)) = values::decimals(array, None) {
-        aggregates(&decimals, array.len());
+        numbers(&decimals, array.len());
     }
 }
 
@@ -200,19 +200,16 @@ fn conditions(words: &Words) {
     Prefix::new(Pattern::Literal, b"text").may_lie(None, None);
 }
 
-/// Each value must be in a range or not in it.
-fn aggregates(decimals: &Decimals, rows: usize) {
-    let range = Range::new(Test::LessEqual, Place::At(7, true));
-    let mut within = vec![true; rows];
-    decimals.keep_within(&range, &mut within);
-    let outside: Vec<bool> = within.iter().map(|within| !within).collect();
-    let mut sum = decimals.sum(Some(&within));
-    sum.add(decimals.sum(Some(&outside)));
-    let all = decimals.sum(None);
-    assert_eq!((sum.total(), sum.count), (all.total(), all.count));
-    assert!(decimals.count(None) <= rows as u64);
-    if let Some((least, greatest)) = decimals.extremes(None) {
-        assert!(least <= greatest);
-        decimals.numeric(least).image();
+/// The values of all rows are those of each one.
+fn numbers(decimals: &Decimals, rows: usize) {
+    let all: Vec<u32> = (0..rows as u32).collect();
+    let (mut words, mut wide) = (Vec::new(), Vec::new());
+    decimals.gather_wide(&all, &mut wide);
+    if decimals.gather(&all, &mut words) {
+        assert!(words.iter().zip(&wide).all(|(word, wide)| i128::from(*word) == *wide));
+    }
+    for (row, &value) in wide.iter().enumerate() {
+        let wanted = (!decimals.is_null(row)).then(|| decimals.numeric(value));
+        assert_eq!(decimals.at(row), wanted);
     }
 }

@@ -48,7 +48,7 @@ pub enum Policy {
 type Text = GucSetting<Option<CString>>;
 
 static EXPORT_DIRECTORIES: Text = Text::new(Some(c""));
-static COLUMNAR_SQL: GucSetting<ColumnarSql> = GucSetting::<ColumnarSql>::new(ColumnarSql::Off);
+static COLUMNAR_SQL: GucSetting<ColumnarSql> = GucSetting::<ColumnarSql>::new(ColumnarSql::Auto);
 static GPU: GucSetting<Gpu> = GucSetting::<Gpu>::new(Gpu::Auto);
 static POOL_MB: GucSetting<i32> = GucSetting::<i32>::new(1024);
 static SLOT_KB: GucSetting<i32> = GucSetting::<i32>::new(8192);
@@ -150,7 +150,7 @@ fn register_foreign() {
     );
     GucRegistry::define_bool_guc(
         c"pg_strata.arrow_fdw_pushdown",
-        c"Evaluates conditions and aggregates on columns, before rows are formed.",
+        c"Evaluates conditions of foreign scans on columns, before rows are formed.",
         c"Off, the executor evaluates them row by row; the answers are the same.",
         &ARROW_FDW_PUSHDOWN,
         GucContext::Userset,

@@ -3,7 +3,7 @@
 use super::plan::Column;
 use super::value::Type;
 use super::vector::{Rows, Source, Values, Vector};
-use crate::expr::Decimals;
+use crate::expr::{Decimals, run};
 use crate::types::Cell;
 use crate::wire::numeric::{HeapNumeric, Numeric, pow10};
 use crate::wire::numeric_lanes::{self, LANES};
@@ -24,16 +24,24 @@ fn read_words(column: Column, words: &[u64], nulls: &[bool], rows: &[u32], out: 
     if nulls.contains(&true) {
         out.nulls.extend(rows.iter().map(|&row| nulls[row as usize]));
     }
-    let words = rows.iter().map(|&row| words[row as usize]);
     match column.of {
-        Type::Bool => out.bools_mut().extend(words.map(|word| word as u8 != 0)),
-        Type::Float4 => out.floats_mut().extend(words.map(|word| f64::from(f32::from_bits(word as u32)))),
-        Type::Float8 => out.floats_mut().extend(words.map(f64::from_bits)),
-        Type::Oid => out.words_mut().extend(words.map(|word| i64::from(word as u32))),
-        _ => out.words_mut().extend(words.map(|word| word as i64)),
+        Type::Bool => pick(words, rows, out.bools_mut(), |word| word as u8 != 0),
+        Type::Float4 => pick(words, rows, out.floats_mut(), |word| f32::from_bits(word as u32).into()),
+        Type::Float8 => pick(words, rows, out.floats_mut(), f64::from_bits),
+        Type::Oid => pick(words, rows, out.words_mut(), |word| (word as u32).into()),
+        _ => pick(words, rows, out.words_mut(), |word| word as i64),
     }
     (out.scale, out.bound) = (0, 0);
     out.measure();
+}
+
+/// Appends what is made of the values of some rows.
+#[inline(always)]
+fn pick<T: Copy, U>(values: &[T], rows: &[u32], out: &mut Vec<U>, make: impl Fn(T) -> U) {
+    match run(rows) {
+        Some(run) => out.extend(values[run].iter().map(|&value| make(value))),
+        None => out.extend(rows.iter().map(|&row| make(values[row as usize]))),
+    }
 }
 
 /// Reads numerics at the scale that they show.
@@ -106,6 +114,7 @@ fn read_cells(
             cells.fixed(odd, f64::from_le_bytes, out.floats_mut());
         }
         Type::Numeric => cells.numerics(column.scale, out, odd),
+        Type::Other => out.words_mut().resize(rows.len(), 0),
         Type::Text | Type::Bpchar | Type::Uuid => {
             let Values::Bytes(bytes) = &mut out.values else { unreachable!("a column of bytes") };
             bytes.clear();

@@ -2,7 +2,7 @@
 
 use super::plan::{Like, Test};
 use super::vector::{Values, Vector};
-use crate::expr::float_key;
+use crate::expr::{Numeric, Range, float_key};
 use crate::wire::numeric::pow10;
 
 /// Compares words.
@@ -47,6 +47,20 @@ pub fn numerics(test: Test, left: &Vector, right: &Vector, out: &mut Vector, odd
             bools.resize(left.len(), false);
             odd.fill(true);
         }
+    }
+}
+
+/// Compares numerics with a value of any size, which may be NaN or infinite.
+pub fn with_numeric(test: Test, from: &Vector, value: &Numeric, out: &mut Vector) {
+    out.nulls.clone_from(&from.nulls);
+    let range = Range::new(test, value.place(from.scale.into()));
+    let bools = out.bools_mut();
+    match &from.values {
+        Values::Words(words) => {
+            let range = range.narrow();
+            bools.extend(words.iter().map(|&word| range.contains(word)));
+        }
+        _ => bools.extend((0..from.len()).map(|row| range.contains(from.wide(row)))),
     }
 }
 

@@ -7,6 +7,7 @@
 //!              choice.rs the steps; unary.rs functions of one value: calendar.rs of dates, texts.rs of texts
 //! keys.rs      keys as words that compare; table.rs the hash table of groups
 //! state.rs     the aggregates' states in a group's words: squares.rs those of variances, extremes.rs of extremes,
+//!              single.rs those of the only group;
 //!              distinct.rs DISTINCT values;
 //!              result.rs what a group shows
 //! executor.rs  a plan over the batches of a process; message.rs groups on their way to the leader
@@ -32,6 +33,7 @@ mod message;
 mod plan;
 mod program;
 mod result;
+mod single;
 mod split;
 mod squares;
 mod state;

@@ -41,6 +41,8 @@ enum Work {
     Constant,
     Arithmetic(Arithmetic, [usize; 2]),
     Compare(Test, [usize; 2]),
+    /// A numeric with a constant.
+    CompareNumeric(Test, usize, Numeric),
     In {
         argument: usize,
         list: List,
@@ -135,10 +137,15 @@ impl Program {
                 let [left, right] = &**arguments;
                 Work::Arithmetic(*op, [self.compile(left)?, self.compile(right)?])
             }
-            Expr::Compare(test, arguments) => {
-                let [left, right] = &**arguments;
-                Work::Compare(*test, [self.compile(left)?, self.compile(right)?])
-            }
+            Expr::Compare(test, arguments) => match &**arguments {
+                [left, Expr::Constant(_, Value::Numeric(value))] => {
+                    Work::CompareNumeric(*test, self.compile(left)?, value.clone())
+                }
+                [Expr::Constant(_, Value::Numeric(value)), right] => {
+                    Work::CompareNumeric(test.commuted(), self.compile(right)?, value.clone())
+                }
+                [left, right] => Work::Compare(*test, [self.compile(left)?, self.compile(right)?]),
+            },
             Expr::In { argument, list, has_null, is_negated } => {
                 let class = argument.of(&self.columns).class();
                 let list = List::new(argument.of(&self.columns), class, list)?;
@@ -321,6 +328,7 @@ impl Work {
             Work::In { argument, .. }
             | Work::Like { argument, .. }
             | Work::Is { argument, .. }
+            | Work::CompareNumeric(_, argument, _)
             | Work::Not(argument)
             | Work::IsNull(argument)
             | Work::Unary(_, argument)
@@ -355,6 +363,9 @@ impl Work {
                         compare::bytes(*test, before.bytes(*left), before.bytes(*right), out.bools_mut());
                     }
                 }
+            }
+            Work::CompareNumeric(test, argument, value) => {
+                compare::with_numeric(*test, before.out(*argument), value, out)
             }
             Work::In { argument, list, has_null, is_negated } => {
                 let from = before.out(*argument);

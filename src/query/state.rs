@@ -86,7 +86,7 @@ pub struct Groups<'a> {
 
 impl Groups<'_> {
     #[inline(always)]
-    fn state<const N: usize>(&mut self, row: u32, at: usize) -> &mut [u64; N] {
+    pub fn state<const N: usize>(&mut self, row: u32, at: usize) -> &mut [u64; N] {
         let start = self.ids[row as usize] as usize * self.stride + at;
         let words = self.rows[start..].first_chunk_mut();
         words.unwrap_or_else(|| unreachable!("a state lies in its group"))
@@ -161,6 +161,10 @@ impl States {
             _ => None,
         };
         let rows = new.as_deref().unwrap_or(rows);
+        let is_single = groups.rows.len() == groups.stride && !rows.is_empty();
+        if is_single && self.add_to_single(groups, rows, argument.map(|(vector, _)| vector))? {
+            return Ok(());
+        }
         let Some((vector, bytes)) = argument.filter(|_| self.kind != Kind::Count) else {
             rows.iter().for_each(|&row| groups.state::<1>(row, at)[0] += 1);
             return Ok(());
@@ -259,7 +263,7 @@ impl States {
 
     /// Brings the states to a common scale with values up to a magnitude; returns the values' factor. A sum grows by the
     /// magnitude, an extreme does not.
-    fn meet(&mut self, groups: &mut Groups, scale: u8, bound: u128) -> Result<i128, Unfit> {
+    pub fn meet(&mut self, groups: &mut Groups, scale: u8, bound: u128) -> Result<i128, Unfit> {
         if scale > self.scale {
             self.rescale(groups.rows, groups.stride, scale)?;
         }

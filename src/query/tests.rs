@@ -1,8 +1,12 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
+use arrow::array::{ArrayRef, Decimal128Array};
+use arrow::datatypes::i256;
 use proptest::prelude::*;
 
 use super::*;
+use crate::expr::{Decimals, Numeric};
 use crate::types::Cell;
 
 /// Rows never are odd.
@@ -264,6 +268,68 @@ proptest! {
             ]
         }).collect();
         prop_assert_eq!(shown(&merged), wanted);
+    }
+}
+
+proptest! {
+    /// Aggregates without keys, and comparisons with constants of any size.
+    #[test]
+    fn numerics_of_files(
+        values in prop::collection::vec(prop::option::of((any::<i64>(), 0..3_u8)), 0..2500),
+        constant in prop::sample::select(vec!["NaN", "-Infinity", "1000000000000000000000000000000.5", "0.005", "-92233720368547758.08", "0", "12.3"]),
+        test in prop::sample::select(vec![
+            Test::Less, Test::LessEqual, Test::Equal, Test::GreaterEqual, Test::Greater, Test::NotEqual,
+        ]),
+        is_commuted in any::<bool>(),
+    ) {
+        let values: Vec<Option<i128>> = values.into_iter().map(|value| value.map(|(value, width)| match width {
+            0 => i128::from(value % 2),
+            1 => value.into(),
+            _ => i128::from(value) * 1000,
+        })).collect();
+        let array = Decimal128Array::from(values.clone()).with_precision_and_scale(38, 2).unwrap();
+        let array: ArrayRef = Arc::new(array);
+        let source = [Source::Decimals(Decimals::new(&array, 2).unwrap())];
+        let number = Numeric::parse(constant).unwrap();
+        let mut sides = Box::new([Expr::Column(0), Expr::Constant(Type::Numeric, Value::Numeric(number.clone()))]);
+        if is_commuted {
+            sides.reverse();
+        }
+        let filter = Expr::Compare(if is_commuted { test.commuted() } else { test }, sides);
+        let mut plan = Plan {
+            columns: vec![column(Type::Numeric)],
+            filters: Vec::new(),
+            keys: Vec::new(),
+            aggregates: vec![
+                aggregate(Function::Count, None, Output::Value),
+                aggregate(Function::Count, Some(0), Output::Value),
+                aggregate(Function::Sum, Some(0), Output::Numeric),
+                aggregate(Function::Least, Some(0), Output::Value),
+                aggregate(Function::Greatest, Some(0), Output::Value),
+            ],
+        };
+        let holds = |value: &Option<i128>| {
+            value.is_some_and(|value| test.holds(Numeric::scaled(i256::from_i128(value), 2, 2).cmp(&number)))
+        };
+        for is_filtered in [false, true] {
+            let kept: Vec<Option<i128>> =
+                values.iter().filter(|value| !is_filtered || holds(value)).copied().collect();
+            if is_filtered {
+                plan.filters.push(filter.clone());
+            }
+            let mut executor = Executor::new(plan.clone(), usize::MAX).unwrap();
+            executor.add(&Rows::mixed(&source, &[]), 0..values.len(), &mut None_).unwrap();
+            let some = || kept.iter().flatten().copied();
+            let scaled = |value| Shown::Scaled { value, scale: 2, dscale: 2 };
+            let or_null = |value: Option<i128>| value.map_or(Shown::Null, scaled);
+            prop_assert_eq!(shown(&executor), vec![vec![
+                Shown::Word(kept.len() as i64),
+                Shown::Word(some().count() as i64),
+                or_null(some().reduce(|a, b| a + b)),
+                or_null(some().min()),
+                or_null(some().max()),
+            ]]);
+        }
     }
 }
 

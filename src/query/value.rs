@@ -28,6 +28,8 @@ pub enum Type {
     /// char(n): blanks at the end do not count when values are compared.
     Bpchar,
     Uuid,
+    /// Any other type, of which no more than whether a value is NULL is known.
+    Other,
 }
 
 /// How values of a type lie in vectors and compare.
@@ -53,7 +55,8 @@ impl Type {
             | Type::Date
             | Type::Time
             | Type::Timestamp
-            | Type::TimestampTz => Class::Word,
+            | Type::TimestampTz
+            | Type::Other => Class::Word,
             Type::Float4 | Type::Float8 => Class::Float,
             Type::Numeric => Class::Numeric,
             Type::Text | Type::Bpchar | Type::Uuid => Class::Bytes,

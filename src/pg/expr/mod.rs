@@ -7,10 +7,8 @@
 //! parameter.rs  whether an expression has parameters
 //! opaque.rs     comparisons that only PostgreSQL's operators evaluate
 //! collation.rs  what a collation says of bytes
-//! aggregate.rs  Aggrefs -> aggregates, and their states -> Datums
 //! ```
 
-pub mod aggregate;
 mod begins;
 pub mod collation;
 mod input;
