@@ -4,13 +4,13 @@ use pgrx::pg_guard;
 use pgrx::pg_sys::{self, Node, NodeTag, Oid};
 
 use super::leaves::{Leaf, leaves};
-use super::nodes::list;
-use super::translate::Translator;
-use super::types::{compares, type_of};
 use crate::expr::float_key;
 use crate::foreign::{self, TableReader};
 use crate::pg::encoding;
+use crate::pg::expr::expression::Translator;
+use crate::pg::expr::nodes::list;
 use crate::pg::expr::test_of;
+use crate::pg::expr::types::{compares, type_of};
 use crate::pg::list::members;
 use crate::query::{Executor, Function, Output, Plan, Test, Type};
 

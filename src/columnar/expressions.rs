@@ -3,14 +3,14 @@
 use pgrx::pg_sys::{self, Node, NodeTag};
 
 use super::candidate::{function_of, is_distinct, translate_all};
-use super::nodes::{list, replace_leaves};
 use super::run::{Fit, Query, column_is_gone, has_row};
 use super::shape::Shape;
 use super::subqueries::{Needed, is_waiting, needed};
-use super::translate::Translator;
-use super::types::{declared_scale, type_of};
 use crate::pg::catalog::{Attribute, Table};
 use crate::pg::error::Result;
+use crate::pg::expr::expression::Translator;
+use crate::pg::expr::nodes::{list, replace_leaves};
+use crate::pg::expr::types::{declared_scale, type_of};
 use crate::pg::list::members;
 use crate::query::{self, Function, Output, Plan, Unfit};
 

@@ -4,14 +4,11 @@
 //! paths.rs      offers a path for the aggregation of a table; candidate.rs what can be computed here;
 //!               leaves.rs the tables that are read
 //! plan.rs       the plan of such a path; shape.rs its private list
-//! translate.rs  PostgreSQL's expressions -> query::Expr: functions.rs functions, stable.rs what is evaluated ahead;
-//!               nodes.rs walks over expressions; types.rs types
 //! scan.rs       the plan's execution: the callbacks of its CustomScanState; node.rs its state; explain.rs EXPLAIN;
 //!               shown_groups.rs groups -> tuples
 //! expressions.rs  the node's expressions with the values of parameters; subqueries.rs which of them wait for a row
 //! run.rs        leader and workers: scan -> query::Executor -> groups; file_rows.rs the rows of a foreign table;
 //!               sink.rs takes them; exchange.rs merges many groups; odd.rs rows that PostgreSQL evaluates
-//! datum.rs      values and Datums
 //! ```
 //!
 //! A plan carries PostgreSQL's own path for the same result, which is used if the query cannot be computed here: no
@@ -20,15 +17,12 @@
 //! Runs on the main thread of backends and parallel workers.
 
 mod candidate;
-mod datum;
 mod exchange;
 mod explain;
 mod expressions;
 mod file_rows;
-mod functions;
 mod leaves;
 mod node;
-mod nodes;
 mod odd;
 mod paths;
 mod plan;
@@ -37,10 +31,7 @@ mod scan;
 mod shape;
 mod shown_groups;
 mod sink;
-mod stable;
 mod subqueries;
-mod translate;
-mod types;
 
 pub use run::worker_body;
 

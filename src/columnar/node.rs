@@ -4,6 +4,7 @@ use pgrx::pg_sys;
 
 use super::run::Ran;
 use super::shown_groups::ShownGroups;
+use crate::foreign::FilesSeen;
 use crate::query::Cursor;
 
 /// The node's state. PostgreSQL knows the first field.
@@ -21,6 +22,8 @@ pub struct Scan {
     /// What PostgreSQL allocates for one run.
     pub memory: pg_sys::MemoryContext,
     pub shown: ShownGroups,
+    /// Files that were read.
+    pub seen: FilesSeen,
 }
 
 pub enum State {

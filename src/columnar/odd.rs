@@ -5,9 +5,9 @@ use std::ffi::CString;
 
 use pgrx::pg_sys::{self, Datum, Node};
 
-use super::datum;
-use super::nodes::list;
 use crate::pg::error::{Error, Result, internal};
+use crate::pg::expr::datum;
+use crate::pg::expr::nodes::list;
 use crate::pg::list::members;
 use crate::query::{Column, Odd, Plan, Rows, Type, Unfit, Value};
 

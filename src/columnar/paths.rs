@@ -6,8 +6,8 @@ use pgrx::pg_guard;
 use pgrx::pg_sys::{self, NodeTag};
 
 use super::candidate::{Candidate, Groups};
-use super::nodes::list;
 use super::plan;
+use crate::pg::expr::nodes::list;
 use crate::pg::guc::{self, ColumnarSql};
 use crate::pg::list::members;
 use crate::pg::parallel;

@@ -9,9 +9,9 @@ use pgrx::pg_sys::{self, Node, NodeTag, Oid};
 
 use super::candidate::{Candidate, argument};
 use super::leaves::Leaf;
-use super::nodes::list;
 use super::scan;
 use super::shape::{NAME, Shape};
+use crate::pg::expr::nodes::list;
 use crate::pg::list::members;
 
 struct Methods(pg_sys::CustomPathMethods);

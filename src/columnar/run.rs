@@ -11,7 +11,7 @@ use super::file_rows::FileRows;
 use super::odd::OddRows;
 use super::shape::Shape;
 use super::sink::QuerySink;
-use crate::foreign::FilesRead;
+use crate::foreign::{FilesRead, FilesSeen};
 use crate::pg::catalog::{Attribute, Table};
 use crate::pg::check_for_interrupts;
 use crate::pg::error::{Error, Result, internal};
@@ -113,6 +113,11 @@ impl Query {
         // SAFETY: reads settings.
         let limit = unsafe { pg_sys::get_hash_memory_limit() };
         Ok(Query { job: Job { input, plan, expressions, limit, is_first_enough: false }, workers })
+    }
+
+    /// Adds the files to those that earlier runs of the node have read, which must not have changed.
+    pub fn check_files(&self, seen: &mut FilesSeen) -> Result<()> {
+        self.job.input.files.iter().try_for_each(|rows| seen.add(&rows.files))
     }
 
     /// Leaves out all rows.
@@ -267,7 +272,7 @@ fn process(job: &Job, words: &[AtomicU64], number: usize) -> Result<Fit<Executor
         read_heaps(heaps, &words[NEXT], &mut sink)?;
     }
     for (rows, words) in job.input.files(words) {
-        rows.read(&job.plan, &job.expressions, words, &mut sink)?;
+        rows.read(&job.expressions, words, &mut sink)?;
     }
     if let Some(unfit) = sink.unfit {
         return Ok(Err(unfit));

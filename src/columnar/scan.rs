@@ -13,6 +13,7 @@ use super::node::{Node, Scan, State, of};
 use super::run;
 use super::shape::{NAME, Shape};
 use super::shown_groups::ShownGroups;
+use crate::foreign::FilesSeen;
 use crate::pg::catalog::attributes_of;
 use crate::pg::check_for_interrupts;
 use crate::pg::context::context;
@@ -86,7 +87,13 @@ unsafe extern "C-unwind" fn begin(
     unsafe {
         let before = pg_sys::MemoryContextSwitchTo((*estate).es_query_cxt);
         let memory = context(c"pg_strata aggregation");
-        let scan = Scan { state: State::Begun, flags, memory, shown: ShownGroups::new() };
+        let scan = Scan {
+            state: State::Begun,
+            flags,
+            memory,
+            shown: ShownGroups::new(),
+            seen: FilesSeen::default(),
+        };
         pg_sys::MemoryContextSwitchTo(before);
         let mut query = PgMemoryContexts::For((*estate).es_query_cxt);
         (*node.cast::<Node>()).scan = query.leak_and_drop_on_delete(scan);
@@ -123,7 +130,10 @@ unsafe fn start(node: *mut pg_sys::CustomScanState) -> Result<()> {
         // What PostgreSQL allocates for one run is freed with it: there may be many in a query.
         let before = pg_sys::MemoryContextSwitchTo(of(node).memory);
         let found = match Expressions::new(node).query(&shape)? {
-            Ok(query) => run::run(query, (*ps.state).es_snapshot)?,
+            Ok(query) => {
+                query.check_files(&mut of(node).seen)?;
+                run::run(query, (*ps.state).es_snapshot)?
+            }
             Err(unfit) => Err(unfit),
         };
         pg_sys::MemoryContextSwitchTo(before);

@@ -4,7 +4,7 @@ use std::ffi::CStr;
 
 use pgrx::pg_sys::{self, Oid};
 
-use super::nodes::list;
+use crate::pg::expr::nodes::list;
 use crate::pg::list::{integers, members, oids};
 
 /// The name of the plan's node.

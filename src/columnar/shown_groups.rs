@@ -2,9 +2,9 @@
 
 use pgrx::pg_sys::{self, Datum, Oid};
 
-use super::datum;
 use crate::pg::context::context;
 use crate::pg::error::Result;
+use crate::pg::expr::datum;
 use crate::query::{Cursor, Executor, Shown};
 
 /// Groups whose values are made together.

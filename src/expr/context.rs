@@ -3,16 +3,9 @@
 use super::condition::Operand;
 use super::evidence::Evidence;
 use super::value::Constant;
-use super::vector::Batch;
 
 /// Evaluates opaque conditions.
 pub trait Opaque {
-    /// Clears the rows for which a condition is not `wanted`, true or false.
-    ///
-    /// # Safety
-    /// The contract is that of `Condition::select`.
-    unsafe fn select(&self, number: usize, wanted: bool, batch: &Batch, rows: &mut [bool]);
-
     /// Returns whether a row may exist for which a condition is `wanted`.
     ///
     /// # Safety

@@ -5,7 +5,6 @@ use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::*;
 
 use super::numeric::Numeric;
-use super::range::Range;
 
 /// One batch of a column: each value is an integer times `10^-scale`.
 #[derive(Clone, Copy)]
@@ -59,6 +58,18 @@ impl<'a> Decimals<'a> {
         }
     }
 
+    /// Returns whether no value's magnitude is above a limit. Those of NULL are any.
+    pub fn are_within(&self, limit: u128) -> bool {
+        let limit = i128::try_from(limit).unwrap_or(i128::MAX);
+        with_values!(self.array, values => {
+            let Some(&first) = values.first() else { return true };
+            let (least, greatest) = values
+                .iter()
+                .fold((first, first), |(least, greatest), &value| (value.min(least), value.max(greatest)));
+            wide(least) >= -limit && wide(greatest) <= limit
+        })
+    }
+
     /// Returns the first value that passes, and its row.
     pub fn find(&self, passes: impl Fn(i128) -> bool) -> Option<(usize, i128)> {
         with_values!(self.array, values => {
@@ -86,28 +97,6 @@ impl<'a> Decimals<'a> {
     /// Appends the values of some rows; those of NULL are any.
     pub fn gather_wide(&self, rows: &[u32], out: &mut Vec<i128>) {
         with_values!(self.array, values => out.extend(rows.iter().map(|&row| wide(values[row as usize]))));
-    }
-
-    /// Clears the rows whose value is NULL, or those whose value is not.
-    pub fn keep_null(&self, is_null: bool, rows: &mut [bool]) {
-        match self.array.nulls() {
-            Some(nulls) => rows.iter_mut().zip(nulls).for_each(|(row, valid)| *row &= valid != is_null),
-            None if is_null => rows.fill(false),
-            None => {}
-        }
-    }
-
-    /// Clears the rows whose value is NULL or does not pass.
-    pub fn keep(&self, rows: &mut [bool], passes: impl Fn(i128) -> bool) {
-        with_values!(self.array, values => {
-            rows.iter_mut().zip(values).for_each(|(row, &value)| *row &= passes(wide(value)));
-        });
-        self.keep_null(false, rows);
-    }
-
-    /// Clears the rows whose value is NULL or outside a range.
-    pub fn keep_within(&self, range: &Range, rows: &mut [bool]) {
-        self.keep(rows, |value| range.contains(value));
     }
 
     /// Returns the value of a row as numeric; `None` for NULL.
@@ -146,20 +135,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nulls_pass_nothing() {
+    fn nulls_are_not_found() {
         let array: ArrayRef = Arc::new(Int32Array::from(vec![Some(99), None, Some(100)]));
         let decimals = Decimals::new(&array, 0).unwrap();
-        let kept = |work: &dyn Fn(&mut [bool])| {
-            let mut rows = [true; 3];
-            work(&mut rows);
-            rows
-        };
-        assert_eq!(kept(&|rows| decimals.keep(rows, |value| value > 99)), [false, false, true]);
-        assert_eq!(kept(&|rows| decimals.keep(rows, |_| true)), [true, false, true]);
-        assert_eq!(kept(&|rows| decimals.keep_null(true, rows)), [false, true, false]);
-        assert_eq!(
-            (decimals.find(|value| value == 0), decimals.find(|value| value > 99)),
-            (None, Some((2, 100)))
-        );
+        let found = [decimals.find(|value| value == 0), decimals.find(|value| value > 99)];
+        assert_eq!(found, [None, Some((2, 100))]);
+        assert!(decimals.are_within(100) && !decimals.are_within(99));
     }
 }

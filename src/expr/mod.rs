@@ -1,11 +1,10 @@
-//! Conditions over columns, as data, and their evaluation on vectors of values and on statistics.
+//! Conditions over columns that tell which groups of rows may match, by their statistics; and values of columns.
 //!
 //! ```text
 //! condition.rs  the tree: comparisons of columns with values, AND, OR, NOT, IS NULL; operator.rs comparisons
 //! context.rs    parameters' values, and the evaluator of opaque conditions; evidence.rs statistics
-//! select.rs     a condition and a batch of columns -> the rows for which it is true
 //! prune.rs      a condition and what is known of a group of rows -> whether a row may match
-//! vector.rs     the values of a column in a batch
+//! word.rs       values that words are, or point to
 //! value.rs      constants; numeric.rs PostgreSQL's numeric
 //! range.rs      comparisons of numbers as ranges; prefix.rs what texts begin with
 //! decimals.rs   numerics in a file's form
@@ -24,10 +23,9 @@ mod operator;
 mod prefix;
 mod prune;
 mod range;
-mod select;
 mod sum;
 mod value;
-mod vector;
+mod word;
 
 #[cfg(test)]
 mod tests;
@@ -42,4 +40,4 @@ pub use prefix::Prefix;
 pub use range::{Place, Range, float_key};
 pub use sum::NumericSum;
 pub use value::{Constant, Scalar, Type, without_blanks};
-pub use vector::{Batch, Vector, varlena};
+pub use word::varlena;

@@ -37,11 +37,6 @@ impl Prefix {
         Prefix { bytes, is_whole: true }
     }
 
-    /// Returns whether a text begins with the bytes.
-    pub fn is_of(&self, text: &[u8]) -> bool {
-        if self.is_whole { text == self.bytes } else { text.starts_with(&self.bytes) }
-    }
-
     /// Returns whether a text that matches may lie between two bounds, either of which need not be known. Bounds that
     /// were cut are bounds.
     pub fn may_lie(&self, min: Option<&[u8]>, max: Option<&[u8]>) -> bool {
@@ -113,11 +108,9 @@ mod tests {
             let begins = Prefix::new(Pattern::Literal, like.as_bytes());
             for text in &texts {
                 if is_like(&chars(text), &chars(&like)) {
-                    prop_assert!(prefix.is_of(text.as_bytes()));
                     prop_assert!(prefix.may_lie(Some(min), Some(max.as_bytes())));
                     prop_assert!(prefix.may_lie(None, Some(max.as_bytes())) && prefix.may_lie(Some(min), None));
                 }
-                prop_assert_eq!(begins.is_of(text.as_bytes()), text.starts_with(&like));
                 if text.starts_with(&like) {
                     prop_assert!(begins.may_lie(Some(min), Some(max.as_bytes())));
                 }

@@ -10,7 +10,7 @@ use super::operator::{Pattern, Test};
 use super::prefix::Prefix;
 use super::range::float_key;
 use super::value::{Constant, Scalar, Type};
-use super::vector::{bytes_of, float_of, varlena};
+use super::word::{bytes_of, float_of, varlena};
 
 impl Condition {
     /// Returns whether a row may exist for which the condition is `wanted`: true, or false.

@@ -5,9 +5,8 @@ use arrow::compute::filter_record_batch;
 use pgrx::pg_sys;
 
 use super::column::Failure;
-use super::conditions::Conditions;
 use super::file_column::{FileColumn, TableColumn};
-use crate::expr::Vector;
+use super::held::Loaded;
 use crate::fdw::Rows;
 use crate::pg::error::{Error, Result, internal};
 use crate::pg::tuple_slot::Cells;
@@ -30,58 +29,42 @@ pub enum Selection {
 }
 
 impl Selection {
-    fn of(found: Vec<bool>) -> Selection {
-        match (found.contains(&true), found.contains(&false)) {
-            (false, _) => Selection::None,
-            (true, false) => Selection::All,
-            (true, true) => Selection::Some(found),
+    /// Returns a selection of rows, of which there are `count`.
+    pub fn of(found: &[u32], count: usize) -> Selection {
+        if found.is_empty() || found.len() == count {
+            return if found.is_empty() { Selection::None } else { Selection::All };
         }
+        let mut selected = vec![false; count];
+        found.iter().for_each(|&row| selected[row as usize] = true);
+        Selection::Some(selected)
     }
 }
 
 impl Batch<'_> {
-    /// Returns the rows that meet the conditions.
-    ///
-    /// # Safety
-    /// The conditions' expressions have their values; the current context is the batch's.
-    pub unsafe fn select(&mut self, conditions: &Conditions) -> Result<Selection> {
-        if !conditions.decide() {
-            return Ok(Selection::All);
-        }
-        let count = self.rows.count;
-        let columns = self.load(&conditions.decided_columns())?;
-        // SAFETY: the expressions have their values; the words are of the columns' types.
-        Ok(Selection::of(unsafe { conditions.select(count, &columns) }))
-    }
-
-    /// Returns the values of some columns; numerics stay in the file's form if it has one.
-    pub fn load(&mut self, wanted: &[usize]) -> Result<Vec<Option<Vector<'_>>>> {
+    /// Returns the values of some columns; numerics and texts stay in the file's form if they can.
+    pub fn load(&mut self, wanted: &[usize]) -> Result<Vec<Loaded<'_>>> {
         let Batch { columns, values, rows, path, first } = self;
-        let mut decimals = Vec::with_capacity(wanted.len());
+        let mut in_place = Vec::with_capacity(wanted.len());
         for &at in wanted {
             let mut found = None;
             if let (FileColumn::Read(place, value), Some(batch)) = (&mut values[at], &rows.batch) {
                 let array = batch.column(*place);
                 let row = |row| *first + rows.before(row);
                 let failed = |failure: Failure| report(failure, path, &columns[at], row, None);
-                found = value.decimals(array).map_err(failed)?;
+                found = value.decimals(array).map_err(failed)?.map(Loaded::Decimals);
+                found = found.or_else(|| value.texts(array).map(Loaded::Texts));
                 if found.is_none() {
                     value.fill(array).map_err(failed)?;
                 }
             }
-            decimals.push(found);
+            in_place.push(found);
         }
-        let mut loaded: Vec<Option<Vector>> = columns.iter().map(|_| None).collect();
-        for (&at, decimals) in wanted.iter().zip(decimals) {
-            let words = match &values[at] {
-                FileColumn::Read(_, value) | FileColumn::Constant(value) => &value.words,
-            };
-            loaded[at] = Some(match decimals {
-                Some(decimals) => Vector::Decimals(decimals),
-                None => Vector::Words(&words.words[..rows.count], &words.nulls[..rows.count]),
-            });
-        }
-        Ok(loaded)
+        let loaded = wanted.iter().zip(in_place).map(|(&at, in_place)| {
+            let (FileColumn::Read(_, value) | FileColumn::Constant(value)) = &values[at];
+            let words = &value.words;
+            in_place.unwrap_or_else(|| Loaded::Words(&words.words[..rows.count], &words.nulls[..rows.count]))
+        });
+        Ok(loaded.collect())
     }
 
     /// Makes the selected rows' values for the executor's slots, and returns how many rows they are.

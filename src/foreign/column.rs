@@ -15,7 +15,7 @@ use pgrx::pg_sys::{self, Datum, Oid};
 
 use super::nested::{ListOf, RAGGED, RowOf};
 use crate::expr;
-use crate::fdw::values::{self, NumericLimit, Target, Words, fits, is_writable};
+use crate::fdw::values::{self, NumericLimit, Target, Texts, Words, fits, is_writable};
 use crate::fdw::{Bounds, Misfit};
 use crate::interrupts::{contains, in_steps};
 use crate::memory;
@@ -169,6 +169,15 @@ impl Converter {
         match (&self.how, &self.domain) {
             (How::Plain(Target::Numeric(limit)), None) => Ok(values::decimals(array, *limit)?),
             _ => Ok(None),
+        }
+    }
+
+    /// Returns the next batch as texts in the file's own form, if the column is one of texts and the array has such texts.
+    pub fn texts<'a>(&self, array: &'a ArrayRef) -> Option<Texts<'a>> {
+        match (&self.how, &self.domain) {
+            (How::Plain(Target::Text(most)), None) => Texts::new(array, *most, false),
+            (How::Plain(Target::Bpchar(most)), None) => Texts::new(array, *most, true),
+            _ => None,
         }
     }
 

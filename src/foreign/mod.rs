@@ -12,7 +12,8 @@
 //! table_reader.rs     a table's columns in batches, for SQL on columns
 //! claims.rs           who reads which group; parallel.rs the claims in shared memory
 //! open_file.rs        the file that is being read, and what is known of its groups
-//! conditions.rs       the conditions that a scan decides, and those that skip groups
+//! conditions.rs       the conditions that skip groups; decided.rs those that a scan decides row by row
+//! held.rs             a batch's columns as `query` takes them
 //! batch.rs            a batch -> the rows that match -> tuples
 //! column.rs           a column's Arrow array -> Datums; nested.rs lists and structs
 //! file_column.rs      a column's place in a file
@@ -31,12 +32,14 @@ mod callbacks;
 mod claims;
 mod column;
 mod conditions;
+mod decided;
 mod declared;
 mod error;
 mod estimate;
 mod explain;
 mod file_column;
 mod files;
+mod held;
 mod import;
 mod import_columns;
 mod import_names;
@@ -63,4 +66,4 @@ pub use metadata_info::metadata_info;
 pub use pushdown::decides;
 pub use read_files::read_files;
 pub use routine::routine;
-pub use table_reader::{Files, FilesRead, TableReader};
+pub use table_reader::{Files, FilesRead, FilesSeen, TableReader};

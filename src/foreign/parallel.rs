@@ -28,6 +28,10 @@ impl Listed {
         self.groups
     }
 
+    pub fn id(&self) -> &FileId {
+        &self.id
+    }
+
     /// Returns the file's line in EXPLAIN, of which so many bytes were read.
     pub fn text(&self, read: u64) -> String {
         file_text(&self.id.path, read, self.id.size)

@@ -3,6 +3,7 @@
 use pgrx::pg_sys;
 
 use super::conditions::Conditions;
+use super::decided::can_decide;
 use crate::pg::expr::Scope;
 use crate::pg::list::members;
 use crate::pg::{guc, pg_type};
@@ -15,11 +16,9 @@ use crate::pg::{guc, pg_type};
 pub unsafe fn decides(rel: *mut pg_sys::RelOptInfo, clause: *mut pg_sys::RestrictInfo) -> bool {
     // SAFETY: the clause is an expression over the relation.
     unsafe {
-        if !guc::arrow_fdw_pushdown() || !pg_sys::restriction_is_securely_promotable(clause, rel) {
-            return false;
-        }
-        let list = pg_sys::lappend(std::ptr::null_mut(), (*clause).clause.cast());
-        Conditions::new(list, std::ptr::null_mut(), &scope(rel, list)).is_some()
+        guc::arrow_fdw_pushdown()
+            && pg_sys::restriction_is_securely_promotable(clause, rel)
+            && can_decide((*rel).relid, (*clause).clause.cast())
     }
 }
 
@@ -35,7 +34,7 @@ pub unsafe fn equals(rel: *mut pg_sys::RelOptInfo, clause: *mut pg_sys::Restrict
         }
         let list = pg_sys::lappend(std::ptr::null_mut(), (*clause).clause.cast());
         let scope = scope(rel, list);
-        let conditions = Conditions::new(std::ptr::null_mut(), list, &scope)?;
+        let conditions = Conditions::new(&[list], &scope);
         conditions.columns().first().map(|&at| scope.columns[at].0)
     }
 }
@@ -56,6 +55,6 @@ unsafe fn scope(rel: *mut pg_sys::RelOptInfo, exprs: *mut pg_sys::List) -> Scope
 }
 
 /// Flags of pull_var_clause: looks into everything.
-pub const ALL_VARS: i32 = (pg_sys::PVC_RECURSE_AGGREGATES
+const ALL_VARS: i32 = (pg_sys::PVC_RECURSE_AGGREGATES
     | pg_sys::PVC_RECURSE_WINDOWFUNCS
     | pg_sys::PVC_RECURSE_PLACEHOLDERS) as i32;

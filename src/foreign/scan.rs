@@ -6,12 +6,13 @@ use super::batch::{Batch, Selection, in_context};
 use super::claims::{Claims, ScanFile};
 use super::column::Converter;
 use super::conditions::{Conditions, Known};
+use super::decided::Decided;
 use super::error::report;
 use super::file_column::TableColumn;
 use super::files::{list, metadata, open, reopen};
+use super::held::Loaded;
 use super::open_file::OpenFile;
 use super::options::{self, TableOptions};
-use crate::expr::Vector;
 use crate::fdw::{FileId, Keys, Rows};
 use crate::pg::context::context;
 use crate::pg::error::{Result, internal};
@@ -22,8 +23,11 @@ use crate::pg::{catalog, check_for_interrupts, guc, pg_type};
 pub struct Scan {
     pub options: TableOptions,
     pub columns: Vec<TableColumn>,
+    /// The conditions that skip groups.
     pub conditions: Conditions,
-    /// Whether the conditions also skip groups.
+    /// Those that are decided row by row.
+    decided: Option<Decided>,
+    /// Whether conditions skip groups.
     pub is_pruning: bool,
     /// The context that the conditions' expressions are evaluated in; null if they are not.
     expressions: *mut pg_sys::ExprContext,
@@ -78,6 +82,7 @@ impl Scan {
             options,
             columns,
             conditions: Conditions::default(),
+            decided: None,
             is_pruning: guc::arrow_fdw_pruning(),
             expressions: std::ptr::null_mut(),
             evaluated: false,
@@ -106,7 +111,7 @@ impl Scan {
         node: *mut pg_sys::ForeignScanState,
         relation: u32,
         running: bool,
-    ) -> Result<()> {
+    ) {
         let columns = self
             .columns
             .iter()
@@ -115,16 +120,16 @@ impl Scan {
         // SAFETY: the plan outlives the scan.
         unsafe {
             let plan = (*node).ss.ps.plan;
-            let others = if self.is_pruning { (*plan).qual } else { std::ptr::null_mut() };
-            let scope = Scope { relation, columns, parent: Some(&raw mut (*node).ss.ps) };
-            let conditions = Conditions::new((*plan.cast::<pg_sys::ForeignScan>()).fdw_exprs, others, &scope);
-            self.conditions =
-                conditions.ok_or_else(|| internal("a condition of the plan is not understood"))?;
+            let decided = (*plan.cast::<pg_sys::ForeignScan>()).fdw_exprs;
+            if self.is_pruning {
+                let scope = Scope { relation, columns, parent: Some(&raw mut (*node).ss.ps) };
+                self.conditions = Conditions::new(&[decided, (*plan).qual], &scope);
+            }
             if running {
                 self.expressions = (*node).ss.ps.ps_ExprContext;
+                self.decided = Decided::new(node, &self.columns);
             }
         }
-        Ok(())
     }
 
     /// Takes conditions that skip groups only, over Vars whose numbers are those of `number`. They have no parameters.
@@ -144,8 +149,7 @@ impl Scan {
         let scope = Scope { relation: 1, columns, parent: Some(std::ptr::null_mut()) };
         // SAFETY: the caller passes a list of expressions.
         unsafe {
-            let conditions = Conditions::new(std::ptr::null(), conditions, &scope);
-            self.conditions = conditions.unwrap_or_default();
+            self.conditions = Conditions::new(&[conditions], &scope);
             self.expressions = pg_sys::CreateStandaloneExprContext();
         }
         Ok(())
@@ -161,6 +165,9 @@ impl Scan {
             pg_sys::MemoryContextReset(self.contexts.values);
             let before = pg_sys::MemoryContextSwitchTo(self.contexts.values);
             self.conditions.evaluate(self.expressions, all);
+            if let Some(decided) = self.decided.as_mut().filter(|_| all) {
+                decided.compile(self.expressions);
+            }
             pg_sys::MemoryContextSwitchTo(before);
         }
     }
@@ -249,7 +256,7 @@ impl Scan {
     pub fn with_columns<T>(
         &mut self,
         rows: &Rows,
-        work: impl FnOnce(Result<Vec<Option<Vector>>>) -> Result<T>,
+        work: impl FnOnce(Result<Vec<Loaded>>) -> Result<T>,
     ) -> Result<T> {
         let Some(open) = &mut self.open else { return Err(internal("a batch has no file")) };
         let (columns, path, first) = (&self.columns, &open.scanner.meta().id.path, open.first);
@@ -321,7 +328,13 @@ impl Scan {
         // was claimed.
         let returned = unsafe {
             in_context(self.contexts.batch, || {
-                let selection = batch.select(&self.conditions)?;
+                let selection = match &mut self.decided {
+                    Some(decided) => {
+                        let loaded = batch.load(&decided.columns)?;
+                        decided.select(rows.count, &loaded, self.expressions)?
+                    }
+                    None => Selection::All,
+                };
                 let selected = match &selection {
                     Selection::None => return Ok(0),
                     Selection::All => None,

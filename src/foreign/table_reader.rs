@@ -1,6 +1,7 @@
 //! Reads the columns of a foreign table batch by batch, for a caller that evaluates them itself: alone, or with parallel
 //! workers that share the claims.
 
+use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 
 use pgrx::pg_sys::{self, Oid};
@@ -9,16 +10,21 @@ use super::access::check_may_read;
 use super::callbacks;
 use super::claims::{Counts, Shared};
 use super::file_column::TableColumn;
+use super::files::reopen;
+use super::held::{Held, Loaded};
 use super::parallel::{Listed, list_of, take_list};
 use super::scan::Scan;
-use crate::expr::Vector;
+use crate::fdw::FileId;
 use crate::pg::catalog::Table;
 use crate::pg::error::Result;
+use crate::pg::expr::types::type_of;
+use crate::query::{Rows, Type, Unfit};
 
 pub struct TableReader {
     scan: Scan,
     /// The scan's place of each column.
     places: Vec<usize>,
+    held: Held,
 }
 
 impl TableReader {
@@ -49,8 +55,10 @@ impl TableReader {
         // SAFETY: the caller passes a list of expressions.
         unsafe { scan.prune_by(conditions, |column| number(column).map_or(0, |at| at as i16 + 1))? };
         let place = |number: &i16| scan.columns.iter().position(|column| column.number == *number);
-        let places = attributes.iter().filter_map(place).collect();
-        Ok(TableReader { scan, places })
+        let places: Vec<usize> = attributes.iter().filter_map(place).collect();
+        let of = |&at: &usize| type_of(scan.columns[at].type_oid).unwrap_or(Type::Other);
+        let held = Held::new(places.iter().map(of).collect());
+        Ok(TableReader { scan, places, held })
     }
 
     /// Lists the files, for the reader of every process.
@@ -77,19 +85,25 @@ impl TableReader {
         unsafe { self.scan.claims.join(words.cast()) }
     }
 
-    /// Passes the next rows on: their number, and the values of each column, or the error that one of them is not a value
-    /// of its column. Returns `None` at the end.
+    /// Passes the next rows on: their number and the rows, or why they cannot be had. Returns `None` at the end.
     pub fn next<T>(
         &mut self,
-        work: impl FnOnce(usize, Result<Vec<&Vector>>) -> Result<T>,
+        work: impl FnOnce(usize, std::result::Result<&Rows, Unfit>) -> Result<T>,
     ) -> Result<Option<T>> {
         let Some(rows) = self.scan.next_batch()? else { return Ok(None) };
-        let places = &self.places;
-        let read = self.scan.with_columns(&rows, |columns| match columns {
-            Ok(columns) => {
-                work(rows.count, Ok(places.iter().filter_map(|&at| columns[at].as_ref()).collect()))
+        let (places, held) = (&self.places, &mut self.held);
+        let read = self.scan.with_columns(&rows, |columns| {
+            // PostgreSQL's plan does not look at values in rows that the conditions exclude.
+            let Ok(columns) = columns else {
+                return work(rows.count, Err(Unfit("a value of a file that is not one of its column")));
+            };
+            let columns: Vec<&Loaded> = places.iter().map(|&at| &columns[at]).collect();
+            match held.take(&columns)? {
+                Some(sources) => work(rows.count, Ok(&sources.rows())),
+                None => {
+                    work(rows.count, Err(Unfit("rows of a file that are larger than 4 gigabytes together")))
+                }
             }
-            Err(error) => work(rows.count, Err(error)),
         });
         read.map(Some)
     }
@@ -129,6 +143,24 @@ impl Files {
         let lines = self.0.iter().zip(read);
         let lines = lines.map(|(file, read)| file.text(read.load(Ordering::Relaxed))).collect();
         FilesRead { counts, lines }
+    }
+}
+
+/// The files that a query has listed.
+#[derive(Default)]
+pub struct FilesSeen(HashMap<String, FileId>);
+
+impl FilesSeen {
+    /// Adds files. One that has changed since it was added is an error.
+    pub fn add(&mut self, files: &Files) -> Result<()> {
+        for file in &files.0 {
+            let id = file.id();
+            let known = self.0.entry(id.path.clone()).or_insert_with(|| id.clone());
+            if known != id {
+                reopen(known)?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::plan::Column;
 use super::value::Type;
-use super::vector::{Rows, Source, Values, Vector};
+use super::vector::{Rows, Source, Values, Vector, any};
 use crate::expr::{Decimals, run};
 use crate::types::Cell;
 use crate::wire::numeric::{HeapNumeric, Numeric, pow10};
@@ -12,7 +12,9 @@ use crate::wire::short_numeric::ShortNumeric;
 /// Reads a column's values in some rows, and marks those that a vector cannot hold.
 pub fn read(column: Column, batch: &Rows, index: usize, rows: &[u32], out: &mut Vector, odd: &mut [bool]) {
     match batch.column(index) {
-        Source::Cells(cells) => read_cells(column, cells, batch.arena, rows, out, odd),
+        Source::Cells(cells) | Source::Placed(cells, _) => {
+            read_cells(column, cells, batch.bytes_of(index), rows, out, odd)
+        }
         Source::Words(words, nulls) => read_words(column, words, nulls, rows, out),
         Source::Decimals(decimals) => read_decimals(&decimals, rows, out, odd),
     }
@@ -21,8 +23,9 @@ pub fn read(column: Column, batch: &Rows, index: usize, rows: &[u32], out: &mut 
 /// Reads Datums of a type that is passed by value.
 fn read_words(column: Column, words: &[u64], nulls: &[bool], rows: &[u32], out: &mut Vector) {
     out.nulls.clear();
-    if nulls.contains(&true) {
-        out.nulls.extend(rows.iter().map(|&row| nulls[row as usize]));
+    pick(nulls, rows, &mut out.nulls, |null| null);
+    if !any(&out.nulls) {
+        out.nulls.clear();
     }
     match column.of {
         Type::Bool => pick(words, rows, out.bools_mut(), |word| word as u8 != 0),
@@ -63,7 +66,12 @@ fn read_decimals(decimals: &Decimals, rows: &[u32], out: &mut Vector, odd: &mut 
         let mut wide = Vec::with_capacity(rows.len());
         decimals.gather_wide(rows, &mut wide);
         for (at, value) in wide.iter_mut().enumerate() {
-            let shown = if *value % down == 0 { (*value / down).checked_mul(up) } else { None };
+            let shown = match more {
+                0 => Some(*value),
+                1.. => value.checked_mul(up),
+                _ if *value % down == 0 => Some(*value / down),
+                _ => None,
+            };
             match shown.filter(|shown| shown.abs() < limit()) {
                 Some(shown) => *value = shown,
                 None => {

@@ -1,8 +1,9 @@
 //! Comparisons of vectors: which rows they are true for. NULL compares as NULL.
 
 use super::plan::{Like, Test};
+use super::value::{Class, Type, Value};
 use super::vector::{Values, Vector};
-use crate::expr::{Numeric, Range, float_key};
+use crate::expr::{Place, Range, float_key};
 use crate::wire::numeric::pow10;
 
 /// Compares words.
@@ -50,15 +51,31 @@ pub fn numerics(test: Test, left: &Vector, right: &Vector, out: &mut Vector, odd
     }
 }
 
-/// Compares numerics with a value of any size, which may be NaN or infinite.
-pub fn with_numeric(test: Test, from: &Vector, value: &Numeric, out: &mut Vector) {
+/// Returns whether values of a type are compared with a constant by `with_constant`.
+pub fn takes(of: Type, value: &Value) -> bool {
+    match value {
+        Value::Word(_) => of.class() == Class::Word,
+        Value::Float(_) | Value::Numeric(_) => true,
+        Value::Null | Value::Bytes(_) => false,
+    }
+}
+
+/// Compares words, floats, or numerics of any size and those that are not finite, with a constant.
+pub fn with_constant(test: Test, from: &Vector, value: &Value, out: &mut Vector) {
     out.nulls.clone_from(&from.nulls);
-    let range = Range::new(test, value.place(from.scale.into()));
     let bools = out.bools_mut();
+    let place = match value {
+        Value::Word(word) => Place::At((*word).into(), true),
+        Value::Float(bits) => Place::At(float_key(f64::from_bits(*bits)).into(), true),
+        Value::Numeric(value) => value.place(from.scale.into()),
+        Value::Null | Value::Bytes(_) => unreachable!("not taken"),
+    };
+    let range = Range::new(test, place);
+    let narrow = range.narrow();
     match &from.values {
-        Values::Words(words) => {
-            let range = range.narrow();
-            bools.extend(words.iter().map(|&word| range.contains(word)));
+        Values::Words(words) => bools.extend(words.iter().map(|&word| narrow.contains(word))),
+        Values::Floats(floats) => {
+            bools.extend(floats.iter().map(|&float| narrow.contains(float_key(float))));
         }
         _ => bools.extend((0..from.len()).map(|row| range.contains(from.wide(row)))),
     }

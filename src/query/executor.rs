@@ -2,14 +2,14 @@
 
 use std::ops::Range;
 
-use super::Unfit;
 use super::keys::Layout;
 use super::plan::{Aggregate, Expr, Function, Plan};
 use super::program::{Phase, Program};
 use super::state::{Groups, States};
 use super::table::Table;
 use super::value::{Class, Type, Value};
-use super::vector::{BLOCK, Rows, Vector, text};
+use super::vector::{BLOCK, Rows, Vector, any, text};
+use super::{Unfit, filter};
 
 /// About what the sum of values that 128 bits do not hold takes.
 const OTHER_BYTES: usize = 256;
@@ -56,8 +56,7 @@ impl Executor {
     /// Creates an executor whose groups take up to `limit` bytes.
     pub fn new(plan: Plan, limit: usize) -> Result<Executor, Unfit> {
         let mut program = Program::new(&plan.columns);
-        let filters = plan.filters.iter().map(|filter| program.phase([filter].into_iter()));
-        let filters = filters.collect::<Result<Vec<Phase>, Unfit>>()?;
+        let filters = filter::phases(&mut program, &plan.filters)?;
         let of_aggregates = plan.aggregates.iter().flat_map(|of| of.argument.iter().chain(&of.filter));
         let results = program.phase(plan.keys.iter().chain(of_aggregates))?;
         let layout = Layout::new(&plan.key_types())?;
@@ -102,6 +101,11 @@ impl Executor {
     /// Adds rows of a batch.
     pub fn add<O: Odd>(&mut self, rows: &Rows, range: Range<usize>, odd: &mut O) -> Result<(), O::Error> {
         self.counted += range.len() as u64;
+        if self.filters.is_empty() && self.results.results.is_empty() {
+            // Without keys and arguments there are counts of all rows alone.
+            self.states.iter().for_each(|states| self.table.rows[states.at] += range.len() as u64);
+            return Ok(());
+        }
         for start in range.clone().step_by(BLOCK) {
             let block = start..range.end.min(start + BLOCK);
             let left = self.add_block(rows, block)?;
@@ -121,16 +125,7 @@ impl Executor {
         let mut selected = std::mem::take(&mut self.selected);
         selected.clear();
         selected.extend(block.start as u32..block.end as u32);
-        for filter in &self.filters {
-            if selected.is_empty() {
-                break;
-            }
-            self.odd.clear();
-            self.odd.resize(selected.len(), false);
-            self.program.run(filter, rows, &selected, &mut self.odd);
-            let found = self.program.vector(filter.results[0]);
-            keep(&mut selected, found, &self.odd, &mut left);
-        }
+        filter::apply(&mut self.program, &self.filters, rows, &mut selected, &mut self.odd, &mut left);
         if !selected.is_empty() {
             self.odd.clear();
             self.odd.resize(selected.len(), false);
@@ -168,14 +163,14 @@ impl Executor {
                     return Err(Unfit("a key of many digits"));
                 }
             }
-            let from = (vector, self.program.bytes(step, rows.arena));
+            let from = (vector, self.program.bytes(step, rows));
             key.write(number, from, self.table.scales[number], live, &mut self.keys, words);
         }
         let program = &self.program;
         let results = &self.results.results;
         let texts = |row: usize, number: usize| {
             let step = results[number];
-            text(program.vector(step).cells()[live[row] as usize], program.bytes(step, rows.arena))
+            text(program.vector(step).cells()[live[row] as usize], program.bytes(step, rows))
         };
         let mut placed = std::mem::take(&mut self.ids);
         self.table.place(&self.keys, live.len(), &texts, &mut placed)?;
@@ -198,7 +193,7 @@ impl Executor {
                 step
             };
             let argument = step(aggregate.argument.is_some())
-                .map(|step| (program.vector(step), program.bytes(step, rows.arena)));
+                .map(|step| (program.vector(step), program.bytes(step, rows)));
             let filter = step(aggregate.filter.is_some()).map(|step| program.vector(step));
             match included(live, argument.map(|(vector, _)| vector), filter) {
                 None => states.add(&mut groups, live, argument)?,
@@ -250,35 +245,6 @@ impl Executor {
         self.count_elsewhere();
         Ok(())
     }
-}
-
-/// Keeps the rows for which a condition is true; odd rows are left to PostgreSQL.
-fn keep(selected: &mut Vec<u32>, found: &Vector, odd: &[bool], left: &mut Vec<u32>) {
-    let values = found.bools();
-    if any(odd) {
-        left.extend(selected.iter().zip(odd).filter(|(_, odd)| **odd).map(|(row, _)| row));
-        return keep_where(selected, |row| values[row] & !found.is_null(row) & !odd[row]);
-    }
-    match found.nulls.is_empty() {
-        true => keep_where(selected, |row| values[row]),
-        false => keep_where(selected, |row| values[row] & !found.nulls[row]),
-    }
-}
-
-/// Keeps rows by their places, without a branch for each: which are kept cannot be foreseen.
-#[inline(always)]
-fn keep_where(selected: &mut Vec<u32>, is_kept: impl Fn(usize) -> bool) {
-    let mut kept = 0;
-    for row in 0..selected.len() {
-        selected[kept] = selected[row];
-        kept += usize::from(is_kept(row));
-    }
-    selected.truncate(kept);
-}
-
-/// Returns whether one is true. All are looked at, several at once.
-fn any(flags: &[bool]) -> bool {
-    flags.iter().fold(false, |any, &flag| any | flag)
 }
 
 /// Returns the rows that an aggregate takes, those with an argument that is not NULL and a filter that is true; `None`

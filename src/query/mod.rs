@@ -10,6 +10,7 @@
 //!              single.rs those of the only group;
 //!              distinct.rs DISTINCT values;
 //!              result.rs what a group shows
+//! filter.rs    conditions alone
 //! executor.rs  a plan over the batches of a process; message.rs groups on their way to the leader
 //! ```
 //!
@@ -26,6 +27,7 @@ mod distinct;
 mod division;
 mod executor;
 mod extremes;
+mod filter;
 mod keys;
 mod list;
 mod logic;
@@ -44,10 +46,13 @@ mod value;
 mod vector;
 
 #[cfg(test)]
+mod filter_tests;
+#[cfg(test)]
 mod tests;
 
 pub use arithmetic::timestamp_of;
 pub use executor::{Executor, Odd};
+pub use filter::Filter;
 pub use plan::{Aggregate, Arithmetic, Column, Expr, Function, Like, Output, Part, Plan, Test, Unary, Unit};
 pub use result::{Cursor, Shown};
 pub use split::PARTS;

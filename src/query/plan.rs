@@ -234,6 +234,78 @@ impl std::io::Write for Meter {
     }
 }
 
+impl Expr {
+    /// Appends the columns of a comparison, and of what is made of comparisons, in ascending order and once each; nothing for
+    /// others.
+    pub fn columns(&self, found: &mut Vec<usize>) {
+        let mut add = |parts: &[Expr]| parts.iter().for_each(|part| part.columns(found));
+        match self {
+            Expr::Column(index) => {
+                if let Err(at) = found.binary_search(index) {
+                    found.insert(at, *index);
+                }
+            }
+            Expr::Compare(_, parts) => add(&**parts),
+            Expr::And(parts) | Expr::Or(parts) => add(parts),
+            Expr::In { argument, .. } | Expr::Not(argument) | Expr::IsNull(argument) => {
+                argument.columns(found)
+            }
+            _ => {}
+        }
+    }
+
+    /// Returns whether PostgreSQL may raise an error for a value of the expression; false only if it never does.
+    pub fn may_raise(&self) -> bool {
+        let any = |parts: &[Expr]| parts.iter().any(Expr::may_raise);
+        // Dates are compared with timestamps, too, that are no dates.
+        let compared = |part: &Expr| match part {
+            Expr::ToTimestamp(date) => date.may_raise(),
+            part => part.may_raise(),
+        };
+        match self {
+            Expr::Column(_) | Expr::Constant(..) => false,
+            Expr::Compare(_, parts) => parts.iter().any(compared),
+            Expr::In { argument, .. } => compared(argument),
+            Expr::And(parts) | Expr::Or(parts) | Expr::Coalesce(_, parts) | Expr::Extreme(.., parts) => {
+                any(parts)
+            }
+            Expr::Concatenate(parts) => any(&**parts),
+            Expr::Case(_, whens, otherwise) => {
+                let mut whens = whens.iter().flat_map(|(condition, value)| [condition, value]);
+                whens.any(Expr::may_raise) || otherwise.may_raise()
+            }
+            Expr::Like { argument, .. }
+            | Expr::Not(argument)
+            | Expr::IsNull(argument)
+            | Expr::Is { argument, .. }
+            | Expr::ToNumeric(argument) => argument.may_raise(),
+            Expr::Unary(function, _, argument) => function.may_raise() || argument.may_raise(),
+            Expr::Arithmetic(..) | Expr::ToInteger(..) | Expr::ToTimestamp(_) => true,
+        }
+    }
+}
+
+impl Unary {
+    /// Returns whether the function may raise an error.
+    fn may_raise(&self) -> bool {
+        use Unary::*;
+        let never = matches!(
+            self,
+            Sign | Not
+                | Length(_)
+                | Bytes
+                | Substring(..)
+                | Left(..)
+                | Right(..)
+                | Trim
+                | StartsWith(_)
+                | Lower
+                | Upper
+        );
+        !never
+    }
+}
+
 impl Plan {
     /// Returns the types of the keys, then of each aggregate's argument and of its filter, where it has them.
     pub fn result_types(&self) -> Vec<Type> {

@@ -28,7 +28,8 @@ struct Step {
 
 /// Which bytes the texts of a step lie in.
 enum Place {
-    Batch,
+    /// Those of a column.
+    Column(usize),
     /// Those of another step.
     Of(usize),
     Own(Vec<u8>),
@@ -41,8 +42,8 @@ enum Work {
     Constant,
     Arithmetic(Arithmetic, [usize; 2]),
     Compare(Test, [usize; 2]),
-    /// A numeric with a constant.
-    CompareNumeric(Test, usize, Numeric),
+    /// With a constant.
+    CompareConstant(Test, usize, Value),
     In {
         argument: usize,
         list: List,
@@ -114,7 +115,7 @@ impl Program {
             _ => {
                 let work = self.work(expr)?;
                 let place = match &work {
-                    Work::Column(_) => Place::Batch,
+                    Work::Column(index) => Place::Column(*index),
                     Work::Unary(function, argument) if function.is_part() => Place::Of(*argument),
                     _ => Place::Own(Vec::new()),
                 };
@@ -138,11 +139,11 @@ impl Program {
                 Work::Arithmetic(*op, [self.compile(left)?, self.compile(right)?])
             }
             Expr::Compare(test, arguments) => match &**arguments {
-                [left, Expr::Constant(_, Value::Numeric(value))] => {
-                    Work::CompareNumeric(*test, self.compile(left)?, value.clone())
+                [left, Expr::Constant(of, value)] if compare::takes(*of, value) => {
+                    Work::CompareConstant(*test, self.compile(left)?, value.clone())
                 }
-                [Expr::Constant(_, Value::Numeric(value)), right] => {
-                    Work::CompareNumeric(test.commuted(), self.compile(right)?, value.clone())
+                [Expr::Constant(of, value), right] if compare::takes(*of, value) => {
+                    Work::CompareConstant(test.commuted(), self.compile(right)?, value.clone())
                 }
                 [left, right] => Work::Compare(*test, [self.compile(left)?, self.compile(right)?]),
             },
@@ -210,7 +211,7 @@ impl Program {
                 _ => {
                     let mut other = Vec::new();
                     let bytes = if let Place::Own(bytes) = place { bytes } else { &mut other };
-                    work.run(*of, &Before { steps: before, arena: rows.arena }, out, bytes, odd)
+                    work.run(*of, &Before { steps: before, rows }, out, bytes, odd)
                 }
             }
         }
@@ -221,16 +222,16 @@ impl Program {
     }
 
     /// Returns the bytes that the cells of a step's vector point into.
-    pub fn bytes<'a>(&'a self, step: usize, arena: &'a [u8]) -> &'a [u8] {
-        arena_of(&self.steps, step, arena)
+    pub fn bytes<'a>(&'a self, step: usize, rows: &Rows<'a>) -> &'a [u8] {
+        arena_of(&self.steps, step, rows)
     }
 }
 
 /// Returns the bytes that a step's cells point into, which may be a batch's.
-fn arena_of<'a>(steps: &'a [Step], step: usize, arena: &'a [u8]) -> &'a [u8] {
+fn arena_of<'a>(steps: &'a [Step], step: usize, rows: &Rows<'a>) -> &'a [u8] {
     match &steps[step].place {
-        Place::Batch => arena,
-        Place::Of(step) => arena_of(steps, *step, arena),
+        Place::Column(index) => rows.bytes_of(*index),
+        Place::Of(step) => arena_of(steps, *step, rows),
         Place::Own(bytes) => bytes,
     }
 }
@@ -277,7 +278,7 @@ fn constant(of: Type, value: &Value) -> Result<(Work, Vector, Place), Unfit> {
 /// The steps before one.
 struct Before<'a> {
     steps: &'a [Step],
-    arena: &'a [u8],
+    rows: &'a Rows<'a>,
 }
 
 impl<'a> Before<'a> {
@@ -290,7 +291,7 @@ impl<'a> Before<'a> {
     }
 
     fn arena(&self, step: usize) -> &'a [u8] {
-        arena_of(self.steps, step, self.arena)
+        arena_of(self.steps, step, self.rows)
     }
 
     fn arenas(&self, steps: &[usize]) -> Vec<&'a [u8]> {
@@ -328,7 +329,7 @@ impl Work {
             Work::In { argument, .. }
             | Work::Like { argument, .. }
             | Work::Is { argument, .. }
-            | Work::CompareNumeric(_, argument, _)
+            | Work::CompareConstant(_, argument, _)
             | Work::Not(argument)
             | Work::IsNull(argument)
             | Work::Unary(_, argument)
@@ -364,8 +365,8 @@ impl Work {
                     }
                 }
             }
-            Work::CompareNumeric(test, argument, value) => {
-                compare::with_numeric(*test, before.out(*argument), value, out)
+            Work::CompareConstant(test, argument, value) => {
+                compare::with_constant(*test, before.out(*argument), value, out);
             }
             Work::In { argument, list, has_null, is_negated } => {
                 let from = before.out(*argument);

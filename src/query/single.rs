@@ -72,10 +72,15 @@ fn sum_of_words(words: &[i64], rows: &[u32]) -> i128 {
 /// Returns the least or the greatest value of rows, of which there is one at least.
 fn extreme<T: Ord + Copy>(values: &[T], rows: &[u32], least: bool) -> T {
     let first = values[rows[0] as usize];
-    match least {
-        true => fold(values, rows, first, T::min),
-        false => fold(values, rows, first, T::max),
+    let better = |a: T, b: T| if least { a.min(b) } else { a.max(b) };
+    if rows.len() != values.len() {
+        return fold(values, rows, first, better);
     }
+    // Four at once, which do not wait for each other.
+    let (fours, rest) = values.as_chunks::<4>();
+    let found =
+        fours.iter().fold([first; 4], |found, four| std::array::from_fn(|at| better(found[at], four[at])));
+    found.into_iter().chain(rest.iter().copied()).fold(first, better)
 }
 
 /// Adds to a sum of 128 bits and the number of its values.

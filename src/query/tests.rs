@@ -373,7 +373,7 @@ fn numerics_of_several_scales_meet() {
         type Error = Unfit;
         fn row(&mut self, rows: &Rows, row: usize) -> Result<Option<Vec<Value>>, Unfit> {
             let Source::Cells(cells) = rows.column(0) else { unreachable!("rows of a heap") };
-            let bytes = cells[row].of(rows.arena);
+            let bytes = cells[row].of(rows.bytes_of(0));
             let value = Value::Numeric(crate::expr::Numeric::read(bytes).unwrap());
             Ok(Some(vec![value.clone(), value]))
         }

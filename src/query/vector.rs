@@ -11,8 +11,8 @@ pub const BLOCK: usize = 1024;
 #[derive(Clone, Copy)]
 pub struct Rows<'a> {
     columns: Columns<'a>,
-    /// What the cells are places in.
-    pub arena: &'a [u8],
+    /// What most cells are places in.
+    arena: &'a [u8],
 }
 
 #[derive(Clone, Copy)]
@@ -24,8 +24,10 @@ enum Columns<'a> {
 /// The values of a column in a batch.
 #[derive(Clone, Copy)]
 pub enum Source<'a> {
-    /// Values in the heap's form.
+    /// Values in the heap's form, which lie in the batch's arena.
     Cells(&'a [Cell]),
+    /// The same, which lie elsewhere.
+    Placed(&'a [Cell], &'a [u8]),
     /// Datums of a type that is passed by value, and NULL flags.
     Words(&'a [u64], &'a [bool]),
     /// Numerics in a file's form.
@@ -41,6 +43,14 @@ impl<'a> Rows<'a> {
     /// Rows whose columns come in several forms.
     pub fn mixed(columns: &'a [Source<'a>], arena: &'a [u8]) -> Rows<'a> {
         Rows { columns: Columns::Mixed(columns), arena }
+    }
+
+    /// Returns the bytes in which the cells of a column lie.
+    pub fn bytes_of(&self, index: usize) -> &'a [u8] {
+        match self.column(index) {
+            Source::Placed(_, bytes) => bytes,
+            _ => self.arena,
+        }
     }
 
     pub fn column(&self, index: usize) -> Source<'a> {
@@ -227,6 +237,12 @@ fn greatest(values: &[i64]) -> u64 {
     let bits = values.iter().fold(0_u64, |bits, &value| bits | (value ^ (value >> 63)) as u64);
     let top = 64 - bits.leading_zeros();
     1_u64.checked_shl(top).unwrap_or(u64::MAX)
+}
+
+/// Returns whether one of some flags is true. Without an early end the loop is one of vectors.
+#[inline]
+pub fn any(flags: &[bool]) -> bool {
+    flags.iter().fold(false, |any, flag| any | flag)
 }
 
 /// Returns the bytes of a cell, none of NULL.

@@ -27,7 +27,7 @@ mod written;
 mod tests;
 
 pub use numeric::{NumericLimit, decimals};
-pub use text::{HAS_NUL, TOO_LARGE};
+pub use text::{HAS_NUL, TOO_LARGE, Texts};
 pub use time::{DAY_MICROS, EPOCH_DAYS, EPOCH_MICROS};
 pub use written::{NULL_KEY, is_writable, written};
 

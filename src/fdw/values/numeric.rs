@@ -29,6 +29,9 @@ pub fn decimals(array: &ArrayRef, limit: Option<NumericLimit>) -> Result<Option<
     let rules = Rules::new(scale, limit);
     let decimals = Decimals::new(array, rules.dscale);
     let breaks = |value: i128| rules.check(value.unsigned_abs()).err();
+    if rules.step == 1 && decimals.is_some_and(|decimals| decimals.are_within(rules.most)) {
+        return Ok(decimals);
+    }
     let found = limit.and(decimals).and_then(|decimals| decimals.find(|value| breaks(value).is_some()));
     match found.and_then(|(row, value)| Some(Misfit { row, reason: breaks(value)? })) {
         Some(misfit) => Err(misfit),

@@ -1,9 +1,10 @@
 //! Converts texts and bytes, with a varlena header before each as in PostgreSQL's memory.
 
 use std::borrow::Cow;
+use std::ops::Range;
 use std::ptr;
 
-use arrow::array::{Array, ArrayRef, AsArray, GenericStringArray, OffsetSizeTrait};
+use arrow::array::{Array, ArrayRef, AsArray, GenericStringArray, OffsetSizeTrait, StringArray};
 use arrow::datatypes::DataType;
 
 use super::{Misfit, NO_MEMORY, Words, unexpected};
@@ -149,6 +150,46 @@ fn limited(bytes: &[u8], most: usize, padded: bool) -> Result<Cow<'_, [u8]>, Rea
                 padded && bytes.get(kept..).is_some_and(|rest| rest.iter().all(|&byte| byte == b' '));
             if blanks { Ok(Cow::Borrowed(&bytes[..kept])) } else { Err(TOO_LONG) }
         }
+    }
+}
+
+/// Texts of a file that are PostgreSQL's as they are.
+#[derive(Clone, Copy)]
+pub struct Texts<'a>(&'a StringArray);
+
+impl<'a> Texts<'a> {
+    /// Returns the texts of an array, if each is one of PostgreSQL's of at most `most` characters; with `padded`, of as
+    /// many. For other arrays, and for those of other types, it returns `None`.
+    pub fn new(array: &'a ArrayRef, most: Option<usize>, padded: bool) -> Option<Texts<'a>> {
+        let texts = Texts(array.as_string_opt::<i32>()?);
+        let offsets = texts.0.value_offsets();
+        let bytes = texts.bytes().get(*offsets.first()? as usize..*offsets.last()? as usize)?;
+        let all = |is_fitting: &dyn Fn(usize) -> bool| {
+            texts.places().flatten().all(|place| is_fitting(place.len()))
+        };
+        let are_fitting = match (most, padded) {
+            (None, _) => !padded,
+            (Some(most), true) => bytes.is_ascii() && all(&|length| length == most),
+            // No character is shorter than a byte.
+            (Some(most), false) => all(&|length| length <= most),
+        };
+        (are_fitting && bytes.len() <= LONGEST && !contains(bytes, 0)).then_some(texts)
+    }
+
+    /// Returns the bytes in which the texts lie.
+    pub fn bytes(&self) -> &'a [u8] {
+        self.0.value_data()
+    }
+
+    /// Returns where each text lies; `None` for NULL.
+    pub fn places(&self) -> impl Iterator<Item = Option<Range<usize>>> {
+        let places = self.0.value_offsets().windows(2).map(|ends| ends[0] as usize..ends[1] as usize);
+        places.enumerate().map(|(row, place)| self.0.is_valid(row).then_some(place))
+    }
+
+    /// Returns a text; `None` for NULL.
+    pub fn at(&self, row: usize) -> Option<&'a [u8]> {
+        self.0.is_valid(row).then(|| self.0.value(row).as_bytes())
     }
 }
 

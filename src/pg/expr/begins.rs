@@ -7,7 +7,7 @@ use pgrx::pg_sys::{self, Oid};
 
 use super::collation::is_deterministic;
 use super::input::Values;
-use super::translate::{Purpose, Translator};
+use super::translate::Translator;
 use crate::expr::{ColumnRef, Condition, Pattern, Type};
 use crate::pg::encoding;
 
@@ -42,9 +42,6 @@ impl Translator<'_> {
             }
             _ => return None,
         };
-        if self.purpose == Purpose::Decide {
-            return Some(None);
-        }
         let values = Values { of, oid, is_array: element.is_some() };
         // SAFETY: the second argument is of the type, or an array of it.
         let operand = unsafe { self.operand(right, values) }?;

@@ -4,7 +4,7 @@ use pgrx::pg_sys;
 
 use super::input::{Input, Values};
 use super::opaque::Comparison;
-use crate::expr::{Batch, Constant, Context, Evidence, Opaque};
+use crate::expr::{Constant, Context, Evidence, Opaque};
 
 /// The values of a scan's parameters, and the comparisons that PostgreSQL evaluates.
 #[derive(Default)]
@@ -41,11 +41,6 @@ impl Inputs {
 }
 
 impl Opaque for Inputs {
-    unsafe fn select(&self, number: usize, wanted: bool, batch: &Batch, rows: &mut [bool]) {
-        // SAFETY: the caller's words are passed on.
-        unsafe { self.opaque[number].select(wanted, batch, rows) }
-    }
-
     unsafe fn may_be(&self, number: usize, wanted: bool, evidence: &dyn Evidence) -> bool {
         // SAFETY: the caller's bounds are passed on.
         unsafe { self.opaque[number].may_be(wanted, evidence) }

@@ -4,15 +4,13 @@
 use pgrx::pg_sys::{self, Datum, Oid};
 
 use super::input::{Input, elements};
-use crate::expr::{Batch, Evidence, Test, Vector};
+use crate::expr::{Evidence, Test};
 
 /// A comparison `column operator value`, or `column operator ANY (values)`.
 pub(super) struct Comparison {
     pub column: usize,
     /// The meaning of the operator in the order of the column's type.
     pub test: Test,
-    pub function: pg_sys::FmgrInfo,
-    pub collation: Oid,
     /// The operators that compare bounds: one for `<` and `<=`, which compares the least value, and for `>` and `>=`,
     /// which compares the greatest; for `=` two, `<=` for the least value and `>=` for the greatest.
     pub bounds: Vec<pg_sys::FmgrInfo>,
@@ -34,25 +32,6 @@ impl Comparison {
             // SAFETY: the value is an array of the elements' type.
             Some(element) => unsafe { elements(value, element) },
         })
-    }
-
-    /// Clears the rows for which the comparison is not `wanted`.
-    ///
-    /// # Safety
-    /// The words are Datums of the columns' types.
-    pub unsafe fn select(&self, wanted: bool, batch: &Batch, rows: &mut [bool]) {
-        let Vector::Words(words, nulls) = batch.column(self.column) else {
-            unreachable!("numerics are compared without PostgreSQL")
-        };
-        // SAFETY: the value is an expression of the operator's right type.
-        let Some(values) = (unsafe { self.values() }) else { return rows.fill(false) };
-        let is_open = !wanted && values.contains(&None);
-        let values: Vec<Datum> = values.into_iter().flatten().collect();
-        for ((row, &word), &null) in rows.iter_mut().zip(*words).zip(*nulls) {
-            // SAFETY: the word is a Datum of the column's type, and the value of the operator's right type.
-            let call = |value: &Datum| unsafe { holds(&self.function, self.collation, datum(word), *value) };
-            *row = *row && !null && !is_open && values.iter().any(call) == wanted;
-        }
     }
 
     /// Returns whether a row may exist for which the comparison is `wanted`.

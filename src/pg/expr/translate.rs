@@ -1,7 +1,8 @@
-//! Translates PostgreSQL's nodes into conditions. A condition is `column operator value`, where the operator belongs
+//! Translates PostgreSQL's nodes into conditions that skip groups of rows: each is true for every row for which the
+//! expression is. A condition is `column operator value`, where the operator belongs
 //! to the btree family by which the column's type is ordered and the value is the same for the whole scan.
 //!
-//! Files order texts by bytes, and vectors compare bytes. Equality under a deterministic collation is equality of the
+//! Files order texts by bytes. Equality under a deterministic collation is equality of the
 //! bytes; less and greater are translated only if the collation orders by bytes.
 
 use pgrx::pg_sys::{self, Oid};
@@ -25,19 +26,9 @@ pub struct Scope {
     pub parent: Option<*mut pg_sys::PlanState>,
 }
 
-/// The purpose of a condition.
-#[derive(Clone, Copy, PartialEq)]
-pub enum Purpose {
-    /// Decides rows: the condition is the expression itself.
-    Decide,
-    /// Excludes groups: the condition is true for every row for which the expression is.
-    Prune,
-}
-
 /// Translates expressions of one scan.
 pub struct Translator<'a> {
     pub scope: &'a Scope,
-    pub purpose: Purpose,
     pub inputs: &'a mut Inputs,
 }
 
@@ -107,9 +98,6 @@ impl Translator<'_> {
                     let parts = arguments.iter().map(|&part| self.condition(part));
                     let parts: Vec<Option<Condition>> = parts.collect();
                     // Without some of its parts an AND is true in more rows.
-                    if self.purpose == Purpose::Decide && parts.contains(&None) {
-                        return None;
-                    }
                     let parts: Vec<Condition> = parts.into_iter().flatten().collect();
                     (!parts.is_empty()).then_some(Condition::And(parts))
                 }
@@ -202,29 +190,19 @@ impl Translator<'_> {
             if !is_sound(left, test, collation) {
                 return None;
             }
-            // The executor has a hash table for long lists.
-            let is_decided_list = self.purpose == Purpose::Decide && element.is_some();
-            match native(left, right).filter(|of| !is_decided_list || *of != Type::Bpchar) {
+            match native(left, right) {
                 Some(of) => {
                     let values = Values { of, oid: right, is_array: element.is_some() };
                     let operand = self.operand(value, values)?;
                     Some(Condition::Compare(ColumnRef { index, of }, test, operand))
                 }
-                None if is_decided_list => None,
                 None => {
-                    // Numerics come in the file's form, which PostgreSQL's functions do not take.
-                    let is_decided = pg_sys::op_strict(operator) && left != pg_sys::NUMERICOID;
-                    if self.purpose == Purpose::Decide && !is_decided {
-                        return None;
-                    }
                     let bounds = bounds_operators(test, (operator, family), (left, right))?;
                     let is_text = left == pg_sys::TEXTOID;
                     let number = self.inputs.opaque.len();
                     self.inputs.opaque.push(Comparison {
                         column: index,
                         test,
-                        function: function(operator),
-                        collation,
                         bounds,
                         bounds_collation: if is_text { pg_sys::C_COLLATION_OID } else { collation },
                         value: self.scope.input(value)?,

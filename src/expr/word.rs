@@ -1,41 +1,7 @@
-//! The values of columns in a batch of rows.
+//! Values that words are, or point to.
 
-use super::decimals::Decimals;
 use super::range::float_key;
 use super::value::{Type, without_blanks};
-
-/// The rows of one column: Datums and NULL flags, or numbers in a file's own form.
-pub enum Vector<'a> {
-    Words(&'a [u64], &'a [bool]),
-    Decimals(Decimals<'a>),
-}
-
-/// Some rows. A column that nobody asks for need not be there.
-pub struct Batch<'a> {
-    pub columns: &'a [Option<Vector<'a>>],
-}
-
-impl Batch<'_> {
-    /// Returns a column that a condition is about, as `Condition::columns` told.
-    pub fn column(&self, index: usize) -> &Vector<'_> {
-        match self.columns.get(index) {
-            Some(Some(vector)) => vector,
-            _ => unreachable!("a condition's column is not in the batch"),
-        }
-    }
-}
-
-impl Vector<'_> {
-    /// Clears the rows whose value is NULL, or those whose value is not.
-    pub fn keep_null(&self, is_null: bool, rows: &mut [bool]) {
-        match self {
-            Vector::Words(_, nulls) => {
-                rows.iter_mut().zip(*nulls).for_each(|(row, null)| *row &= *null == is_null);
-            }
-            Vector::Decimals(decimals) => decimals.keep_null(is_null, rows),
-        }
-    }
-}
 
 /// Returns the float that a word holds, as its `float_key`.
 #[inline]

@@ -36,7 +36,9 @@ pub unsafe fn value(of: Type, datum: Option<Datum>) -> Value {
 /// Returns the Datum of a row's value in a column, in the current context; `None` for NULL.
 pub fn of_row(of: Type, rows: &Rows, column: usize, row: usize) -> Option<Datum> {
     match rows.column(column) {
-        Source::Cells(cells) => cells[row].bytes(rows.arena).map(|bytes| of_cell(of, bytes)),
+        Source::Cells(cells) | Source::Placed(cells, _) => {
+            cells[row].bytes(rows.bytes_of(column)).map(|bytes| of_cell(of, bytes))
+        }
         Source::Words(words, nulls) => (!nulls[row]).then(|| Datum::from(words[row] as usize)),
         Source::Decimals(decimals) => decimals.at(row).map(|value| numeric_datum(&value)),
     }
@@ -135,7 +137,7 @@ unsafe fn call_in_aggregate(function: Function, argument: Datum) -> Option<Datum
     }
 }
 
-fn numeric_datum(numeric: &Numeric) -> Datum {
+pub fn numeric_datum(numeric: &Numeric) -> Datum {
     varlena::datum(&numeric.image()[IMAGE_HEADER..])
 }
 

@@ -17,7 +17,7 @@ use pgrx::pg_sys::{
     F_TIMESTAMPTZ_PL_INTERVAL, F_TRUNC_NUMERIC_INT4, F_UPPER_TEXT,
 };
 
-use super::translate::{Translator, Typed};
+use super::expression::{Translator, Typed};
 use super::types::type_of;
 use crate::pg::encoding;
 use crate::pg::expr::collation::is_deterministic;
