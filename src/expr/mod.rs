@@ -34,7 +34,7 @@ pub use condition::{ColumnRef, Condition, Operand};
 pub use context::{Context, Opaque};
 pub use decimals::{Decimals, run};
 pub use evidence::{Bounds, Evidence};
-pub use numeric::{Finite, IMAGE_HEADER, Numeric, SHORT_NEGATIVE, header};
+pub use numeric::{Finite, IMAGE_HEADER, Numeric, SHORT_NEGATIVE, header, short_image};
 pub use operator::{Pattern, Test};
 pub use prefix::Prefix;
 pub use range::{Place, Range, float_key};

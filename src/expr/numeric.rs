@@ -110,6 +110,35 @@ impl Numeric {
     }
 }
 
+/// Bytes of a short value in the heap's form: a header of two words and five digits.
+const SHORT_BYTES: usize = 14;
+
+/// Returns what `Numeric::scaled` makes of a value, in the heap's form without the varlena header, and its length; `None`
+/// if the value has more than 64 bits as a multiple of a power of 10000. Nothing is allocated.
+pub fn short_image(value: i128, scale: u8, dscale: u16) -> Option<([u8; SHORT_BYTES], usize)> {
+    const MOST: usize = 5;
+    let fraction = i32::from(scale.div_ceil(DEC_DIGITS as u8));
+    let more = format::pow10((DEC_DIGITS * fraction - i32::from(scale)) as u32)?;
+    let mut rest = u64::try_from(value.unsigned_abs().checked_mul(more as u128)?).ok()?;
+    let (mut digits, mut start, mut end) = ([0; MOST], MOST, MOST);
+    while rest != 0 {
+        start -= 1;
+        digits[start] = (rest % NBASE as u64) as u16;
+        rest /= NBASE as u64;
+    }
+    let weight = if start == MOST { 0 } else { (MOST - start) as i32 - 1 - fraction };
+    while end > start && digits[end - 1] == 0 {
+        end -= 1;
+    }
+    let (first, second) = header(value < 0, weight, dscale);
+    let (mut image, mut length) = ([0; SHORT_BYTES], 0);
+    for word in [first].into_iter().chain(second).chain(digits[start..end].iter().copied()) {
+        image[length..length + 2].copy_from_slice(&word.to_ne_bytes());
+        length += 2;
+    }
+    Some((image, length))
+}
+
 /// Returns the header of a finite value in the heap's form: one word if it is short, otherwise two.
 pub fn header(negative: bool, weight: i32, dscale: u16) -> (u16, Option<u16>) {
     if dscale <= SHORT_DSCALE_MAX && SHORT_WEIGHTS.contains(&weight) {
@@ -339,6 +368,23 @@ mod tests {
             assert_eq!(format!("{again:?}"), format!("{number:?}"));
         }
         assert!(Numeric::read(&[1]).is_none());
+    }
+
+    #[test]
+    fn short_images_are_those_of_any_value() {
+        let numbers = [0, 1, -1, 9_999, 10_000, -120_000, 123_456_789, i64::MAX.into(), i64::MIN.into()];
+        let wide = [u64::MAX.into(), i128::from(u64::MAX) + 1, i128::MAX, i128::MIN];
+        let mut short = 0;
+        for value in numbers.into_iter().chain(wide) {
+            for (scale, dscale) in (0..=38).flat_map(|scale| [(scale, 0), (scale, scale.into()), (scale, 70)])
+            {
+                let Some((image, length)) = short_image(value, scale, dscale) else { continue };
+                let wanted = Numeric::scaled(i256::from_i128(value), scale.into(), dscale).image();
+                assert_eq!(image[..length], wanted[IMAGE_HEADER..], "{value} at {scale}, {dscale}");
+                short += 1;
+            }
+        }
+        assert!(short > 600 && short_image(i128::MAX, 0, 0).is_none());
     }
 
     #[test]

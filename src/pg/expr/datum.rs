@@ -3,7 +3,7 @@
 use arrow::datatypes::i256;
 use pgrx::pg_sys::{self, Datum, Oid};
 
-use crate::expr::{Finite, IMAGE_HEADER, Numeric};
+use crate::expr::{Finite, IMAGE_HEADER, Numeric, short_image};
 use crate::pg::error::{Code, Result, error, internal};
 use crate::pg::varlena;
 use crate::query::{Output, Rows, Shown, Source, Type, Value};
@@ -142,5 +142,8 @@ pub fn numeric_datum(numeric: &Numeric) -> Datum {
 }
 
 fn scaled(value: i128, scale: u8, dscale: u16) -> Datum {
-    numeric_datum(&Numeric::scaled(i256::from_i128(value), scale.into(), dscale))
+    match short_image(value, scale, dscale) {
+        Some((image, length)) => varlena::datum(&image[..length]),
+        None => numeric_datum(&Numeric::scaled(i256::from_i128(value), scale.into(), dscale)),
+    }
 }
