@@ -28,6 +28,7 @@ BY_DATE, BY_YEAR = "lo_orderdate BETWEEN 19930101 AND 19931231", "year = 1993"
 def in_server(connection, query, pushdown="on"):
     def run():
         connection.execute(f"SET pg_strata.arrow_fdw_pushdown = {pushdown}")
+        connection.execute(f"SET pg_strata.columnar_sql = {'auto' if pushdown == 'on' else 'off'}")
         return connection.execute(query).fetchone()
 
     return run
