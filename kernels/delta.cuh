@@ -18,11 +18,6 @@ struct DeltaStage {
     alignas(16) u8 packed[(MOST_BLOCKS * MOST_BLOCK_BYTES + 15) / 16 * 16];
 };
 
-DEVICE u32 shuffle_xor(u32 value, u32 by) { return shuffle(value, lane() ^ by); }
-DEVICE u64 shuffle_xor(u64 value, u32 by) {
-    return pair(shuffle_xor(u32(value), by), shuffle_xor(u32(value >> 32), by));
-}
-
 // Signed numbers are compared with the top bit turned over.
 template <class T> DEVICE T warp_least(T value) {
     for (u32 by = 16; by > 0; by /= 2) {

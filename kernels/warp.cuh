@@ -53,9 +53,19 @@ DEVICE void atomic_min(u32 *at, u32 value) { atomicMin(at, value); }
 DEVICE u32 atomic_swap_if(u32 *at, u32 expected, u32 value) { return atomicCAS(at, expected, value); }
 DEVICE void atomic_or(u32 *at, u32 bits) { atomicOr(at, bits); }
 DEVICE void atomic_max(u32 *at, u32 value) { atomicMax(at, value); }
+DEVICE u64 atomic_add(u64 *at, u64 value) { return atomicAdd(at, value); }
+DEVICE void atomic_min(i64 *at, i64 value) { atomicMin(at, value); }
+DEVICE void atomic_max(i64 *at, i64 value) { atomicMax(at, value); }
+DEVICE void atomic_and(u64 *at, u64 bits) { atomicAnd(at, bits); }
+DEVICE void atomic_or(u64 *at, u64 bits) { atomicOr(at, bits); }
+DEVICE void atomic_xor(u64 *at, u64 bits) { atomicXor(at, bits); }
 DEVICE void publish() { __threadfence(); }
 // Reads what another block wrote before its `publish`, past this multiprocessor's cache.
 DEVICE u32 load_published(const u32 *at) { return __ldcg(at); }
+// Reads it anew each time, as a loop that waits for another thread has to.
+DEVICE u32 load_again(const u32 *at) { return *static_cast<const volatile u32 *>(at); }
+DEVICE u64 load_published(const u64 *at) { return __ldcg(at); }
+DEVICE void store_published(u32 *at, u32 value) { *static_cast<volatile u32 *>(at) = value; }
 
 // Bytes of shared memory that the launch gave for SHARED_DYNAMIC.
 DEVICE u32 dynamic_bytes() {
@@ -88,6 +98,11 @@ DEVICE void store16(u8 *to, u64 low, u64 high) {
 
 DEVICE u32 lane() { return thread() % 32; }
 DEVICE u32 warp() { return thread() / 32; }
+DEVICE u32 shuffle_xor(u32 value, u32 by) { return shuffle(value, lane() ^ by); }
+DEVICE u64 shuffle_xor(u64 value, u32 by) {
+    const u64 high = shuffle_xor(static_cast<u32>(value >> 32), by);
+    return high << 32 | shuffle_xor(static_cast<u32>(value), by);
+}
 
 // The sum over the lanes before this one.
 template <class T> DEVICE T warp_scan(T value) {

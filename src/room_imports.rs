@@ -14,9 +14,9 @@ const ROOMS: [(&str, &[&str]); 19] = [
     ("slot", &["wire"]),
     ("decode", &["slot", "wire"]),
     ("encode", &[]),
-    ("gpu", &["decode", "encode", "slot", "wire"]),
     ("expr", &["wire"]),
-    ("query", &["expr", "wire"]),
+    ("query", &["expr", "slot", "wire"]),
+    ("gpu", &["decode", "encode", "query", "slot", "wire"]),
     ("fdw", &["encode", "expr"]),
     ("vcf", &["encode"]),
     ("fuzzing", &["decode", "encode", "expr", "fdw", "slot", "vcf", "wire"]),
@@ -26,7 +26,7 @@ const ROOMS: [(&str, &[&str]); 19] = [
     ("publish", &["encode", "fdw", "foreign", "pg"]),
     ("plan", &["pg", "publish"]),
     ("scan", &["pg", "plan", "slot", "wire"]),
-    ("columnar", &["expr", "foreign", "pg", "plan", "query", "scan"]),
+    ("columnar", &["expr", "foreign", "pg", "plan", "query", "scan", "service", "slot"]),
     (
         "export",
         &[

@@ -292,8 +292,21 @@ DEVICE u32 atomic_swap_if(u32 *at, u32 expected, u32 value) {
 }
 DEVICE void atomic_or(u32 *at, u32 bits) { *at |= bits; }
 DEVICE void atomic_max(u32 *at, u32 value) { *at = std::max(*at, value); }
+DEVICE u64 atomic_add(u64 *at, u64 value) {
+    u64 before = *at;
+    *at += value;
+    return before;
+}
+DEVICE void atomic_min(i64 *at, i64 value) { *at = std::min(*at, value); }
+DEVICE void atomic_max(i64 *at, i64 value) { *at = std::max(*at, value); }
+DEVICE void atomic_and(u64 *at, u64 bits) { *at &= bits; }
+DEVICE void atomic_or(u64 *at, u64 bits) { *at |= bits; }
+DEVICE void atomic_xor(u64 *at, u64 bits) { *at ^= bits; }
 DEVICE void publish() {}
 DEVICE u32 load_published(const u32 *at) { return *at; }
+DEVICE u32 load_again(const u32 *at) { return *at; }
+DEVICE u64 load_published(const u64 *at) { return *at; }
+DEVICE void store_published(u32 *at, u32 value) { *at = value; }
 DEVICE void copies_done() {}
 DEVICE void copy16(u8 *shared, const u8 *global) { std::memcpy(shared, global, 16); }
 DEVICE void store16(u8 *to, u64 low, u64 high) {

@@ -65,6 +65,13 @@ pub fn decode_slot(input: &[u8], output: &mut [u8]) -> Result<(), String> {
     write_head(output, header, &columns, &found.statuses).ok_or_else(|| "no room for the head".into())
 }
 
+/// Returns the cells of each column of a heap slot, and what they lie in.
+#[cfg(any(test, feature = "testing"))]
+pub fn heap_cells(input: &Input) -> Result<(Vec<u8>, Vec<Vec<Cell>>), String> {
+    let Found { arena, cells, .. } = Found::of_pages(input)?;
+    Ok((arena, cells))
+}
+
 fn write_head(
     output: &mut [u8],
     header: OutHeader,

@@ -12,9 +12,9 @@
 //! The dispatcher (the calling thread) takes ready slots in the order of submission, assigns them (`schedule`)
 //! and passes on as many as each device's channel holds; the rest waits in one queue for each device, so that a
 //! busy device holds up no other. Queues are bounded by the pool: a slot is in one place at a time.
-//! Slots of rows are collected in their order, by one drainer. A request for an encoded row group comes when its
-//! slots have come back, so that requests need no order: a few threads answer them, beside the drainer and each
-//! other.
+//! Slots of rows are collected in their order, by one drainer. A request for an encoded row group, or for a query's
+//! groups, comes when its slots have come back, so that requests need no order: a few threads answer them, beside the
+//! drainer and each other.
 //!
 //! Exporters that submit at the same time share a device in the order of their tickets; none can overtake.
 //!
@@ -36,7 +36,7 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use super::lock::lock;
 use super::schedule::{Policy, Schedule, allowed};
 use super::{Device, Fault};
-use crate::slot::encode::is_request;
+use crate::slot::layout::is_request;
 use crate::slot::pool::{Pool, Running};
 
 /// The reason why the engine returned. Its process ends in either case.

@@ -14,7 +14,7 @@ use crate::slot::encode::{ColumnChunk, Dictionary, Page, PageEntry, Request, Wis
 use crate::slot::layout::{Op, OutColumn};
 
 /// Exporters wait no longer than this for anything.
-const IDLE: Duration = Duration::from_secs(90);
+pub(super) const IDLE: Duration = Duration::from_secs(90);
 
 /// Returns the process that a group's number names.
 pub fn owner(group: u64) -> u64 {
@@ -109,7 +109,7 @@ impl<M, F> Groups<M, F> {
 }
 
 /// Whether the process is there to ask for its group.
-fn is_alive(process: u64) -> bool {
+pub(super) fn is_alive(process: u64) -> bool {
     // SAFETY: signal 0 only asks whether there is such a process.
     let failed = unsafe { libc::kill(process as libc::pid_t, 0) } != 0;
     !(failed && std::io::Error::last_os_error().raw_os_error() == Some(libc::ESRCH))

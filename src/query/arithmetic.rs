@@ -52,7 +52,7 @@ pub fn integers(op: Arithmetic, of: Type, left: &Vector, right: &Vector, out: &m
 }
 
 /// Returns the least and the greatest value that arithmetic of a type returns. Infinities are no results.
-fn limits(of: Type) -> (i64, i64) {
+pub fn limits(of: Type) -> (i64, i64) {
     match of {
         // datatype/timestamp.h
         Type::Date => (-2_451_545, 2_145_031_948),

@@ -98,12 +98,36 @@ impl Executor {
     /// Adds the groups of another process that runs the same plan. `check` is called now and then.
     pub fn merge(&mut self, message: &[u8], check: impl Fn()) -> Result<(), Unfit> {
         let Read { mut head, texts, mut rows } = Read::parse(message, self.table.stride, self.states.len())?;
+        self.add_groups(&mut head, &mut rows, texts, check)
+    }
+
+    /// Adds groups whose states have nothing beside their words; `scales` are those of the keys.
+    pub fn merge_groups(
+        &mut self,
+        states: Vec<States>,
+        scales: Vec<u8>,
+        mut rows: Vec<u64>,
+        check: impl Fn(),
+    ) -> Result<(), Unfit> {
+        let groups = rows.len() / self.table.stride;
+        let of_states = states.iter().map(Lengths::of).collect();
+        let mut head = Head { groups, texts: 0, of_states, scales, states, counted: 0, odd_rows: 0 };
+        self.add_groups(&mut head, &mut rows, &[], check)
+    }
+
+    fn add_groups(
+        &mut self,
+        head: &mut Head<Vec<States>>,
+        rows: &mut [u64],
+        texts: &[u8],
+        check: impl Fn(),
+    ) -> Result<(), Unfit> {
         self.counted += head.counted;
         self.odd_rows += head.odd_rows;
         check();
-        self.align(&mut head, &mut rows)?;
+        self.align(head, rows)?;
         check();
-        self.insert(&mut head, &rows, texts, check)
+        self.insert(head, rows, texts, check)
     }
 
     /// Brings numerics of both processes to the same scales.

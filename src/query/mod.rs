@@ -11,6 +11,7 @@
 //!              distinct.rs DISTINCT values;
 //!              result.rs what a group shows
 //! filter.rs    conditions alone
+//! cuda         a plan as text for a GPU
 //! executor.rs  a plan over the batches of a process; message.rs groups on their way to the leader
 //! ```
 //!
@@ -23,6 +24,7 @@ mod calendar;
 mod choice;
 mod column;
 mod compare;
+pub mod cuda;
 mod distinct;
 mod division;
 mod executor;

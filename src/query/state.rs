@@ -134,6 +134,17 @@ impl States {
         States { others: HashMap::new(), texts: Vec::new(), distinct: None, ..*self }
     }
 
+    /// Makes the states those of a device, with numerics of a scale. Extremes there are words.
+    pub fn begin(&mut self, scale: u8) {
+        (self.scale, self.others, self.texts) = (scale, HashMap::new(), Vec::new());
+        self.bound = if matches!(self.kind, Kind::Extreme { .. }) { 1 << 63 } else { 0 };
+    }
+
+    /// Takes note of a sum.
+    pub fn reach(&mut self, sum: i128) {
+        self.bound = self.bound.max(sum.unsigned_abs());
+    }
+
     /// Returns how many words a state takes, which begin as zeros.
     pub fn words(&self) -> usize {
         match self.kind {

@@ -258,8 +258,8 @@ pub fn write_request(region: &mut [u8], request: Request, wishes: &[Wish]) -> bo
     written
 }
 
-/// Whether a region holds a request instead of rows.
-pub fn is_request(region: &[u8]) -> bool {
+/// Whether a region holds a request to encode instead of rows.
+fn is_request(region: &[u8]) -> bool {
     get(region, 0).is_some_and(|request: Request| request.kind == ENCODE)
 }
 

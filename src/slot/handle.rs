@@ -141,7 +141,8 @@ impl Running {
     /// Whether a device keeps something for the slot's group, as the slot's owner says.
     pub fn keeps(&self) -> bool {
         let header: Header = layout::get(self.input(), 0).unwrap_or_default();
-        header.kind == layout::ENCODE || header.flags & layout::KEEP != 0
+        matches!(header.kind, layout::ENCODE | layout::QUERY)
+            || header.flags & (layout::KEEP | layout::AGGREGATE) != 0
     }
 
     pub fn ticket(&self) -> u64 {

@@ -51,6 +51,8 @@ pub const HEAP: u32 = 0;
 pub const COPY_BINARY: u32 = 1;
 /// A request, described in `slot::encode`, instead of rows.
 pub const ENCODE: u32 = 2;
+/// A request, described in `slot::query`.
+pub const QUERY: u32 = 3;
 
 /// The `OutHeader::statuses` of an output that has no room for the rows; the rest of it has no meaning.
 pub const FAILED: u32 = u32::MAX;
@@ -59,6 +61,8 @@ pub const FAILED: u32 = u32::MAX;
 pub const WANT_COLUMNS: u32 = 1;
 /// Flag, with `WANT_COLUMNS`: the device keeps the columns for the row group that the slot belongs to.
 pub const KEEP: u32 = 2;
+/// Flag: the rows go to the query that the slot's group names, and `slot::query` says what comes back.
+pub const AGGREGATE: u32 = 4;
 
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -89,8 +93,13 @@ pub struct Header {
 impl Header {
     /// Whether the columns come back in the output region.
     pub fn returns_columns(&self) -> bool {
-        self.flags & (WANT_COLUMNS | KEEP) == WANT_COLUMNS
+        self.flags & (WANT_COLUMNS | KEEP | AGGREGATE) == WANT_COLUMNS
     }
+}
+
+/// Whether a region holds a request instead of rows.
+pub fn is_request(region: &[u8]) -> bool {
+    get(region, 0).is_some_and(|header: Header| matches!(header.kind, ENCODE | QUERY))
 }
 
 /// The `Attr::column` of an attribute that is not exported.

@@ -18,6 +18,7 @@ mod memory;
 pub mod monitoring;
 pub mod output;
 pub mod pool;
+pub mod query;
 pub mod rates;
 pub mod service_file;
 pub mod watch;

@@ -26,12 +26,14 @@ use super::bandwidth::Bandwidth;
 use super::error::{fault, refused};
 use super::launch::Kernels;
 use super::pinned::{Pinned, Registered};
+use super::query::{CudaQueries, Query};
 use super::row_groups::RowGroups;
 use crate::gpu::lock::lock;
 use crate::gpu::{Device, DeviceInfo, Fault};
 use crate::slot::encode::{Request, Wish, read_request};
 use crate::slot::input::Input;
-use crate::slot::layout::{Header, KEEP, Op, OutHeader, columns_start, get, lay_out};
+use crate::slot::layout::{AGGREGATE, Header, KEEP, Op, OutHeader, columns_start, get, lay_out, put};
+use crate::slot::query::{self, BITMAP_AT, Marks};
 
 /// Columns that a report has room for: PostgreSQL's tables have at most 1600.
 const MAX_COLUMNS: usize = 1664;
@@ -68,13 +70,14 @@ struct Task {
     group: u64,
     header: Header,
     ops: Vec<Op>,
+    /// The query that the rows go to.
+    query: Option<Arc<Query>>,
 }
 
-/// A request for an encoded row group.
-struct Asked {
-    group: u64,
-    request: Request,
-    wishes: Vec<Wish>,
+/// A request for an encoded row group, or of a query.
+enum Asked {
+    Group(u64, Request, Vec<Wish>),
+    Query(u64, query::Request, Vec<u8>),
 }
 
 impl Buffer {
@@ -108,6 +111,7 @@ pub struct CudaDevice {
     pub(in crate::gpu) kernels: Kernels,
     pub(in crate::gpu) need: Need,
     row_groups: RowGroups,
+    queries: CudaQueries,
     buffers: Vec<Buffer>,
     /// Requests in flight by their tickets, which follow those of the buffers.
     asked: Mutex<HashMap<usize, Asked>>,
@@ -133,6 +137,7 @@ pub(super) struct Made {
     pub kernels: Kernels,
     pub need: Need,
     pub row_groups: RowGroups,
+    pub queries: CudaQueries,
     pub arena: Arena,
     pub pool: Arc<Registered>,
     #[cfg(any(test, feature = "testing"))]
@@ -141,7 +146,9 @@ pub(super) struct Made {
 
 impl CudaDevice {
     pub(super) fn new(made: Made) -> Result<CudaDevice, DriverError> {
-        let Made { info, bandwidth, context, streams, kernels, need, row_groups, arena, pool, .. } = made;
+        let Made {
+            info, bandwidth, context, streams, kernels, need, row_groups, queries, arena, pool, ..
+        } = made;
         let buffers =
             arena.parts().iter().map(|parts| Buffer::new(&context, *parts)).collect::<Result<Vec<_>, _>>()?;
         Ok(CudaDevice {
@@ -152,6 +159,7 @@ impl CudaDevice {
             kernels,
             need,
             row_groups,
+            queries,
             free: Mutex::new((0..buffers.len()).collect()),
             asked: Mutex::default(),
             next_request: AtomicUsize::new(buffers.len()),
@@ -259,7 +267,13 @@ impl CudaDevice {
         Ok(())
     }
 
-    fn start(&self, region: &[u8], input: &Input, index: usize) -> Result<(), DriverError> {
+    fn start(
+        &self,
+        region: &[u8],
+        input: &Input,
+        index: usize,
+        query: Option<&Query>,
+    ) -> Result<(), DriverError> {
         let (buffer, streams) = (&self.buffers[index], &self.streams);
         self.copy_in(region, input, buffer.parts)?;
         buffer.copied.record(&streams.copy_in)?;
@@ -269,18 +283,23 @@ impl CudaDevice {
         unsafe { self.kernels.launch(&streams.compute, input, buffer.parts, self.need, |_| Ok(()))? };
         #[cfg(any(test, feature = "testing"))]
         self.launch_planted()?;
+        let mut report = vec![(buffer.parts.output, columns_start(input.columns()))];
+        if let Some(query) = query {
+            // SAFETY: the slot is decoded before, in stream order, and its scratch is not needed any more.
+            unsafe { self.queries.launch(query, input.header().rows, buffer.parts)? };
+            report = vec![(buffer.parts.scratch, BITMAP_AT), (query.count(), size_of::<u32>())];
+        }
         buffer.computed.record(&streams.compute)?;
         streams.report.wait(&buffer.computed)?;
-        // SAFETY: the report has room for as many columns as `submit` lets through.
-        unsafe {
-            cuMemcpyDtoHAsync_v2(
-                buffer.report.address().cast(),
-                buffer.parts.output,
-                columns_start(input.columns()),
-                streams.report.cu_stream(),
-            )
+        let mut to = buffer.report.address();
+        for (from, bytes) in report {
+            // SAFETY: the report has room for as many columns as `submit` lets through, which is more than a query's
+            // part of it takes.
+            unsafe {
+                cuMemcpyDtoHAsync_v2(to.cast(), from, bytes, streams.report.cu_stream()).result()?;
+                to = to.add(bytes);
+            }
         }
-        .result()?;
         buffer.reported.record(&streams.report)
     }
 
@@ -320,10 +339,45 @@ impl CudaDevice {
         Ok(bytes)
     }
 
+    /// Brings back which rows a query leaves to their process.
+    fn bring_marks(&self, index: usize, query: &Query, rows: u32, output: &mut [u8]) -> Result<(), Fault> {
+        let buffer = &self.buffers[index];
+        // SAFETY: the copies to the report are complete.
+        let report = unsafe { buffer.report.get() };
+        let marks: Marks = get(report, 0).unwrap_or_default();
+        let bitmap = if marks.marked > 0 { rows.div_ceil(32) as usize * 4 } else { 0 };
+        if marks.rows != rows || marks.marked > rows || BITMAP_AT + bitmap > output.len() {
+            let (found, ordinal) = (marks.rows, self.info.ordinal);
+            return Err(refused(format!("GPU {ordinal}: marks of {found} rows came back for {rows}")));
+        }
+        query.found(get::<OutHeader>(report, BITMAP_AT).unwrap_or_default().rows);
+        let written = put(output, 0, marks);
+        debug_assert!(written, "the bitmap behind it has room");
+        self.copy_back(index, buffer.parts.scratch + BITMAP_AT as u64, &mut output[BITMAP_AT..][..bitmap])
+    }
+
+    /// Copies bytes of a slot's parts to the host.
+    fn copy_back(&self, index: usize, from: u64, to: &mut [u8]) -> Result<(), Fault> {
+        if to.is_empty() {
+            return Ok(());
+        }
+        let (written, stream) = (&self.buffers[index].written, &self.streams.copy_out);
+        let copied = |error| self.fault("copy columns back", error);
+        // SAFETY: as many bytes of the output region, which is ours until we return, from as many of the part.
+        unsafe { cuMemcpyDtoHAsync_v2(to.as_mut_ptr().cast(), from, to.len(), stream.cu_stream()) }
+            .result()
+            .map_err(copied)?;
+        written.record(stream).map_err(copied)?;
+        written.synchronize().map_err(copied)
+    }
+
     fn bring_back(&self, index: usize, task: &Task, output: &mut [u8]) -> Result<(), Fault> {
-        let (buffer, streams) = (&self.buffers[index], &self.streams);
-        let Task { group, header, ops } = task;
+        let buffer = &self.buffers[index];
+        let Task { group, header, ops, query } = task;
         buffer.reported.synchronize().map_err(|error| self.fault("decode a slot", error))?;
+        if let Some(query) = query {
+            return self.bring_marks(index, query, header.rows, output);
+        }
         // SAFETY: the one copy to the report is complete.
         let report = unsafe { buffer.report.get() };
         let bytes = self.check_report(header, report, output.len())?;
@@ -336,16 +390,7 @@ impl CudaDevice {
             let kept = self.row_groups.keep(*group, header, ops, buffer.parts.output, report);
             return kept.map_err(|fault| self.noted(fault));
         }
-        let copied = |error| self.fault("copy columns back", error);
-        // SAFETY: `bytes` of the output region, which is ours until we return, from as many of the buffer.
-        unsafe {
-            let (to, stream) = (output.as_mut_ptr().cast(), streams.copy_out.cu_stream());
-            cuMemcpyDtoHAsync_v2(to, buffer.parts.output, bytes, stream)
-        }
-        .result()
-        .map_err(copied)?;
-        buffer.written.record(&streams.copy_out).map_err(copied)?;
-        buffer.written.synchronize().map_err(copied)
+        self.copy_back(index, buffer.parts.output, &mut output[..bytes])
     }
 }
 
@@ -362,7 +407,11 @@ impl Device for CudaDevice {
         self.bind()?;
         if let Some(request) = read_request(region) {
             let (request, wishes) = request.map_err(refused)?;
-            return Ok(self.ask(Asked { group, request, wishes }));
+            return Ok(self.ask(Asked::Group(group, request, wishes)));
+        }
+        if let Some(request) = query::read_request(region) {
+            let (request, text) = request.map_err(refused)?;
+            return Ok(self.ask(Asked::Query(group, request, text.to_vec())));
         }
         let input = Input::new(region).map_err(|what| refused(format!("a slot's input: {what}")))?;
         let fixed = lay_out(input.rows(), input.ops()).1;
@@ -376,10 +425,14 @@ impl Device for CudaDevice {
                 "a slot of {columns} columns and {used} bytes does not fit the device's buffers"
             )));
         }
+        let query = match input.header().flags & AGGREGATE {
+            0 => None,
+            _ => Some(self.queries.find(group)?),
+        };
         let index = self.acquire()?;
-        let task = Task { group, header: *input.header(), ops: input.ops().to_vec() };
+        let task = Task { group, header: *input.header(), ops: input.ops().to_vec(), query: query.clone() };
         *lock(&self.buffers[index].task) = Some(task);
-        match self.start(region, &input, index) {
+        match self.start(region, &input, index, query.as_deref()) {
             Ok(()) => Ok(index),
             Err(error) => Err(self.abandon(index, self.fault("start a slot", error))),
         }
@@ -387,9 +440,14 @@ impl Device for CudaDevice {
 
     fn collect(&self, ticket: usize, output: &mut [u8]) -> Result<(), Fault> {
         let asked = lock(&self.asked).remove(&ticket);
-        if let Some(Asked { group, request, wishes }) = asked {
+        if let Some(asked) = asked {
             self.bind()?;
-            let answered = self.row_groups.answer(group, &request, &wishes, output);
+            let answered = match asked {
+                Asked::Group(group, request, wishes) => {
+                    self.row_groups.answer(group, &request, &wishes, output)
+                }
+                Asked::Query(number, request, text) => self.queries.answer(number, &request, &text, output),
+            };
             return answered.map_err(|fault| self.settle(self.noted(fault)));
         }
         let task = self.buffers.get(ticket).and_then(|buffer| lock(&buffer.task).clone());

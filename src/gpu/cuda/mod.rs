@@ -23,6 +23,7 @@ pub(super) mod nvrtc;
 mod pci;
 mod pinned;
 mod probe;
+mod query;
 mod row_groups;
 pub(super) mod zstd_frames;
 
@@ -40,6 +41,7 @@ use error::message;
 use launch::Kernels;
 use memory::Heap;
 use pinned::Registered;
+use query::CudaQueries;
 use row_groups::RowGroups;
 
 pub use bandwidth::Bandwidth;
@@ -168,6 +170,14 @@ unsafe fn open(
     let left = limit.saturating_sub(bytes).min(config.group_memory);
     let heap = Heap::new(&context, left).map_err(failed("allocate memory for row groups"))?;
     let decode = streams.compute.clone();
+    let queries = CudaQueries::new(
+        (ordinal, architecture),
+        &context,
+        streams.compute.clone(),
+        heap.clone(),
+        config.nvrtc.clone(),
+        config.cache.clone(),
+    );
     let row_groups =
         RowGroups::new(ordinal, &context, decode, heap, encode, compress, config.nvcomp.as_deref());
     let row_groups = row_groups.map_err(failed("make a stream, or use nvCOMP"))?;
@@ -179,6 +189,7 @@ unsafe fn open(
         kernels,
         need,
         row_groups,
+        queries,
         arena,
         pool: registered,
         #[cfg(any(test, feature = "testing"))]

@@ -32,6 +32,15 @@ pub static COMPRESS: Unit =
 
 pub static ENCODE: Unit = unit!("encode.cu": "types.cuh" "bytes.cuh" "warp.cuh" "copy.cuh" "gather.cuh" "page.cuh" "hybrid.cuh" "bounds.cuh" "plain.cuh" "dictionary.cuh" "indices.cuh" "delta.cuh" "ends.cuh");
 
+/// What the text of a query includes.
+const OF_QUERIES: Unit =
+    unit!("aggregate.cuh": "types.cuh" "slot.cuh" "warp.cuh" "query.cuh" "aggregate.cuh");
+
+/// Returns the unit of a query's generated text.
+pub fn query(text: &str) -> Unit<'_> {
+    Unit { name: "query.cu", source: text, headers: OF_QUERIES.headers }
+}
+
 pub struct Code {
     pub cubin: Vec<u8>,
     /// "compiled by NVRTC 13.0" or "cached", with failures that did no harm.
@@ -109,7 +118,7 @@ mod tests {
     /// includes lie in a folder.
     #[test]
     fn every_include_is_embedded() {
-        for unit in [&DECODE, &COMPRESS, &ENCODE] {
+        for unit in [&DECODE, &COMPRESS, &ENCODE, &OF_QUERIES] {
             let texts = unit.headers.iter().map(|(_, text)| *text).chain([unit.source]);
             let includes = texts
                 .flat_map(str::lines)

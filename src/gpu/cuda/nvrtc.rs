@@ -45,10 +45,10 @@ pub struct Nvrtc {
 }
 
 /// A source and what it includes, by the names in its #include lines.
-pub struct Unit {
-    pub name: &'static str,
-    pub source: &'static str,
-    pub headers: &'static [(&'static str, &'static str)],
+pub struct Unit<'t> {
+    pub name: &'t str,
+    pub source: &'t str,
+    pub headers: &'t [(&'t str, &'t str)],
 }
 
 impl Nvrtc {

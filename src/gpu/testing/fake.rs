@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::fake_query::FakeQueries;
 use super::reference;
 use crate::decode::decode_slot;
 use crate::gpu::cuda::nvcomp::{Nvcomp, Zstd};
@@ -15,11 +16,12 @@ use crate::gpu::encode::{Body, Ends, LIMITS, page_rows, plan};
 use crate::gpu::groups::{Groups, Part, Tables, chunks, columns, describe};
 use crate::gpu::lock::lock;
 use crate::gpu::{Device, DeviceInfo, Fault};
+use crate::slot;
 use crate::slot::encode::{
     DESCRIBE, LZ4, PLAIN_BODIES, Request, SNAPPY, Wish, ZSTD, read_request, write_answer,
 };
 use crate::slot::input::Input;
-use crate::slot::layout::{Header, KEEP, OutColumn, OutHeader, columns_start, get};
+use crate::slot::layout::{AGGREGATE, Header, KEEP, OutColumn, OutHeader, columns_start, get};
 
 #[derive(Debug)]
 pub struct FakeDevice {
@@ -34,6 +36,7 @@ pub struct FakeDevice {
     landed: Condvar,
     lost: AtomicBool,
     kept: Mutex<Kept>,
+    queries: FakeQueries,
     in_use: Arc<AtomicUsize>,
     zstd: Zstd,
 }
@@ -80,6 +83,7 @@ impl FakeDevice {
             landed: Condvar::new(),
             lost: AtomicBool::new(false),
             kept: Mutex::default(),
+            queries: FakeQueries::default(),
             in_use: Arc::default(),
             zstd: Zstd::default(),
         }
@@ -124,9 +128,14 @@ impl FakeDevice {
             let (request, wishes) = request?;
             return self.answer(group, &request, &wishes, output);
         }
+        if let Some(request) = slot::query::read_request(input) {
+            let (request, text) = request?;
+            return self.queries.answer(group, &request, text, output);
+        }
         let header: Header = get(input, 0).unwrap_or_default();
-        match header.flags & KEEP {
+        match header.flags & (KEEP | AGGREGATE) {
             0 => decode_slot(input, output),
+            AGGREGATE => self.queries.add(group, input, output),
             _ => self.keep(group, header.sequence, input, output),
         }
     }

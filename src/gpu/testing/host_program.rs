@@ -29,8 +29,8 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// The program of kernels/host/`name`.cpp, built when no earlier run has.
-fn program(name: &str) -> PathBuf {
+/// The program of kernels/host/`name`.cpp, built when no earlier run has. It includes the generated text, if there is one.
+fn program(name: &str, generated: Option<&str>) -> PathBuf {
     static BUILDING: Mutex<()> = Mutex::new(());
     let _building = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
     let kernels = Path::new(env!("CARGO_MANIFEST_DIR")).join("kernels");
@@ -39,19 +39,28 @@ fn program(name: &str) -> PathBuf {
     files.sort();
     let mut hash = DefaultHasher::new();
     FLAGS.hash(&mut hash);
+    generated.hash(&mut hash);
     files.iter().for_each(|file| std::fs::read(file).expect("a kernel source").hash(&mut hash));
     let here = std::env::current_exe().expect("a test has an executable");
     let built = here.with_file_name(format!("host_{name}-{:016x}", hash.finish()));
     if !built.exists() {
-        build(&kernels.join("host").join(name).with_extension("cpp"), &built);
+        build(&kernels, name, generated, &built);
     }
     built
 }
 
-fn build(source: &Path, built: &Path) {
+fn build(kernels: &Path, name: &str, generated: Option<&str>, built: &Path) {
     let compiler = std::env::var("CXX").unwrap_or_else(|_| "c++".into());
     let part = built.with_extension(std::process::id().to_string());
-    let made = Command::new(&compiler).args(FLAGS).arg(source).arg("-o").arg(&part).output();
+    let source = kernels.join("host").join(name).with_extension("cpp");
+    let mut command = Command::new(&compiler);
+    command.args(FLAGS).arg("-I").arg(kernels);
+    if let Some(text) = generated {
+        let file = built.with_extension("inc");
+        std::fs::write(&file, text).expect("a place for the generated text");
+        command.arg(format!("-DGENERATED=\"{}\"", file.display()));
+    }
+    let made = command.arg(source).arg("-o").arg(&part).output();
     let made = made.unwrap_or_else(|error| {
         panic!("the kernels' tests need a C++ compiler with sanitizers: {compiler}: {error}")
     });
@@ -64,7 +73,16 @@ pub struct HostProgram(Child);
 
 impl HostProgram {
     pub fn start(name: &str) -> HostProgram {
-        let mut command = Command::new(program(name));
+        HostProgram::run(program(name, None))
+    }
+
+    /// Starts a program that includes a generated text.
+    pub fn with_text(name: &str, generated: &str) -> HostProgram {
+        HostProgram::run(program(name, Some(generated)))
+    }
+
+    fn run(program: PathBuf) -> HostProgram {
+        let mut command = Command::new(program);
         HostProgram(
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the kernels' program"),
         )

@@ -3,6 +3,7 @@
 
 pub mod bench;
 pub mod fake;
+mod fake_query;
 #[cfg(test)]
 mod host_compress_tests;
 #[cfg(test)]
@@ -13,6 +14,10 @@ mod host_encode_tests;
 mod host_kernels_tests;
 #[cfg(test)]
 mod host_program;
+#[cfg(test)]
+mod host_query_tests;
+#[cfg(test)]
+mod host_query_tests_plans;
 pub mod reference;
 pub mod specimens;
 
