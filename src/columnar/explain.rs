@@ -3,6 +3,7 @@
 use pgrx::pg_guard;
 use pgrx::pg_sys::{self, Oid};
 
+use super::device::Share;
 use super::node::{State, of};
 use super::shape::Shape;
 use crate::pg::access::check_read_role;
@@ -67,6 +68,11 @@ pub unsafe extern "C-unwind" fn explain(
                     for (number, line) in files.lines.iter().enumerate() {
                         property(&format!("file{number}"), line, state);
                     }
+                }
+                match &ran.share {
+                    Share::None => {}
+                    Share::Rows(rows) => property("GPU", &format!("{rows} rows"), state),
+                    Share::Refused(reason) => property("GPU", &format!("not used: {reason}"), state),
                 }
             }
             State::Spare(reason, _) => property("Spare", reason, state),

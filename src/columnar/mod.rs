@@ -9,6 +9,7 @@
 //! expressions.rs  the node's expressions with the values of parameters; subqueries.rs which of them wait for a row
 //! run.rs        leader and workers: scan -> query::Executor -> groups; file_rows.rs the rows of a foreign table;
 //!               sink.rs takes them; exchange.rs merges many groups; odd.rs rows that PostgreSQL evaluates
+//! device.rs     the part of a query that a GPU computes
 //! ```
 //!
 //! A plan carries PostgreSQL's own path for the same result, which is used if the query cannot be computed here: no
@@ -17,6 +18,7 @@
 //! Runs on the main thread of backends and parallel workers.
 
 mod candidate;
+mod device;
 mod exchange;
 mod explain;
 mod expressions;

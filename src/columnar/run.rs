@@ -6,28 +6,32 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use pgrx::pg_sys;
 use serde::{Deserialize, Serialize};
 
+use super::device::{self, Begun, Share};
 use super::exchange::{self, Exchange, STOPPED};
 use super::file_rows::FileRows;
 use super::odd::OddRows;
 use super::shape::Shape;
-use super::sink::QuerySink;
+use super::sink::{DEVICE_FAILED, QuerySink};
 use crate::foreign::{FilesRead, FilesSeen};
 use crate::pg::catalog::{Attribute, Table};
 use crate::pg::check_for_interrupts;
 use crate::pg::error::{Error, Result, internal};
+use crate::pg::guc::{self, GpuSql};
 use crate::pg::memory;
 use crate::pg::parallel::{self, Body, RESERVED_WORDS, Workers};
 use crate::pg::snapshot::Snapshot;
 use crate::plan::relation::LeafRelation;
 use crate::plan::{Output, Pass, Reading, ScanKind, Source, columns};
 use crate::query::{Executor, Plan, Unfit};
-use crate::scan::Reader;
+use crate::scan::{Reader, whole_numbers};
 use crate::types::Shapes;
 
 const NEXT: usize = RESERVED_WORDS;
 const STOP: usize = RESERVED_WORDS + 1;
+/// Rows in a device's groups.
+const ON_DEVICE: usize = RESERVED_WORDS + 2;
 /// The first of the foreign tables' own words.
-const OF_FILES: usize = RESERVED_WORDS + 2;
+const OF_FILES: usize = RESERVED_WORDS + 3;
 
 /// What every process needs.
 #[derive(Serialize, Deserialize)]
@@ -40,6 +44,8 @@ struct Job {
     limit: usize,
     /// No more rows are needed once one was counted, by the only aggregate.
     is_first_enough: bool,
+    /// The number of the query on a device that computes a part of it.
+    query: Option<u64>,
 }
 
 /// Where rows come from.
@@ -87,6 +93,8 @@ impl Input {
 pub struct Query {
     job: Job,
     workers: usize,
+    /// Groups that the planner expects.
+    groups: u64,
 }
 
 /// The groups of all processes.
@@ -96,6 +104,7 @@ pub struct Ran {
     pub launched: usize,
     /// What was read of foreign tables.
     pub files: Option<FilesRead>,
+    pub share: Share,
 }
 
 pub type Fit<T> = std::result::Result<T, Unfit>;
@@ -112,7 +121,13 @@ impl Query {
         let (input, workers) = Query::input(table, shape, chosen, &expressions, plan.filters.len())?;
         // SAFETY: reads settings.
         let limit = unsafe { pg_sys::get_hash_memory_limit() };
-        Ok(Query { job: Job { input, plan, expressions, limit, is_first_enough: false }, workers })
+        let job = Job { input, plan, expressions, limit, is_first_enough: false, query: None };
+        Ok(Query { job, workers, groups: 0 })
+    }
+
+    /// Takes how many groups the planner expects.
+    pub fn expecting(self, groups: f64) -> Query {
+        Query { groups: groups as u64, ..self }
     }
 
     /// Adds the files to those that earlier runs of the node have read, which must not have changed.
@@ -193,34 +208,95 @@ pub fn column_is_gone() -> Error {
 pub fn run(query: Query, snapshot: pg_sys::Snapshot) -> Result<Fit<Ran>> {
     let _active = Snapshot::push(snapshot);
     memory::checked(|| {
-        let Query { job, workers } = query;
-        let message = serde_json::to_vec(&job).map_err(|cause| internal(cause.to_string()))?;
-        let planned = parallel::with_room(workers, &message, job.input.words(workers));
-        let words = job.input.words(planned);
-        if planned == 0 {
-            let words: Vec<AtomicU64> = (0..words).map(|_| AtomicU64::new(0)).collect();
-            prepare(&job, &words);
-            let done = process(&job, &words, 0)?;
-            let files = job.input.read(&words);
-            return Ok(done.map(|executor| Ran { executor, planned: workers, launched: 0, files }));
+        let Query { mut job, workers, groups } = query;
+        let refused = match begin(&mut job, groups)? {
+            Ok(None) => Share::None,
+            Ok(Some(begun)) => match attempt(&job, workers, Some(&begun))? {
+                Tried::Done(done) => return Ok(*done),
+                Tried::DeviceFailed(reason) => Share::Refused(reason),
+            },
+            Err(reason) => Share::Refused(reason),
+        };
+        job.query = None;
+        if let Some(heaps) = &mut job.input.heaps {
+            heaps.reading.device = None;
         }
-        let mut team = Workers::launch(Body::Query, planned, &message, words);
-        prepare(&job, team.shared());
-        let launched = team.start();
-        let done = process(&job, team.shared(), 0)?;
-        let (messages, words) = team.finish()?;
-        let files = job.input.read(&words);
-        Ok(done.and_then(|mut executor| {
-            for message in &messages {
-                match message.split_first() {
-                    Some((&FIT, groups)) => executor.merge(groups, check_for_interrupts)?,
-                    Some((&PARTS, parts)) => executor.take_parts(parts)?,
-                    _ => return Err(Unfit("rows that a worker cannot compute")),
-                }
-            }
-            Ok(Ran { executor, planned: workers, launched, files })
-        }))
+        match attempt(&job, workers, None)? {
+            Tried::Done(done) => Ok((*done).map(|ran| Ran { share: refused, ..ran })),
+            Tried::DeviceFailed(_) => Err(internal("a device failed in a query without one")),
+        }
     })
+}
+
+/// Begins the job on a device, if it is to have one; otherwise returns why it has none.
+fn begin(job: &mut Job, groups: u64) -> Result<std::result::Result<Option<Begun>, String>> {
+    let Some(heaps) =
+        job.input.heaps.as_mut().filter(|_| guc::gpu_sql() != GpuSql::Off && !job.is_first_enough)
+    else {
+        return Ok(Ok(None));
+    };
+    let begun = device::begin(&job.plan, &heaps.reading, groups, job.limit)?;
+    Ok(begun.map(|begun| {
+        heaps.reading.device = Some(begun.device);
+        job.query = Some(begun.number);
+        Some(begun)
+    }))
+}
+
+/// What came of running a job once.
+enum Tried {
+    Done(Box<Fit<Ran>>),
+    /// For a reason. Nobody knows which rows are in its groups.
+    DeviceFailed(String),
+}
+
+/// Runs a job by leader and workers.
+fn attempt(job: &Job, workers: usize, begun: Option<&Begun>) -> Result<Tried> {
+    let message = serde_json::to_vec(&job).map_err(|cause| internal(cause.to_string()))?;
+    let planned = parallel::with_room(workers, &message, job.input.words(workers));
+    let words = job.input.words(planned);
+    let (done, messages, words, launched) = if planned == 0 {
+        let words: Vec<AtomicU64> = (0..words).map(|_| AtomicU64::new(0)).collect();
+        prepare(job, &words);
+        (process(job, &words, 0)?, Vec::new(), words, 0)
+    } else {
+        let mut team = Workers::launch(Body::Query, planned, &message, words);
+        prepare(job, team.shared());
+        let launched = team.start();
+        let done = process(job, team.shared(), 0)?;
+        let (messages, words) = team.finish()?;
+        (done, messages, words, launched)
+    };
+    if words[STOP].load(Ordering::Relaxed) == DEVICE_FAILED {
+        return Ok(Tried::DeviceFailed("it failed, and all was computed again".into()));
+    }
+    let merged = done.and_then(|executor| merge(executor, &messages));
+    let (mut executor, rows) = match merged {
+        Ok(executor) => (executor, words[ON_DEVICE].load(Ordering::Relaxed)),
+        Err(unfit) => return Ok(Tried::Done(Box::new(Err(unfit)))),
+    };
+    let share = match begun {
+        None => Share::None,
+        Some(begun) => match begun.merge(&mut executor)? {
+            Ok(Ok(())) => Share::Rows(rows),
+            Ok(Err(unfit)) => return Ok(Tried::Done(Box::new(Err(unfit)))),
+            Err(reason) => return Ok(Tried::DeviceFailed(reason)),
+        },
+    };
+    let files = job.input.read(&words);
+    Ok(Tried::Done(Box::new(Ok(Ran { executor, planned: workers, launched, files, share }))))
+}
+
+/// Merges the groups of workers with the leader's.
+fn merge(mut executor: Executor, messages: &[Vec<u8>]) -> Fit<Executor> {
+    for message in messages {
+        match message.split_first() {
+            Some((&FIT, groups)) => executor.merge(groups, check_for_interrupts)?,
+            Some((&PARTS, parts)) => executor.take_parts(parts)?,
+            _ => return Err(Unfit("rows that a worker cannot compute")),
+        }
+    }
+    Ok(executor)
 }
 
 /// Returns whether there is a row that the filters of a query let through, whose only aggregate counts rows.
@@ -269,7 +345,8 @@ fn process(job: &Job, words: &[AtomicU64], number: usize) -> Result<Fit<Executor
     let exchange = Exchange::join(&words[job.input.before_exchange()..], number);
     sink.is_first_enough = job.is_first_enough;
     if let Some(heaps) = &job.input.heaps {
-        read_heaps(heaps, &words[NEXT], &mut sink)?;
+        read_heaps(heaps, job.query, &words[NEXT], &mut sink)?;
+        words[ON_DEVICE].fetch_add(sink.on_device, Ordering::Relaxed);
     }
     for (rows, words) in job.input.files(words) {
         rows.read(&job.expressions, words, &mut sink)?;
@@ -280,6 +357,10 @@ fn process(job: &Job, words: &[AtomicU64], number: usize) -> Result<Fit<Executor
     if sink.is_stopped() && !job.is_first_enough {
         return Ok(Err(STOPPED));
     }
+    // A device's groups are merged by the leader, after those of all processes.
+    if job.query.is_some() {
+        return Ok(Ok(sink.executor));
+    }
     if let Err(unfit) = exchange.merge(&mut sink.executor, || words[STOP].load(Ordering::Relaxed) != 0)? {
         sink.give_up(unfit);
         return Ok(Err(unfit));
@@ -288,10 +369,12 @@ fn process(job: &Job, words: &[AtomicU64], number: usize) -> Result<Fit<Executor
 }
 
 /// Adds the rows of chunks of blocks until none are left.
-fn read_heaps(heaps: &Heaps, next: &AtomicU64, sink: &mut QuerySink) -> Result<()> {
+fn read_heaps(heaps: &Heaps, query: Option<u64>, next: &AtomicU64, sink: &mut QuerySink) -> Result<()> {
     let Heaps { reading, chunk } = heaps;
-    let shapes = Shapes::new(reading.columns.len());
-    let pass = Pass { reading, shapes, surveyed: true, output: Output::Cells };
+    let columns = reading.columns.len();
+    let shapes = if query.is_some() { whole_numbers(columns) } else { Shapes::new(columns) };
+    let output = query.map_or(Output::Cells, Output::Aggregated);
+    let pass = Pass { reading, shapes, surveyed: true, output };
     let mut reader = Reader::new(&pass);
     let blocks = reading.source.blocks();
     loop {
@@ -306,6 +389,9 @@ fn read_heaps(heaps: &Heaps, next: &AtomicU64, sink: &mut QuerySink) -> Result<(
     }
     reader.settle(sink)?;
     let (scanned, _) = reader.finish();
+    if sink.is_stopped() {
+        return Ok(());
+    }
     if scanned.rows != sink.executor.counted && sink.unfit.is_none() {
         let found = sink.executor.counted;
         return Err(internal(format!(

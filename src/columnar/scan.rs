@@ -132,7 +132,7 @@ unsafe fn start(node: *mut pg_sys::CustomScanState) -> Result<()> {
         let found = match Expressions::new(node).query(&shape)? {
             Ok(query) => {
                 query.check_files(&mut of(node).seen)?;
-                run::run(query, (*ps.state).es_snapshot)?
+                run::run(query.expecting((*ps.plan).plan_rows), (*ps.state).es_snapshot)?
             }
             Err(unfit) => Err(unfit),
         };

@@ -8,6 +8,9 @@ use crate::pg::error::{Result, internal};
 use crate::query::{self, Executor, Unfit};
 use crate::scan::{Encoded, RowValues, Rows, Sink};
 
+/// What stops a query that a device was to compute: it is computed again without one.
+pub const DEVICE_FAILED: u64 = 2;
+
 /// Takes the rows of a process.
 pub struct QuerySink<'w> {
     pub executor: Executor,
@@ -15,13 +18,15 @@ pub struct QuerySink<'w> {
     pub unfit: Option<Unfit>,
     /// No more rows are needed once one was counted, by the only aggregate.
     pub is_first_enough: bool,
-    /// Not 0 if a process cannot compute the query, or has counted the row that is enough.
+    /// Not 0 if a process cannot compute the query, or has counted the row that is enough, or a device has failed.
     stop: &'w AtomicU64,
+    /// Rows that a device has added to its groups.
+    pub on_device: u64,
 }
 
 impl<'w> QuerySink<'w> {
     pub fn new(executor: Executor, odd: OddRows, stop: &'w AtomicU64) -> QuerySink<'w> {
-        QuerySink { executor, odd, unfit: None, is_first_enough: false, stop }
+        QuerySink { executor, odd, unfit: None, is_first_enough: false, stop, on_device: 0 }
     }
 
     /// Adds rows, unless the query cannot be computed here.
@@ -70,6 +75,16 @@ impl Sink for QuerySink<'_> {
 
     fn group(&mut self, _group: Encoded) -> Result<bool> {
         Ok(false)
+    }
+
+    fn aggregated(&mut self, rows: u64) {
+        self.executor.counted += rows;
+        self.on_device += rows;
+    }
+
+    fn lost(&mut self) {
+        self.stop.store(DEVICE_FAILED, Ordering::Relaxed);
+        self.unfit = Some(Unfit("a GPU that failed"));
     }
 
     fn stopped(&self) -> bool {

@@ -44,7 +44,7 @@ impl<'j> ChunkSink<'j> {
             }
             Output::Stream { write } => Body::Stream { bytes: Vec::new(), rows: 0, write: *write },
             Output::Survey => Body::Survey(pass.shapes.clone()),
-            Output::Dropped | Output::Cells => Body::Dropped(Lane::default()),
+            Output::Dropped | Output::Cells | Output::Aggregated(_) => Body::Dropped(Lane::default()),
         };
         let writer = job.files.get(file).map(|path| Writer::open(path)).transpose()?;
         Ok(ChunkSink { pass, shared, file, writer, chunk: 0, sequence: 0, body, report: Report::default() })

@@ -34,6 +34,17 @@ pub enum ColumnarSql {
     Force,
 }
 
+/// `pg_strata.gpu_sql`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PostgresGucEnum)]
+pub enum GpuSql {
+    #[name = c"off"]
+    Off,
+    #[name = c"auto"]
+    Auto,
+    #[name = c"force"]
+    Force,
+}
+
 /// `pg_strata.gpu_selection_policy`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PostgresGucEnum)]
 pub enum Policy {
@@ -49,6 +60,7 @@ type Text = GucSetting<Option<CString>>;
 
 static EXPORT_DIRECTORIES: Text = Text::new(Some(c""));
 static COLUMNAR_SQL: GucSetting<ColumnarSql> = GucSetting::<ColumnarSql>::new(ColumnarSql::Auto);
+static GPU_SQL: GucSetting<GpuSql> = GucSetting::<GpuSql>::new(GpuSql::Off);
 static GPU: GucSetting<Gpu> = GucSetting::<Gpu>::new(Gpu::Auto);
 static POOL_MB: GucSetting<i32> = GucSetting::<i32>::new(1024);
 static SLOT_KB: GucSetting<i32> = GucSetting::<i32>::new(8192);
@@ -133,6 +145,14 @@ fn register_columnar() {
         c"Whether aggregations of tables may be computed on columns: off, auto or force.",
         c"With auto, the planner chooses by cost; force takes such a plan wherever there is one. The answers are the same.",
         &COLUMNAR_SQL,
+        GucContext::Userset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_enum_guc(
+        c"pg_strata.gpu_sql",
+        c"Whether a GPU may compute aggregations on columns: off, auto or force.",
+        c"With auto, it computes those of tables of pg_strata.gpu_min_table_size or more, while the GPU service runs; force starts the service, and takes tables of any size. The answers are the same.",
+        &GPU_SQL,
         GucContext::Userset,
         GucFlags::default(),
     );
@@ -306,6 +326,10 @@ unsafe fn find(name: &CStr) -> *mut pg_sys::config_generic {
 
 pub fn columnar_sql() -> ColumnarSql {
     COLUMNAR_SQL.get()
+}
+
+pub fn gpu_sql() -> GpuSql {
+    GPU_SQL.get()
 }
 
 pub fn arrow_fdw_pruning() -> bool {

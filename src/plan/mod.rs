@@ -69,6 +69,9 @@ pub enum Output {
     Survey,
     /// Nothing is written: cells go to a query.
     Cells,
+    /// Nothing is written: a device adds rows to the groups of a query of that number, and cells of those that it leaves go
+    /// to the same query in this process.
+    Aggregated(u64),
     /// Nothing is written: the values are decoded and dropped, to measure all steps before the encoder.
     Dropped,
 }
@@ -172,7 +175,7 @@ impl<'r> Pass<'r> {
     /// Returns whether text must be converted: it is UTF-8 in files, and in the database's encoding in a COPY BINARY
     /// stream and in queries.
     pub fn converts_text(&self) -> bool {
-        !matches!(self.output, Output::Stream { .. } | Output::Cells)
+        !matches!(self.output, Output::Stream { .. } | Output::Cells | Output::Aggregated(_))
             && !crate::pg::encoding::database_is_utf8()
     }
 }

@@ -57,6 +57,9 @@ impl Reader<'_> {
         if self.client.as_ref().is_some_and(|client| client.kept.is_some()) {
             return self.take_kept(flight, completion);
         }
+        if self.client.as_ref().is_some_and(|client| client.is_query) {
+            return self.take_aggregated(flight, completion, sink);
+        }
         // This process wrote the input, and nobody else may have changed it.
         let input = Input::new(flight.slot.input()).map_err(internal)?;
         if input.rows() != flight.rows {
@@ -247,7 +250,7 @@ fn remedy(input: &Input, piece: &Piece, marks: &[Status]) -> Remedy {
 }
 
 /// Returns a row's tuple and its place.
-fn tuple_of<'i>(input: &Input<'i>, row: usize) -> Option<(Tid, &'i [u8])> {
+pub(super) fn tuple_of<'i>(input: &Input<'i>, row: usize) -> Option<(Tid, &'i [u8])> {
     let tid = input.tid(row)?;
     let (mut page, mut end) = (0, input.pages());
     while page < end {

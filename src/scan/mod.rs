@@ -23,6 +23,7 @@ use crate::wire::tuple::{Fixup, TupleLayout};
 
 use pool_client::PoolClient;
 
+mod aggregated;
 mod completion;
 mod decoded;
 mod failure;
@@ -39,6 +40,7 @@ pub use decoded::Decoded;
 pub use failure::value_error;
 pub use group::Encoded;
 pub use kept_group::COLUMN_BYTES;
+pub use program::{operations, whole_numbers};
 pub use tally::Tally;
 
 /// Size at which resolved values are handed on: a batch of TOAST pointers can stand for gigabytes.
@@ -94,6 +96,10 @@ pub trait Sink {
     fn stream(&mut self, bytes: &[u8], rows: usize) -> Result<()>;
     /// Takes a row group that a device has encoded; returns false when it needs the rows instead.
     fn group(&mut self, group: Encoded) -> Result<bool>;
+    /// Takes note of rows that a device has added to the groups of a query.
+    fn aggregated(&mut self, _rows: u64) {}
+    /// Takes note that a device has failed, so that nobody knows which rows are in its groups.
+    fn lost(&mut self) {}
     /// Returns whether no more rows are wanted.
     fn stopped(&self) -> bool;
 }
@@ -218,7 +224,7 @@ impl<'j> Reader<'j> {
         }
         match self.pass.output {
             // Rows that are dropped anyway need not be waited for at the end of a range.
-            Output::Dropped => Ok(()),
+            Output::Dropped | Output::Aggregated(_) => Ok(()),
             _ => self.settle(sink),
         }
     }

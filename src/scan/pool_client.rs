@@ -22,7 +22,7 @@ use crate::pg::wait_event::{Event, during};
 use crate::plan::{Output, Pass, ScanKind};
 use crate::slot::Tid;
 use crate::slot::fill::{AttrSpec, InputWriter};
-use crate::slot::layout::{COPY_BINARY, HEAP, KEEP, Op, WANT_COLUMNS};
+use crate::slot::layout::{AGGREGATE, COPY_BINARY, HEAP, KEEP, Op, WANT_COLUMNS};
 use crate::slot::pool::{Pool, Slot, State};
 use crate::types::Cell;
 use crate::wire::copy_binary::{RowSource, SendMethod};
@@ -40,11 +40,13 @@ pub struct PoolClient {
     pool: Option<Pool>,
     kind: u32,
     flags: u32,
-    /// The row group that slots belong to.
+    /// The row group that slots belong to, or their query.
     group: u64,
+    /// A device adds the rows to groups of a query.
+    pub is_query: bool,
     program: Vec<AttrSpec>,
-    /// Rows of this program do not fit into a slot.
-    unfit: bool,
+    /// Rows of this leaf do not fit into a slot, or a device leaves most of them out.
+    pub unfit: bool,
     pub forms: Vec<Form>,
     /// copy_binary: columns whose bytes return unchanged, so that their number can be checked.
     counted: Vec<usize>,
@@ -75,12 +77,17 @@ impl PoolClient {
         let plan = pass.reading.device.as_ref()?;
         let flags = match pass.output {
             Output::Groups { .. } => WANT_COLUMNS,
+            Output::Aggregated(_) => AGGREGATE,
             Output::Dropped => 0,
             Output::Stream { .. } | Output::Survey | Output::Cells => return None,
         };
         let (kind, program) = match pass.reading.scan {
             ScanKind::Heap => (HEAP, Vec::new()),
             ScanKind::CopyBinary => (COPY_BINARY, program::copy_binary(pass, &stream.send)),
+        };
+        let query = match pass.output {
+            Output::Aggregated(query) => Some(query),
+            _ => None,
         };
         let forms = program::forms(pass);
         let mut tally = Tally::default();
@@ -96,7 +103,8 @@ impl PoolClient {
             pool,
             kind,
             flags,
-            group: 0,
+            group: query.unwrap_or(0),
+            is_query: query.is_some(),
             counted: counted(&program, &stream.send),
             program,
             unfit: false,
@@ -266,7 +274,7 @@ impl Reader<'_> {
 
     /// Gives the following slots a row group of their own.
     pub(super) fn begin_group(&mut self, first_block: u64) {
-        if let Some(client) = &mut self.client {
+        if let Some(client) = self.client.as_mut().filter(|client| !client.is_query) {
             client.group = u64::from(std::process::id()) << 40 ^ first_block;
         }
     }

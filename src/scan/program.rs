@@ -1,10 +1,10 @@
 //! The device's program: what it does with each attribute of a row (see `slot::layout`), and what is left to
 //! this process when the columns return.
 
-use crate::plan::Pass;
+use crate::plan::{Column, Pass};
 use crate::slot::fill::AttrSpec;
 use crate::slot::layout::{Attr, NO_COLUMN, Op, STRIP_VERSION};
-use crate::types::{Kind, Physical, Shapes};
+use crate::types::{Kind, Physical, Shape, Shapes};
 use crate::wire::copy_binary::SendMethod;
 use crate::wire::tuple::{self, Take};
 
@@ -87,9 +87,31 @@ pub fn operation(kind: &Kind, shapes: &Shapes) -> (Op, Form) {
 
 /// Returns precision and scale of a decimal column.
 fn digits(pass: &Pass, column: usize) -> (u8, u8) {
-    match pass.reading.columns[column].field.kind {
+    digits_of(&pass.reading.columns[column].field.kind, &pass.shapes)
+}
+
+fn digits_of(kind: &Kind, shapes: &Shapes) -> (u8, u8) {
+    match *kind {
         Kind::Decimal { precision, scale } => (precision, scale),
-        Kind::Numeric { shape_index } => pass.shapes.get(shape_index).decimal().unwrap_or((0, 0)),
+        Kind::Numeric { shape_index } => shapes.get(shape_index).decimal().unwrap_or((0, 0)),
         _ => (0, 0),
     }
+}
+
+/// Returns shapes by which a device takes numerics without a declared scale for integers of 64 bits, and leaves out those
+/// that show digits after the point.
+pub fn whole_numbers(columns: usize) -> Shapes {
+    let mut shapes = Shapes::new(columns);
+    (0..columns).for_each(|index| shapes.set(index, Shape::numeric(18, 0)));
+    shapes
+}
+
+/// Returns the operation on each column with such shapes, and a decimal's precision and scale.
+pub fn operations(columns: &[Column]) -> Vec<(Op, (u8, u8))> {
+    let shapes = whole_numbers(columns.len());
+    let of = |column: &Column| {
+        let kind = &column.field.kind;
+        (operation(kind, &shapes).0, digits_of(kind, &shapes))
+    };
+    columns.iter().map(of).collect()
 }
