@@ -5,7 +5,9 @@
 #
 # FOLDER is what pack.sh made. Sections: check (gpu_check: golden bytes, rates, faults), sanitize
 # (compute-sanitizer's memcheck, racecheck and synccheck on small slots), server (the extension on
-# PostgreSQL 18: pg_test/gpu_service beside each other, then gpu/test_extension.py); all of them without one named. GIGABYTES: how much each rate moves.
+# PostgreSQL 18: pg_test/gpu_service beside each other, then gpu/test_extension.py), sql (gpu_service/test_query.py, then
+# gpu/test_sql.py: SQL on columns by GPU, CPU and PostgreSQL; SCALE: TPC-H's scale factor). Without one named, all of them but sql.
+# GIGABYTES: how much each rate moves.
 # OUT: a folder for the logs. The exit status is 1 when a line of the table failed.
 set -uo pipefail
 folder=$(realpath "${1:?usage: device_check.sh FOLDER [SECTION...]}")
@@ -116,8 +118,9 @@ tests() {
     echo $? > "$logs/$name.status"
 }
 
-server() {
-    [ -f "$folder/pg18.tar.xz" ] || { line "extension" skipped "no pg18.tar.xz in the folder"; return; }
+# prepare: what tests with the extension need; false without it.
+prepare() {
+    [ -f "$folder/pg18.tar.xz" ] || { line "extension" skipped "no pg18.tar.xz in the folder"; return 1; }
     umask 022
     if [ -d "$folder/wheels" ]; then
         python3 -m pip install -q --no-index --no-deps --no-compile --no-cache-dir --target "$work/site" "$folder"/wheels/*.whl
@@ -127,7 +130,31 @@ server() {
     export PG_STRATA_TEST_GPU=1 PGS=18
     # A test that measures appends a line of its own to the table: what, result, note, tabs between them.
     export PG_STRATA_TABLE=$lines
-    local file name names="" summary
+}
+
+# summary NAME: a line of what pytest said.
+summary() {
+    local name=$1 summary
+    summary=$(grep -E '(passed|failed|error|skipped).* in ' "$logs/$name.log" | tail -1)
+    if [ "$(cat "$logs/$name.status")" = 0 ]; then
+        line "$name on PostgreSQL 18" ok "$summary"
+    else
+        tail -60 "$logs/$name.log"
+        line "$name on PostgreSQL 18" FAILED "status $(cat "$logs/$name.status"): $summary"
+    fi
+}
+
+sql() {
+    prepare || return
+    tests test_query pg_test/gpu_service/test_query.py
+    summary test_query
+    tests test_sql pg_test/gpu/test_sql.py
+    summary test_sql
+}
+
+server() {
+    prepare || return
+    local file name names=""
     # What measures runs alone, behind the others.
     for file in "$folder"/pg_test/gpu_service/test_*.py; do
         [ -f "$file" ] || continue
@@ -145,13 +172,7 @@ server() {
     wait
     tests test_extension pg_test/gpu/test_extension.py
     for name in $names test_extension; do
-        summary=$(grep -E '(passed|failed|error|skipped).* in ' "$logs/$name.log" | tail -1)
-        if [ "$(cat "$logs/$name.status")" = 0 ]; then
-            line "$name on PostgreSQL 18" ok "$summary"
-        else
-            tail -60 "$logs/$name.log"
-            line "$name on PostgreSQL 18" FAILED "status $(cat "$logs/$name.status"): $summary"
-        fi
+        summary "$name"
     done
 }
 
@@ -162,7 +183,7 @@ where_nvcomp_is
 machine
 for section in $sections; do
     case $section in
-        check | sanitize | server) "$section" ;;
+        check | sanitize | server | sql) "$section" ;;
         *) line "$section" FAILED "no such section" ;;
     esac
 done
