@@ -361,7 +361,10 @@ fn process(job: &Job, words: &[AtomicU64], number: usize) -> Result<Fit<Executor
     if job.query.is_some() {
         return Ok(Ok(sink.executor));
     }
-    if let Err(unfit) = exchange.merge(&mut sink.executor, || words[STOP].load(Ordering::Relaxed) != 0)? {
+    // A device's groups are merged with those of all processes, which then lie in one table.
+    let is_stopped = || words[STOP].load(Ordering::Relaxed) != 0;
+    let merged = if job.query.is_none() { exchange.merge(&mut sink.executor, is_stopped)? } else { Ok(()) };
+    if let Err(unfit) = merged {
         sink.give_up(unfit);
         return Ok(Err(unfit));
     }
