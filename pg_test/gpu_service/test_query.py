@@ -98,6 +98,17 @@ def test_rows_that_a_device_leaves_out(db):
     assert 10_000 < rows < 18_000
 
 
+def test_many_groups_beside_those_of_a_device(db):
+    """Each key has rows that a device adds, and rows that it leaves out, of which the processes have many groups."""
+    db.execute("""CREATE TABLE beside AS
+        SELECT g % 40000 AS k, CASE WHEN g % 120000 < 40000 THEN 'NaN' ELSE 1.25 END::numeric(9, 2) AS n
+        FROM generate_series(1, 120000) g; ANALYZE beside; ALTER TABLE beside SET (parallel_workers = 2)""")
+    db.execute("SET work_mem = '256MB'")
+    query = "SELECT k, count(*), sum(n) FROM beside GROUP BY k"
+    assert len(both(db, query)) == 40_000
+    assert 0 < on_device(db, query) <= 80_000
+
+
 def test_numerics_without_a_scale(db):
     """A device has those that are integers; sums and averages show the scale of the others."""
     db.execute("""CREATE TABLE undeclared AS SELECT g % 9 AS k, g::numeric AS whole, g / 8.0 AS parts,
