@@ -1,7 +1,9 @@
 //! Reads a batch's columns into vectors.
 
+use std::ops::Range;
+
 use super::plan::Column;
-use super::value::Type;
+use super::value::{Class, Type};
 use super::vector::{Rows, Source, Values, Vector, any};
 use crate::expr::{Decimals, run};
 use crate::types::Cell;
@@ -17,6 +19,16 @@ pub fn read(column: Column, batch: &Rows, index: usize, rows: &[u32], out: &mut 
         }
         Source::Words(words, nulls) => read_words(column, words, nulls, rows, out),
         Source::Decimals(decimals) => read_decimals(&decimals, rows, out, odd),
+    }
+}
+
+/// Returns rows that follow each other as words and NULL flags, if a column has words that are integers.
+pub fn words<'a>(of: Type, source: Source<'a>, run: &Range<usize>) -> Option<(&'a [u64], &'a [bool])> {
+    match source {
+        Source::Words(words, nulls) if of.class() == Class::Word && of != Type::Oid => {
+            Some((&words[run.clone()], &nulls[run.clone()]))
+        }
+        _ => None,
     }
 }
 

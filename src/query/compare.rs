@@ -2,7 +2,7 @@
 
 use super::plan::{Like, Test};
 use super::value::{Class, Type, Value};
-use super::vector::{Values, Vector};
+use super::vector::{Values, Vector, any};
 use crate::expr::{Place, Range, float_key};
 use crate::wire::numeric::pow10;
 
@@ -78,6 +78,17 @@ pub fn with_constant(test: Test, from: &Vector, value: &Value, out: &mut Vector)
             bools.extend(floats.iter().map(|&float| narrow.contains(float_key(float))));
         }
         _ => bools.extend((0..from.len()).map(|row| range.contains(from.wide(row)))),
+    }
+}
+
+/// Compares words that are integers with a constant.
+pub fn in_place(test: Test, words: &[u64], nulls: &[bool], value: &Value, out: &mut Vector) {
+    let Value::Word(value) = value else { unreachable!("words are compared with a word") };
+    let range = Range::new(test, Place::At((*value).into(), true)).narrow();
+    out.bools_mut().extend(words.iter().map(|&word| range.contains(word as i64)));
+    out.nulls.clear();
+    if any(nulls) {
+        out.nulls.extend(nulls);
     }
 }
 

@@ -93,9 +93,24 @@ fn keep(selected: &mut Vec<u32>, found: &Vector, odd: &[bool], left: &mut Vec<u3
         return keep_where(selected, |row| values[row] & !found.is_null(row) & !odd[row]);
     }
     match found.nulls.is_empty() {
-        true => keep_where(selected, |row| values[row]),
+        true => keep_true(selected, values),
         false => keep_where(selected, |row| values[row] & !found.nulls[row]),
     }
+}
+
+/// Keeps the rows of values that are true. Many conditions exclude most rows: those of eight are left out together.
+fn keep_true(selected: &mut Vec<u32>, values: &[bool]) {
+    let mut kept = 0;
+    for (number, values) in values.chunks(8).enumerate() {
+        if values == [false; 8] {
+            continue;
+        }
+        for (row, &value) in values.iter().enumerate() {
+            selected[kept] = selected[number * 8 + row];
+            kept += usize::from(value);
+        }
+    }
+    selected.truncate(kept);
 }
 
 /// Keeps rows by their places, without a branch for each: which are kept cannot be foreseen.

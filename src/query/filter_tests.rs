@@ -120,6 +120,7 @@ proptest! {
     fn conditions_are_three_valued(
         seeds in prop::collection::vec(any::<[u8; 5]>(), 0..12),
         conditions in prop::collection::vec(conditions(), 1..3),
+        has_words in any::<bool>(),
     ) {
         let mut rows: Vec<Vec<Value>> =
             seeds.iter().map(|seeds| TYPES.iter().zip(seeds).map(|(of, seed)| value(*of, *seed)).collect()).collect();
@@ -148,7 +149,11 @@ proptest! {
         };
         let cells: Vec<Vec<Cell>> =
             (0..5).map(|index| rows.iter().map(|row| cell(&row[index])).collect()).collect();
+        let word = |row: &Vec<Value>| if let Value::Word(word) = row[0] { word as u64 } else { 7 };
+        let words: Vec<u64> = rows.iter().map(word).collect();
+        let nulls: Vec<bool> = rows.iter().map(|row| row[0].is_null()).collect();
         let source = |index: usize| match index {
+            0 if has_words => Source::Words(&words, &nulls),
             NUMERIC => Source::Decimals(Decimals::new(&array, 2).unwrap()),
             // Texts may lie in bytes of their own.
             3 => Source::Placed(&cells[index], &arena),

@@ -8,7 +8,7 @@ use super::unary::{self, Argument};
 use super::value::{Class, Type, Value, compared};
 use super::vector::{BLOCK, Rows, Values, Vector, text};
 use super::{Unfit, arithmetic, choice, column, compare, division, logic, texts};
-use crate::expr::Numeric;
+use crate::expr::{Numeric, run};
 use crate::types::Cell;
 
 /// Expressions, and the steps that compute them.
@@ -81,6 +81,8 @@ enum Work {
 /// The steps that compute some expressions, in order, and the step of each expression.
 pub struct Phase {
     steps: Vec<usize>,
+    /// Columns that are only compared with constants, which may be done where their values lie.
+    compared: Vec<usize>,
     pub results: Vec<usize>,
 }
 
@@ -100,8 +102,18 @@ impl Program {
                 self.steps[step].work.arguments(&mut |argument| needed[argument] = true);
             }
         }
-        let steps = (0..self.steps.len()).filter(|&step| needed[step]).collect();
-        Ok(Phase { steps, results })
+        let mut is_read = vec![false; self.steps.len()];
+        results.iter().for_each(|&step| is_read[step] = true);
+        let steps: Vec<usize> = (0..self.steps.len()).filter(|&step| needed[step]).collect();
+        for &step in &steps {
+            match &self.steps[step].work {
+                Work::CompareConstant(..) => {}
+                work => work.arguments(&mut |argument| is_read[argument] = true),
+            }
+        }
+        let is_compared = |step: &usize| !is_read[*step] && matches!(self.steps[*step].work, Work::Column(_));
+        let compared = steps.iter().copied().filter(is_compared).collect();
+        Ok(Phase { steps, compared, results })
     }
 
     fn compile(&mut self, expr: &Expr) -> Result<usize, Unfit> {
@@ -200,10 +212,21 @@ impl Program {
 
     /// Computes a phase's expressions for some rows, and marks those that PostgreSQL has to evaluate.
     pub fn run(&mut self, phase: &Phase, rows: &Rows, selected: &[u32], odd: &mut [bool]) {
+        let run = run(selected);
+        let words_of =
+            |index: usize| column::words(self.columns[index].of, rows.column(index), run.as_ref()?);
         for &number in &phase.steps {
             let (before, rest) = self.steps.split_at_mut(number);
             let Step { work, of, out, place } = &mut rest[0];
             match work {
+                Work::Column(index) if phase.compared.contains(&number) && words_of(*index).is_some() => {}
+                Work::CompareConstant(test, argument, value)
+                    if phase.compared.contains(argument)
+                        && let Work::Column(index) = before[*argument].work
+                        && let Some((words, nulls)) = words_of(index) =>
+                {
+                    compare::in_place(*test, words, nulls, value, out);
+                }
                 Work::Column(index) => {
                     column::read(self.columns[*index], rows, *index, selected, out, odd);
                 }
