@@ -58,7 +58,8 @@ impl Held {
                     }));
                 }
                 Loaded::Words(words, nulls) if is_elsewhere(*of) => {
-                    if !copy(*of, words, nulls, cells, &mut self.arena)? {
+                    let is_placed = copy(*of, words, nulls, cells, &mut self.arena)?;
+                    if !is_placed {
                         return Ok(None);
                     }
                 }
