@@ -357,10 +357,6 @@ fn process(job: &Job, words: &[AtomicU64], number: usize) -> Result<Fit<Executor
     if sink.is_stopped() && !job.is_first_enough {
         return Ok(Err(STOPPED));
     }
-    // A device's groups are merged by the leader, after those of all processes.
-    if job.query.is_some() {
-        return Ok(Ok(sink.executor));
-    }
     // A device's groups are merged with those of all processes, which then lie in one table.
     let is_stopped = || words[STOP].load(Ordering::Relaxed) != 0;
     let merged = if job.query.is_none() { exchange.merge(&mut sink.executor, is_stopped)? } else { Ok(()) };
