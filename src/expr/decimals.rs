@@ -116,8 +116,9 @@ impl<'a> Decimals<'a> {
 #[inline(always)]
 fn words<T: Into<i128>>(values: impl Iterator<Item = T> + Clone, out: &mut Vec<i64>) -> bool {
     out.extend(values.clone().map(|value| wide(value) as i64));
-    // Nothing is computed for types that are no wider.
-    size_of::<T>() < size_of::<i64>() || values.map(wide).all(|value| i128::from(value as i64) == value)
+    // All are looked at, several at once. Nothing is computed for types that are no wider.
+    let beyond = |value: i128| (value >> 64) as i64 ^ (value as i64 >> 63);
+    values.map(wide).fold(0, |bits, value| bits | beyond(value)) == 0
 }
 
 /// Returns rows as a range if they follow each other; they are in ascending order.
@@ -130,9 +131,32 @@ pub fn run(rows: &[u32]) -> Option<std::ops::Range<usize>> {
 mod tests {
     use std::sync::Arc;
 
-    use arrow::array::Int32Array;
+    use arrow::array::{Decimal128Array, Int32Array};
 
     use super::*;
+
+    #[test]
+    fn what_has_more_than_64_bits_is_seen() {
+        let most = i128::from(i64::MAX);
+        for (value, is_word) in
+            [(most, true), (-most - 1, true), (most + 1, false), (-most - 2, false), (1 << 64, false)]
+        {
+            let array: ArrayRef = Arc::new(Decimal128Array::from(vec![0, value, -1]));
+            let decimals = Decimals::new(&array, 0).unwrap();
+            for rows in [&[0, 1, 2][..], &[0, 2]] {
+                let mut words = Vec::new();
+                let fits = is_word || rows.len() == 2;
+                assert_eq!(decimals.gather(rows, &mut words), fits);
+                assert!(
+                    !fits
+                        || words
+                            .iter()
+                            .zip(rows)
+                            .all(|(&word, &row)| i128::from(word) == [0, value, -1][row as usize])
+                );
+            }
+        }
+    }
 
     #[test]
     fn nulls_are_not_found() {
