@@ -1,5 +1,5 @@
-"""python -m pg_test.random_sql [--seed N] [--statements N] [--jobs N]: random aggregations, by PostgreSQL's plans and
-on columns."""
+"""python -m pg_test.random_sql [--seed N] [--statements N] [--jobs N] [--gpu]: random aggregations, by PostgreSQL's
+plans and on columns, with --gpu of heaps on a GPU where one can compute them, or on a fake device."""
 
 import argparse
 import multiprocessing
@@ -9,6 +9,7 @@ import time
 
 import psycopg
 
+from .helpers.gpu_server import GpuServer
 from .lab import postgres
 from .lab.server import Server
 from .random_statement import COLUMNS, DATE_PARTS, SPREADS, UNITS, Statement
@@ -140,9 +141,10 @@ def prepare(connection, workers, load=True):
 
 def job(options):
     """Runs statements of seeds of its own on a server of its own until there are enough or the time is over."""
-    seed, statements, seconds, workers = options
+    seed, statements, seconds, workers, gpu = options
     totals, wrong, each, began = {"statements": 0}, 0, 200, time.monotonic()
-    with Server(postgres.find(18), f"random-sql-{seed}", shared_buffers="64MB", fsync="off") as server:
+    kind = GpuServer if gpu else Server
+    with kind(postgres.find(18), f"random-sql-{seed}", shared_buffers="64MB", fsync="off") as server:
         directory = server.data.parent
         with server.connect() as connection:
             connection.execute("CREATE EXTENSION IF NOT EXISTS pg_strata")
@@ -151,6 +153,7 @@ def job(options):
                     break
                 # Starting workers takes longer than the statements.
                 prepare(connection, workers if number % 4 == 0 else 0)
+                connection.execute(f"SET pg_strata.gpu_sql = {'force' if gpu else 'off'}")
                 this = seed * 1_000_000 + number
                 counts, differing = run(connection, this, each, directory=directory)
                 for name, count in {**counts, "statements": each}.items():
@@ -168,10 +171,10 @@ def main():
     parser.add_argument("--seconds", type=int, default=1 << 30, help="after which no more are begun")
     parser.add_argument("--jobs", type=int, default=1, help="servers side by side")
     parser.add_argument("--workers", type=int, default=2, help="parallel ones, of every fourth table's statements")
+    parser.add_argument("--gpu", action="store_true")
     options = parser.parse_args()
-    jobs = [
-        (options.seed + number, options.statements, options.seconds, options.workers) for number in range(options.jobs)
-    ]
+    of_all = (options.statements, options.seconds, options.workers, options.gpu)
+    jobs = [(options.seed + number, *of_all) for number in range(options.jobs)]
     with multiprocessing.get_context("spawn").Pool(options.jobs) as pool:
         done = pool.map(job, jobs, chunksize=1)
     totals = {name: sum(found.get(name, 0) for found, _ in done) for name in done[0][0]}
