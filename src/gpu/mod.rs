@@ -10,6 +10,7 @@ pub mod encode;
 pub mod engine;
 pub mod groups;
 mod lock;
+#[cfg(any(test, feature = "gpu", feature = "testing"))]
 mod queries;
 pub mod schedule;
 #[cfg(any(test, feature = "testing"))]
