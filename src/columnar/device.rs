@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::pg::check_for_interrupts;
 use crate::pg::encoding::in_message;
 use crate::pg::error::Result;
-use crate::pg::guc::{self, GpuSql};
+use crate::pg::guc::{self, SqlMode};
 use crate::pg::heap::BLOCK_SIZE;
 use crate::pg::wait_event::{Event, during};
 use crate::plan::{DevicePlan, Reading};
@@ -69,7 +69,7 @@ struct Chosen {
 
 /// Finds the service, if the query is one for a device.
 fn chosen(plan: &Plan, reading: &Reading) -> Fit<Chosen> {
-    let is_forced = guc::gpu_sql() == GpuSql::Force;
+    let is_forced = guc::gpu_sql() == SqlMode::Force;
     let (bytes, least) = (reading.source.blocks() * BLOCK_SIZE as u64, guc::gpu_min_table_size());
     if !is_forced && bytes < least {
         let (bytes, least) = (bytes >> 10, least >> 10);

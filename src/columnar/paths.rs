@@ -8,7 +8,7 @@ use pgrx::pg_sys::{self, NodeTag};
 use super::candidate::{Candidate, Groups};
 use super::plan;
 use crate::pg::expr::nodes::list;
-use crate::pg::guc::{self, ColumnarSql};
+use crate::pg::guc::{self, SqlMode};
 use crate::pg::list::members;
 use crate::pg::parallel;
 
@@ -39,7 +39,7 @@ unsafe extern "C-unwind" fn offer(
             #[allow(ffi_unwind_calls, reason = "pg_guard_ffi_boundary catches errors")]
             pg_sys::ffi::pg_guard_ffi_boundary(|| previous(root, stage, input, output, extra));
         }
-        if guc::columnar_sql() == ColumnarSql::Off {
+        if guc::columnar_sql() == SqlMode::Off {
             return;
         }
         let candidate = match stage {
@@ -78,7 +78,7 @@ unsafe fn add_path(candidate: Candidate, root: *mut pg_sys::PlannerInfo, output:
     unsafe {
         let Some(spare) = cheapest((*output).pathlist) else { return };
         let groups = (*spare).rows.max(1.0);
-        let is_forced = guc::columnar_sql() == ColumnarSql::Force;
+        let is_forced = guc::columnar_sql() == SqlMode::Force;
         // Half of the table's slots are empty, and a table grows by doubling.
         let bytes = groups * (2 * candidate.group_size + 32) as f64 + candidate.distinct_size;
         if bytes > pg_sys::get_hash_memory_limit() as f64 && !is_forced {

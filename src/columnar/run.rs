@@ -16,7 +16,7 @@ use crate::foreign::{FilesRead, FilesSeen};
 use crate::pg::catalog::{Attribute, Table};
 use crate::pg::check_for_interrupts;
 use crate::pg::error::{Error, Result, internal};
-use crate::pg::guc::{self, GpuSql};
+use crate::pg::guc::{self, SqlMode};
 use crate::pg::memory;
 use crate::pg::parallel::{self, Body, RESERVED_WORDS, Workers};
 use crate::pg::snapshot::Snapshot;
@@ -231,7 +231,7 @@ pub fn run(query: Query, snapshot: pg_sys::Snapshot) -> Result<Fit<Ran>> {
 /// Begins the job on a device, if it is to have one; otherwise returns why it has none.
 fn begin(job: &mut Job, groups: u64) -> Result<std::result::Result<Option<Begun>, String>> {
     let Some(heaps) =
-        job.input.heaps.as_mut().filter(|_| guc::gpu_sql() != GpuSql::Off && !job.is_first_enough)
+        job.input.heaps.as_mut().filter(|_| guc::gpu_sql() != SqlMode::Off && !job.is_first_enough)
     else {
         return Ok(Ok(None));
     };

@@ -23,20 +23,9 @@ pub enum Gpu {
     Off,
 }
 
-/// `pg_strata.columnar_sql`.
+/// `pg_strata.columnar_sql` and `pg_strata.gpu_sql`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PostgresGucEnum)]
-pub enum ColumnarSql {
-    #[name = c"off"]
-    Off,
-    #[name = c"auto"]
-    Auto,
-    #[name = c"force"]
-    Force,
-}
-
-/// `pg_strata.gpu_sql`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PostgresGucEnum)]
-pub enum GpuSql {
+pub enum SqlMode {
     #[name = c"off"]
     Off,
     #[name = c"auto"]
@@ -59,8 +48,8 @@ pub enum Policy {
 type Text = GucSetting<Option<CString>>;
 
 static EXPORT_DIRECTORIES: Text = Text::new(Some(c""));
-static COLUMNAR_SQL: GucSetting<ColumnarSql> = GucSetting::<ColumnarSql>::new(ColumnarSql::Auto);
-static GPU_SQL: GucSetting<GpuSql> = GucSetting::<GpuSql>::new(GpuSql::Off);
+static COLUMNAR_SQL: GucSetting<SqlMode> = GucSetting::<SqlMode>::new(SqlMode::Auto);
+static GPU_SQL: GucSetting<SqlMode> = GucSetting::<SqlMode>::new(SqlMode::Off);
 static GPU: GucSetting<Gpu> = GucSetting::<Gpu>::new(Gpu::Auto);
 static POOL_MB: GucSetting<i32> = GucSetting::<i32>::new(1024);
 static SLOT_KB: GucSetting<i32> = GucSetting::<i32>::new(8192);
@@ -324,11 +313,11 @@ unsafe fn find(name: &CStr) -> *mut pg_sys::config_generic {
     }
 }
 
-pub fn columnar_sql() -> ColumnarSql {
+pub fn columnar_sql() -> SqlMode {
     COLUMNAR_SQL.get()
 }
 
-pub fn gpu_sql() -> GpuSql {
+pub fn gpu_sql() -> SqlMode {
     GPU_SQL.get()
 }
 

@@ -58,6 +58,25 @@ fn shown(executor: &Executor) -> Vec<Vec<Shown>> {
     all
 }
 
+/// Returns executors that have each added a share of the rows.
+fn added(plan: &Plan, rows: &Rows, count: usize, processes: usize) -> Vec<Executor> {
+    let share = count.div_ceil(processes).max(1);
+    let add = |number: usize| {
+        let mut executor = Executor::new(plan.clone(), usize::MAX).unwrap();
+        let range = (number * share).min(count)..((number + 1) * share).min(count);
+        executor.add(rows, range, &mut None_).unwrap();
+        executor
+    };
+    (0..processes).map(add).collect()
+}
+
+/// Merges groups as a leader does.
+fn merged(mut executors: Vec<Executor>) -> Executor {
+    let mut merged = executors.pop().unwrap();
+    executors.iter().for_each(|other| merged.merge(&other.to_message().unwrap(), || ()).unwrap());
+    merged
+}
+
 /// Merges groups as processes do of which each merges some parts, and sends them to the first.
 fn exchanged(mut executors: Vec<Executor>, plan: &Plan) -> Executor {
     let messages: Vec<Vec<Vec<u8>>> =
@@ -169,23 +188,9 @@ proptest! {
                 aggregate(Function::Least, Some(2), Output::Value),
             ],
         };
-        let mut executors: Vec<Executor> =
-            (0..processes).map(|_| Executor::new(plan.clone(), usize::MAX).unwrap()).collect();
-        let share = rows.len().div_ceil(processes).max(1);
-        for (number, executor) in executors.iter_mut().enumerate() {
-            let range = (number * share).min(rows.len())..((number + 1) * share).min(rows.len());
-            executor.add(&Rows::heap(&columns, &arena), range, &mut None_).unwrap();
-        }
-        let merged = match is_split && executors[0].can_split() {
-            true => exchanged(executors, &plan),
-            false => {
-                let mut merged = executors.pop().unwrap();
-                for other in executors {
-                    merged.merge(&other.to_message().unwrap(), || ()).unwrap();
-                }
-                merged
-            }
-        };
+        let executors = added(&plan, &Rows::heap(&columns, &arena), rows.len(), processes);
+        prop_assert!(executors[0].can_split());
+        let merged = if is_split { exchanged(executors, &plan) } else { merged(executors) };
         prop_assert_eq!(merged.counted, rows.len() as u64);
         let mut groups: BTreeMap<_, Vec<Option<i64>>> = BTreeMap::new();
         rows.iter().for_each(|(text, word, value)| groups.entry((text.clone(), *word)).or_default().push(*value));
@@ -212,7 +217,6 @@ proptest! {
     fn distinct_values_of_processes_are_counted_once(
         rows in prop::collection::vec((0..3_i64, prop::option::of(-5..5_i64), prop::option::of("[ab]{0,2}|thirteen byte[a-b]?")), 0..300),
         processes in 1..4_usize,
-        is_split in any::<bool>(),
     ) {
         let mut arena = Vec::new();
         let word = |value: Option<i64>| value.map(|value| value.to_le_bytes().to_vec());
@@ -235,23 +239,10 @@ proptest! {
                 aggregate(Function::Greatest, Some(2), Output::Value),
             ],
         };
-        let mut executors: Vec<Executor> =
-            (0..processes).map(|_| Executor::new(plan.clone(), usize::MAX).unwrap()).collect();
-        let share = rows.len().div_ceil(processes).max(1);
-        for (number, executor) in executors.iter_mut().enumerate() {
-            let range = (number * share).min(rows.len())..((number + 1) * share).min(rows.len());
-            executor.add(&Rows::heap(&columns, &arena), range, &mut None_).unwrap();
-        }
-        let merged = match is_split && executors[0].can_split() {
-            true => exchanged(executors, &plan),
-            false => {
-                let mut merged = executors.pop().unwrap();
-                for other in executors {
-                    merged.merge(&other.to_message().unwrap(), || ()).unwrap();
-                }
-                merged
-            }
-        };
+        let executors = added(&plan, &Rows::heap(&columns, &arena), rows.len(), processes);
+        // Their values lie beside the groups.
+        prop_assert!(!executors[0].can_split());
+        let merged = merged(executors);
         prop_assert_eq!(merged.counted, rows.len() as u64);
         let keys: BTreeSet<i64> = rows.iter().map(|row| row.0).collect();
         let wanted: Vec<Vec<Shown>> = keys.into_iter().map(|key| {
